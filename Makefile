@@ -1,0 +1,84 @@
+# `make` alone lists the words. They work with GNU Make 3.81 and newer; scripts/setup.sh prepares .venv when it is needed.
+
+ARGS ?=
+MINUTES ?= 5
+# One test process a core, but never so many that the embedded model's memory is held ten times.
+JOBS ?= auto
+PYTHON ?=
+export PYTHON
+
+BIN := .venv/bin
+SERVE := .venv/.installed-serve
+DEV := .venv/.installed-dev
+HEADRACE := $(BIN)/headrace
+SOURCES := $(wildcard src tests bench scripts)
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test check lint types layers docs-check fix cover bench soak lock system clean \
+	bench-engine bench-relay bench-money bench-start
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+serve: $(SERVE) ## set up if needed, then serve (ARGS="--port 9000" and the like are passed on)
+	@exec $(HEADRACE) serve $(ARGS)
+
+test: $(DEV) ## set up if needed, then the whole test suite (ARGS="tests/unit -k money" narrows it)
+	@exec $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist loadgroup --inline-snapshot=disable $(ARGS)
+
+check: lint types layers docs-check test ## lint, types, layers, docs, tests: what CI runs
+
+lint: $(DEV) ## format and style, nothing changed
+	@$(BIN)/ruff format --quiet --check $(SOURCES) || { echo "not formatted as make fix does it"; exit 1; }
+	@$(BIN)/ruff check --quiet $(SOURCES)
+
+types: $(DEV) ## mypy, strict
+	@$(BIN)/mypy --no-error-summary
+
+layers: $(DEV) ## which room may import which
+	@$(BIN)/lint-imports --no-cache
+
+docs-check: $(DEV) ## links between pages, and what must be documented is
+	@$(BIN)/python scripts/docs_check.py
+
+fix: $(DEV) ## format, sort, safe fixes
+	@$(BIN)/ruff check --quiet --fix $(SOURCES); $(BIN)/ruff format $(SOURCES)
+
+cover: $(DEV) ## branches of the heads that no test of unit/ or property/ takes
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -q tests/unit tests/property
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+bench: bench-start bench-engine bench-relay bench-money ## the named benchmarks one after another, with machine and versions
+
+bench-start: $(SERVE) ## fresh environment to first streamed token; start to ready
+	@exec $(BIN)/python -m bench.start $(ARGS)
+
+bench-engine: $(SERVE) ## tokens a second of the embedded model, time to the first
+	@exec $(BIN)/python -m bench.engine $(ARGS)
+
+bench-relay: $(SERVE) ## processor time of a relayed request, beside nginx
+	@exec $(BIN)/python -m bench.relay $(ARGS)
+
+bench-money: $(SERVE) ## admission and settlement: reserve, log, post
+	@exec $(BIN)/python -m bench.money $(ARGS)
+
+soak: $(DEV) ## new seeds on codecs, ledger and log for MINUTES=5; failing examples are kept
+	@HYPOTHESIS_PROFILE=soak HEADRACE_SOAK_MINUTES=$(MINUTES) exec $(BIN)/python -m tests.soak $(ARGS)
+
+lock: ## resolve requirements/*.txt again (needs uv; ARGS=--upgrade for newer versions)
+	@sh scripts/lock.sh $(ARGS)
+
+system: ## Debian, Ubuntu: the system packages that some tests and benchmarks use
+	@bash scripts/system.sh
+
+clean: ## remove the environment and what tools left; the data folder stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* build dist
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(SERVE): pyproject.toml requirements/serve.txt
+	@sh scripts/setup.sh serve
+
+$(DEV): pyproject.toml requirements/dev.txt
+	@sh scripts/setup.sh dev

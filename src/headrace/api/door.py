@@ -1,0 +1,249 @@
+"""The hot routes: who asks for what is read once, the gateway answers, and what it says is written in OpenAI's form.
+
+The unstreamed answer is the streamed one, gathered. Every request ends in exactly one report to telemetry, also when it is refused,
+when the client leaves, or when we are at fault.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Protocol
+
+from headrace.api.errors import answer_for, body_of, status_of
+from headrace.api.socket import Exchange
+from headrace.core.ask import Ask, Operation
+from headrace.core.clock import MS, SECOND, Clock, Instant
+from headrace.core.errors import HeadraceError, InternalFailure, InvalidApiKey, InvalidRequest, ModelNotFound, UnsupportedMediaType
+from headrace.core.identity import Principal
+from headrace.core.stream import Said
+from headrace.gateway import Gateway, Visit
+from headrace.wire import openai_embeddings, sse
+from headrace.wire.openai_answer import AnswerGatherer, ChunkWriter
+from headrace.wire.openai_chat import ChatHead, read_head
+
+FRAMING_TOKENS_MAX = 512
+"""What a chat template and our own words about tools may add to a prompt, beyond the bytes of the request."""
+CHOICES_MAX = 128
+LEFT = 499
+"""The status that logs and metrics show for a client who hung up; nobody is left to read it."""
+
+
+class Keys(Protocol):
+    def find(self, secret: str) -> Principal | None:
+        """Whose key it is; None for one that is unknown or revoked."""
+        ...
+
+
+class Report(Protocol):
+    def __call__(self, *, request: str, operation: Operation, ask: Ask | None, visit: Visit | None, status: int, client: str, began: Instant) -> None:
+        """A request is over."""
+        ...
+
+
+class Door:
+    """The handlers of the hot routes."""
+
+    def __init__(
+        self, *, gateway: Gateway, keys: Keys, clock: Clock, new_id: Callable[[str], str], report: Report, log: logging.Logger
+    ) -> None:
+        self._gateway, self._keys, self._clock, self._new_id = gateway, keys, clock, new_id
+        self._report, self._log = report, log
+
+    async def chat(self, exchange: Exchange) -> None:
+        """POST /v1/chat/completions"""
+        await self._serve(exchange, "chat", self._read_chat)
+
+    async def embeddings(self, exchange: Exchange) -> None:
+        """POST /v1/embeddings"""
+        await self._serve(exchange, "embeddings", self._read_embeddings)
+
+    async def _serve(self, exchange: Exchange, operation: Operation, read: Callable[[str, Principal, bytes], Ask]) -> None:
+        request, began = self._new_id("req_"), self._clock.instant()
+        ask, visit, status = None, None, 200
+        try:
+            principal = self._principal(exchange)
+            ask = read(request, principal, _json_body(exchange))
+            visit = self._gateway.admit(ask)
+            status = await self._answer(exchange, ask, visit)
+        except HeadraceError as error:
+            status = self._refuse(exchange, request, began, error)
+        except asyncio.CancelledError:
+            status = LEFT
+            if not exchange.left:  # the server stops, and the deadline to finish is over
+                exchange.cut()
+        except Exception:
+            self._log.exception("a fault of ours, the request is answered with 500", extra={"request": request})
+            status = self._refuse(exchange, request, began, InternalFailure(f"headrace failed. Its log tells why, under the id {request}."))
+        self._report(
+            request=request,
+            operation=operation,
+            ask=ask,
+            visit=visit,
+            status=LEFT if exchange.left else status,
+            client=exchange.client,
+            began=began,
+        )
+
+    # What is asked.
+
+    def _principal(self, exchange: Exchange) -> Principal:
+        return authenticate(exchange.headers.get(b"authorization"), self._keys)
+
+    def _read_chat(self, request: str, principal: Principal, body: bytes) -> Ask:
+        head = read_head(body)
+        self._check_model(head.model, "chat")
+        return Ask(
+            request=request,
+            operation="chat",
+            principal=principal,
+            model=head.model,
+            stream=bool(head.stream),
+            include_usage=bool(head.stream_options and head.stream_options.include_usage),
+            tokens_in_max=len(body) + FRAMING_TOKENS_MAX,
+            tokens_out_max=_tokens_out_max(head),
+            body=body,
+        )
+
+    def _read_embeddings(self, request: str, principal: Principal, body: bytes) -> Ask:
+        asked = openai_embeddings.read_request(body)
+        self._check_model(asked.model, "embeddings")
+        return Ask(
+            request=request,
+            operation="embeddings",
+            principal=principal,
+            model=asked.model,
+            stream=False,
+            include_usage=True,
+            tokens_in_max=len(body) + FRAMING_TOKENS_MAX,
+            tokens_out_max=0,
+            body=body,
+        )
+
+    def _check_model(self, model: str, operation: Operation) -> None:
+        profile = self._gateway.snapshot.models.get(model)
+        if profile is None:
+            raise ModelNotFound(model)
+        if operation not in profile.operations:
+            does = " and ".join(sorted(profile.operations))
+            raise InvalidRequest(f"The model `{model}` serves {does}, not {operation}.", param="model")
+
+    # What is answered.
+
+    async def _answer(self, exchange: Exchange, ask: Ask, visit: Visit) -> int:
+        async with aclosing(self._gateway.answer(ask, visit, exchange)) as answer:
+            if ask.stream:
+                return await self._stream(exchange, ask, visit, answer)
+            gatherer = AnswerGatherer(id=f"chatcmpl-{ask.request[4:]}", model=ask.model, created=self._clock.moment() // SECOND)
+            async for said in answer:
+                gatherer.hear(said)
+        headers = b"content-type: application/json\r\n" + self._headers(ask.request, visit.admitted_at, ask, visit)
+        exchange.answer(200, headers, gatherer.answer())
+        return 200
+
+    async def _stream(self, exchange: Exchange, ask: Ask, visit: Visit, answer: AsyncGenerator[Said, None]) -> int:
+        writer = ChunkWriter(
+            id=f"chatcmpl-{ask.request[4:]}", model=ask.model, created=self._clock.moment() // SECOND, include_usage=ask.include_usage
+        )
+        begun = False
+        try:
+            async for said in answer:
+                if not begun:
+                    begun = True
+                    exchange.begin(_STREAM_HEADERS + self._headers(ask.request, visit.admitted_at, ask, visit))
+                if data := writer.write(said):
+                    exchange.write(data)
+                if exchange.must_wait:
+                    await exchange.drained()
+        except HeadraceError as error:
+            if not begun:
+                raise
+            exchange.write(sse.frame(body_of(error)))  # the status is long sent; clients raise on a frame with an error
+            self._log.warning("a stream broke: %s", error, extra={"request": ask.request})
+            exchange.end()
+            return status_of(error)
+        exchange.end()
+        return 200
+
+    def _refuse(self, exchange: Exchange, request: str, began: Instant, error: HeadraceError) -> int:
+        if exchange.response_complete:
+            return 500
+        status, headers, body = answer_for(error)
+        exchange.answer(status, headers + self._headers(request, began, None, None), body)
+        if status >= 500:
+            self._log.warning("%s", error, extra={"request": request, "code": error.code})
+        return status
+
+    def _headers(self, request: str, began: Instant, ask: Ask | None, visit: Visit | None) -> bytes:
+        took_ms = (self._clock.instant() - began) // MS
+        lines = f"x-request-id: {request}\r\nopenai-version: 2020-10-01\r\nopenai-processing-ms: {took_ms}\r\n"
+        if ask is not None and visit is not None:
+            lines += f"openai-organization: {ask.principal.organization}\r\nx-headrace-pool: {visit.pool}\r\n" + _limits(ask.principal, visit)
+        return lines.encode("latin-1", "replace")
+
+
+_STREAM_HEADERS = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
+
+
+def authenticate(authorization: bytes | None, keys: Keys) -> Principal:
+    """Whose request it is. Raises InvalidApiKey."""
+    if authorization is None:
+        raise InvalidApiKey("You didn't provide an API key. Send it in the Authorization header, as `Authorization: Bearer sk-hr-…`.")
+    scheme, _, secret = authorization.decode("latin-1").partition(" ")
+    principal = keys.find(secret.strip()) if scheme.lower() == "bearer" else None
+    if principal is None:
+        raise InvalidApiKey(f"Incorrect API key provided: {_masked(secret)}. `headrace keys list` shows the keys that exist.")
+    return principal
+
+
+def _masked(secret: str) -> str:
+    return f"{secret[:6]}…{secret[-4:]}" if len(secret) > 16 else "…"
+
+
+def _json_body(exchange: Exchange) -> bytes:
+    kind = exchange.headers.get(b"content-type", b"application/json")
+    if not kind.lower().startswith(b"application/json"):
+        raise UnsupportedMediaType(f"The request's content type is {kind.decode('latin-1')!r}: send application/json.")
+    return exchange.body
+
+
+def _tokens_out_max(head: ChatHead) -> int | None:
+    if memoryview(head.messages)[:1] != b"[":
+        raise InvalidRequest("Invalid value for 'messages': expected an array of messages.", param="messages")
+    choices = 1 if head.n is None else head.n
+    if not 1 <= choices <= CHOICES_MAX:
+        raise InvalidRequest(f"Invalid value for 'n': it must be 1 to {CHOICES_MAX}.", param="n")
+    asked = head.max_completion_tokens if head.max_completion_tokens is not None else head.max_tokens
+    if asked is None:
+        return None
+    if asked < 1:
+        param = "max_tokens" if head.max_completion_tokens is None else "max_completion_tokens"
+        raise InvalidRequest(f"Invalid value for '{param}': it must be at least 1.", param=param)
+    return asked * choices
+
+
+def _limits(principal: Principal, visit: Visit) -> str:
+    granted = visit.granted
+    if granted is None:
+        return ""
+    lines = ""
+    if principal.requests_per_minute is not None:
+        lines += (
+            f"x-ratelimit-limit-requests: {principal.requests_per_minute}\r\nx-ratelimit-remaining-requests: {granted.remaining_requests}\r\n"
+            f"x-ratelimit-reset-requests: {duration(granted.reset_requests_ms or 0)}\r\n"
+        )
+    if principal.tokens_per_minute is not None:
+        lines += (
+            f"x-ratelimit-limit-tokens: {principal.tokens_per_minute}\r\nx-ratelimit-remaining-tokens: {granted.remaining_tokens}\r\n"
+            f"x-ratelimit-reset-tokens: {duration(granted.reset_tokens_ms or 0)}\r\n"
+        )
+    return lines
+
+
+def duration(ms: int) -> str:
+    """A span as Go writes it, which is how clients read the resets: `12ms`, `1.5s`, `6m0s`."""
+    if ms < 1_000:
+        return f"{ms}ms"
+    minutes, rest_ms = divmod(ms, 60_000)
+    seconds = f"{rest_ms / 1000:.3f}".rstrip("0").rstrip(".")
+    return f"{minutes}m{seconds}s" if minutes else f"{seconds}s"

@@ -1,0 +1,325 @@
+"""The door at the level of the socket: hot routes are answered in a lane of their own, all others go to the ASGI application.
+
+uvicorn's protocol parses HTTP, keeps connections alive, and shuts down; a hot route only puts an `Exchange` where uvicorn would put
+its ASGI cycle, so that a request costs no scope, no receive and send, no middleware. What a stranger on the wire can do is bounded
+here for both kinds: the size of a head and a body, the time until a request is whole, the time a connection idles or stands still.
+"""
+
+import asyncio
+import http
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeAlias
+
+import httptools
+import msgspec
+from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from headrace.api.errors import answer_for
+from headrace.core.errors import BodyTooLarge, HeadersTooLarge, HeadraceError, MalformedRequest, RequestTimedOut
+
+STATUS_LINE = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
+LINGER_S = 2.0
+"""How long a refused client is listened to, so that it reads the refusal before the connection ends."""
+
+
+class SocketSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one client may take of the door: bytes, and time."""
+
+    body_bytes_max: int = 32 * 1024 * 1024
+    head_bytes_max: int = 64 * 1024
+    request_timeout_ms: int = 30_000
+    idle_timeout_ms: int = 75_000
+    stalled_timeout_ms: int = 120_000
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            if getattr(self, name) < 1:
+                raise ValueError(f"server.{name} must be at least 1")
+
+
+class Exchange:
+    """One request on a hot route and its answer. It stands where uvicorn keeps its cycle, with the attributes that uvicorn reads."""
+
+    def __init__(self, lane: "Lane", handler: "Handler", headers: dict[bytes, bytes], *, keep_alive: bool, chunked: bool) -> None:
+        self._lane, self._transport, self._flow = lane, lane.transport, lane.flow
+        self.handler, self.headers = handler, headers
+        self.keep_alive, self._chunked = keep_alive, chunked
+        self.pieces: list[bytes] = []
+        self.size = 0
+        self.more_body = True
+        self.in_turn = False
+        self.response_complete = False
+        self.message_event = _UNHEARD
+        self.left = False
+        self.patience_s = 0.0
+        """How long the work for a client who left goes on; who knows what the upstream bills sets it."""
+        self.task: asyncio.Task[None] | None = None
+
+    @property
+    def disconnected(self) -> bool:
+        return self.left
+
+    @disconnected.setter
+    def disconnected(self, left: bool) -> None:
+        self.left = left
+        if self.task is not None and self.patience_s:
+            self._lane.loop.call_later(self.patience_s, self.task.cancel)
+        elif self.task is not None:
+            self.task.cancel()
+
+    @property
+    def body(self) -> bytes:
+        """The request's body, whole when the handler runs."""
+        return self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
+
+    @property
+    def client(self) -> str:
+        return self._lane.client[0] if self._lane.client else "unknown"
+
+    def answer(self, status: int, headers: bytes, body: bytes) -> None:
+        """The whole answer in one write. `headers` are lines that end in CRLF."""
+        if self.left:
+            return
+        length = b"content-length: %d\r\n" % len(body)
+        self._transport.write(b"".join((STATUS_LINE[status], headers, length, self._closing(), b"\r\n", body)))
+        self._completed()
+
+    def begin(self, headers: bytes) -> None:
+        """Start a streamed answer."""
+        if self.left:
+            return
+        self.keep_alive = self.keep_alive and self._chunked
+        coding = b"transfer-encoding: chunked\r\n" if self._chunked else b""
+        self._transport.write(b"".join((STATUS_LINE[200], headers, coding, self._closing(), b"\r\n")))
+
+    def write(self, data: bytes) -> None:
+        """More of a streamed answer: one read of the upstream, one write."""
+        if not self.left:
+            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+
+    @property
+    def must_wait(self) -> bool:
+        """The client reads slower than we write."""
+        return self._flow.write_paused and not self.left
+
+    async def drained(self) -> None:
+        """Until the client has caught up, or left."""
+        await self._flow.drain()
+
+    def end(self) -> None:
+        """Finish a streamed answer."""
+        if self.left:
+            return
+        if self._chunked:
+            self._transport.write(b"0\r\n\r\n")
+        self._completed()
+
+    def cut(self) -> None:
+        """End the connection in the middle of an answer, so that nobody takes the part for the whole."""
+        self._transport.close()
+
+    def _closing(self) -> bytes:
+        return b"" if self.keep_alive else b"connection: close\r\n"
+
+    def _completed(self) -> None:
+        self.response_complete = True
+        if not self.keep_alive:
+            self._transport.close()
+        self._lane.on_response_complete()
+
+
+Handler: TypeAlias = Callable[[Exchange], Coroutine[Any, Any, None]]
+_UNHEARD = asyncio.Event()  # uvicorn sets its cycle's event when a connection ends; nobody waits on ours
+
+
+class Lane(HttpToolsProtocol):
+    """One client connection."""
+
+    url: bytes = b""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        handlers: Mapping[bytes, Handler],
+        settings: SocketSettings,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._handlers, self._settings = handlers, settings
+        self._open: list[Exchange] = []
+        self._in_head = self._receiving = self._refused = False
+        self._head_bytes = 0
+        self._since = self.loop.time()
+        self._stalled_since: float | None = None
+
+    # What arrives.
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        if not self._receiving:
+            self._receiving, self._since = True, self.loop.time()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._upgrade()
+        except httptools.HttpParserError as wrong:
+            self._refuse(MalformedRequest(f"This is not an HTTP request: {wrong}."))
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > self._settings.head_bytes_max:
+                self._refuse(HeadersTooLarge(f"The request's head is larger than {self._settings.head_bytes_max} bytes (server.head_bytes_max)."))
+
+    def _upgrade(self) -> None:
+        if self._should_upgrade():
+            self.handle_websocket_upgrade()
+
+    def on_message_begin(self) -> None:
+        self.url, self.headers, self.expect_100_continue = b"", [], False
+        self._in_head, self._head_bytes = True, 0
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        handler = self._handlers.get(self.url.partition(b"?")[0]) if self.parser.get_method() == b"POST" else None
+        if handler is None:
+            self._to_application()
+        elif self.parser.should_upgrade():
+            self._refuse(MalformedRequest("This route speaks HTTP/1.1 and offers no upgrade: leave out the Upgrade header."))
+        else:
+            self._to_lane(handler)
+
+    def _to_application(self) -> None:
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers.extend(headers)  # the scope holds this very list
+        super().on_headers_complete()
+
+    def _to_lane(self, handler: Handler) -> None:
+        headers = dict(self.headers)
+        version = self.parser.get_http_version()
+        keep_alive = version != "1.0" and self.parser.should_keep_alive()
+        exchange = Exchange(self, handler, headers, keep_alive=keep_alive, chunked=version != "1.0")
+        earlier, self.cycle = self.cycle, exchange  # type: ignore[assignment]  # it has all that uvicorn reads of a cycle
+        self._open.append(exchange)
+        if earlier is None or earlier.response_complete:
+            exchange.in_turn = True
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((exchange, self.app))  # type: ignore[arg-type]
+        length = headers.get(b"content-length", b"")
+        if length.isdigit() and int(length) > self._settings.body_bytes_max:
+            self._too_large()
+        elif self.expect_100_continue:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        exchange = self.cycle
+        if not isinstance(exchange, Exchange):
+            super().on_body(body)
+            return
+        exchange.pieces.append(body)
+        exchange.size += len(body)
+        if exchange.size > self._settings.body_bytes_max:
+            self._too_large()
+
+    def on_message_complete(self) -> None:
+        self._receiving, self._since = False, self.loop.time()
+        exchange = self.cycle
+        if not isinstance(exchange, Exchange):
+            super().on_message_complete()
+            return
+        exchange.more_body = False
+        if exchange.in_turn:
+            self._start(exchange)
+
+    # What is answered.
+
+    def _start(self, exchange: Exchange) -> None:
+        if self._refused:
+            return
+        # The server's set owns the task: it waits for it when the server stops, and cancels it at the deadline.
+        exchange.task = task = self.loop.create_task(exchange.handler(exchange))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        self._since = self.loop.time()
+        if self._open and self._open[0].response_complete:
+            self._open.pop(0)
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if not self.pipeline:
+            return
+        following, app = self.pipeline.pop()
+        if not isinstance(following, Exchange):
+            self._start_asgi_task(following, app)
+            return
+        following.in_turn = True
+        if not following.more_body:
+            self._start(following)
+
+    def shutdown(self) -> None:
+        """The server stops: what is being answered is answered, and nothing more is read."""
+        if self._open:
+            for exchange in self._open:
+                exchange.keep_alive = False
+        else:
+            super().shutdown()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        opened, self._open = self._open, []
+        for exchange in opened:
+            if exchange is not self.cycle:
+                exchange.disconnected = True
+        super().connection_lost(exc)
+
+    # What is refused.
+
+    def _too_large(self) -> None:
+        self._refuse(BodyTooLarge(f"The request's body is larger than {self._settings.body_bytes_max} bytes (server.body_bytes_max)."))
+
+    def _refuse(self, error: HeadraceError) -> None:
+        """Answer before the request is whole, then listen a little longer, so that the answer is not lost in a reset."""
+        if self._refused:
+            return
+        self._refused = True
+        if not any(exchange.in_turn and not exchange.more_body for exchange in self._open):
+            status, headers, body = answer_for(error)
+            length = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+            self.transport.write(b"".join((STATUS_LINE[status], headers, length, body)))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.flow.resume_reading()
+        self.loop.call_later(LINGER_S, self.transport.close)
+
+    # What takes too long.
+
+    def pause_writing(self) -> None:
+        self._stalled_since = self.loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._stalled_since = None
+        super().resume_writing()
+
+    def sweep(self, now: float) -> None:
+        """Called once a second: end what is too slow, stands still or idles too long."""
+        if self._refused or self.transport.is_closing():
+            return
+        age_ms = (now - self._since) * 1000
+        if self._stalled_since is not None:
+            if (now - self._stalled_since) * 1000 > self._settings.stalled_timeout_ms:
+                self.transport.abort()
+        elif self._receiving:
+            if age_ms > self._settings.request_timeout_ms:
+                self._refuse(RequestTimedOut(f"The request was not complete after {self._settings.request_timeout_ms} ms."))
+        elif age_ms > self._settings.idle_timeout_ms and (self.cycle is None or self.cycle.response_complete):
+            self.transport.close()

@@ -1,0 +1,84 @@
+"""A small client of our own API for the commands that talk to a running server."""
+
+import http.client
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from headrace.compose import Place
+from headrace.core.errors import InvalidApiKey, InvalidRequest, SetupError, UpstreamFailed, UpstreamUnreachable
+
+
+class Client:
+    """Speaks to one server with one key. Failures are told in the server's own words."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self.url, self._key = url.rstrip("/"), key
+        split = urlsplit(self.url)
+        if split.scheme not in ("http", "https") or not split.hostname:
+            raise InvalidRequest(f"{url!r} is not the address of an API, such as http://127.0.0.1:8080/v1")
+        kind = http.client.HTTPSConnection if split.scheme == "https" else http.client.HTTPConnection
+        self._path = split.path
+        self._connect = lambda: kind(split.hostname or "", split.port, timeout=600)
+
+    def get(self, path: str) -> Any:
+        with self._asked("GET", path, None) as answer:
+            return json.load(answer)
+
+    def stream(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The chunks of a streamed answer. Raises UpstreamFailed when it breaks off."""
+        with self._asked("POST", path, body) as answer:
+            for line in answer:
+                data = line.strip().removeprefix(b"data: ")
+                if data == b"[DONE]":
+                    return
+                if line.startswith(b"data: "):
+                    chunk = json.loads(data)
+                    if "error" in chunk:
+                        raise UpstreamFailed(chunk["error"]["message"])
+                    yield chunk
+        raise UpstreamFailed("The answer broke off: the server ended the connection.")
+
+    def first_chat_model(self) -> str:
+        listed = [one["id"] for one in self.get("/models")["data"]]
+        if not listed:
+            raise SetupError(f"{self.url} serves no model")
+        return str(listed[0])
+
+    def _asked(self, method: str, path: str, body: dict[str, Any] | None) -> http.client.HTTPResponse:
+        connection = self._connect()
+        headers = {"authorization": f"Bearer {self._key}", "content-type": "application/json"}
+        try:
+            connection.request(method, self._path + path, json.dumps(body) if body is not None else None, headers)
+            answer = connection.getresponse()
+        except (OSError, http.client.HTTPException) as wrong:
+            reason = "it refuses the connection" if isinstance(wrong, ConnectionRefusedError) else str(wrong) or type(wrong).__name__
+            raise UpstreamUnreachable(f"no server answers at {self.url} ({reason}): start one with `headrace serve`") from None
+        if answer.status == 200:
+            return answer
+        raise _refusal(answer.status, answer.read())
+
+
+def _refusal(status: int, body: bytes) -> Exception:
+    try:
+        message = json.loads(body)["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        message = body.decode("utf-8", "replace")[:200]
+    return InvalidApiKey(message) if status == 401 else UpstreamFailed(f"the server answers {status}: {message}")
+
+
+def client_for(place: Place, url: str | None, key: str | None) -> Client:
+    """The server that the settings name, or another that was asked for; the key of the data folder, or another."""
+    settings = place.settings()
+    environ = place.environ
+    address = url or environ.get("OPENAI_BASE_URL") or f"http://{_reachable(settings.server.host)}:{settings.server.port}/v1"
+    secret = key or environ.get("OPENAI_API_KEY") or place.development_key()
+    if secret is None:
+        raise SetupError("there is no development key yet: start the server once with `headrace serve`, or give --key")
+    return Client(address, secret)
+
+
+def _reachable(host: str) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 -- compared with, not bound to
+    return f"[{host}]" if ":" in host else host

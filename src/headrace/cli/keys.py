@@ -1,0 +1,81 @@
+"""`headrace keys`: who may ask. A secret is shown once, and revoking works at once."""
+
+from datetime import UTC, datetime
+
+import click
+
+from headrace.cli.tables import FORMATS, Format, show
+from headrace.compose import Books, Place
+from headrace.core.clock import SECOND, Moment
+
+
+@click.group()
+def keys() -> None:
+    """Make, list and revoke API keys."""
+
+
+@keys.command()
+@click.argument("name")
+@click.option("--organization", default="default", show_default=True)
+@click.option("--project", default="default", show_default=True)
+@click.option("--class", "traffic_class", default="realtime", show_default=True, help="The traffic class of its requests.")
+@click.option("--requests-per-minute", type=click.IntRange(min=1), help="Default: [limits] of the settings.")
+@click.option("--tokens-per-minute", type=click.IntRange(min=1), help="Default: [limits] of the settings.")
+@click.pass_obj
+def create(
+    place: Place,
+    name: str,
+    organization: str,
+    project: str,
+    traffic_class: str,
+    requests_per_minute: int | None,
+    tokens_per_minute: int | None,
+) -> None:
+    """Make a key called NAME and show its secret, this once."""
+    with Books.open(place) as books:
+        row, secret = books.create_key(
+            name=name,
+            organization=organization,
+            project=project,
+            traffic_class=traffic_class,
+            requests_per_minute=requests_per_minute,
+            tokens_per_minute=tokens_per_minute,
+        )
+    click.secho(f"{row.id} is ready, for {organization}/{project}. This is its secret, which is shown only now:", err=True)
+    click.echo(secret)
+
+
+@keys.command("list")
+@click.option("--format", "kind", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.pass_obj
+def list_keys(place: Place, kind: Format) -> None:
+    """All keys, revoked ones too. Secrets are kept nowhere."""
+    with Books.open(place) as books:
+        rows = [
+            {
+                "id": row.id,
+                "name": row.name,
+                "organization": row.organization,
+                "project": row.project,
+                "class": row.traffic_class,
+                "secret": row.shown,
+                "created": _time(row.created),
+                "revoked": _time(row.revoked),
+            }
+            for row in books.keys()
+        ]
+    show(rows, ("id", "name", "organization", "project", "class", "secret", "created", "revoked"), kind, empty="There are no keys yet.")
+
+
+@keys.command()
+@click.argument("key")
+@click.pass_obj
+def revoke(place: Place, key: str) -> None:
+    """Revoke KEY, given by its id or name. Running servers refuse it from the next request on."""
+    with Books.open(place) as books:
+        row = books.revoke_key(key)
+    click.echo(f"{row.id} ({row.name}) is revoked.")
+
+
+def _time(moment: Moment | None) -> str | None:
+    return None if moment is None else datetime.fromtimestamp(moment // SECOND, UTC).strftime("%Y-%m-%d %H:%M UTC")

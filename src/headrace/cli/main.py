@@ -1,0 +1,47 @@
+"""`headrace`: what is common to all commands, and how a failure is told at a terminal."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from headrace.cli.chat import chat
+from headrace.cli.doctor import doctor
+from headrace.cli.keys import keys
+from headrace.cli.models import models
+from headrace.cli.price import price
+from headrace.cli.serve import serve
+from headrace.cli.usage import usage
+from headrace.compose import Place, version
+from headrace.core.errors import HeadraceError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="The settings file (default: ./headrace.toml if there is one).")
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="The data folder (default: [storage] path, which is .headrace).")
+@click.version_option(version(), prog_name="headrace")
+@click.pass_context
+def headrace(context: click.Context, config: Path | None, data: Path | None) -> None:
+    """The open, self-hosted infrastructure layer for intelligence: one API, every token counted once and priced."""
+    context.obj = Place(config=config, data=data, environ=os.environ)
+
+
+for command in (serve, chat, usage, keys, price, models, doctor):
+    headrace.add_command(command)
+
+
+def main() -> None:
+    """Run, and turn a failure into one clear line and an exit code of 1."""
+    try:
+        headrace.main(standalone_mode=False)
+    except click.ClickException as wrong:
+        wrong.show()
+        sys.exit(wrong.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except HeadraceError as error:
+        click.secho(f"headrace: {error.message}", err=True, fg="red")
+        sys.exit(1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader, such as `head`, has seen enough

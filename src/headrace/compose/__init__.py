@@ -1,0 +1,22 @@
+"""Builds worlds from settings: the one room that reads the environment, the clock and chance, and names concrete adapters."""
+
+from headrace.compose.books import Books
+from headrace.compose.checkup import Finding, examine
+from headrace.compose.place import Place, cache_folder, version
+from headrace.compose.serve import Ready, serve_until_stopped
+from headrace.compose.settings import Settings, load_settings
+from headrace.compose.world import price_book
+
+__all__ = [
+    "Books",
+    "Finding",
+    "Place",
+    "Ready",
+    "Settings",
+    "cache_folder",
+    "examine",
+    "load_settings",
+    "price_book",
+    "serve_until_stopped",
+    "version",
+]

@@ -1,0 +1,43 @@
+"""The machine's clock, chance and names: the only place that reads them."""
+
+import os
+import secrets
+import time
+from random import Random
+
+from headrace.core.clock import MS, Instant, Moment
+
+
+class MachineClock:
+    """The time of this machine. A moment never goes back while the process lives, whatever is done to the machine's clock."""
+
+    def __init__(self) -> None:
+        self._latest = 0
+
+    def instant(self) -> Instant:
+        return time.monotonic_ns()
+
+    def moment(self) -> Moment:
+        now = time.time_ns()
+        self._latest = now if now > self._latest else self._latest
+        return self._latest
+
+
+class Names:
+    """Ids that sort by time, never repeat, and tell nothing: milliseconds, this process's own chance, a count."""
+
+    def __init__(self, clock: MachineClock) -> None:
+        self._clock, self._process, self._count = clock, secrets.token_hex(4), 0
+
+    def __call__(self, prefix: str) -> str:
+        self._count += 1
+        return f"{prefix}{self._clock.moment() // MS:011x}{self._process}{self._count:08x}"
+
+
+def chance() -> Random:
+    """Chance for placement; not for secrets."""
+    return Random(secrets.randbits(64))  # noqa: S311 -- breaks ties between pools
+
+
+def process_id() -> int:
+    return os.getpid()

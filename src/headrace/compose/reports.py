@@ -1,0 +1,97 @@
+"""What is told of a request when it is over: to metrics always, to the log and to traces where they are on."""
+
+import logging
+from collections.abc import Sequence
+
+from headrace.compose.clock import MachineClock
+from headrace.compose.world import LocalPool
+from headrace.core.ask import Ask, Operation
+from headrace.core.clock import MS, SECOND, Instant
+from headrace.core.money import usd
+from headrace.gateway import Gateway, Visit
+from headrace.storage import UsageLog
+from headrace.telemetry import Metrics, Tracer
+
+access = logging.getLogger("headrace.access")
+UNKNOWN = "unknown"
+
+
+class Reports:
+    """Called once a request, after its last byte."""
+
+    def __init__(self, *, clock: MachineClock, metrics: Metrics, tracer: Tracer | None, access_log: bool) -> None:
+        self._clock, self._metrics, self._tracer, self._access_log = clock, metrics, tracer, access_log
+
+    def __call__(
+        self, *, request: str, operation: Operation, ask: Ask | None, visit: Visit | None, status: int, client: str, began: Instant
+    ) -> None:
+        took = self._clock.instant() - began
+        model, traffic_class = (ask.model, ask.principal.traffic_class) if ask is not None else (UNKNOWN, UNKNOWN)
+        pool = (visit.pool if visit is not None else None) or UNKNOWN
+        usage = visit.usage if visit is not None else None
+        said_after = visit.first_said_at - began if visit is not None and visit.first_said_at is not None else None
+        tokens_out = usage.tokens_out if usage is not None else 0
+        streamed = ask is not None and ask.stream
+        self._metrics.observe(
+            (operation, model, traffic_class, pool),
+            status=status,
+            duration_s=took / SECOND,
+            ttft_s=said_after / SECOND if streamed and said_after is not None else None,
+            tpot_s=(took - said_after) / SECOND / (tokens_out - 1) if streamed and said_after is not None and tokens_out > 1 else None,
+            usage=usage,
+        )
+        if self._access_log:
+            self._tell(request, operation, ask, visit, status, client, took)
+        if self._tracer is not None:
+            self._trace(operation, ask, visit, status, took)
+
+    def _tell(self, request: str, operation: Operation, ask: Ask | None, visit: Visit | None, status: int, client: str, took: int) -> None:
+        facts: dict[str, object] = {"status": status, "ms": took // MS, "request": request, "client": client}
+        if ask is not None:
+            facts["key"] = ask.principal.key
+        if visit is not None and visit.usage is not None:
+            usage = visit.usage
+            facts |= {"pool": visit.pool, "in": usage.tokens_in, "cached": usage.cache_read, "out": usage.tokens_out}
+            facts["usd"] = usd(visit.cost_pico) if visit.cost_pico is not None else "unpriced"
+        access.info("%s %s", operation, ask.model if ask is not None else "-", extra=facts)
+
+    def _trace(self, operation: Operation, ask: Ask | None, visit: Visit | None, status: int, took: int) -> None:
+        assert self._tracer is not None
+        end = self._clock.moment()
+        attributes: dict[str, str | int | float | bool] = {"gen_ai.operation.name": operation, "gen_ai.provider.name": "headrace"}
+        if ask is not None:
+            attributes |= {"gen_ai.request.model": ask.model, "gen_ai.request.stream": ask.stream, "headrace.request": ask.request}
+        if visit is not None and visit.usage is not None:
+            attributes |= {
+                "gen_ai.usage.input_tokens": visit.usage.tokens_in,
+                "gen_ai.usage.output_tokens": visit.usage.tokens_out,
+                "gen_ai.usage.cache_read.input_tokens": visit.usage.cache_read,
+                "headrace.pool": visit.pool or UNKNOWN,
+            }
+        if status >= 400:
+            attributes["error.type"] = str(status)
+        self._tracer(f"{operation} {ask.model if ask else UNKNOWN}", end - took, end, attributes, status >= 500)
+
+    def watch(self, gateway: Gateway, local: Sequence[LocalPool], usage_log: UsageLog) -> None:
+        """Gauges and counters of what is going on, read when somebody scrapes."""
+        metrics = self._metrics
+        metrics.gauge(
+            "headrace_requests_inflight", "Requests that a pool works on.", lambda: {name: load.inflight for name, load in gateway.loads.items()}
+        )
+        metrics.gauge("headrace_usage_log_open_admits", "Attempts that are admitted and not settled.", lambda: usage_log.open_admits)
+        if not local:
+            return
+        engines = {one.pool.name: one.engine for one in local}
+
+        def of(field: str) -> dict[str, float]:
+            return {name: getattr(engine.status(), field) for name, engine in engines.items()}
+
+        metrics.gauge("headrace_engine_requests_running", "Answers that the engine works on.", lambda: of("running"))
+        metrics.gauge("headrace_engine_requests_waiting", "Requests in the engine's line.", lambda: of("waiting"))
+        metrics.gauge("headrace_engine_kv_cache_usage_ratio", "Share of the key-value cache in use.", lambda: of("kv_use"))
+        metrics.gauge("headrace_engine_resident_memory_bytes", "Memory of the engine's worker.", lambda: of("rss_bytes"))
+        metrics.gauge("headrace_engine_ready", "1 while the engine's worker can answer.", lambda: of("ready"))
+        metrics.counter("headrace_engine_prompt_tokens", "Prompt tokens the engine was given.", lambda: of("tokens_in"))
+        metrics.counter("headrace_engine_prefix_cache_hit_tokens", "Prompt tokens found in its cache.", lambda: of("tokens_cached"))
+        metrics.counter("headrace_engine_generation_tokens", "Tokens the engine made.", lambda: of("tokens_out"))
+        metrics.counter("headrace_engine_restarts", "Times the engine's worker was started again.", lambda: of("restarts"))

@@ -1,0 +1,228 @@
+"""Settings: one `headrace.toml` and the environment, read once, refused whole when anything in it is wrong.
+
+Without a file everything has a value that works. `HEADRACE_SERVER_PORT=9000` sets a plain value of a section; secrets are only ever
+named (`api_key_env`, `secret_env`) and read from the environment.
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from headrace.api.socket import SocketSettings
+from headrace.core.errors import SettingsInvalid
+from headrace.engine import EngineSettings
+from headrace.metering import UsdPerMtok, price_row
+from headrace.providers import TransportSettings
+from headrace.storage import UsageLogSettings
+from headrace.telemetry import LogFormat
+
+FILE_NAME = "headrace.toml"
+
+
+class ServerSettings(SocketSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the door is, how much a client may take of it, and how long a stop waits for answers that run."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    stop_timeout_s: int = 30
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65_535:
+            raise ValueError("server.port must be 0 to 65535")
+        if self.stop_timeout_s < 0:
+            raise ValueError("server.stop_timeout_s must be 0 or more")
+        for name in SocketSettings.__struct_fields__:
+            if getattr(self, name) < 1:
+                raise ValueError(f"server.{name} must be at least 1")
+
+
+class StorageSettings(UsageLogSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where everything is kept that must not be lost."""
+
+    path: str = ".headrace"
+
+
+class LocalEngineSettings(EngineSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the embedded engine runs. `weights` is a GGUF file or the name of an added model; the default is the small one we fetch."""
+
+    weights: str | None = None
+
+
+class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The limits of a key that has none of its own; 0: none."""
+
+    requests_per_minute: int = 60_000
+    tokens_per_minute: int = 100_000_000
+
+    def __post_init__(self) -> None:
+        if min(self.requests_per_minute, self.tokens_per_minute) < 0:
+            raise ValueError("limits are 0 (none) or more")
+
+
+class TelemetrySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`access_log`: a line a request; by default only where a person watches a terminal."""
+
+    log_format: LogFormat = "auto"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    access_log: bool | None = None
+    traces: bool = False
+
+
+class PoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Capacity of one kind at one place. A `local` pool runs `weights` here; the others name endpoints and models."""
+
+    name: str
+    dialect: Literal["openai", "local"] = "openai"
+    endpoints: tuple[str, ...] = ()
+    api_key_env: str | None = None
+    models: dict[str, str] = {}
+    weights: str | None = None
+    embeddings: bool = True
+    concurrency_max: int = 1_024
+    drain_ms_max: int = 20_000
+    cloud: str = "on-premises"
+    region: str = "local"
+    silicon: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"pool.name {self.name!r} must be letters, digits, and . _ - /")
+        if self.dialect == "openai" and not (self.endpoints and self.models):
+            raise ValueError(f"pool {self.name!r} needs endpoints = [\"https://…/v1\"] and models = {{ \"our name\" = \"its name\" }}")
+        if self.dialect == "local" and (self.endpoints or self.api_key_env):
+            raise ValueError(f"pool {self.name!r} is local: it has no endpoints and no key")
+        if self.dialect != "local" and self.weights is not None:
+            raise ValueError(f"pool {self.name!r} has weights, which only dialect = \"local\" runs")
+        if self.concurrency_max < 1 or self.drain_ms_max < 0:
+            raise ValueError(f"pool {self.name!r}: concurrency_max is at least 1 and drain_ms_max at least 0")
+
+
+class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a model costs and may do here. Several rows of one model with different `valid_from` are its price's history."""
+
+    name: str
+    usd_per_mtok: UsdPerMtok | None = None
+    valid_from: date | None = None
+    tokens_out_max: int = 16_384
+    tokens_context_max: int | None = None
+    operations: tuple[Literal["chat", "embeddings"], ...] = ("chat",)
+
+    def __post_init__(self) -> None:
+        if self.tokens_out_max < 1:
+            raise ValueError(f"model {self.name!r}: tokens_out_max is at least 1")
+        if self.usd_per_mtok is not None:
+            price_row(model=self.name, usd_per_mtok=self.usd_per_mtok, source="settings", valid_from=self.valid_from)
+
+
+class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A fixed key whose secret is in the environment; other keys are made with `headrace keys create`."""
+
+    name: str
+    secret_env: str
+    organization: str = "default"
+    project: str = "default"
+    traffic_class: str = msgspec.field(default="realtime", name="class")
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All of it."""
+
+    server: ServerSettings = ServerSettings()
+    storage: StorageSettings = StorageSettings()
+    engine: LocalEngineSettings = LocalEngineSettings()
+    transport: TransportSettings = TransportSettings()
+    limits: LimitSettings = LimitSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    pool: tuple[PoolSettings, ...] = ()
+    model: tuple[ModelSettings, ...] = ()
+    key: tuple[KeySettings, ...] = ()
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
+_SECTIONS = ("server", "storage", "engine", "transport", "limits", "telemetry")
+
+
+def load_settings(file: Path | None, environ: Mapping[str, str]) -> Settings:
+    """The settings of `file`, else of ./headrace.toml where there is one, else the defaults; the environment has the last word.
+
+    Raises SettingsInvalid that names the file, the field and, for a typo, the nearest name.
+    """
+    chosen = file or (Path(environ["HEADRACE_CONFIG"]) if environ.get("HEADRACE_CONFIG") else None)
+    path = chosen or Path(FILE_NAME)
+    where = str(path) if chosen is not None or path.exists() else "the environment"
+    tables = _read(path) if chosen is not None or path.exists() else {}
+    for section, field, value in _from_environment(environ):
+        table = tables.setdefault(section, {})
+        if isinstance(table, dict):
+            table[field] = value
+    return parse_settings(tables, where)
+
+
+def parse_settings(tables: Mapping[str, Any], where: str) -> Settings:
+    """Settings from parsed TOML. Raises SettingsInvalid."""
+    try:
+        return msgspec.convert(tables, Settings, strict=True)
+    except msgspec.ValidationError as wrong:
+        raise SettingsInvalid(f"{where}: {_explained(str(wrong))}") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsInvalid(f"{path} does not exist: check --config or HEADRACE_CONFIG, or leave both out to run with defaults") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
+        raise SettingsInvalid(f"{path} is not valid TOML: {wrong}") from None
+    except OSError as wrong:
+        raise SettingsInvalid(f"{path} cannot be read: {wrong.strerror}") from None
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, Any]]:
+    """`HEADRACE_SECTION_FIELD=value` for every plain field there is; a number or true/false is read as such."""
+    for section in _SECTIONS:
+        kind = type(getattr(Settings(), section))
+        for field in msgspec.structs.fields(kind):
+            name = f"HEADRACE_{section}_{field.encode_name}".upper()
+            if name in environ:
+                yield section, field.encode_name, _plain(name, environ[name], field.type)
+
+
+def _plain(name: str, text: str, kind: Any) -> Any:
+    try:
+        return msgspec.convert(text, kind, strict=False)
+    except msgspec.ValidationError as wrong:
+        raise SettingsInvalid(f"{name}={text}: {str(wrong)[0].lower()}{str(wrong)[1:]}") from None
+
+
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]+)`(?: - at `\$\.?(?P<path>[^`]*)`)?")
+
+
+def _explained(wrong: str) -> str:
+    unknown = _UNKNOWN.match(wrong)
+    if unknown is None:
+        return wrong.replace(" - at `$.", " - at `").replace("[...]", "[]")
+    field, path = unknown["field"], re.sub(r"\[.*?\]", "", unknown["path"] or "")
+    known = _fields_at(path)
+    close = difflib.get_close_matches(field, known, n=1)
+    hint = f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(sorted(known))}"
+    return f"unknown field `{field}`{f' in [{path}]' if path else ''}: {hint}"
+
+
+def _fields_at(path: str) -> list[str]:
+    kind: Any = Settings
+    for part in filter(None, path.split(".")):
+        found = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+        kind = found.get(part)
+        inner = [one for one in getattr(kind, "__args__", ()) if isinstance(one, type) and issubclass(one, msgspec.Struct)]
+        kind = inner[0] if inner else kind
+        if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+            return []
+    return [field.encode_name for field in msgspec.structs.fields(kind)]

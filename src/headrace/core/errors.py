@@ -1,0 +1,195 @@
+"""Every failure that a caller can meet: what happened, whose side it is on, and whether trying again can help.
+
+HeadraceError
+├── side CLIENT    InvalidRequest (ContextLengthExceeded, UnsupportedParameter, ModelNotFound), InvalidApiKey, RateLimited,
+│                  BodyTooLarge, HeadersTooLarge, UnsupportedMediaType, MethodNotAllowed, RouteNotFound, RequestTimedOut
+├── side UPSTREAM  UpstreamUnreachable, UpstreamTimedOut, UpstreamOverloaded, UpstreamFailed (UpstreamCut), UpstreamRefused
+└── side SELF      QueueFull, EngineFailed, NotReady, StorageFull, NoCapacity, InternalFailure,
+│                  SetupError (what stops a start)
+
+`api/errors.py` alone turns them into HTTP; the command line prints `str(error)` and exits.
+"""
+
+from enum import Enum
+from typing import ClassVar
+
+
+class Side(Enum):
+    """Whose failure it is."""
+
+    CLIENT = "client"
+    UPSTREAM = "upstream"
+    SELF = "self"
+
+
+class HeadraceError(Exception):
+    """The root. `param` names the request's field at fault; `retry_after_ms` is set where waiting helps, and truthful."""
+
+    code: ClassVar[str]
+    side: ClassVar[Side]
+    retryable: ClassVar[bool]
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after_ms: int | None = None) -> None:
+        super().__init__(message)
+        self.message, self.param, self.retry_after_ms = message, param, retry_after_ms
+
+
+class InvalidRequest(HeadraceError):
+    code, side, retryable = "invalid_value", Side.CLIENT, False
+
+
+class InvalidJson(InvalidRequest):
+    code = "invalid_json"
+
+
+class UnsupportedParameter(InvalidRequest):
+    code = "unsupported_parameter"
+
+
+class ContextLengthExceeded(InvalidRequest):
+    code = "context_length_exceeded"
+
+
+class ModelNotFound(InvalidRequest):
+    code = "model_not_found"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"The model `{model}` does not exist or you do not have access to it.", param="model")
+
+
+class InvalidApiKey(HeadraceError):
+    code, side, retryable = "invalid_api_key", Side.CLIENT, False
+
+
+class RateLimited(HeadraceError):
+    """A limit of the key is reached. `kind` is what ran out: `requests` or `tokens`."""
+
+    code, side, retryable = "rate_limit_exceeded", Side.CLIENT, True
+
+    def __init__(self, message: str, *, kind: str, retry_after_ms: int | None) -> None:
+        super().__init__(message, retry_after_ms=retry_after_ms)
+        self.kind = kind
+
+
+class BodyTooLarge(HeadraceError):
+    code, side, retryable = "request_too_large", Side.CLIENT, False
+
+
+class HeadersTooLarge(HeadraceError):
+    code, side, retryable = "headers_too_large", Side.CLIENT, False
+
+
+class UnsupportedMediaType(HeadraceError):
+    code, side, retryable = "unsupported_media_type", Side.CLIENT, False
+
+
+class MethodNotAllowed(HeadraceError):
+    code, side, retryable = "method_not_allowed", Side.CLIENT, False
+
+
+class RouteNotFound(HeadraceError):
+    code, side, retryable = "unknown_url", Side.CLIENT, False
+
+
+class RequestTimedOut(HeadraceError):
+    code, side, retryable = "request_timeout", Side.CLIENT, True
+
+
+class MalformedRequest(HeadraceError):
+    """The bytes on the connection are not HTTP."""
+
+    code, side, retryable = "malformed_request", Side.CLIENT, False
+
+
+class UpstreamUnreachable(HeadraceError):
+    """No connection, so nothing was sent."""
+
+    code, side, retryable = "upstream_unreachable", Side.UPSTREAM, True
+
+
+class UpstreamTimedOut(HeadraceError):
+    """The request was sent and the answer did not come in time: whether it will be billed is unknown."""
+
+    code, side, retryable = "upstream_timeout", Side.UPSTREAM, True
+
+
+class UpstreamOverloaded(HeadraceError):
+    code, side, retryable = "upstream_overloaded", Side.UPSTREAM, True
+
+
+class UpstreamFailed(HeadraceError):
+    """The upstream broke: a 5xx, a cut connection, an answer that is not its dialect."""
+
+    code, side, retryable = "upstream_failed", Side.UPSTREAM, True
+
+
+class UpstreamCut(UpstreamFailed):
+    """The connection ended after the request was sent and before the answer was whole: whether it will be billed is unknown."""
+
+    code = "upstream_cut"
+
+
+class UpstreamRefused(HeadraceError):
+    """The upstream says the request itself is wrong (4xx): its words go to the client as they are."""
+
+    code, side, retryable = "upstream_refused", Side.UPSTREAM, False
+
+    def __init__(self, message: str, *, status: int, body: bytes) -> None:
+        super().__init__(message)
+        self.status, self.body = status, body
+
+
+class QueueFull(HeadraceError):
+    """The embedded engine's waiting line is full; `retry_after_ms` is when a place is expected."""
+
+    code, side, retryable = "queue_full", Side.SELF, True
+
+
+class EngineFailed(HeadraceError):
+    """The embedded engine's worker ended or broke while it worked on this; it restarts."""
+
+    code, side, retryable = "engine_failed", Side.SELF, True
+
+
+class NotReady(HeadraceError):
+    code, side, retryable = "not_ready", Side.SELF, True
+
+
+class StorageFull(HeadraceError):
+    """No room for the usage log, so nothing may be admitted: what cannot be metered is not served."""
+
+    code, side, retryable = "storage_full", Side.SELF, True
+
+
+class SetupError(HeadraceError):
+    """What stops the program from starting: its message says what, where, and what to do."""
+
+    code, side, retryable = "setup", Side.SELF, False
+
+
+class SettingsInvalid(SetupError):
+    code = "settings_invalid"
+
+
+class DataFolderLocked(SetupError):
+    code = "data_folder_locked"
+
+
+class PortInUse(SetupError):
+    code = "port_in_use"
+
+
+class WeightsUnavailable(SetupError):
+    code = "weights_unavailable"
+
+
+class NoCapacity(HeadraceError):
+    """Every pool that serves the model is full."""
+
+    code, side, retryable = "no_capacity", Side.SELF, True
+
+
+class InternalFailure(HeadraceError):
+    """A fault of ours; the log holds the cause under the request's id."""
+
+    code, side, retryable = "internal_error", Side.SELF, True

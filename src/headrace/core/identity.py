@@ -1,0 +1,14 @@
+"""Who asks: the owner of a key, from the organisation down."""
+
+import msgspec
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """The holder of one API key. `limits` of None mean: not limited."""
+
+    organization: str
+    project: str
+    key: str
+    traffic_class: str = "realtime"
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None

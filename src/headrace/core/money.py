@@ -1,0 +1,37 @@
+"""Money is an integer of pico-USD (10⁻¹² dollar), so that a token's price, a request's cost and a year's bill are exact.
+
+`$2.50 a million tokens` is 2,500,000 pico-USD a token. Totals may pass 2⁶³: Python integers hold them, stores keep them as text.
+"""
+
+from decimal import Decimal, InvalidOperation
+
+PICO_PER_USD = 10**12
+PICO_PER_TOKEN = 10**6  # one dollar a million tokens, in pico-USD a token
+
+
+def pico_per_token(usd_per_mtok: str) -> int:
+    """The price of one token, from dollars a million tokens written as text: `"0.25"` is 250,000.
+
+    Raises ValueError for what is not a number, is negative, or is finer than a pico-USD a token (six decimal places).
+    """
+    try:
+        price = Decimal(usd_per_mtok) * PICO_PER_TOKEN
+    except InvalidOperation:
+        raise ValueError(f"{usd_per_mtok!r} is not an amount of dollars a million tokens, such as \"0.25\"") from None
+    if not price.is_finite() or price < 0:
+        raise ValueError(f"{usd_per_mtok!r} is not a price: it must be zero or more")
+    if price != price.to_integral_value():
+        raise ValueError(f"{usd_per_mtok!r} is finer than the book keeps: at most six decimal places of a dollar a million tokens")
+    return int(price)
+
+
+def usd(pico: int) -> str:
+    """All of an amount, to its last digit: 1,234,500 pico-USD is `"0.0000012345"`."""
+    whole, rest = divmod(abs(pico), PICO_PER_USD)
+    digits = f"{rest:012d}".rstrip("0").ljust(2, "0")
+    return f"{'-' if pico < 0 else ''}{whole}.{digits}"
+
+
+def usd_per_mtok(pico: int) -> str:
+    """A price of one token in dollars a million tokens: 250,000 is `"0.25"`."""
+    return usd(pico * PICO_PER_TOKEN)

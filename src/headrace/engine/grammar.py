@@ -1,0 +1,115 @@
+"""What an answer must look like: JSON schemas, checked before any of them comes near the model.
+
+A schema passes two judges: the metaschema says whether it is one, llguidance whether it can be compiled. (llama.cpp compiles with
+llguidance as well; OpenVINO with xgrammar, which may still refuse: its backend lives through that.)
+"""
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from headrace.core.errors import InvalidRequest
+from headrace.wire.openai_chat import ChatRequest, Function, JsonObjectFormat, JsonSchemaFormat, NamedTool
+
+SCHEMA_BYTES_MAX = 64 * 1024
+ANYTHING = {"type": "object"}
+
+
+def answer_schema(request: ChatRequest) -> str:
+    """The schema that `response_format` asks for, or empty. Raises InvalidRequest when it is bad."""
+    match request.response_format:
+        case JsonObjectFormat():
+            return json.dumps(ANYTHING)
+        case JsonSchemaFormat(json_schema=asked):
+            param = "response_format.json_schema.schema"
+            if asked.schema is None:
+                raise InvalidRequest(f"Missing required parameter: '{param}'.", param=param)
+            return _checked(asked.schema, param, f"Invalid schema for response_format '{asked.name}'")
+    return ""
+
+
+def call_schema(request: ChatRequest) -> str:
+    """The schema of one tool call, when `tool_choice` demands one, or empty. Raises InvalidRequest when that can't be."""
+    choice = request.tool_choice
+    if choice is None or choice in {"none", "auto"}:
+        return ""
+    tools = [tool.function for tool in request.tools or []]
+    if isinstance(choice, NamedTool):
+        tools = [tool for tool in tools if tool.name == choice.function.name]
+        if not tools:
+            raise InvalidRequest(f"Tool choice '{choice.function.name}' is not among 'tools'.", param="tool_choice")
+    if not tools:
+        raise InvalidRequest("'tool_choice' is only allowed when 'tools' are specified.", param="tool_choice")
+    return _checked(_one_call(tools), "tools", "Invalid schema for function")
+
+
+def check_tools(tools: Sequence[Function]) -> None:
+    """Raises InvalidRequest for a function that has a bad name or whose parameters are no schema."""
+    for at, tool in enumerate(tools):
+        if not tool.name or len(tool.name) > 128:
+            raise InvalidRequest("A function's name has 1 to 128 characters.", param=f"tools[{at}].function.name")
+        if tool.parameters is not None:
+            _is_schema(tool.parameters, f"tools[{at}].function.parameters", f"Invalid schema for function '{tool.name}'")
+
+
+def _one_call(tools: Sequence[Function]) -> dict[str, Any]:
+    """`{"name": …, "arguments": …}` for any of the tools. Each tool's schema moves below `$defs`, and its references with it."""
+    shapes, schemas = [], {}
+    for at, tool in enumerate(tools):
+        schemas[f"tool{at}"] = _moved(_compilable(tool), f"#/$defs/tool{at}")
+        properties = {"name": {"const": tool.name}, "arguments": {"$ref": f"#/$defs/tool{at}"}}
+        shapes.append({"type": "object", "properties": properties, "required": ["name", "arguments"], "additionalProperties": False})
+    return {"anyOf": shapes, "$defs": schemas}
+
+
+def _compilable(tool: Function) -> dict[str, Any]:
+    """The tool's parameters, with no others than those named unless it says so. For a tool that isn't `strict`, any object when the
+    compiler doesn't know what they use."""
+    parameters = tool.parameters or {"type": "object"}
+    if "additionalProperties" not in parameters and not parameters.keys() & {"anyOf", "oneOf", "allOf", "$ref", "patternProperties"}:
+        parameters = {"properties": {}, **parameters, "additionalProperties": False}
+    if not tool.strict and _uncompilable(json.dumps(parameters)):
+        return ANYTHING
+    return parameters
+
+
+def _moved(value: Any, place: str) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: place + inner[1:] if key == "$ref" and isinstance(inner, str) and inner.startswith("#") else _moved(inner, place)
+            for key, inner in value.items()
+        }
+    return [_moved(inner, place) for inner in value] if isinstance(value, list) else value
+
+
+def _is_schema(schema: dict[str, Any], param: str, wrong: str) -> None:
+    import jsonschema  # of the extra, as is llguidance
+
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema)
+    except jsonschema.SchemaError as failure:
+        raise InvalidRequest(f"{wrong}: {failure.message}", param=param) from None
+    except RecursionError:
+        raise InvalidRequest(f"{wrong}: it is nested too deeply", param=param) from None
+
+
+def _checked(schema: dict[str, Any], param: str, wrong: str) -> str:
+    _is_schema(schema, param, wrong)
+    text = json.dumps(schema, ensure_ascii=False)
+    if len(text) > SCHEMA_BYTES_MAX:
+        raise InvalidRequest(f"{wrong}: it is larger than {SCHEMA_BYTES_MAX:,} bytes.", param=param)
+    if failure := _uncompilable(text):
+        raise InvalidRequest(f"{wrong}: {failure}", param=param)
+    return text
+
+
+@lru_cache(maxsize=256)
+def _uncompilable(schema: str) -> str:
+    """Why llguidance can't compile it, or empty."""
+    from llguidance import LLMatcher
+
+    try:
+        return str(LLMatcher.validate_grammar(LLMatcher.grammar_from_json_schema(schema)))
+    except ValueError as failure:
+        return str(failure)

@@ -1,0 +1,139 @@
+"""How many requests and tokens a key may use a minute: two integer token buckets, taken from together or not at all.
+
+A bucket is kept as the debt that time pays off, in units so small that there is no fraction to round: a bucket of `limit` tokens pays
+`limit` units a nanosecond, and a token weighs `MINUTE` units. The bound of a request is taken at admission, and the difference to the
+truth given back at settlement. Time pays what was taken first, first; what it has paid of a request can't be given back again, so that
+over any stretch of time no more is used than a full bucket and what flows into it.
+"""
+
+from collections import deque
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from headrace.core.clock import MS, SECOND, Instant
+
+MINUTE = 60 * SECOND
+Limited: TypeAlias = Literal["requests", "tokens"]
+
+
+class Hold:
+    """What of a request's tokens time has not paid yet."""
+
+    __slots__ = ("unpaid",)
+
+    def __init__(self, unpaid: int) -> None:
+        self.unpaid = unpaid
+
+
+class Granted(msgspec.Struct, frozen=True, gc=False):
+    """The request may go. What is left, and in how many milliseconds all is there again; None: not limited."""
+
+    hold: Hold | None
+    remaining_requests: int | None
+    remaining_tokens: int | None
+    reset_requests_ms: int | None
+    reset_tokens_ms: int | None
+
+
+class Refused(msgspec.Struct, frozen=True, gc=False):
+    """The request must wait for `retry_after_ms`, exactly; None: it asks for more than the limit and can never pass."""
+
+    kind: Limited
+    retry_after_ms: int | None
+    remaining_requests: int | None
+    remaining_tokens: int | None
+    reset_requests_ms: int | None
+    reset_tokens_ms: int | None
+
+
+class Limiter:
+    """The limits of one key. Instants that it is handed must not go back."""
+
+    __slots__ = ("_at", "_holds", "_requests_debt", "_tokens_debt", "requests_per_minute", "tokens_per_minute")
+
+    def __init__(self, *, requests_per_minute: int | None, tokens_per_minute: int | None, now: Instant) -> None:
+        for limit in (requests_per_minute, tokens_per_minute):
+            if limit is not None and limit < 1:
+                raise ValueError(f"a limit is at least 1 a minute, not {limit}")
+        self.requests_per_minute, self.tokens_per_minute = requests_per_minute, tokens_per_minute
+        self._requests_debt = self._tokens_debt = 0
+        self._holds: deque[Hold] = deque()  # no longer than the requests of the last minute
+        self._at = now
+
+    def take(self, now: Instant, tokens_bound: int) -> Granted | Refused:
+        """Take one request and `tokens_bound` tokens, or nothing."""
+        self._pay(now)
+        wait_requests = _wait_ns(self._requests_debt, 1, self.requests_per_minute)
+        wait_tokens = _wait_ns(self._tokens_debt, tokens_bound, self.tokens_per_minute)
+        if wait_requests or wait_tokens:
+            never = self.tokens_per_minute is not None and tokens_bound > self.tokens_per_minute
+            kind: Limited = "tokens" if wait_tokens >= wait_requests or never else "requests"
+            return Refused(kind, None if never else -(-max(wait_requests, wait_tokens) // MS), *self._left())
+        hold = None
+        if self.requests_per_minute is not None:
+            self._requests_debt += MINUTE
+        if self.tokens_per_minute is not None:
+            hold = self._hold(tokens_bound)
+        return Granted(hold, *self._left())
+
+    def give_back(self, now: Instant, tokens: int, granted: Granted) -> None:
+        """Give back what a grant's bound was too high by; a negative number takes what it was too low by."""
+        if granted.hold is None:
+            return
+        self._pay(now)
+        if tokens < 0:
+            self._hold(-tokens)
+            return
+        refund = min(tokens * MINUTE, granted.hold.unpaid)
+        granted.hold.unpaid -= refund
+        self._tokens_debt -= refund
+
+    def _hold(self, tokens: int) -> Hold:
+        hold = Hold(tokens * MINUTE)
+        if not self._tokens_debt:
+            self._holds.clear()  # all were given back whole, or asked for nothing
+        self._holds.append(hold)
+        self._tokens_debt += hold.unpaid
+        return hold
+
+    def _pay(self, now: Instant) -> None:
+        elapsed = now - self._at
+        self._at = now
+        if self._requests_debt and self.requests_per_minute is not None:
+            self._requests_debt = max(0, self._requests_debt - elapsed * self.requests_per_minute)
+        if self._tokens_debt and self.tokens_per_minute is not None:
+            self._pay_tokens(elapsed * self.tokens_per_minute)
+
+    def _pay_tokens(self, units: int) -> None:
+        units = min(units, self._tokens_debt)
+        self._tokens_debt -= units
+        holds = self._holds
+        while units:
+            paid = min(units, holds[0].unpaid)
+            holds[0].unpaid -= paid
+            units -= paid
+            if not holds[0].unpaid:
+                holds.popleft()
+
+    def _left(self) -> tuple[int | None, int | None, int | None, int | None]:
+        requests, tokens = self.requests_per_minute, self.tokens_per_minute
+        return (
+            None if requests is None else _remaining(self._requests_debt, requests),
+            None if tokens is None else _remaining(self._tokens_debt, tokens),
+            None if requests is None else -(-self._requests_debt // (requests * MS)),
+            None if tokens is None else -(-self._tokens_debt // (tokens * MS)),
+        )
+
+
+def _remaining(debt: int, limit: int) -> int:
+    """Whole tokens that are there now."""
+    return max(0, (limit * MINUTE - debt) // MINUTE)
+
+
+def _wait_ns(debt: int, count: int, limit: int | None) -> int:
+    """How long until `count` fit, to the nanosecond, rounded up; 0: they fit now."""
+    if limit is None:
+        return 0
+    short = debt + count * MINUTE - limit * MINUTE
+    return -(-short // limit) if short > 0 else 0

@@ -1,0 +1,118 @@
+"""What the usage log says, record by record: a closed union of frozen values.
+
+An attempt is admitted with a bound before its upstream hears of it, and ends in exactly one of three ways:
+
+    Admit ──► Settle   what was used, and what it costs
+          ├─► Void     nothing is owed: the upstream was never reached, or refused
+          └─► Lost     the process died in between: unknown, and held at the bound until the truth is known
+
+Every record carries its `Admit`, so each can be read alone. Records commute: of all that was said of one attempt the one with the
+highest `precedence` holds, so a log may be replayed in any order, and any part of it twice, with the same result.
+"""
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from headrace.core.clock import Moment
+from headrace.core.usage import NOTHING, Usage
+
+Outcome: TypeAlias = Literal["completed", "client_left", "failed", "timed_out", "stopped"]
+Certainty: TypeAlias = Literal["confirmed", "estimated"]
+State: TypeAlias = Literal["held", "lost", "void", "confirmed", "estimated"]
+AttemptId: TypeAlias = tuple[str, int]
+
+
+class Admit(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
+    """An attempt may start, and will use `bound` at most; `price` is the id of the row that held at this moment."""
+
+    request: str
+    attempt: int
+    moment: Moment
+    organization: str
+    project: str
+    key: str
+    traffic_class: str
+    operation: str
+    model: str
+    pool: str
+    streamed: bool
+    bound: Usage
+    bound_pico: int | None
+    price: str | None
+
+    @property
+    def id(self) -> AttemptId:
+        return self.request, self.attempt
+
+
+class Settle(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
+    """What the attempt used. `cost_pico` of None: unpriced. `state` is `estimated` where the upstream never said what was used."""
+
+    admitted: Admit
+    moment: Moment
+    usage: Usage
+    cost_pico: int | None
+    state: Certainty
+    outcome: Outcome
+    ttft_ms: int | None
+    duration_ms: int
+    model_served: str | None = None
+
+
+class Lost(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=3):
+    """Found after a crash: admitted, and never settled. It is billed at its bound, as an estimate, until a settle corrects it."""
+
+    admitted: Admit
+    moment: Moment
+
+
+class Void(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=4):
+    """Nothing is owed for this attempt; `reason` is the code of the error that ended it."""
+
+    admitted: Admit
+    moment: Moment
+    reason: str
+
+
+Record: TypeAlias = Admit | Settle | Lost | Void
+
+RANK: dict[State, int] = {"held": 0, "lost": 1, "void": 2, "estimated": 3, "confirmed": 4}
+
+
+class Standing(msgspec.Struct, frozen=True, gc=False):
+    """Where an attempt stands after a record: its state, what it is taken to have used, and what is billed for it."""
+
+    admitted: Admit
+    state: State
+    moment: Moment
+    usage: Usage
+    cost_pico: int | None
+
+    @property
+    def precedence(self) -> tuple[int, Moment, int, tuple[int, ...]]:
+        """Total over what can differ, so that any two records of one attempt agree on which of them holds."""
+        return precedence(self.state, self.moment, self.cost_pico, self.usage)
+
+
+def precedence(state: State, moment: Moment, cost_pico: int | None, usage: Usage) -> tuple[int, Moment, int, tuple[int, ...]]:
+    """The highest holds: first by state, then the latest, then the dearest."""
+    return RANK[state], moment, -1 if cost_pico is None else cost_pico, msgspec.structs.astuple(usage)
+
+
+def admitted(record: Record) -> Admit:
+    """The admission that a record speaks of."""
+    return record if isinstance(record, Admit) else record.admitted
+
+
+def standing(record: Record) -> Standing:
+    """What a record alone says of its attempt."""
+    match record:
+        case Admit(moment=moment, bound=bound):
+            return Standing(record, "held", moment, bound, None)
+        case Settle(admitted=admit, state=state, moment=moment, usage=usage, cost_pico=cost_pico):
+            return Standing(admit, state, moment, usage, cost_pico)
+        case Lost(admitted=admit, moment=moment):
+            return Standing(admit, "lost", moment, admit.bound, admit.bound_pico)
+        case Void(admitted=admit, moment=moment):
+            return Standing(admit, "void", moment, NOTHING, None)

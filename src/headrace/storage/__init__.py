@@ -1,0 +1,36 @@
+"""Hands that keep: the usage log, its recovery, the SQLite database, its loader and queries, keys, and the data folder."""
+
+from headrace.storage.database import connect
+from headrace.storage.folder import DataFolder, FileLock, Layout, development_key, make_folder
+from headrace.storage.keys import KeyRing, KeyStore
+from headrace.storage.loader import Loaded, load_once
+from headrace.storage.queries import DIMENSIONS, Difference, Dimension, UsageRow, balances, key_names, usage_by, verify
+from headrace.storage.recovery import Recovery, recover
+from headrace.storage.segment import Damage
+from headrace.storage.usagelog import UsageLog, UsageLogSettings
+
+__all__ = [
+    "DIMENSIONS",
+    "Damage",
+    "DataFolder",
+    "Difference",
+    "Dimension",
+    "FileLock",
+    "KeyRing",
+    "KeyStore",
+    "Layout",
+    "Loaded",
+    "Recovery",
+    "UsageLog",
+    "UsageLogSettings",
+    "UsageRow",
+    "balances",
+    "connect",
+    "development_key",
+    "key_names",
+    "load_once",
+    "make_folder",
+    "recover",
+    "usage_by",
+    "verify",
+]

@@ -1,0 +1,186 @@
+"""API keys: kept in SQLite as digests, and known to the server without a query a request.
+
+Every change of any key, by any process, moves a counter that lies in a small file which the server has mapped into its memory. The
+server compares it at each request, a hundred nanoseconds, and reads what changed when it has moved: a revoked key is refused at once.
+"""
+
+import fcntl
+import hmac
+import mmap
+import os
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from headrace.core.clock import Moment
+from headrace.core.errors import InvalidRequest, NotReady
+from headrace.core.identity import Principal
+from headrace.metering import KeyRow, digest, secret_from, shown
+from headrace.storage.database import transaction
+from headrace.storage.folder import Layout
+
+GENERATION_SIZE: Final = 8
+
+_FIELDS: Final = "id, name, organization, project, class, requests_per_minute, tokens_per_minute, digest, shown, created, revoked"
+
+
+class KeyStore:
+    """The keys of a data folder, for who makes and revokes them. The database should be a `durable` one."""
+
+    def __init__(self, database: sqlite3.Connection, layout: Layout) -> None:
+        self._database, self._generation = database, layout.keys_generation
+
+    def create(
+        self,
+        *,
+        id: str,
+        name: str,
+        organization: str,
+        project: str,
+        token: bytes,
+        created: Moment,
+        traffic_class: str = "realtime",
+        requests_per_minute: int | None = None,
+        tokens_per_minute: int | None = None,
+    ) -> tuple[KeyRow, str]:
+        """Make a key of the random bytes `token`; return it with its secret, which nobody can read again.
+
+        Raises InvalidRequest when a key of this name is in use in the project.
+        """
+        secret = secret_from(token)
+        row = KeyRow(
+            id=id,
+            name=name,
+            organization=organization,
+            project=project,
+            traffic_class=traffic_class,
+            requests_per_minute=requests_per_minute,
+            tokens_per_minute=tokens_per_minute,
+            digest=digest(secret),
+            shown=shown(secret),
+            created=created,
+        )
+        with transaction(self._database):
+            if any(other.name == name and other.revoked is None for other in self._of_project(organization, project)):
+                raise InvalidRequest(f"{organization}/{project} has a key named {name!r} already: revoke that one, or choose another name")
+            self._insert(row)
+        bump(self._generation)
+        return row, secret
+
+    def ensure(self, row: KeyRow) -> KeyRow:
+        """Have a key whose secret is known already, such as the development key; a revoked one stays revoked."""
+        with transaction(self._database):
+            found = self._database.execute(f"SELECT {_FIELDS} FROM api_key WHERE digest = ?", (row.digest,)).fetchone()  # noqa: S608 -- ours
+            if found is not None:
+                return _key_row(found)
+            self._insert(row)
+        bump(self._generation)
+        return row
+
+    def rows(self) -> list[KeyRow]:
+        """All keys, the oldest first, revoked ones too."""
+        return _read(self._database, "ORDER BY created, id")
+
+    def revoke(self, key: str, moment: Moment) -> KeyRow:
+        """Revoke by id, or by name where one key in use has it; on return no server takes it any more.
+
+        Raises InvalidRequest when no key is meant, or more than one.
+        """
+        with transaction(self._database):
+            found = self._meant(key)
+            revoked = msgspec.structs.replace(found, revoked=moment if found.revoked is None else found.revoked)
+            self._database.execute(
+                "UPDATE api_key SET revoked = ?, changed = (SELECT max(changed) + 1 FROM api_key) WHERE id = ?", (revoked.revoked, found.id)
+            )
+        bump(self._generation)
+        return revoked
+
+    def _meant(self, key: str) -> KeyRow:
+        by_id = _read(self._database, "WHERE id = ?", key)
+        found = by_id or _read(self._database, "WHERE name = ? AND revoked IS NULL", key)
+        if not found:
+            raise InvalidRequest(f"there is no key {key!r}: `headrace keys list` shows them")
+        if len(found) > 1:
+            raise InvalidRequest(f"{len(found)} keys are named {key!r}: give the id, one of {', '.join(row.id for row in found)}")
+        return found[0]
+
+    def _of_project(self, organization: str, project: str) -> list[KeyRow]:
+        return _read(self._database, "WHERE organization = ? AND project = ?", organization, project)
+
+    def _insert(self, row: KeyRow) -> None:
+        self._database.execute(
+            f"INSERT INTO api_key ({_FIELDS}, changed) "  # noqa: S608 -- our own column names
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT coalesce(max(changed), 0) + 1 FROM api_key))",
+            msgspec.structs.astuple(row),
+        )
+
+
+class KeyRing:
+    """The keys in a server's memory, by digest. `fixed` ones come from settings and don't change."""
+
+    def __init__(self, database: sqlite3.Connection, layout: Layout, fixed: Iterable[KeyRow] = ()) -> None:
+        self._database = database
+        self._rows: dict[bytes, tuple[bytes, Principal]] = {row.digest: (row.digest, row.principal) for row in fixed}
+        self._file = _open(layout.keys_generation)
+        self._map = mmap.mmap(self._file, GENERATION_SIZE, access=mmap.ACCESS_READ)
+        self._seen = b""
+        self._changed = 0
+
+    def find(self, secret: str) -> Principal | None:
+        """Whose secret this is; None: nobody's, or of a key that is revoked."""
+        if self._map[:GENERATION_SIZE] != self._seen:
+            self._reload()
+        sought = digest(secret)
+        held = self._rows.get(sought)
+        return held[1] if held is not None and hmac.compare_digest(held[0], sought) else None
+
+    def close(self) -> None:
+        self._map.close()
+        os.close(self._file)
+
+    def _reload(self) -> None:
+        """Read what changed. The counter is read first: a change that comes in between moves it again."""
+        seen = self._map[:GENERATION_SIZE]
+        sql = f"SELECT changed, {_FIELDS} FROM api_key WHERE changed > ? ORDER BY changed"  # noqa: S608 -- our own column names
+        try:
+            rows = self._database.execute(sql, (self._changed,)).fetchall()
+        except sqlite3.Error as error:  # a key that may be revoked is not taken
+            raise NotReady(f"the API keys can't be read ({error}): check the database with `headrace doctor`") from error
+        for changed, *fields in rows:
+            row = _key_row(fields)
+            if row.revoked is None:
+                self._rows[row.digest] = row.digest, row.principal
+            else:
+                self._rows.pop(row.digest, None)
+            self._changed = changed
+        self._seen = seen
+
+
+def bump(path: Path) -> None:
+    """Move the counter. Whoever changes a key does it after the change is there to be read."""
+    file = _open(path)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        count = int.from_bytes(os.pread(file, GENERATION_SIZE, 0), "little")
+        os.pwrite(file, (count + 1).to_bytes(GENERATION_SIZE, "little"), 0)
+    finally:
+        os.close(file)
+
+
+def _open(path: Path) -> int:
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    if os.fstat(file).st_size < GENERATION_SIZE:
+        os.pwrite(file, bytes(GENERATION_SIZE), 0)
+    return file
+
+
+def _read(database: sqlite3.Connection, rest: str, *values: str) -> list[KeyRow]:
+    rows = database.execute(f"SELECT {_FIELDS} FROM api_key {rest}", values)  # noqa: S608 -- our own words
+    return [_key_row(row) for row in rows]
+
+
+def _key_row(fields: Iterable[object]) -> KeyRow:
+    return msgspec.convert(dict(zip(KeyRow.__struct_fields__, fields, strict=True)), KeyRow, builtin_types=(bytes,))

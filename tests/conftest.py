@@ -1,0 +1,31 @@
+"""How the suite runs: the profiles of hypothesis, the event loop of async tests, and where the embedded model's tests go."""
+
+import os
+from collections.abc import Callable
+
+import pytest
+import uvloop
+from hypothesis import HealthCheck, settings
+
+# dev: fast enough to be run after each change. ci: the same examples at every run, so that a red build is red for its change, and no
+# deadline, since a shared machine may stall. soak: new examples for as long as it lasts; what fails is kept in .hypothesis/.
+settings.register_profile("dev", max_examples=100, deadline=None, print_blob=True)
+settings.register_profile(
+    "ci", max_examples=300, deadline=None, print_blob=True, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("soak", max_examples=20_000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, dict[str, Callable[[], object]]]:
+    """Async tests run on the loop that serves."""
+    return "asyncio", {"loop_factory": uvloop.new_event_loop}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests that are marked `engine` go to one test process, which loads the model once."""
+    for item in items:
+        if item.get_closest_marker("engine") is not None:
+            item.add_marker(pytest.mark.xdist_group("engine"))

@@ -1,0 +1,103 @@
+"""Whatever is cut, flipped, zeroed or written over, what is read from a segment is a part of what was written, in order, and nothing else."""
+
+import tempfile
+from pathlib import Path
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.core.usage import Usage
+from headrace.metering import Admit, Lost, Record, Settle, Void
+from headrace.storage.segment import HEADER_SIZE, framed, header, read_pieces
+
+NAMES = st.text(max_size=12)
+COUNTS = st.integers(0, 2**40)
+USAGES = st.builds(Usage, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS)
+ADMITS = st.builds(
+    Admit, NAMES, st.integers(0, 9), COUNTS, NAMES, NAMES, NAMES, NAMES, NAMES, NAMES, NAMES, st.booleans(), USAGES, st.none() | COUNTS, st.none() | NAMES
+)
+OUTCOMES = st.sampled_from(["completed", "client_left"])
+SETTLES = st.builds(Settle, ADMITS, COUNTS, USAGES, st.none() | COUNTS, st.just("confirmed"), OUTCOMES, st.none() | COUNTS, COUNTS, st.none() | NAMES)
+RECORDS: st.SearchStrategy[Record] = ADMITS | SETTLES | st.builds(Lost, ADMITS, COUNTS) | st.builds(Void, ADMITS, COUNTS, NAMES)
+LISTS = st.lists(RECORDS, max_size=8)
+
+
+def written(records: list[Record]) -> bytes:
+    return header(1, 2, "test") + b"".join(framed(msgspec.msgpack.encode(record)) for record in records)
+
+
+def read(data: bytes, *, live: bool = False) -> tuple[list[Record], int, int]:
+    """What is read, how many bytes are called damaged, and where the reading ended."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "1-1-000000.log"
+        path.write_bytes(data)
+        pieces = list(read_pieces(path, live=live))
+    damaged = sum(damage.length for piece in pieces for damage in piece.damages)
+    return [record for piece in pieces for record in piece.records], damaged, pieces[-1].end
+
+
+def is_part(read_records: list[Record], all_records: list[Record]) -> bool:
+    rest = iter(all_records)
+    return all(any(record == other for other in rest) for record in read_records)
+
+
+@given(LISTS, st.integers(0, 5_000))
+def test_what_was_written_is_read_and_room_ahead_is_its_end(records, room):
+    data = written(records)
+    for live in (False, True):
+        assert read(data + bytes(room), live=live)[:2] == (records, 0)
+
+
+@given(LISTS, st.data())
+def test_a_cut_loses_only_what_it_cuts(records, data):
+    whole = written(records)
+    cut = data.draw(st.integers(0, len(whole)))
+    found, _, _ = read(whole[:cut] + bytes(100))
+    assert found == records[: len(found)]
+    if cut >= HEADER_SIZE:
+        kept = written(records[: len(found)])
+        assert len(kept) <= cut
+        assert len(found) == len(records) or len(written(records[: len(found) + 1])) > cut
+
+
+@given(LISTS, st.data())
+def test_a_writer_is_followed_to_its_last_whole_record(records, data):
+    whole = written(records)
+    cut = data.draw(st.integers(0, len(whole)))
+    found, damaged, end = read(whole[:cut] + bytes(100), live=True)
+    assert damaged == 0
+    if found:
+        assert end == len(written(found))
+        assert found == records[: len(found)]
+
+
+@given(st.lists(RECORDS, min_size=1, max_size=8), st.data())
+def test_a_flipped_bit_loses_one_record_and_is_reported(records, data):
+    whole = bytearray(written(records))
+    position = data.draw(st.integers(0, len(whole) - 1))
+    whole[position] ^= 1 << data.draw(st.integers(0, 7))
+    found, damaged, _ = read(bytes(whole))
+    assert is_part(found, records)
+    assert len(found) >= len(records) - 1
+    assert damaged > 0
+
+
+@given(st.lists(RECORDS, min_size=1, max_size=8), st.data(), st.binary(min_size=1, max_size=600))
+def test_bytes_written_over_lose_what_they_cover(records, data, garbage):
+    whole = written(records)
+    start = data.draw(st.integers(HEADER_SIZE, len(whole)))
+    found, _, _ = read(whole[:start] + garbage + whole[start + len(garbage) :])
+    assert is_part(found, records)
+    before = sum(1 for count in range(1, len(records) + 1) if len(written(records[:count])) <= start)
+    assert found[:before] == records[:before]
+
+
+@given(st.lists(RECORDS, min_size=2, max_size=8), st.data())
+def test_a_page_of_zeros_in_the_middle_does_not_end_the_log(records, data):
+    whole = written(records)
+    gone = data.draw(st.integers(0, len(records) - 2))
+    start, end = len(written(records[:gone])), len(written(records[: gone + 1]))
+    found, damaged, _ = read(whole[:start] + bytes(end - start) + whole[end:] + bytes(4096))
+    assert found == records[:gone] + records[gone + 1 :]
+    assert damaged == end - start

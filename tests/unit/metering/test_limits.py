@@ -1,0 +1,141 @@
+"""Limits: exact waits, truthful remainders, refunds that never give back what time has given back already."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.core.clock import MS, SECOND
+from headrace.metering import Granted, Limiter, Refused
+from headrace.metering.limits import MINUTE
+
+
+def limiter(requests: int | None = None, tokens: int | None = None) -> Limiter:
+    return Limiter(requests_per_minute=requests, tokens_per_minute=tokens, now=0)
+
+
+def grant(outcome: Granted | Refused) -> Granted:
+    assert isinstance(outcome, Granted)
+    return outcome
+
+
+def test_what_is_not_limited_passes():
+    one = limiter()
+    for _ in range(1_000):
+        granted = grant(one.take(5, 10**9))
+    assert granted == Granted(None, None, None, None, None)
+    one.give_back(6, 10, granted)
+
+
+def test_requests_a_minute():
+    one = limiter(requests=60)
+    remaining = [grant(one.take(0, 0)).remaining_requests for _ in range(60)]
+    assert remaining == list(range(59, -1, -1))
+    assert one.take(0, 0) == Refused("requests", 1_000, 0, None, 60_000, None)
+    assert isinstance(one.take(SECOND - 1, 0), Refused)
+    assert isinstance(one.take(SECOND, 0), Granted)
+
+
+def test_tokens_a_minute():
+    one = limiter(tokens=600)
+    granted = grant(one.take(0, 500))
+    assert (granted.remaining_tokens, granted.reset_tokens_ms) == (100, 50_000)
+    assert one.take(0, 101) == Refused("tokens", 100, None, 100, None, 50_000)
+    assert isinstance(one.take(100 * MS, 101), Granted)
+
+
+def test_more_than_the_limit_can_never_pass():
+    one = limiter(requests=1, tokens=600)
+    assert one.take(0, 601) == Refused("tokens", None, 1, 600, 0, 0)
+    assert isinstance(one.take(0, 600), Granted)
+    assert one.take(0, 601) == Refused("tokens", None, 0, 0, 60_000, 60_000)
+
+
+def test_a_refusal_takes_nothing_of_either_and_names_what_takes_longest():
+    one = limiter(requests=1, tokens=600)
+    grant(one.take(0, 10))
+    refused = one.take(SECOND, 10)
+    assert refused == Refused("requests", 59_000, 0, 600, 59_000, 0)
+    two = limiter(requests=2, tokens=600)
+    grant(two.take(0, 600))
+    assert two.take(0, 300) == Refused("tokens", 30_000, 1, 0, 30_000, 60_000)
+    assert two.take(0, 300) == Refused("tokens", 30_000, 1, 0, 30_000, 60_000)
+
+
+def test_the_bound_is_taken_and_the_difference_given_back():
+    one = limiter(tokens=600)
+    granted = grant(one.take(0, 600))
+    assert isinstance(one.take(0, 1), Refused)
+    one.give_back(0, 590, granted)
+    assert grant(one.take(0, 590)).remaining_tokens == 0
+
+
+def test_what_time_gave_back_is_not_given_back_again():
+    one = limiter(tokens=60)
+    first = grant(one.take(0, 30))
+    second = grant(one.take(30 * SECOND, 60))  # the first is paid by now
+    one.give_back(31 * SECOND, 30, first)
+    assert isinstance(one.take(31 * SECOND, 2), Refused)
+    one.give_back(31 * SECOND, 59, second)
+    assert grant(one.take(31 * SECOND, 59)).remaining_tokens == 1
+
+
+def test_what_was_given_back_moves_those_behind_it_up():
+    one = limiter(tokens=60)
+    first, second = grant(one.take(0, 30)), grant(one.take(0, 30))
+    one.give_back(10 * SECOND, 30, first)  # ten of it were paid; the second is paid at 40 s now, not at 60
+    third = grant(one.take(40 * SECOND, 60))
+    one.give_back(41 * SECOND, 30, second)
+    assert isinstance(one.take(41 * SECOND, 2), Refused)
+    one.give_back(41 * SECOND, 60, third)
+    assert grant(one.take(41 * SECOND, 60)).remaining_tokens == 0
+
+
+def test_a_bound_that_was_too_low_is_made_up_for():
+    one = limiter(tokens=600)
+    granted = grant(one.take(0, 100))
+    one.give_back(0, -600, granted)
+    assert one.take(0, 1) == Refused("tokens", 10_100, None, 0, None, 70_000)
+
+
+@pytest.mark.parametrize(("requests", "tokens"), [(0, None), (None, 0), (-1, 5)])
+def test_a_limit_is_at_least_one(requests, tokens):
+    with pytest.raises(ValueError, match="at least 1 a minute"):
+        limiter(requests, tokens)
+
+
+STEPS = st.lists(st.tuples(st.integers(0, 20 * SECOND), st.integers(0, 150), st.integers(0, 150), st.booleans()), max_size=60)
+
+
+@given(limit=st.integers(1, 100), steps=STEPS)
+def test_over_any_stretch_of_time_no_more_is_used_than_the_limit_and_its_burst(limit, steps):
+    """What was granted and not given back, counted from each grant on, fits a full bucket and what time adds."""
+    one = limiter(tokens=limit)
+    now, open_grants, used = 0, [], []
+    for wait, bound, actual, gives_back in steps:
+        now += wait
+        outcome = one.take(now, bound)
+        if isinstance(outcome, Granted):
+            open_grants.append((outcome, bound, min(bound, actual), len(used)))
+            used.append([now, bound])
+        elif outcome.retry_after_ms is None:
+            assert bound > limit
+        if gives_back and open_grants:
+            granted, taken, spent, index = open_grants.pop(now % len(open_grants))
+            one.give_back(now, taken - spent, granted)
+            used[index][1] = spent
+    for index, (start, _) in enumerate(used):
+        total = 0
+        for moment, tokens in used[index:]:
+            total += tokens
+            assert total * MINUTE <= limit * MINUTE + (moment - start) * limit
+
+
+@given(limit=st.integers(1, 10**6), debt=st.integers(1, 10**6), more=st.integers(1, 10**6))
+def test_a_retry_after_is_true_to_the_millisecond(limit, debt, more):
+    one = limiter(tokens=limit)
+    grant(one.take(0, min(debt, limit)))
+    outcome = one.take(0, min(more, limit))
+    if isinstance(outcome, Refused):
+        assert outcome.retry_after_ms is not None
+        assert isinstance(one.take((outcome.retry_after_ms - 1) * MS, min(more, limit)), Refused)
+        assert isinstance(one.take(outcome.retry_after_ms * MS, min(more, limit)), Granted)

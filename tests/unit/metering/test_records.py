@@ -1,0 +1,44 @@
+"""The usage log's records: small, self-contained, and of one mind about which of them holds."""
+
+import msgspec
+import pytest
+
+from headrace.core.usage import NOTHING
+from headrace.metering import Record, admitted, standing
+from tests.unit.metering.builders import BOUND, admit, lost, settle, void
+
+RECORDS: list[Record] = [admit(), settle(admit()), lost(admit()), void(admit())]
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_a_record_comes_back_from_its_bytes(record):
+    payload = msgspec.msgpack.encode(record)
+    assert msgspec.msgpack.decode(payload, type=Record) == record
+    assert len(payload) < 220
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_every_record_knows_its_admission(record):
+    assert admitted(record) == admit()
+    assert admitted(record).id == ("req_1", 0)
+
+
+def test_what_a_record_says_of_its_attempt():
+    stands = [standing(record) for record in RECORDS]
+    assert [one.state for one in stands] == ["held", "confirmed", "lost", "void"]
+    assert [one.usage for one in stands] == [BOUND, settle(admit()).usage, BOUND, NOTHING]
+    assert [one.cost_pico for one in stands] == [None, 12_345, 30_000_000, None]
+
+
+def test_ends_win_over_losses_and_losses_over_admits():
+    held, confirmed, gone, voided = (standing(record).precedence for record in RECORDS)
+    estimated = standing(msgspec.structs.replace(settle(admit(), moment=9_999), state="estimated")).precedence
+    assert held < gone < voided < estimated < confirmed
+
+
+def test_of_two_settles_the_later_holds_and_then_the_dearer():
+    a = admit()
+    ordered = [settle(a, moment=1, cost_pico=9), settle(a, moment=2, cost_pico=None), settle(a, moment=2, cost_pico=0), settle(a, moment=2, cost_pico=5)]
+    ranks = [standing(record).precedence for record in ordered]
+    assert ranks == sorted(ranks)
+    assert len(set(ranks)) == len(ranks)

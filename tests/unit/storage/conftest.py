@@ -1,0 +1,45 @@
+"""A data folder with a log and a clock that tests turn by hand."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from headrace.core.clock import Instant, Moment
+from headrace.storage import Layout, UsageLog, UsageLogSettings, make_folder
+
+PID = 4_711
+
+
+class HandClock:
+    def __init__(self) -> None:
+        self.now: Moment = 1_795_000_000_000_000_000
+
+    def instant(self) -> Instant:
+        return self.now
+
+    def moment(self) -> Moment:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return make_folder(tmp_path / "data")
+
+
+@pytest.fixture
+def new_log(layout: Layout, clock: HandClock) -> Callable[..., UsageLog]:
+    def new(segment_size_max: int = 64 * 1024) -> UsageLog:
+        return UsageLog(layout.usage, clock=clock, pid=PID, process="a test", settings=UsageLogSettings(segment_size_max=segment_size_max))
+
+    return new
+
+
+@pytest.fixture
+def log(new_log: Callable[[], UsageLog]) -> Iterator[UsageLog]:
+    yield new_log()
