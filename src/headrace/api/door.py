@@ -208,7 +208,7 @@ def _json_body(exchange: Exchange) -> bytes:
 
 
 def _tokens_out_max(head: ChatHead) -> int | None:
-    if memoryview(head.messages)[:1] != b"[":
+    if memoryview(head.messages)[:1].tobytes() != b"[":
         raise InvalidRequest("Invalid value for 'messages': expected an array of messages.", param="messages")
     choices = 1 if head.n is None else head.n
     if not 1 <= choices <= CHOICES_MAX:

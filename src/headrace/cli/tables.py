@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 Format: TypeAlias = Literal["table", "json", "csv"]
@@ -39,4 +40,4 @@ def _table(rows: Sequence[Mapping[str, Cell]], columns: Sequence[str], footer: M
 
 
 def _text(cell: Cell) -> str:
-    return "" if cell is None else f"{cell:,}" if isinstance(cell, int) else cell
+    return "" if cell is None else f"{cell:,}" if isinstance(cell, int) else escape(cell)

@@ -17,7 +17,8 @@ from headrace.compose.place import Place, cache_folder, version
 from headrace.compose.settings import Settings
 from headrace.compose.world import EMBEDDED, fixed_keys, price_book
 from headrace.core.errors import HeadraceError
-from headrace.engine import find, installed, read_gguf
+from headrace.engine import find, installed
+from headrace.engine.gguf import read_gguf
 from headrace.storage import FileLock, Layout, connect, verify
 from headrace.storage.segment import read_pieces, segments
 
@@ -124,8 +125,8 @@ def _disk(place: Place, settings: Settings) -> Iterator[Finding]:
 
 
 def _modes(layout: Layout) -> Iterator[Finding]:
-    for path in (layout.root, layout.development_key, layout.database):
-        if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077 and path is not layout.database:
+    for path in (layout.root, layout.development_key):
+        if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
             yield Finding("bad", f"others can read {path}", f"chmod go-rwx {path}")
     lock = FileLock(layout.lock)
     if lock.take(process_id()):

@@ -204,7 +204,7 @@ async def _start(world: World, tasks: asyncio.TaskGroup, tell: Callable[[World],
         model = await one.engine.start(tasks)
         log.info("%s runs on %s", one.pool.name, model.backend, extra={"model": model.name, "context": model.context, "load_s": model.load_s})
         if one.embedder is not None:
-            await one.embedder.start()
+            await one.embedder.start(tasks)
     tell(world)
 
 

@@ -13,7 +13,8 @@ from headrace.compose.settings import KeySettings, ModelSettings, PoolSettings, 
 from headrace.core.clock import Moment
 from headrace.core.errors import SettingsInvalid
 from headrace.core.identity import Principal
-from headrace.engine import EMBEDDING_MODEL, Embedder, Engine, find, obtain, obtain_embedding, read_gguf
+from headrace.engine import Embedder, Engine, find, obtain, obtain_embedding
+from headrace.engine.gguf import read_gguf
 from headrace.metering import KeyRow, PriceBook, digest, parse_prices, price_row, shown
 from headrace.portfolio import ModelProfile, Pool, Snapshot, snapshot
 from headrace.providers import Endpoint, Provider
@@ -23,6 +24,7 @@ from headrace.providers.adapters.openai import OpenAIProvider
 Fetched = Callable[[str, int, int | None], None]
 """Told while something is fetched: what, bytes done, bytes in all where known."""
 
+EMBEDDING_MODEL = "all-minilm-l6-v2"
 EMBEDDED = PoolSettings(name="embedded", dialect="local")
 EMBEDDED_CONCURRENCY_MAX = 1_000_000  # the engine's own waiting line is the bound, and answers with a time to come back
 
@@ -66,7 +68,7 @@ def _local_pool(settings: Settings, asked: PoolSettings, cache: Path, names: Nam
         tokens_out_max=settings.engine.context_max or facts.context or 16_384,
     )
     engine = Engine(weights, settings.engine, cache, lambda: names("call_"), log)
-    embedder = Embedder(obtain_embedding(cache, functools.partial(fetched, "embedding model")), log) if asked.embeddings else None
+    embedder = Embedder(obtain_embedding(cache, functools.partial(fetched, "embedding model")), log=log) if asked.embeddings else None
     profiles, models = [chat], {name: name}
     if embedder is not None:
         models[EMBEDDING_MODEL] = EMBEDDING_MODEL

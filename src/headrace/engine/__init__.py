@@ -1,6 +1,7 @@
 """The embedded engine: a real language model and an embedding model, each in a worker process of its own."""
 
 from headrace.engine.answer import Answer
+from headrace.engine.embedding import Embedded, Embedder, EmbeddingInfo
 from headrace.engine.engine import Engine
 from headrace.engine.settings import EngineSettings
 from headrace.engine.status import EngineStatus, ModelInfo
@@ -8,6 +9,9 @@ from headrace.engine.weights import Weights, add, find, installed, obtain, obtai
 
 __all__ = [
     "Answer",
+    "Embedded",
+    "Embedder",
+    "EmbeddingInfo",
     "Engine",
     "EngineSettings",
     "EngineStatus",

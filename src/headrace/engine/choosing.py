@@ -12,9 +12,12 @@ from headrace.engine.settings import BackendName
 OPENVINO_ARCHITECTURES = frozenset({"llama", "qwen2", "qwen3"})
 OPENVINO_TYPES = frozenset({"F32", "F16", "Q4_0", "Q4_1", "Q8_0", "Q4_K", "Q6_K"})
 
-PACKAGES: dict[BackendName, dict[str, str]] = {
-    "openvino": {"openvino_genai": "openvino-genai", "llguidance": "llguidance", "jinja2": "jinja2", "jsonschema": "jsonschema"},
-    "llamacpp": {"xllamacpp": "xllamacpp", "llguidance": "llguidance", "jinja2": "jinja2", "jsonschema": "jsonschema"},
+# By module: what pip calls it.
+CHAT_PACKAGES = {"llguidance": "llguidance", "jinja2": "jinja2", "jsonschema": "jsonschema"}
+PACKAGES = {
+    "openvino": {"openvino_genai": "openvino-genai", **CHAT_PACKAGES},
+    "llamacpp": {"xllamacpp": "xllamacpp", **CHAT_PACKAGES},
+    "embedding": {"openvino": "openvino", "tokenizers": "tokenizers", "numpy": "numpy"},
 }
 
 
@@ -30,9 +33,9 @@ def backend_for(model: Gguf, asked: Literal["auto", "openvino", "llamacpp"]) -> 
     return "openvino" if not obstacle and find_spec("openvino_genai") else "llamacpp"
 
 
-def missing_for(backend: BackendName) -> list[str]:
-    """The packages that the backend needs and that are not installed."""
-    return [package for module, package in PACKAGES[backend].items() if find_spec(module) is None]
+def missing_for(work: Literal["openvino", "llamacpp", "embedding"]) -> list[str]:
+    """The packages that a backend, or embedding, needs and that are not installed."""
+    return [package for module, package in PACKAGES[work].items() if find_spec(module) is None]
 
 
 def kv_tokens_for(model: Gguf, backend: BackendName, kv_cache_mb: int) -> int:

@@ -62,7 +62,7 @@ class Engine:
         self._pace: deque[float] = deque(maxlen=PACE_KEPT)
         self._kv_use = 0.0
         self._counts = dict.fromkeys(("tokens_in", "tokens_cached", "tokens_out", "answered", "failed", "left", "refused"), 0)
-        self._decoder = msgspec.msgpack.Decoder(ToParent)  # type: ignore[var-annotated]  # mypy has no types for unions as values
+        self._decoder = msgspec.msgpack.Decoder(ToParent)
         self._encode = msgspec.msgpack.Encoder().encode
 
     async def start(self, tasks: asyncio.TaskGroup) -> ModelInfo:
@@ -138,11 +138,11 @@ class Engine:
         from headrace.engine.template import ChatTemplate  # needs Jinja, of the extra
 
         sha256, kv_tokens = digest(self._weights, self._cache), kv_tokens_for(facts, backend, settings.kv_cache_mb)
-        threads, threads_batch = threads_for(backend, settings.threads)
+        threads = threads_for(backend, settings.threads)
         setup = Setup(
             backend=backend, weights=str(self._weights), converted=str(self._cache / "openvino" / sha256),
             context=min(kv_tokens, facts.context or kv_tokens, settings.context_max or kv_tokens), kv_tokens=kv_tokens,
-            threads=threads, threads_batch=threads_batch, sequences_max=settings.sequences_max,
+            threads=threads, sequences_max=settings.sequences_max,
             prefill_tokens_max=settings.prefill_tokens_max,
         )  # fmt: skip
         template = ChatTemplate(facts.template, facts.bos, facts.eos, facts.control, lambda: datetime.now(UTC))

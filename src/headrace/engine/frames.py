@@ -30,7 +30,6 @@ class Setup(msgspec.Struct, frozen=True, tag=True):
     context: int
     kv_tokens: int
     threads: int
-    threads_batch: int
     sequences_max: int
     prefill_tokens_max: int
 

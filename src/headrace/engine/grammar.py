@@ -26,7 +26,8 @@ def answer_schema(request: ChatRequest) -> str:
             if asked.schema is None:
                 raise InvalidRequest(f"Missing required parameter: '{param}'.", param=param)
             return _checked(asked.schema, param, f"Invalid schema for response_format '{asked.name}'")
-    return ""
+        case _:
+            return ""
 
 
 def call_schema(request: ChatRequest) -> str:
@@ -84,7 +85,7 @@ def _moved(value: Any, place: str) -> Any:
 
 
 def _is_schema(schema: dict[str, Any], param: str, wrong: str) -> None:
-    import jsonschema  # of the extra, as is llguidance
+    import jsonschema  # type: ignore[import-untyped]  # of the extra, as is llguidance; its types are a package of their own
 
     try:
         jsonschema.Draft202012Validator.check_schema(schema)

@@ -151,7 +151,7 @@ def _parameters(library: Any, setup: Setup, listener: str) -> Any:
     chosen.n_parallel = setup.sequences_max
     chosen.n_batch = chosen.n_ubatch = setup.prefill_tokens_max
     chosen.cpuparams.n_threads = setup.threads
-    chosen.cpuparams_batch.n_threads = setup.threads_batch
+    chosen.cpuparams_batch.n_threads = setup.threads
     chosen.n_gpu_layers = 0
     chosen.cache_ram_mib = 0  # it would grow to 8 GB beside the cache
     chosen.verbosity = -1

@@ -42,11 +42,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             raise ValueError("engine.top_p must be above 0, at most 1")
 
 
-def threads_for(backend: BackendName, chosen: int) -> tuple[int, int]:
-    """How many threads compute one token, and many tokens at once. OpenVINO takes all cores: it shares them gracefully. llama.cpp's
-    threads wait for each other so often that one busy neighbour, as a gateway is, costs them most of their speed: alone it leaves a
-    core free, for batches and prompts the gain is worth it."""
+def threads_for(backend: BackendName, chosen: int) -> int:
+    """How many threads compute. OpenVINO takes all cores: it shares them gracefully. llama.cpp's threads wait for each other so often
+    that one busy neighbour, as a gateway is, costs them two thirds of their speed: it leaves a core free."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if chosen:
-        return chosen, chosen
-    return (cores if backend == "openvino" else max(1, cores - 1)), cores
+    return chosen or (cores if backend == "openvino" else max(1, cores - 1))

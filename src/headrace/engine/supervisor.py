@@ -103,8 +103,9 @@ class Supervisor(Generic[Message]):
         worker = await WorkerProcess.spawn(self._module, hear)
         worker.send(self._owner.setup())
         dying = asyncio.ensure_future(worker.ended())
+        either: list[asyncio.Future[None] | asyncio.Future[int]] = [loaded, dying]
         try:
-            await asyncio.wait([loaded, dying], timeout=self._load_timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, timeout=self._load_timeout_s, return_when=asyncio.FIRST_COMPLETED)
             if not loaded.done():
                 raise SetupError(f"The {self._what} cannot be loaded: {self._silence(worker, dying)}")
             loaded.result()

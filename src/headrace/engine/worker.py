@@ -2,16 +2,9 @@
 
     python -m headrace.engine.worker FD
 
-One loop: take what the parent sent, let the backend step, send one report. It waits only when there is nothing to compute. Interrupts
-and terminations are the parent's to decide (a terminal's Ctrl-C reaches the whole group); when the parent is gone, the socket ends and
-so does the worker.
+One loop: take what the parent sent, let the backend step, send one report. It waits only when there is nothing to compute.
 """
 
-import ctypes
-import select
-import signal
-import socket
-import sys
 from collections import deque
 
 import msgspec
@@ -19,26 +12,9 @@ import msgspec
 from headrace.core.errors import SetupError
 from headrace.core.stream import TokenLogprob
 from headrace.engine.backend import Backend, Produced
-from headrace.engine.frames import (
-    Accepted,
-    Began,
-    Broken,
-    Cancel,
-    Event,
-    Loaded,
-    Refused,
-    Report,
-    Setup,
-    Splitter,
-    Spoke,
-    Submit,
-    ToParent,
-    ToWorker,
-    frame,
-)
+from headrace.engine.frames import Accepted, Began, Broken, Cancel, Event, Loaded, Refused, Report, Setup, Spoke, Submit, ToWorker
+from headrace.engine.line import Line, run
 from headrace.engine.stops import StopWatch
-
-PR_SET_PDEATHSIG = 1
 
 
 class Choice:
@@ -157,30 +133,6 @@ def _too_long(context: int, prompt: int, output: int | None) -> str:
     )
 
 
-class Line:
-    """The worker's end of the socket."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._splitter = Splitter()
-        self._decoder = msgspec.msgpack.Decoder(ToWorker)  # type: ignore[var-annotated]  # mypy has no types for unions as values
-        self._encoder = msgspec.msgpack.Encoder()
-
-    def receive(self, wait: bool, wake: int | None = None) -> list[ToWorker]:
-        """What the parent sent; with `wait`, not before there is something or `wake` is readable. Raises EOFError at its end."""
-        watched: list[socket.socket | int] = [self._connection, *([] if wake is None else [wake])]
-        ready, _, _ = select.select(watched, [], [], None if wait else 0)
-        if self._connection not in ready:
-            return []
-        data = self._connection.recv(1 << 20)
-        if not data:
-            raise EOFError
-        return [self._decoder.decode(body) for body in self._splitter.feed(data)]
-
-    def send(self, message: ToParent) -> None:
-        self._connection.sendall(frame(self._encoder.encode(message)))
-
-
 def load(setup: Setup) -> Backend:
     if setup.backend == "openvino":
         from headrace.engine.openvino import OpenVino
@@ -191,11 +143,9 @@ def load(setup: Setup) -> Backend:
     return LlamaCpp(setup)
 
 
-def serve(line: Line) -> None:
+def serve(line: Line[ToWorker]) -> None:
     """Load what the parent says, then work until it is gone."""
-    while not (early := line.receive(wait=True)):
-        pass
-    setup = early.pop(0)
+    setup, early = line.first()
     if not isinstance(setup, Setup):
         raise TypeError("the first frame is the setup")
     try:
@@ -207,7 +157,7 @@ def serve(line: Line) -> None:
     desk = Desk(backend, setup.context, setup.sequences_max)
     while True:
         events: list[Event] = []
-        for message in [*early, *line.receive(wait=not backend.eager(), wake=backend.wake())]:
+        for message in [*early, *line.receive(wait=not early and not backend.eager(), wake=backend.wake())]:
             match message:
                 case Submit():
                     events.append(desk.submit(message))
@@ -223,17 +173,5 @@ def serve(line: Line) -> None:
             line.send(Report(said, backend.kv_use(), backend.notes()))
 
 
-def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if sys.platform == "linux":  # elsewhere, and for a step that is under way, the end of the socket does it
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    with socket.socket(fileno=int(sys.argv[1])) as connection:
-        try:
-            serve(Line(connection))
-        except (EOFError, BrokenPipeError, ConnectionResetError):
-            return  # the parent is gone
-
-
 if __name__ == "__main__":
-    main()
+    run(lambda connection: serve(Line(connection, msgspec.msgpack.Decoder(ToWorker))))

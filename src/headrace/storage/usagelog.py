@@ -12,6 +12,7 @@ import asyncio
 import errno
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -61,6 +62,7 @@ class UsageLog:
         self._one_syncs = threading.Lock()
         self._sync_failure: OSError | None = None
         self._segment = self._begin()
+        self._full_at = self._settings.segment_size_max
 
     @property
     def open_admits(self) -> int:
@@ -157,15 +159,12 @@ class UsageLog:
     def _make_room(self) -> None:
         """See that an admit, its end, and the ends of all open admits fit; begin a new segment when this one is long enough."""
         segment = self._segment
-        needed = segment.end + (len(self._open) + 2) * RECORD_MAX
-        if needed <= segment.reserved and segment.end < self._settings.segment_size_max:
-            return
-        if segment.end >= self._settings.segment_size_max:
-            try:
+        if segment.end >= self._full_at:
+            with suppress(StorageFull):  # a longer segment is better than none
                 self._rotate()
-            except StorageFull:
-                segment.reserve(needed)  # a longer segment is better than none
-        else:
+            segment = self._segment
+        needed = segment.end + (len(self._open) + 2) * RECORD_MAX
+        if needed > segment.reserved:
             segment.reserve(needed)
 
     def _rotate(self) -> None:
@@ -174,6 +173,7 @@ class UsageLog:
             following.write(framed(_encode(admit)))
         self._retired.append(self._segment)
         self._segment = following
+        self._full_at = max(self._settings.segment_size_max, 2 * following.end)  # what is carried over is never most of a segment
 
     def _unsynced(self, error: OSError) -> StorageFull:
         return StorageFull(

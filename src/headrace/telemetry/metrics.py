@@ -70,7 +70,7 @@ class Metrics:
         self._gauges: dict[str, tuple[str, Callable[[], float | Mapping[str, float]]]] = {}
         self._counters: dict[str, tuple[str, Callable[[], float | Mapping[str, float]]]] = {}
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(self)  # type: ignore[arg-type]  # a collector is what has collect()
+        self._registry.register(self)
 
     def observe(
         self, labels: tuple[str, str, str, str], *, status: int, duration_s: float, ttft_s: float | None, tpot_s: float | None, usage: Usage | None

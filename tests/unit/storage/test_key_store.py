@@ -1,0 +1,127 @@
+"""Keys: made once, found by their secret alone, revoked at once in every process, and never told again."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from headrace.core.errors import InvalidRequest, NotReady
+from headrace.metering import KeyRow, digest, secret_from, shown
+from headrace.storage import KeyRing, KeyStore, connect
+
+
+@pytest.fixture
+def database(layout):
+    database = connect(layout.database, durable=True)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def store(database, layout) -> KeyStore:
+    return KeyStore(database, layout)
+
+
+@pytest.fixture
+def ring(database, layout):
+    ring = KeyRing(database, layout)
+    yield ring
+    ring.close()
+
+
+def create(store: KeyStore, number: int = 1, **more) -> tuple[KeyRow, str]:
+    fields = {"id": f"key_{number}", "name": f"n{number}", "organization": "acme", "project": "demo", "created": number}
+    return store.create(**{**fields, **more}, token=bytes([number]) * 32)
+
+
+def test_a_key_is_found_by_its_secret_as_soon_as_it_is_made(store, ring):
+    assert ring.find("sk-hr-nobody") is None
+    row, secret = create(store, traffic_class="batch", requests_per_minute=5)
+    found = ring.find(secret)
+    assert found == row.principal
+    assert (found.key, found.traffic_class, found.requests_per_minute, found.tokens_per_minute) == ("key_1", "batch", 5, None)
+    assert ring.find(secret + "x") is None
+    assert ring.find("") is None
+
+
+def test_a_secret_is_stored_nowhere(store, layout, database):
+    _, secret = create(store)
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    everything = b"".join(path.read_bytes() for path in layout.root.iterdir() if path.is_file())
+    assert secret.encode() not in everything
+    assert secret[6:].encode() not in everything
+    assert digest(secret) in everything
+    assert store.rows()[0].shown == shown(secret)
+
+
+def test_a_key_that_is_revoked_is_nobodys_at_once(store, ring):
+    _, first = create(store, 1)
+    second, kept = create(store, 2)
+    assert ring.find(first) is not None
+    revoked = store.revoke("key_1", 99)
+    assert revoked.revoked == 99
+    assert ring.find(first) is None
+    assert ring.find(kept) == second.principal
+    assert store.revoke("key_1", 100).revoked == 99, "revoking again changes nothing, and tells every server again"
+    assert [row.revoked for row in store.rows()] == [99, None]
+
+
+def test_another_process_revokes_as_well(store, ring, layout):
+    _, secret = create(store)
+    assert ring.find(secret) is not None
+    script = (
+        "import sys; from pathlib import Path; from headrace.storage import KeyStore, Layout, connect; layout = Layout(Path(sys.argv[1]))\n"
+        "KeyStore(connect(layout.database, durable=True), layout).revoke('n1', 5)"
+    )
+    subprocess.run([sys.executable, "-c", script, layout.root], check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    assert ring.find(secret) is None
+
+
+def test_fixed_keys_come_from_settings(database, layout, store):
+    secret = secret_from(bytes(32))
+    fixed = KeyRow(id="dev", name="dev", organization="acme", project="demo", digest=digest(secret), shown=shown(secret), created=0)
+    ring = KeyRing(database, layout, [fixed])
+    assert ring.find(secret) == fixed.principal
+    _, other = create(store)
+    assert ring.find(other) is not None
+    assert ring.find(secret) == fixed.principal
+    ring.close()
+
+
+def test_a_known_secret_is_kept_once_and_stays_revoked(store, ring):
+    secret = secret_from(bytes(32))
+    row = KeyRow(id="key_dev", name="development", organization="local", project="dev", digest=digest(secret), shown=shown(secret), created=1)
+    assert store.ensure(row) == row
+    assert store.ensure(row) == row
+    assert ring.find(secret) == row.principal
+    store.revoke("development", 7)
+    assert store.ensure(row).revoked == 7
+    assert ring.find(secret) is None
+
+
+def test_a_name_is_used_once_a_project(store):
+    create(store, 1, name="ci")
+    with pytest.raises(InvalidRequest, match="acme/demo has a key named 'ci' already"):
+        create(store, 2, name="ci")
+    create(store, 3, name="ci", project="other")
+    store.revoke("key_1", 5)
+    create(store, 4, name="ci")
+
+
+def test_what_is_revoked_must_be_meant_clearly(store):
+    create(store, 1, name="ci")
+    create(store, 2, name="ci", project="other")
+    with pytest.raises(InvalidRequest, match="there is no key 'cd': `headrace keys list`"):
+        store.revoke("cd", 5)
+    with pytest.raises(InvalidRequest, match="2 keys are named 'ci': give the id, one of key_1, key_2"):
+        store.revoke("ci", 5)
+
+
+def test_keys_that_cannot_be_read_are_not_taken(layout):
+    database = connect(layout.database)
+    ring = KeyRing(database, layout)
+    database.close()
+    with pytest.raises(NotReady, match="the API keys can't be read"):
+        ring.find("sk-hr-any")
+    ring.close()
