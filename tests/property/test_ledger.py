@@ -25,9 +25,19 @@ def admits(draw: st.DrawFn) -> Admit:
 
 
 SETTLES = st.builds(
-    Settle, admits(), MOMENTS, st.builds(Usage, st.integers(0, 3)), COST, st.sampled_from(["confirmed", "estimated"]), st.just("completed"), st.none(), st.just(1)
+    Settle,
+    admits(),
+    MOMENTS,
+    st.builds(Usage, st.integers(0, 3)),
+    COST,
+    st.sampled_from(["confirmed", "estimated"]),
+    st.just("completed"),
+    st.none(),
+    st.just(1),
 )
-RECORDS: st.SearchStrategy[Record] = admits() | SETTLES | st.builds(Lost, admits(), MOMENTS) | st.builds(Void, admits(), MOMENTS, st.just("refused"))
+RECORDS: st.SearchStrategy[Record] = (
+    admits() | SETTLES | st.builds(Lost, admits(), MOMENTS) | st.builds(Void, admits(), MOMENTS, st.just("refused"))
+)
 
 
 @given(records=st.lists(RECORDS, max_size=20), rng=st.randoms(use_true_random=False))

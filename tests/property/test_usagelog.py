@@ -1,4 +1,4 @@
-"""Whatever is cut, flipped, zeroed or written over, what is read from a segment is a part of what was written, in order, and nothing else."""
+"""Whatever is cut, flipped, zeroed or written over: what is read from a segment was written to it, in that order."""
 
 import tempfile
 from pathlib import Path
@@ -15,10 +15,26 @@ NAMES = st.text(max_size=12)
 COUNTS = st.integers(0, 2**40)
 USAGES = st.builds(Usage, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS)
 ADMITS = st.builds(
-    Admit, NAMES, st.integers(0, 9), COUNTS, NAMES, NAMES, NAMES, NAMES, NAMES, NAMES, NAMES, st.booleans(), USAGES, st.none() | COUNTS, st.none() | NAMES
+    Admit,
+    NAMES,
+    st.integers(0, 9),
+    COUNTS,
+    NAMES,
+    NAMES,
+    NAMES,
+    NAMES,
+    NAMES,
+    NAMES,
+    NAMES,
+    st.booleans(),
+    USAGES,
+    st.none() | COUNTS,
+    st.none() | NAMES,
 )
 OUTCOMES = st.sampled_from(["completed", "client_left"])
-SETTLES = st.builds(Settle, ADMITS, COUNTS, USAGES, st.none() | COUNTS, st.just("confirmed"), OUTCOMES, st.none() | COUNTS, COUNTS, st.none() | NAMES)
+SETTLES = st.builds(
+    Settle, ADMITS, COUNTS, USAGES, st.none() | COUNTS, st.just("confirmed"), OUTCOMES, st.none() | COUNTS, COUNTS, st.none() | NAMES
+)
 RECORDS: st.SearchStrategy[Record] = ADMITS | SETTLES | st.builds(Lost, ADMITS, COUNTS) | st.builds(Void, ADMITS, COUNTS, NAMES)
 LISTS = st.lists(RECORDS, max_size=8)
 

@@ -1,7 +1,7 @@
 """The door: OpenAI's HTTP surface."""
 
-from headrace.api.cold import HOT_PATHS, cold_app
+from headrace.api.cold import HOT_PATHS, Cold
 from headrace.api.door import Door
 from headrace.api.socket import Lane, SocketSettings
 
-__all__ = ["HOT_PATHS", "Door", "Lane", "SocketSettings", "cold_app"]
+__all__ = ["HOT_PATHS", "Cold", "Door", "Lane", "SocketSettings"]

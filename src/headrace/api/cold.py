@@ -18,79 +18,86 @@ from headrace.portfolio import ModelProfile, Snapshot
 HOT_PATHS = ("/v1/chat/completions", "/v1/embeddings")
 
 
-def cold_app(
-    *,
-    snapshot: Callable[[], Snapshot],
-    keys: Keys,
-    unready: Callable[[], str | None],
-    metrics: Callable[[], bytes],
-    metrics_type: str,
-    new_id: Callable[[str], str],
-) -> Starlette:
-    """`unready` says why requests can't be served yet, or None; `metrics` is the text that Prometheus scrapes."""
+class Cold:
+    """The handlers. `unready` says why requests can't be served yet, or None; `metrics` is the text that Prometheus scrapes."""
 
-    async def list_models(request: Request) -> Response:
-        _authenticated(request, keys)
-        return _json({"object": "list", "data": [_model(profile) for profile in snapshot().models.values()]})
+    def __init__(
+        self,
+        *,
+        snapshot: Callable[[], Snapshot],
+        keys: Keys,
+        unready: Callable[[], str | None],
+        metrics: Callable[[], bytes],
+        metrics_type: str,
+        new_id: Callable[[str], str],
+    ) -> None:
+        self._snapshot, self._keys, self._unready = snapshot, keys, unready
+        self._metrics, self._metrics_type, self._new_id = metrics, metrics_type, new_id
 
-    async def show_model(request: Request) -> Response:
-        _authenticated(request, keys)
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/v1/models", self.list_models),
+                Route("/v1/models/{name:path}", self.show_model),
+                Route("/healthz", self.healthz),
+                Route("/readyz", self.readyz),
+                Route("/metrics", self.scrape),
+                *(Route(path, self.post_only, methods=["POST"]) for path in HOT_PATHS),
+            ],
+            exception_handlers={HeadraceError: self.refuse, HTTPException: self.unknown, Exception: self.failed},
+        )
+
+    async def list_models(self, request: Request) -> Response:
+        self._authenticate(request)
+        return _json({"object": "list", "data": [_model(profile) for profile in self._snapshot().models.values()]})
+
+    async def show_model(self, request: Request) -> Response:
+        self._authenticate(request)
         name = request.path_params["name"]
-        profile = snapshot().models.get(name)
+        profile = self._snapshot().models.get(name)
         if profile is None:
             raise ModelNotFound(name)
         return _json(_model(profile))
 
-    async def healthz(request: Request) -> Response:
+    async def healthz(self, request: Request) -> Response:
+        """The process is alive."""
         return _json({"status": "ok"})
 
-    async def readyz(request: Request) -> Response:
-        if why := unready():
+    async def readyz(self, request: Request) -> Response:
+        """Requests can be served; 503 with the reason until then."""
+        if why := self._unready():
             raise NotReady(why, retry_after_ms=1_000)
         return _json({"status": "ready"})
 
-    async def scrape(request: Request) -> Response:
-        return Response(metrics(), media_type=None, headers={"content-type": metrics_type})
+    async def scrape(self, request: Request) -> Response:
+        return Response(self._metrics(), headers={"content-type": self._metrics_type})
 
-    async def refuse(request: Request, error: Exception) -> Response:
+    async def post_only(self, request: Request) -> Response:  # pragma: no cover -- a POST to a hot path never comes here
+        raise MethodNotAllowed("Allowed here: POST.")
+
+    async def refuse(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HeadraceError)
-        return _answer(request, error)
+        return self._answer(error, {})
 
-    async def unknown(request: Request, error: Exception) -> Response:
+    async def unknown(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         asked = f"{request.method} {request.url.path}"
-        if error.status_code == 405:
-            allowed = (error.headers or {}).get("Allow", "")
-            return _answer(request, MethodNotAllowed(f"Not allowed: {asked}. Allowed here: {allowed}."), {"allow": allowed})
-        return _answer(request, RouteNotFound(f"Invalid URL ({asked}). The API is under /v1."))
+        if error.status_code != 405:
+            return self._answer(RouteNotFound(f"Invalid URL ({asked}). The API is under /v1."), {})
+        allowed = (error.headers or {}).get("Allow", "")
+        return self._answer(MethodNotAllowed(f"Not allowed: {asked}. Allowed here: {allowed}."), {"allow": allowed})
 
-    async def failed(request: Request, error: Exception) -> Response:
-        return _answer(request, InternalFailure("headrace failed. Its log tells why."))
+    async def failed(self, request: Request, error: Exception) -> Response:
+        return self._answer(InternalFailure("headrace failed. Its log tells why."), {})
 
-    async def hot(request: Request) -> Response:  # pragma: no cover - a POST to a hot path never comes here
-        raise MethodNotAllowed("POST only")
+    def _authenticate(self, request: Request) -> None:
+        authorization = request.headers.get("authorization")
+        authenticate(authorization.encode("latin-1") if authorization is not None else None, self._keys)
 
-    def _answer(request: Request, error: HeadraceError, more: dict[str, str] | None = None) -> Response:
+    def _answer(self, error: HeadraceError, more: dict[str, str]) -> Response:
         status, lines, body = answer_for(error)
         headers = dict(line.split(": ", 1) for line in lines.decode().splitlines())
-        return Response(body, status, {**headers, **(more or {}), "x-request-id": new_id("req_")})
-
-    return Starlette(
-        routes=[
-            Route("/v1/models", list_models),
-            Route("/v1/models/{name:path}", show_model),
-            Route("/healthz", healthz),
-            Route("/readyz", readyz),
-            Route("/metrics", scrape),
-            *(Route(path, hot, methods=["POST"]) for path in HOT_PATHS),
-        ],
-        exception_handlers={HeadraceError: refuse, HTTPException: unknown, Exception: failed},
-    )
-
-
-def _authenticated(request: Request, keys: Keys) -> None:
-    authorization = request.headers.get("authorization")
-    authenticate(authorization.encode("latin-1") if authorization is not None else None, keys)
+        return Response(body, status, {**headers, **more, "x-request-id": self._new_id("req_")})
 
 
 def _model(profile: ModelProfile) -> dict[str, Any]:

@@ -6,20 +6,18 @@ when the client leaves, or when we are at fault.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import Callable
 from typing import Protocol
 
-from headrace.api.errors import answer_for, body_of, status_of
+from headrace.api.errors import answer_for, status_of
 from headrace.api.socket import Exchange
+from headrace.api.voices import Gathered, Streamed
 from headrace.core.ask import Ask, Operation
 from headrace.core.clock import MS, SECOND, Clock, Instant
 from headrace.core.errors import HeadraceError, InternalFailure, InvalidApiKey, InvalidRequest, ModelNotFound, UnsupportedMediaType
 from headrace.core.identity import Principal
-from headrace.core.stream import Said
 from headrace.gateway import Gateway, Visit
-from headrace.wire import openai_embeddings, sse
-from headrace.wire.openai_answer import AnswerGatherer, ChunkWriter
+from headrace.wire import openai_embeddings
 from headrace.wire.openai_chat import ChatHead, read_head
 
 FRAMING_TOKENS_MAX = 512
@@ -36,7 +34,9 @@ class Keys(Protocol):
 
 
 class Report(Protocol):
-    def __call__(self, *, request: str, operation: Operation, ask: Ask | None, visit: Visit | None, status: int, client: str, began: Instant) -> None:
+    def __call__(
+        self, *, request: str, operation: Operation, ask: Ask | None, visit: Visit | None, status: int, client: str, began: Instant
+    ) -> None:
         """A request is over."""
         ...
 
@@ -72,7 +72,7 @@ class Door:
             status = LEFT
             if not exchange.left:  # the server stops, and the deadline to finish is over
                 exchange.cut()
-        except Exception:
+        except Exception:  # noqa: BLE001 -- whatever our fault is, the client gets an answer and the log the cause
             self._log.exception("a fault of ours, the request is answered with 500", extra={"request": request})
             status = self._refuse(exchange, request, began, InternalFailure(f"headrace failed. Its log tells why, under the id {request}."))
         self._report(
@@ -131,58 +131,34 @@ class Door:
     # What is answered.
 
     async def _answer(self, exchange: Exchange, ask: Ask, visit: Visit) -> int:
-        async with aclosing(self._gateway.answer(ask, visit, exchange)) as answer:
-            if ask.stream:
-                return await self._stream(exchange, ask, visit, answer)
-            gatherer = AnswerGatherer(id=f"chatcmpl-{ask.request[4:]}", model=ask.model, created=self._clock.moment() // SECOND)
-            async for said in answer:
-                gatherer.hear(said)
-        headers = b"content-type: application/json\r\n" + self._headers(ask.request, visit.admitted_at, ask, visit)
-        exchange.answer(200, headers, gatherer.answer())
-        return 200
-
-    async def _stream(self, exchange: Exchange, ask: Ask, visit: Visit, answer: AsyncGenerator[Said, None]) -> int:
-        writer = ChunkWriter(
-            id=f"chatcmpl-{ask.request[4:]}", model=ask.model, created=self._clock.moment() // SECOND, include_usage=ask.include_usage
-        )
-        begun = False
+        voice = (Streamed if ask.stream else Gathered)(exchange, ask, self._clock.moment() // SECOND, lambda: self._headers(ask, visit))
         try:
-            async for said in answer:
-                if not begun:
-                    begun = True
-                    exchange.begin(_STREAM_HEADERS + self._headers(ask.request, visit.admitted_at, ask, visit))
-                if data := writer.write(said):
-                    exchange.write(data)
-                if exchange.must_wait:
-                    await exchange.drained()
+            await self._gateway.answer(ask, visit, voice)
         except HeadraceError as error:
-            if not begun:
+            if not voice.begun:
                 raise
-            exchange.write(sse.frame(body_of(error)))  # the status is long sent; clients raise on a frame with an error
+            voice.break_off(error)  # the status is long sent; clients raise on a frame with an error
             self._log.warning("a stream broke: %s", error, extra={"request": ask.request})
-            exchange.end()
             return status_of(error)
-        exchange.end()
+        voice.finish()
         return 200
 
     def _refuse(self, exchange: Exchange, request: str, began: Instant, error: HeadraceError) -> int:
         if exchange.response_complete:
             return 500
         status, headers, body = answer_for(error)
-        exchange.answer(status, headers + self._headers(request, began, None, None), body)
+        exchange.answer(status, headers + self._common(request, began), body)
         if status >= 500:
             self._log.warning("%s", error, extra={"request": request, "code": error.code})
         return status
 
-    def _headers(self, request: str, began: Instant, ask: Ask | None, visit: Visit | None) -> bytes:
+    def _headers(self, ask: Ask, visit: Visit) -> bytes:
+        whose = f"openai-organization: {ask.principal.organization}\r\nx-headrace-pool: {visit.pool}\r\n{_limits(ask.principal, visit)}"
+        return self._common(ask.request, visit.admitted_at) + whose.encode("latin-1", "replace")
+
+    def _common(self, request: str, began: Instant) -> bytes:
         took_ms = (self._clock.instant() - began) // MS
-        lines = f"x-request-id: {request}\r\nopenai-version: 2020-10-01\r\nopenai-processing-ms: {took_ms}\r\n"
-        if ask is not None and visit is not None:
-            lines += f"openai-organization: {ask.principal.organization}\r\nx-headrace-pool: {visit.pool}\r\n" + _limits(ask.principal, visit)
-        return lines.encode("latin-1", "replace")
-
-
-_STREAM_HEADERS = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
+        return f"x-request-id: {request}\r\nopenai-version: 2020-10-01\r\nopenai-processing-ms: {took_ms}\r\n".encode()
 
 
 def authenticate(authorization: bytes | None, keys: Keys) -> Principal:
@@ -229,7 +205,8 @@ def _limits(principal: Principal, visit: Visit) -> str:
     lines = ""
     if principal.requests_per_minute is not None:
         lines += (
-            f"x-ratelimit-limit-requests: {principal.requests_per_minute}\r\nx-ratelimit-remaining-requests: {granted.remaining_requests}\r\n"
+            f"x-ratelimit-limit-requests: {principal.requests_per_minute}\r\n"
+            f"x-ratelimit-remaining-requests: {granted.remaining_requests}\r\n"
             f"x-ratelimit-reset-requests: {duration(granted.reset_requests_ms or 0)}\r\n"
         )
     if principal.tokens_per_minute is not None:

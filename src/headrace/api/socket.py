@@ -138,6 +138,7 @@ class Lane(HttpToolsProtocol):
     """One client connection."""
 
     url: bytes = b""
+    cycle: Any  # what was parsed last: uvicorn's cycle, or an Exchange, which has all that uvicorn reads of one; None at first
 
     def __init__(
         self,
@@ -173,7 +174,9 @@ class Lane(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > self._settings.head_bytes_max:
-                self._refuse(HeadersTooLarge(f"The request's head is larger than {self._settings.head_bytes_max} bytes (server.head_bytes_max)."))
+                self._refuse(
+                    HeadersTooLarge(f"The request's head is larger than {self._settings.head_bytes_max} bytes (server.head_bytes_max).")
+                )
 
     def _upgrade(self) -> None:
         if self._should_upgrade():
@@ -205,7 +208,7 @@ class Lane(HttpToolsProtocol):
         version = self.parser.get_http_version()
         keep_alive = version != "1.0" and self.parser.should_keep_alive()
         exchange = Exchange(self, handler, headers, keep_alive=keep_alive, chunked=version != "1.0")
-        earlier, self.cycle = self.cycle, exchange  # type: ignore[assignment]  # it has all that uvicorn reads of a cycle
+        earlier, self.cycle = self.cycle, exchange
         self._open.append(exchange)
         if earlier is None or earlier.response_complete:
             exchange.in_turn = True

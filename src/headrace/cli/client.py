@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from headrace.compose import Place
 from headrace.core.errors import InvalidApiKey, InvalidRequest, SetupError, UpstreamFailed, UpstreamUnreachable
 
+TIMEOUT_S = 600
+
 
 class Client:
     """Speaks to one server with one key. Failures are told in the server's own words."""
@@ -18,9 +20,7 @@ class Client:
         split = urlsplit(self.url)
         if split.scheme not in ("http", "https") or not split.hostname:
             raise InvalidRequest(f"{url!r} is not the address of an API, such as http://127.0.0.1:8080/v1")
-        kind = http.client.HTTPSConnection if split.scheme == "https" else http.client.HTTPConnection
-        self._path = split.path
-        self._connect = lambda: kind(split.hostname or "", split.port, timeout=600)
+        self._tls, self._host, self._port, self._path = split.scheme == "https", split.hostname, split.port, split.path
 
     def get(self, path: str) -> Any:
         with self._asked("GET", path, None) as answer:
@@ -47,7 +47,8 @@ class Client:
         return str(listed[0])
 
     def _asked(self, method: str, path: str, body: dict[str, Any] | None) -> http.client.HTTPResponse:
-        connection = self._connect()
+        kind = http.client.HTTPSConnection if self._tls else http.client.HTTPConnection
+        connection = kind(self._host, self._port, timeout=TIMEOUT_S)
         headers = {"authorization": f"Bearer {self._key}", "content-type": "application/json"}
         try:
             connection.request(method, self._path + path, json.dumps(body) if body is not None else None, headers)

@@ -62,7 +62,7 @@ def list_keys(place: Place, kind: Format) -> None:
                 "created": _time(row.created),
                 "revoked": _time(row.revoked),
             }
-            for row in books.keys()
+            for row in books.key_rows()
         ]
     show(rows, ("id", "name", "organization", "project", "class", "secret", "created", "revoked"), kind, empty="There are no keys yet.")
 

@@ -13,18 +13,22 @@ from headrace.cli.models import models
 from headrace.cli.price import price
 from headrace.cli.serve import serve
 from headrace.cli.usage import usage
-from headrace.compose import Place, version
+from headrace.compose import here, version
 from headrace.core.errors import HeadraceError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="The settings file (default: ./headrace.toml if there is one).")
-@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="The data folder (default: [storage] path, which is .headrace).")
+@click.option(
+    "--config", type=click.Path(path_type=Path, dir_okay=False), help="The settings file (default: ./headrace.toml if there is one)."
+)
+@click.option(
+    "--data", type=click.Path(path_type=Path, file_okay=False), help="The data folder (default: [storage] path, which is .headrace)."
+)
 @click.version_option(version(), prog_name="headrace")
 @click.pass_context
 def headrace(context: click.Context, config: Path | None, data: Path | None) -> None:
     """The open, self-hosted infrastructure layer for intelligence: one API, every token counted once and priced."""
-    context.obj = Place(config=config, data=data, environ=os.environ)
+    context.obj = here(config, data)
 
 
 for command in (serve, chat, usage, keys, price, models, doctor):

@@ -4,7 +4,7 @@ import click
 from rich.console import Console
 
 from headrace.cli.progress import Fetching
-from headrace.cli.tables import FORMATS, Format, show
+from headrace.cli.tables import FORMATS, Cell, Format, show
 from headrace.compose import Place, cache_folder
 from headrace.engine import add, installed
 
@@ -24,7 +24,7 @@ def add_model(place: Place, source: str, sha256: str | None, name: str | None) -
     with Fetching(Console(stderr=True)) as fetched:
         weights = add(source, sha256, cache_folder(place.environ), lambda done, total: fetched(source, done, total), name)
     click.echo(f"{weights.name} is added ({weights.size:,} bytes, SHA-256 {weights.sha256}).")
-    click.echo(f"Run it with `headrace serve --weights {weights.name}`, or [engine] weights = \"{weights.name}\" in headrace.toml.")
+    click.echo(f'Run it with `headrace serve --weights {weights.name}`, or [engine] weights = "{weights.name}" in headrace.toml.')
 
 
 @models.command("list")
@@ -32,8 +32,10 @@ def add_model(place: Place, source: str, sha256: str | None, name: str | None) -
 @click.pass_obj
 def list_models(place: Place, kind: Format) -> None:
     """The weights in the cache."""
-    rows = [
+    rows: list[dict[str, Cell]] = [
         {"name": one.name, "bytes": one.size, "sha256": one.sha256, "source": one.source, "path": str(one.path)}
         for one in installed(cache_folder(place.environ))
     ]
-    show(rows, ("name", "bytes", "sha256", "source", "path"), kind, empty="No weights are here yet: the first `headrace serve` fetches them.")
+    show(
+        rows, ("name", "bytes", "sha256", "source", "path"), kind, empty="No weights are here yet: the first `headrace serve` fetches them."
+    )

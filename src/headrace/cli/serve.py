@@ -1,5 +1,6 @@
 """`headrace serve`: the server, from nothing to ready."""
 
+import json
 import sys
 
 import click
@@ -27,8 +28,7 @@ def _tell(console: Console, ready: Ready) -> None:
     console.print()
     console.print(f"[bold]headrace[/] {ready.version} is ready at [bold]{ready.url}/v1[/]   (in {ready.seconds:.1f} s)", highlight=False)
     console.print(f"  models   {', '.join(ready.models)}", highlight=False)
-    if ready.secret is not None:
-        console.print(f"  key      {ready.secret}", highlight=False)
+    console.print(f"  key      {ready.secret}", highlight=False)
     console.print("  try      ", end="", highlight=False)
     console.print(_curl(ready), soft_wrap=True, highlight=False, markup=False)
     console.print(f"  usage    headrace usage     data in {ready.data}", highlight=False)
@@ -36,5 +36,10 @@ def _tell(console: Console, ready: Ready) -> None:
 
 
 def _curl(ready: Ready) -> str:
-    body = f'{{"model":"{ready.models[0] if ready.models else "MODEL"}","messages":[{{"role":"user","content":"Why is the sky blue?"}}],"stream":true}}'
-    return f"curl -N {ready.url}/v1/chat/completions -H 'Authorization: Bearer {ready.secret or 'KEY'}' -H 'Content-Type: application/json' -d '{body}'"
+    asked = {
+        "model": ready.models[0] if ready.models else "MODEL",
+        "messages": [{"role": "user", "content": "Why is the sky blue?"}],
+        "stream": True,
+    }
+    headers = f"-H 'Authorization: Bearer {ready.secret}' -H 'Content-Type: application/json'"
+    return f"curl -N {ready.url}/v1/chat/completions {headers} -d '{json.dumps(asked)}'"

@@ -15,7 +15,9 @@ FORMATS: tuple[Format, ...] = ("table", "json", "csv")
 Cell: TypeAlias = str | int | None
 
 
-def show(rows: Sequence[Mapping[str, Cell]], columns: Sequence[str], kind: Format, *, empty: str, footer: Mapping[str, Cell] | None = None) -> None:
+def show(
+    rows: Sequence[Mapping[str, Cell]], columns: Sequence[str], kind: Format, *, empty: str, footer: Mapping[str, Cell] | None = None
+) -> None:
     """Print `rows`. Numbers align right; `empty` is said instead of a table without rows."""
     if kind == "json":
         sys.stdout.write(json.dumps([{name: row.get(name) for name in columns} for row in rows], indent=2, ensure_ascii=False) + "\n")

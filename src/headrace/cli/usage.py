@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from headrace.cli.tables import FORMATS, Cell, Format, show
-from headrace.compose import Books, Place
+from headrace.compose import Books, Place, now
 from headrace.core.clock import SECOND, Moment
 from headrace.core.money import usd
 from headrace.storage import DIMENSIONS, Dimension, UsageRow
@@ -13,7 +13,7 @@ from headrace.storage import DIMENSIONS, Dimension, UsageRow
 NUMBERS = ("requests", "input", "cached", "output", "usd")
 
 
-class When(click.ParamType):
+class When(click.ParamType[Moment]):
     """A day or a moment, UTC, or an age such as 24h or 7d."""
 
     name = "when"
@@ -23,7 +23,7 @@ class When(click.ParamType):
         units = {"m": "minutes", "h": "hours", "d": "days"}
         try:
             if text[-1:] in units and text[:-1].isdigit():
-                moment = datetime.now(UTC) - timedelta(**{units[text[-1]]: int(text[:-1])})
+                moment = now() - timedelta(**{units[text[-1]]: int(text[:-1])})
             else:
                 moment = datetime.fromisoformat(text)
         except (ValueError, OverflowError):
@@ -33,7 +33,9 @@ class When(click.ParamType):
 
 
 @click.group(invoke_without_command=True)
-@click.option("--by", multiple=True, type=click.Choice(DIMENSIONS), help="Group by this; may be given several times (default: model, key, class).")
+@click.option(
+    "--by", multiple=True, type=click.Choice(DIMENSIONS), help="Group by this; may be given several times (default: model, key, class)."
+)
 @click.option("--since", type=When(), help="Only requests from then on: 2026-11-01, 2026-11-23T10:00 (UTC), 24h, 7d.")
 @click.option("--until", type=When(), help="Only requests before then.")
 @click.option("--format", "kind", type=click.Choice(FORMATS), default="table", show_default=True)
@@ -47,7 +49,11 @@ def usage(context: click.Context, by: tuple[Dimension, ...], since: Moment | Non
     with Books.open(place) as books:
         rows = books.usage(group, since, until)
     shown = [_row(row, group) for row in rows]
-    total = {group[0]: "total", **{name: sum(_int(row[name]) for row in shown) for name in NUMBERS[:-1]}, "usd": usd(sum(row.cost_pico for row in rows))}
+    total: dict[str, Cell] = {
+        group[0]: "total",
+        **{name: sum(_int(row[name]) for row in shown) for name in NUMBERS[:-1]},
+        "usd": usd(sum(row.cost_pico for row in rows)),
+    }
     columns = (*group, *NUMBERS, *(("notes",) if kind == "table" else ("unpriced", "lost", "estimated", "running")))
     show(shown, columns, kind, empty="Nothing was used yet: ask something with `headrace chat`.", footer=total if len(rows) > 1 else None)
 

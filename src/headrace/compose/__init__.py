@@ -2,7 +2,8 @@
 
 from headrace.compose.books import Books
 from headrace.compose.checkup import Finding, examine
-from headrace.compose.place import Place, cache_folder, version
+from headrace.compose.clock import now
+from headrace.compose.place import Place, cache_folder, here, version
 from headrace.compose.serve import Ready, serve_until_stopped
 from headrace.compose.settings import Settings, load_settings
 from headrace.compose.world import price_book
@@ -15,7 +16,9 @@ __all__ = [
     "Settings",
     "cache_folder",
     "examine",
+    "here",
     "load_settings",
+    "now",
     "price_book",
     "serve_until_stopped",
     "version",

@@ -14,7 +14,20 @@ from headrace.compose.place import Place
 from headrace.compose.settings import Settings
 from headrace.core.clock import Moment
 from headrace.metering import KeyRow
-from headrace.storage import Difference, Dimension, KeyStore, Layout, UsageRow, balances, connect, key_names, load_once, make_folder, usage_by, verify
+from headrace.storage import (
+    Difference,
+    Dimension,
+    KeyStore,
+    Layout,
+    UsageRow,
+    balances,
+    connect,
+    key_names,
+    load_once,
+    make_folder,
+    usage_by,
+    verify,
+)
 
 
 class Books:
@@ -50,8 +63,8 @@ class Books:
         load_once(self._layout, process_id())
         return verify(self._database, self._layout.usage)
 
-    def keys(self) -> list[KeyRow]:
-        return self._store.list()
+    def key_rows(self) -> list[KeyRow]:
+        return self._store.rows()
 
     def create_key(
         self,

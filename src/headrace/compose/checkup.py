@@ -93,14 +93,18 @@ def _weights(place: Place, settings: Settings) -> Iterator[Finding]:
     elif installed(cache):
         yield Finding("good", f"weights in {cache}: {', '.join(one.name for one in installed(cache))}")
     else:
-        yield Finding("note", "no weights are here yet", "the first `headrace serve` fetches them, or bring some with `headrace models add`")
+        yield Finding(
+            "note", "no weights are here yet", "the first `headrace serve` fetches them, or bring some with `headrace models add`"
+        )
 
 
 def _prices(place: Place, settings: Settings) -> Iterator[Finding]:
     book = price_book(settings)
     priced = {row.model for row in book.rows}
     for model in sorted({model for pool in settings.pool for model in pool.models} - priced):
-        yield Finding("note", f"{model} has no price: its usage is counted and stays unpriced", f'give [[model]] name = "{model}" its usd_per_mtok')
+        yield Finding(
+            "note", f"{model} has no price: its usage is counted and stays unpriced", f'give [[model]] name = "{model}" its usd_per_mtok'
+        )
 
 
 def _port(place: Place, settings: Settings) -> Iterator[Finding]:
@@ -111,7 +115,11 @@ def _port(place: Place, settings: Settings) -> Iterator[Finding]:
         try:
             probe.bind((server.host, server.port))
         except OSError as wrong:
-            yield Finding("note", f"{server.host} port {server.port}: {wrong.strerror}", "a server runs there already; if it isn't ours, choose another --port")
+            yield Finding(
+                "note",
+                f"{server.host} port {server.port}: {wrong.strerror}",
+                "a server runs there already; if it isn't ours, choose another --port",
+            )
         else:
             yield Finding("good", f"{server.host} port {server.port} is free")
 
@@ -121,7 +129,9 @@ def _disk(place: Place, settings: Settings) -> Iterator[Finding]:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free
     state: State = "good" if free >= DISK_BYTES_MIN else "bad"
-    yield Finding(state, f"{free >> 20:,} MiB are free for the data folder", "" if state == "good" else "free some: a full disk stops new requests")
+    yield Finding(
+        state, f"{free >> 20:,} MiB are free for the data folder", "" if state == "good" else "free some: a full disk stops new requests"
+    )
 
 
 def _modes(layout: Layout) -> Iterator[Finding]:
@@ -168,5 +178,3 @@ def _books(layout: Layout) -> Iterator[Finding]:
 
 def _runs_locally(settings: Settings) -> bool:
     return any(pool.dialect == "local" for pool in settings.pool or (EMBEDDED,))
-
-

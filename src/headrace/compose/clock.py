@@ -3,6 +3,7 @@
 import os
 import secrets
 import time
+from datetime import UTC, datetime
 from random import Random
 
 from headrace.core.clock import MS, Instant, Moment
@@ -36,7 +37,12 @@ class Names:
 
 def chance() -> Random:
     """Chance for placement; not for secrets."""
-    return Random(secrets.randbits(64))  # noqa: S311 -- breaks ties between pools
+    return Random(secrets.randbits(64))
+
+
+def now() -> datetime:
+    """The time of day, UTC."""
+    return datetime.now(UTC)
 
 
 def process_id() -> int:

@@ -1,5 +1,6 @@
 """Where an installation lives: its settings file, its data folder, its caches. What every command starts from."""
 
+import os
 from collections.abc import Mapping
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -44,6 +45,11 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         """The secret of the development key; None before the first start."""
         path = self.layout().development_key
         return path.read_text().strip() if path.exists() else None
+
+
+def here(config: Path | None, data: Path | None) -> Place:
+    """This process's own place."""
+    return Place(config=config, data=data, environ=os.environ)
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:

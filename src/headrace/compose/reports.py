@@ -76,7 +76,9 @@ class Reports:
         """Gauges and counters of what is going on, read when somebody scrapes."""
         metrics = self._metrics
         metrics.gauge(
-            "headrace_requests_inflight", "Requests that a pool works on.", lambda: {name: load.inflight for name, load in gateway.loads.items()}
+            "headrace_requests_inflight",
+            "Requests that a pool works on.",
+            lambda: {name: load.inflight for name, load in gateway.loads.items()},
         )
         metrics.gauge("headrace_usage_log_open_admits", "Attempts that are admitted and not settled.", lambda: usage_log.open_admits)
         if not local:

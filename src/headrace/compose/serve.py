@@ -7,13 +7,14 @@ the log is synced and loaded, and the process ends with 0. A second signal skips
 import asyncio
 import contextlib
 import functools
+import gc
 import logging
 import secrets
 import signal
 import socket
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import TextIO
@@ -22,7 +23,7 @@ import msgspec
 import uvicorn
 import uvloop
 
-from headrace.api import HOT_PATHS, Door, Lane, cold_app
+from headrace.api import HOT_PATHS, Cold, Door, Lane
 from headrace.compose.clock import MachineClock, Names, chance, process_id
 from headrace.compose.place import cache_folder, version
 from headrace.compose.reports import Reports
@@ -41,6 +42,7 @@ log = logging.getLogger("headrace")
 BACKLOG = 4_096
 SETTLING_S = 5.0
 LOADING_S = 60.0
+LOADER_PAUSE_S = 5
 DEVELOPMENT_KEY = "key_development"
 
 
@@ -87,11 +89,19 @@ def serve_until_stopped(
 
     with ExitStack() as opened:
         world = _open(settings, environ, clock, fetched, opened)
+        _calm_collector()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             try:
                 runner.run(_live(world, tell))
             except* SetupError as group:
                 raise _first(group) from None
+
+
+def _calm_collector() -> None:
+    """What is loaded by now stays, and a request leaves no cycles: look for garbage seldom, or each look costs some requests 20 ms."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def _first(group: BaseExceptionGroup[SetupError]) -> SetupError:
@@ -164,7 +174,9 @@ def _listening(settings: ServerSettings) -> Iterator[socket.socket]:
         except OSError as wrong:
             taken = "Address already in use" in str(wrong)
             remedy = f"another program listens there: stop it, or choose another port with --port {settings.port + 1}"
-            raise (PortInUse if taken else SetupError)(f"cannot listen on {where}: {remedy if taken else wrong.strerror or wrong}") from None
+            raise (PortInUse if taken else SetupError)(
+                f"cannot listen on {where}: {remedy if taken else wrong.strerror or wrong}"
+            ) from None
         listener.setblocking(False)
         yield listener
 
@@ -173,7 +185,9 @@ async def _live(world: World, tell: Callable[[World], None]) -> None:
     """Serve. The order here is the order of a server's life; leaving the stack is its end."""
     async with AsyncExitStack() as closing, asyncio.TaskGroup() as tasks:
         loop = asyncio.get_running_loop()
-        await closing.enter_async_context(_loader(world.layout))
+        loading = Loading(world.layout)
+        closing.push_async_callback(loading.finish)
+        loader = tasks.create_task(loading.keep_running(), name="usage-loader")
         syncing = tasks.create_task(world.usage_log.keep_synced(), name="usage-log-sync")
         metrics, answering = Metrics(), _providers(world, loop, closing)
         gateway = Gateway(
@@ -197,12 +211,15 @@ async def _live(world: World, tell: Callable[[World], None]) -> None:
             if one.embedder is not None:
                 await one.embedder.stop()
         syncing.cancel()
+        loader.cancel()
 
 
 async def _start(world: World, tasks: asyncio.TaskGroup, tell: Callable[[World], None]) -> None:
     for one in world.local:
         model = await one.engine.start(tasks)
-        log.info("%s runs on %s", one.pool.name, model.backend, extra={"model": model.name, "context": model.context, "load_s": model.load_s})
+        log.info(
+            "%s runs on %s", one.pool.name, model.backend, extra={"model": model.name, "context": model.context, "load_s": model.load_s}
+        )
         if one.embedder is not None:
             await one.embedder.start(tasks)
     tell(world)
@@ -241,13 +258,13 @@ def _server(world: World, gateway: Gateway, metrics: Metrics, reports: Reports, 
         broken = [one.pool.name for one in world.local if not one.engine.status().ready]
         return f"The engine of {', '.join(broken)} is being restarted." if broken else None
 
-    app = cold_app(
+    cold = Cold(
         snapshot=lambda: gateway.snapshot, keys=keys, unready=unready, metrics=metrics.text, metrics_type=CONTENT_TYPE, new_id=world.names
     )
     lane = functools.partial(Lane, handlers=handlers, settings=world.settings.server)
     return Server(
         uvicorn.Config(
-            app,
+            cold.app(),
             http=lane,  # type: ignore[arg-type]  # what makes a protocol is as good as its class
             loop="none",
             ws="none",
@@ -290,19 +307,32 @@ async def _settle(server: Server) -> None:
         await asyncio.wait(left, timeout=SETTLING_S)
 
 
-@contextlib.asynccontextmanager
-async def _loader(layout: Layout) -> AsyncIterator[None]:
-    """The process that loads the usage log into SQLite. It ends after a last pass when its input is closed."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "headrace.storage", str(layout.root), stdin=asyncio.subprocess.PIPE
-    )
-    try:
-        yield
-    finally:
-        assert process.stdin is not None
+class Loading:
+    """Owns the process that loads the usage log into SQLite, and starts another when it dies: the log is the truth and can wait."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def keep_running(self) -> None:
+        while True:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "headrace.storage", str(self._layout.root), stdin=asyncio.subprocess.PIPE
+            )
+            status = await self._process.wait()
+            log.error("the usage loader ended with status %d; it is started again in %d s", status, LOADER_PAUSE_S)
+            await asyncio.sleep(LOADER_PAUSE_S)
+
+    async def finish(self) -> None:
+        """Let it take a last pass, and end."""
+        process = self._process
+        if process is None or process.stdin is None:
+            return
         process.stdin.close()
         try:
             async with asyncio.timeout(LOADING_S):
                 await process.wait()
         except TimeoutError:
+            log.warning("the usage loader is far behind: what is left is loaded by the next start, or by `headrace usage`")
             process.kill()
+            await process.wait()

@@ -94,11 +94,11 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"pool.name {self.name!r} must be letters, digits, and . _ - /")
         if self.dialect == "openai" and not (self.endpoints and self.models):
-            raise ValueError(f"pool {self.name!r} needs endpoints = [\"https://…/v1\"] and models = {{ \"our name\" = \"its name\" }}")
+            raise ValueError(f'pool {self.name!r} needs endpoints = ["https://…/v1"] and models = {{ "our name" = "its name" }}')
         if self.dialect == "local" and (self.endpoints or self.api_key_env):
             raise ValueError(f"pool {self.name!r} is local: it has no endpoints and no key")
         if self.dialect != "local" and self.weights is not None:
-            raise ValueError(f"pool {self.name!r} has weights, which only dialect = \"local\" runs")
+            raise ValueError(f'pool {self.name!r} has weights, which only dialect = "local" runs')
         if self.concurrency_max < 1 or self.drain_ms_max < 0:
             raise ValueError(f"pool {self.name!r}: concurrency_max is at least 1 and drain_ms_max at least 0")
 

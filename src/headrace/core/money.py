@@ -17,7 +17,7 @@ def pico_per_token(usd_per_mtok: str) -> int:
     try:
         price = Decimal(usd_per_mtok) * PICO_PER_TOKEN
     except InvalidOperation:
-        raise ValueError(f"{usd_per_mtok!r} is not an amount of dollars a million tokens, such as \"0.25\"") from None
+        raise ValueError(f'{usd_per_mtok!r} is not an amount of dollars a million tokens, such as "0.25"') from None
     if not price.is_finite() or price < 0:
         raise ValueError(f"{usd_per_mtok!r} is not a price: it must be zero or more")
     if price != price.to_integral_value():

@@ -13,9 +13,9 @@ OPENVINO_ARCHITECTURES = frozenset({"llama", "qwen2", "qwen3"})
 OPENVINO_TYPES = frozenset({"F32", "F16", "Q4_0", "Q4_1", "Q8_0", "Q4_K", "Q6_K"})
 
 # By module: what pip calls it.
-CHAT_PACKAGES = {"llguidance": "llguidance", "jinja2": "jinja2", "jsonschema": "jsonschema"}
+CHAT_PACKAGES = {"jinja2": "jinja2", "jsonschema": "jsonschema"}
 PACKAGES = {
-    "openvino": {"openvino_genai": "openvino-genai", **CHAT_PACKAGES},
+    "openvino": {"openvino_genai": "openvino-genai", "llguidance": "llguidance", **CHAT_PACKAGES},
     "llamacpp": {"xllamacpp": "xllamacpp", **CHAT_PACKAGES},
     "embedding": {"openvino": "openvino", "tokenizers": "tokenizers", "numpy": "numpy"},
 }

@@ -134,4 +134,3 @@ def serve(line: Line[ToEmbedding]) -> None:
 
 if __name__ == "__main__":
     run(lambda connection: serve(Line(connection, msgspec.msgpack.Decoder(ToEmbedding))))
-

@@ -11,12 +11,11 @@ import asyncio
 import contextlib
 import logging
 import os
-import secrets
-import time
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -42,17 +41,24 @@ PACE_KEPT = 32  # answers by which the pace is judged
 class Pending:
     """A request that is not over."""
 
-    def __init__(self, submit: Submit, answer: Answer) -> None:
-        self.submit, self.answer, self.begun = submit, answer, False
+    def __init__(self, submit: Submit, answer: Answer, schema_param: str) -> None:
+        self.submit, self.answer, self.schema_param, self.begun = submit, answer, schema_param, False
 
 
 class Engine:
-    """An embedded language model. `weights` is a GGUF, `cache` a folder of ours for what is derived from it."""
+    """An embedded language model. `weights` is a GGUF, `cache` a folder of ours for what is derived from it; `new_id` names tool calls,
+    and `rng` gives seeds to requests that name none."""
 
     def __init__(
-        self, weights: Path, settings: EngineSettings, cache: Path, new_id: Callable[[], str], log: logging.Logger | None = None
+        self,
+        weights: Path,
+        settings: EngineSettings,
+        cache: Path,
+        new_id: Callable[[], str],
+        log: logging.Logger | None = None,
+        rng: Random | None = None,
     ) -> None:
-        self._weights, self._settings, self._cache, self._new_id = weights, settings, cache, new_id
+        self._weights, self._settings, self._cache, self._new_id, self._rng = weights, settings, cache, new_id, rng or Random()
         self._log = log or logging.getLogger(__name__)
         self._worker = Supervisor[Report](
             self, "headrace.engine.worker", f"model {weights}", settings.load_timeout_s, settings.stall_timeout_s, self._log
@@ -67,16 +73,16 @@ class Engine:
 
     async def start(self, tasks: asyncio.TaskGroup) -> ModelInfo:
         """Load the model; from then on a task of `tasks` keeps a worker alive until `stop`. Raises SetupError when it can't be loaded."""
-        begun_at = time.monotonic()
+        begun_at = _now()
         self._setup, self._template, model = await asyncio.to_thread(self._prepare)
         await self._worker.start(tasks)
-        self.model = msgspec.structs.replace(model, load_s=round(time.monotonic() - begun_at, 3))
+        self.model = msgspec.structs.replace(model, load_s=round(_now() - begun_at, 3))
         return self.model
 
     def chat(self, ask_id: str, request: ChatRequest) -> Answer:
         """Answer `request`. Raises InvalidRequest, UnsupportedParameter or QueueFull at once; what the tokens decide
         (ContextLengthExceeded) or what breaks later (EngineFailed) is raised while the answer is read."""
-        order = order_of(request, self._settings, self._setup.backend, secrets.randbits(32))
+        order = order_of(request, self._settings, self._setup.backend, self._rng.getrandbits(32))
         pieces = self._template.render(request.messages, order.tools)
         self._admit(order.choices)
         self._serial += 1
@@ -85,7 +91,7 @@ class Engine:
         answer = Answer(id, order, self.model.name, self._new_id, self._leave)
         if not self._pending:
             self._worker.work_begins()
-        self._pending[id] = Pending(submit, answer)
+        self._pending[id] = Pending(submit, answer, order.schema_param)
         self._log.debug("engine takes up %s as %d", ask_id, id)
         self._worker.send(self._encode(submit))
         return answer
@@ -145,7 +151,7 @@ class Engine:
             threads=threads, sequences_max=settings.sequences_max,
             prefill_tokens_max=settings.prefill_tokens_max,
         )  # fmt: skip
-        template = ChatTemplate(facts.template, facts.bos, facts.eos, facts.control, lambda: datetime.now(UTC))
+        template = ChatTemplate(facts.template, facts.bos, facts.eos, facts.control, _today)
         model = ModelInfo(
             name=name_of(self._weights, facts.name, self._cache), architecture=facts.architecture, parameters=facts.parameters,
             quantisation="+".join(sorted(facts.tensor_types - {"F32"})), sha256=sha256, backend=backend, threads=threads,
@@ -170,7 +176,7 @@ class Engine:
         if len(self._pace) < 2:
             return 1000
         between_s = (self._pace[-1] - self._pace[0]) / (len(self._pace) - 1)
-        since_s = time.monotonic() - self._pace[-1]
+        since_s = _now() - self._pace[-1]
         return int(1000 * min(60.0, max(0.05, between_s, since_s / 2)))
 
     def _leave(self, id: int) -> None:
@@ -189,9 +195,9 @@ class Engine:
             case Spoke():
                 if pending.answer.spoke(event):
                     self._close(pending, "answered")
-                    self._pace.append(time.monotonic())
+                    self._pace.append(_now())
             case Refused():
-                pending.answer.fail(_failure(event))
+                pending.answer.fail(_failure(event, pending.schema_param))
                 self._close(pending, "failed")
 
     def _close(self, pending: Pending, how: str) -> None:
@@ -203,14 +209,22 @@ class Engine:
         self._counts["tokens_out"] += used.tokens_out
 
 
-def _failure(event: Refused) -> HeadraceError:
+def _failure(event: Refused, schema_param: str) -> HeadraceError:
     match event.code:
         case "context_length_exceeded":
             return ContextLengthExceeded(event.message, param=event.param)
         case "invalid_value":
-            return InvalidRequest(event.message, param=event.param)
+            return InvalidRequest(event.message, param=event.param or schema_param)
         case "engine_failed":
             return EngineFailed(event.message, retry_after_ms=1000)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _today() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251 -- some templates tell the model the date; nothing is decided by it
 
 
 def _rss_bytes(pid: int | None) -> int:

@@ -1,7 +1,8 @@
 """What an answer must look like: JSON schemas, checked before any of them comes near the model.
 
-A schema passes two judges: the metaschema says whether it is one, llguidance whether it can be compiled. (llama.cpp compiles with
-llguidance as well; OpenVINO with xgrammar, which may still refuse: its backend lives through that.)
+A schema passes two judges: the metaschema says whether it is one, llguidance whether it can be compiled. llama.cpp compiles with
+llguidance as well. OpenVINO compiles with xgrammar, which passes over some keywords without a word: those are refused here, since a
+promise that isn't kept is worse than none. What else it refuses, its backend lives through.
 """
 
 import json
@@ -10,13 +11,14 @@ from functools import lru_cache
 from typing import Any
 
 from headrace.core.errors import InvalidRequest
+from headrace.engine.settings import BackendName
 from headrace.wire.openai_chat import ChatRequest, Function, JsonObjectFormat, JsonSchemaFormat, NamedTool
 
 SCHEMA_BYTES_MAX = 64 * 1024
 ANYTHING = {"type": "object"}
 
 
-def answer_schema(request: ChatRequest) -> str:
+def answer_schema(request: ChatRequest, backend: BackendName) -> str:
     """The schema that `response_format` asks for, or empty. Raises InvalidRequest when it is bad."""
     match request.response_format:
         case JsonObjectFormat():
@@ -25,12 +27,12 @@ def answer_schema(request: ChatRequest) -> str:
             param = "response_format.json_schema.schema"
             if asked.schema is None:
                 raise InvalidRequest(f"Missing required parameter: '{param}'.", param=param)
-            return _checked(asked.schema, param, f"Invalid schema for response_format '{asked.name}'")
+            return _checked(asked.schema, param, f"Invalid schema for response_format '{asked.name}'", backend)
         case _:
             return ""
 
 
-def call_schema(request: ChatRequest) -> str:
+def call_schema(request: ChatRequest, backend: BackendName) -> str:
     """The schema of one tool call, when `tool_choice` demands one, or empty. Raises InvalidRequest when that can't be."""
     choice = request.tool_choice
     if choice is None or choice in {"none", "auto"}:
@@ -42,7 +44,7 @@ def call_schema(request: ChatRequest) -> str:
             raise InvalidRequest(f"Tool choice '{choice.function.name}' is not among 'tools'.", param="tool_choice")
     if not tools:
         raise InvalidRequest("'tool_choice' is only allowed when 'tools' are specified.", param="tool_choice")
-    return _checked(_one_call(tools), "tools", "Invalid schema for function")
+    return _checked(_one_call(tools, backend), "tools", "Invalid schema for function", backend)
 
 
 def check_tools(tools: Sequence[Function]) -> None:
@@ -54,23 +56,23 @@ def check_tools(tools: Sequence[Function]) -> None:
             _is_schema(tool.parameters, f"tools[{at}].function.parameters", f"Invalid schema for function '{tool.name}'")
 
 
-def _one_call(tools: Sequence[Function]) -> dict[str, Any]:
+def _one_call(tools: Sequence[Function], backend: BackendName) -> dict[str, Any]:
     """`{"name": …, "arguments": …}` for any of the tools. Each tool's schema moves below `$defs`, and its references with it."""
     shapes, schemas = [], {}
     for at, tool in enumerate(tools):
-        schemas[f"tool{at}"] = _moved(_compilable(tool), f"#/$defs/tool{at}")
+        schemas[f"tool{at}"] = _moved(_compilable(tool, backend), f"#/$defs/tool{at}")
         properties = {"name": {"const": tool.name}, "arguments": {"$ref": f"#/$defs/tool{at}"}}
         shapes.append({"type": "object", "properties": properties, "required": ["name", "arguments"], "additionalProperties": False})
     return {"anyOf": shapes, "$defs": schemas}
 
 
-def _compilable(tool: Function) -> dict[str, Any]:
+def _compilable(tool: Function, backend: BackendName) -> dict[str, Any]:
     """The tool's parameters, with no others than those named unless it says so. For a tool that isn't `strict`, any object when the
     compiler doesn't know what they use."""
     parameters = tool.parameters or {"type": "object"}
     if "additionalProperties" not in parameters and not parameters.keys() & {"anyOf", "oneOf", "allOf", "$ref", "patternProperties"}:
         parameters = {"properties": {}, **parameters, "additionalProperties": False}
-    if not tool.strict and _uncompilable(json.dumps(parameters)):
+    if not tool.strict and _obstacle(parameters, backend):
         return ANYTHING
     return parameters
 
@@ -95,21 +97,46 @@ def _is_schema(schema: dict[str, Any], param: str, wrong: str) -> None:
         raise InvalidRequest(f"{wrong}: it is nested too deeply", param=param) from None
 
 
-def _checked(schema: dict[str, Any], param: str, wrong: str) -> str:
+def _checked(schema: dict[str, Any], param: str, wrong: str, backend: BackendName) -> str:
     _is_schema(schema, param, wrong)
     text = json.dumps(schema, ensure_ascii=False)
     if len(text) > SCHEMA_BYTES_MAX:
         raise InvalidRequest(f"{wrong}: it is larger than {SCHEMA_BYTES_MAX:,} bytes.", param=param)
-    if failure := _uncompilable(text):
+    if failure := _obstacle(schema, backend):
         raise InvalidRequest(f"{wrong}: {failure}", param=param)
     return text
 
 
+def _obstacle(schema: dict[str, Any], backend: BackendName) -> str:
+    """Why the backend can't bind an answer to the schema, or empty."""
+    if backend == "openvino" and (ignored := _ignored(schema)):
+        return f"the OpenVINO backend does not know {ignored}"
+    return _uncompilable(json.dumps(schema))
+
+
+def _ignored(value: Any) -> str:
+    """A keyword that xgrammar would pass over, or empty. (As measured; a property of such a name is told apart by its value.)"""
+    if isinstance(value, list):
+        return next((found for inner in value if (found := _ignored(inner))), "")
+    if not isinstance(value, dict):
+        return ""
+    reference = value.get("$ref")
+    if isinstance(reference, str) and not (reference == "#" or (reference.startswith("#/") and "~" not in reference)):
+        return f"the reference {reference!r}"
+    if isinstance(value.get("multipleOf"), int | float):
+        return "'multipleOf'"
+    if isinstance(value.get("allOf"), list) and len(value["allOf"]) > 1:
+        return "'allOf' of several schemas"
+    return next((found for inner in value.values() if (found := _ignored(inner))), "")
+
+
 @lru_cache(maxsize=256)
 def _uncompilable(schema: str) -> str:
-    """Why llguidance can't compile it, or empty."""
-    from llguidance import LLMatcher
-
+    """Why llguidance can't compile it, or empty. Where it has no wheel, only llama.cpp runs, which is its own judge."""
+    try:
+        from llguidance import LLMatcher
+    except ImportError:
+        return ""
     try:
         return str(LLMatcher.validate_grammar(LLMatcher.grammar_from_json_schema(schema)))
     except ValueError as failure:

@@ -50,7 +50,8 @@ class LlamaCpp:
     """A model in llama.cpp's server loop, in this process."""
 
     def __init__(self, setup: Setup) -> None:
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # else its threads spin at barriers, and collapse when others want a core
+        # libgomp reads nothing else: without it the threads spin at barriers, and collapse when others want a core.
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # noqa: TID251 -- in the worker's own environment, before the library loads
         library: Any = importlib.import_module("xllamacpp")
         self._folder = tempfile.TemporaryDirectory(prefix="headrace-")  # mode 0700
         listener = str(Path(self._folder.name) / "listener.sock")

@@ -14,6 +14,7 @@ from typing import Any
 from headrace.core.stream import TokenLogprob
 from headrace.engine.backend import Produced
 from headrace.engine.conversion import converted
+from headrace.engine.ebnf import ebnf
 from headrace.engine.frames import Sampling, Setup
 from headrace.engine.gguf import read_vocabulary
 from headrace.engine.prefix import BLOCK, PrefixCache
@@ -138,7 +139,9 @@ class OpenVino:
         config.repetition_penalty = chosen.repetition_penalty
         config.logprobs = 0 if chosen.logprobs is None else 1
         if chosen.schema:
-            config.structured_output_config = self._genai.StructuredOutputConfig(json_schema=chosen.schema)
+            grammar = ebnf(chosen.schema)
+            form = {"grammar": grammar} if grammar else {"json_schema": chosen.schema}
+            config.structured_output_config = self._genai.StructuredOutputConfig(**form)
         return config
 
     def _prove_next(self) -> None:

@@ -24,6 +24,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     output_max: int | None
     tools: tuple[Function, ...]
     must_call: bool
+    schema_param: str
     calls_max: int | None
 
 
@@ -34,14 +35,15 @@ def order_of(request: ChatRequest, settings: EngineSettings, backend: BackendNam
     output_max = request.max_completion_tokens if request.max_completion_tokens is not None else request.max_tokens
     tools = tuple(tool.function for tool in request.tools or []) if request.tool_choice != "none" else ()
     check_tools(tools)
-    call = call_schema(request)
+    call = call_schema(request, backend)
     return Order(
-        sampling=_sampling(request, settings, backend, seed, output_max, call or answer_schema(request)),
+        sampling=_sampling(request, settings, backend, seed, output_max, call or answer_schema(request, backend)),
         choices=request.n or 1,
         stops=_stops(request.stop),
         output_max=output_max,
         tools=tools,
         must_call=bool(call),
+        schema_param="tools" if call else "response_format.json_schema.schema",
         calls_max=1 if request.parallel_tool_calls is False else None,
     )
 

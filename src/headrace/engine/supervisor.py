@@ -1,13 +1,11 @@
 """Keeps a worker process alive: loads it, notices its end or its silence, starts the next.
 
-    launch ──Loaded──> up ──ends, or silent while it has work──> down ──backoff──> launch …
-       └──Broken, ended, too long──> SetupError at the start; later: down, and again
+launch ──Loaded──> up ──ends, or silent while it has work──> down ──backoff──> launch …
+   └──Broken, ended, too long──> SetupError at the start; later: down, and again
 """
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from headrace.core.errors import SetupError
@@ -69,8 +67,8 @@ class Supervisor(Generic[Message]):
 
     async def start(self, tasks: asyncio.TaskGroup) -> None:
         """Load the first worker; from then on a task of `tasks` keeps one alive. Raises SetupError."""
-        await self._launch()
-        self._task = tasks.create_task(self._supervise(), name=f"headrace {self._what}")
+        await self._launch(tasks)
+        self._task = tasks.create_task(self._supervise(tasks), name=f"headrace {self._what}")
 
     async def stop(self) -> None:
         """End the worker and the task."""
@@ -85,13 +83,13 @@ class Supervisor(Generic[Message]):
 
     def work_begins(self) -> None:
         """An idle worker has nothing to say: its silence counts from now."""
-        self._heard_at = time.monotonic()
+        self._heard_at = _now()
 
-    async def _launch(self) -> None:
+    async def _launch(self, tasks: asyncio.TaskGroup) -> None:
         loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def hear(body: bytes) -> None:
-            self._heard_at = time.monotonic()
+            self._heard_at = _now()
             message = self._owner.decode(body)
             if isinstance(message, Loaded):
                 loaded.set_result(None)
@@ -102,39 +100,39 @@ class Supervisor(Generic[Message]):
 
         worker = await WorkerProcess.spawn(self._module, hear)
         worker.send(self._owner.setup())
-        dying = asyncio.ensure_future(worker.ended())
+        dying = tasks.create_task(worker.ended())
         either: list[asyncio.Future[None] | asyncio.Future[int]] = [loaded, dying]
         try:
             await asyncio.wait(either, timeout=self._load_timeout_s, return_when=asyncio.FIRST_COMPLETED)
             if not loaded.done():
-                raise SetupError(f"The {self._what} cannot be loaded: {self._silence(worker, dying)}")
+                loaded.set_exception(SetupError(f"The {self._what} cannot be loaded: {self._silence(worker, dying)}"))
             loaded.result()
         except BaseException:
             worker.kill()
             await asyncio.wait([dying])
             raise
-        self._worker, self._dying, self.ready, self._heard_at = worker, dying, True, time.monotonic()
+        self._worker, self._dying, self.ready, self._heard_at = worker, dying, True, _now()
 
     def _silence(self, worker: WorkerProcess, dying: "asyncio.Future[int]") -> str:
         if dying.done():
             return f"its worker {_ending(dying.result())}. {worker.last_words}".rstrip()
         return f"it takes longer than {self._load_timeout_s:g} s (engine.load_timeout_s)."
 
-    async def _supervise(self) -> None:
-        tries, launched_at = 0, time.monotonic()
+    async def _supervise(self, tasks: asyncio.TaskGroup) -> None:
+        tries, launched_at = 0, _now()
         try:
             while True:
                 await self._watch()
-                tries = 0 if time.monotonic() - launched_at > LIVED_WELL_S else tries
+                tries = 0 if _now() - launched_at > LIVED_WELL_S else tries
                 while not self.ready:
                     await asyncio.sleep(BACKOFF_S[min(tries, len(BACKOFF_S) - 1)])
-                    tries, launched_at = tries + 1, time.monotonic()
-                    await self._relaunch()
+                    tries, launched_at = tries + 1, _now()
+                    await self._relaunch(tasks)
         finally:
             self.ready = False
             if self._worker is not None:
                 await self._worker.end()
-                await self._dying
+                await asyncio.wait([self._dying])
                 self._worker = None
             self._owner.down("The engine is shutting down.", last=True)
 
@@ -144,7 +142,7 @@ class Supervisor(Generic[Message]):
         assert worker is not None
         while not self._dying.done():
             await asyncio.wait([self._dying], timeout=WATCH_S)
-            silent_s = time.monotonic() - self._heard_at
+            silent_s = _now() - self._heard_at
             if self._owner.busy() and silent_s > self._stall_timeout_s and not self._dying.done():
                 self._log.error("the %s's worker %d said nothing for %.0f s and is ended", self._what, worker.pid, silent_s)
                 worker.kill()
@@ -152,16 +150,20 @@ class Supervisor(Generic[Message]):
         self._log.error("the %s's worker %d %s. %s", self._what, worker.pid, _ending(self._dying.result()), worker.last_words)
         self._owner.down("The engine's worker ended while it worked on this request; it is being restarted.", last=False)
 
-    async def _relaunch(self) -> None:
+    async def _relaunch(self, tasks: asyncio.TaskGroup) -> None:
         self.restarts += 1
         try:
-            await self._launch()
+            await self._launch(tasks)
         except (SetupError, OSError) as failure:
-            self._log.error("the %s's worker could not be restarted: %s", self._what, failure)  # noqa: TRY400 -- the message says it all
+            self._log.error("the %s's worker could not be restarted: %s", self._what, failure)
             self._owner.down("The engine's worker ended and could not be restarted.", last=True)
             return
         self._log.warning("the %s's worker was restarted as %d", self._what, self.pid)
         self._owner.up()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _ending(status: int) -> str:

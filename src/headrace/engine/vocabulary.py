@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from headrace.engine.gguf import BYTE, CONTROL, UNUSED, Vocabulary
 
-STUBBORN = {"<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"}  # marked control in some files, yet said
+# Marked as control in some files, yet part of what is said.
+STUBBORN = {"<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"}
 
 
 def _gpt2_bytes() -> dict[str, int]:

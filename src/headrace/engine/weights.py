@@ -100,7 +100,8 @@ def installed(cache: Path) -> list[Weights]:
     found = []
     for record in sorted((cache / "weights").glob("*.json")):
         with contextlib.suppress(OSError, msgspec.MsgspecError):
-            weights = msgspec.json.decode(record.read_bytes(), type=Weights, dec_hook=lambda _, path: record.parent / Path(path).name)
+            weights = msgspec.json.decode(record.read_bytes(), type=Weights, dec_hook=lambda _, path: Path(path))
+            weights = msgspec.structs.replace(weights, path=record.parent.absolute() / weights.path.name)  # the cache may have moved
             if weights.path.is_file():
                 found.append(weights)
     return found

@@ -60,10 +60,14 @@ class Desk:
                 self._backend.cancel(key)
             self._close(job)
 
+    def seatable(self) -> bool:
+        """Whether who is first in line can begin."""
+        return bool(self._line) and self._reserved + self._line[0].submit.choices <= self._sequences_max
+
     def seat(self) -> list[Event]:
         """Begin with whoever there is capacity for, in the order of arrival."""
         begun: list[Event] = []
-        while self._line and self._reserved + self._line[0].submit.choices <= self._sequences_max:
+        while self.seatable():
             job = self._line.popleft()
             self._jobs[job.submit.id] = job
             self._reserved += job.submit.choices
@@ -89,7 +93,7 @@ class Desk:
         if produced.failure:
             self.cancel(choice.id)
             if produced.blame == "request":
-                return Refused(choice.id, "invalid_value", produced.failure, "messages" if not job.submit.sampling.schema else None)
+                return Refused(choice.id, "invalid_value", produced.failure, None if job.submit.sampling.schema else "messages")
             return Refused(choice.id, "engine_failed", produced.failure)
         said = self._words(choice, produced)
         if said.finish and not produced.finish:
@@ -157,7 +161,7 @@ def serve(line: Line[ToWorker]) -> None:
     desk = Desk(backend, setup.context, setup.sequences_max)
     while True:
         events: list[Event] = []
-        for message in [*early, *line.receive(wait=not early and not backend.eager(), wake=backend.wake())]:
+        for message in [*early, *line.receive(wait=not (early or desk.seatable() or backend.eager()), wake=backend.wake())]:
             match message:
                 case Submit():
                     events.append(desk.submit(message))

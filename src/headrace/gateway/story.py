@@ -8,12 +8,9 @@ attempt's admission is in the usage log; the client gets no end of an answer bef
 settled or voided, and where only the upstream knows what it used, settled at its bound as an estimate.
 """
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import Mapping
 from random import Random
 from typing import Protocol
-
-import msgspec
 
 from headrace.core.ask import Ask
 from headrace.core.clock import MS, Clock, Instant
@@ -22,7 +19,7 @@ from headrace.core.stream import Said, Used
 from headrace.core.usage import Usage
 from headrace.metering import Admit, Certainty, Granted, Limiter, Outcome, PriceBook, Record, Refused, Settle, Void, rate, rate_bound
 from headrace.portfolio import Pool, Snapshot
-from headrace.providers import Provider, Tally
+from headrace.providers import Provider
 from headrace.routing import Load, Refuse, Send, decide
 
 TOKENS_OUT_UNBOUNDED = 16_384
@@ -41,6 +38,15 @@ class Listener(Protocol):
 
     @property
     def left(self) -> bool: ...
+
+    def hear(self, said: Said) -> None: ...
+
+    @property
+    def must_wait(self) -> bool:
+        """More should not be said until `drained` returns."""
+        ...
+
+    async def drained(self) -> None: ...
 
 
 class Visit:
@@ -80,20 +86,17 @@ class Gateway:
             case Refused() as refused:
                 raise _limited(ask, limiter, refused, bound)
 
-    async def answer(self, ask: Ask, visit: Visit, listener: Listener) -> AsyncGenerator[Said, None]:
-        """Say the answer, under the law of `core.stream`. Raises what the last attempt raised, or that no pool can take it."""
+    async def answer(self, ask: Ask, visit: Visit, listener: Listener) -> None:
+        """Say the answer to `listener`, under the law of `core.stream`. Raises what the last attempt raised, or why no pool takes it."""
         try:
             order = self._order(ask)
             for pool in order:
-                attempt = Attempt(self, self._log, ask, visit, pool)
+                attempt = Attempt(self, self._log, ask, visit, pool, listener)
                 listener.patience_s = pool.drain_ms_max / 1000
                 load = self.loads[pool.name]
                 load.inflight += 1
                 try:
-                    async with aclosing(self._providers[pool.name].stream(ask, attempt.tally)) as stream:
-                        async for said in stream:
-                            attempt.hear(said, listener)
-                            yield said
+                    await self._providers[pool.name].answer(ask, attempt)
                     return
                 except HeadraceError as failure:
                     attempt.fail(failure)
@@ -101,7 +104,7 @@ class Gateway:
                         raise  # the client has heard us, or nobody else can do better
                 finally:
                     load.inflight -= 1
-                    attempt.end("client_left" if listener.left else "stopped")
+                    attempt.end()
         finally:
             self._give_back(visit)
 
@@ -141,15 +144,16 @@ class Gateway:
 
 
 class Attempt:
-    """One try at one pool: admitted when made, ended exactly once."""
+    """One try at one pool: admitted when made, ended exactly once. It hears what the provider says before the listener does."""
 
-    def __init__(self, gateway: Gateway, log: Log, ask: Ask, visit: Visit, pool: Pool) -> None:
-        self._clock, self._log, self._visit = gateway.clock, log, visit
-        self.tally = Tally()
+    def __init__(self, gateway: Gateway, log: Log, ask: Ask, visit: Visit, pool: Pool, listener: Listener) -> None:
+        self._clock, self._log, self._visit, self._listener = gateway.clock, log, visit, listener
         self._open = True
+        self.usage: Usage | None = None
+        self.drained = listener.drained
         moment, who = gateway.clock.moment(), ask.principal
-        self._price = gateway.book.price_on(ask.model, moment)
-        bound = Usage(ask.tokens_in_max, output=visit.tokens_bound - ask.tokens_in_max)
+        self._price = price = gateway.book.price_on(ask.model, moment)
+        bound = Usage(ask.tokens_in_max, 0, 0, visit.tokens_bound - ask.tokens_in_max)
         visit.attempts += 1
         visit.pool = pool.name
         self._admit = Admit(
@@ -165,33 +169,40 @@ class Attempt:
             pool.name,
             ask.stream,
             bound,
-            rate_bound(bound, self._price),
-            self._price.id if self._price else None,
+            rate_bound(bound, price),
+            price.id if price is not None else None,
         )
         log.append(self._admit)
 
-    def hear(self, said: Said, listener: Listener) -> None:
+    def hear(self, said: Said) -> None:
         """Settle as soon as the usage is known, before what follows it is passed on."""
         if isinstance(said, Used):
-            self._finish(said.usage, "client_left" if listener.left else "completed", said.model_served)
+            self._finish(said.usage, "client_left" if self._listener.left else "completed", said.model_served)
         elif self._visit.first_said_at is None:
             self._visit.first_said_at = self._clock.instant()
+        self._listener.hear(said)
+
+    @property
+    def must_wait(self) -> bool:
+        return self._listener.must_wait
 
     def fail(self, failure: HeadraceError) -> None:
         """The upstream failed, or refused."""
         if not self._open:
             return
-        if self.tally.usage is not None and self.tally.usage.tokens_out:
-            self._finish(self.tally.usage, "failed", None)
-        elif isinstance(failure, UpstreamTimedOut | UpstreamCut) or (self._visit.first_said_at is not None and failure.side is Side.UPSTREAM):
+        if self.usage is not None and self.usage.tokens_out:
+            self._finish(self.usage, "failed", None)
+        elif isinstance(failure, UpstreamTimedOut | UpstreamCut) or (
+            self._visit.first_said_at is not None and failure.side is Side.UPSTREAM
+        ):
             self._finish(None, "failed", None)  # it may have computed, and may bill: only it knows what
         else:
             self._void(failure.code)
 
-    def end(self, outcome: Outcome) -> None:
+    def end(self) -> None:
         """However the attempt ended: when nothing has settled it by now, the client has left or the server stops."""
         if self._open:
-            self._finish(self.tally.usage, outcome, None)
+            self._finish(self.usage, "client_left" if self._listener.left else "stopped", None)
 
     def _finish(self, usage: Usage | None, outcome: Outcome, model_served: str | None) -> None:
         """Settle: at what was used, or where nobody said so at the bound, as an estimate."""
@@ -216,8 +227,9 @@ def _limited(ask: Ask, limiter: Limiter, refused: Refused, bound: int) -> RateLi
     unit = "RPM" if refused.kind == "requests" else "TPM"
     wanted = f", Requested {bound}" if refused.kind == "tokens" else ""
     remedy = "Ask for fewer tokens." if refused.retry_after_ms is None else f"Please try again in {refused.retry_after_ms} ms."
+    reached = f"Rate limit reached for {ask.model} in project {ask.principal.project} on {refused.kind} per min ({unit})"
     return RateLimited(
-        f"Rate limit reached for {ask.model} in project {ask.principal.project} on {refused.kind} per min ({unit}): Limit {limit}{wanted}. {remedy}",
+        f"{reached}: Limit {limit}{wanted}. {remedy}",
         kind=refused.kind,
         retry_after_ms=refused.retry_after_ms,
     )

@@ -10,7 +10,7 @@ Every record carries its `Admit`, so each can be read alone. Records commute: of
 highest `precedence` holds, so a log may be replayed in any order, and any part of it twice, with the same result.
 """
 
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, assert_never
 
 import msgspec
 
@@ -116,3 +116,5 @@ def standing(record: Record) -> Standing:
             return Standing(admit, "lost", moment, admit.bound, admit.bound_pico)
         case Void(admitted=admit, moment=moment):
             return Standing(admit, "void", moment, NOTHING, None)
+        case never:
+            assert_never(never)

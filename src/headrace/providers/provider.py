@@ -1,6 +1,5 @@
 """What every adapter is: something that answers an ask at one pool."""
 
-from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from headrace.core.ask import Ask
@@ -8,22 +7,27 @@ from headrace.core.stream import Said
 from headrace.core.usage import Usage
 
 
-class Tally:
-    """What an attempt has used when it ends before its end: None where only the upstream could tell."""
+class Hearer(Protocol):
+    """Who hears what an adapter says. Hearing takes no time; who can't keep up says so, and the adapter waits for `drained`."""
 
-    __slots__ = ("usage",)
+    usage: Usage | None
+    """What the attempt has used until now, set by adapters that know it at every moment; who leaves early pays that."""
 
-    def __init__(self) -> None:
-        self.usage: Usage | None = None
+    def hear(self, said: Said) -> None: ...
+
+    @property
+    def must_wait(self) -> bool: ...
+
+    async def drained(self) -> None: ...
 
 
 class Provider(Protocol):
-    """One adapter at one pool. `testing.providers.check_provider` is the suite that each must pass.
+    """One adapter at one pool. `testing.providers.check_provider` is the suite that each must pass."""
 
-    Errors are those of `core.errors`, on the side they belong to; one of side CLIENT before anything is said means that the upstream
-    did no work that it bills.
-    """
+    async def answer(self, ask: Ask, hearer: Hearer) -> None:
+        """Say the answer to `ask` under the law of `core.stream`, and return when it is complete. Cancelling stops the work upstream.
 
-    def stream(self, ask: Ask, tally: Tally) -> AsyncGenerator[Said, None]:
-        """Answer `ask` under the law of `core.stream`. Closing the generator stops the work upstream and leaves the usage in `tally`."""
+        Raises the errors of `core.errors`, on the side they belong to; one of side CLIENT before anything is said means that the
+        upstream did no work that it bills.
+        """
         ...

@@ -1,16 +1,17 @@
 """HTTP/1.1 to an upstream, at the level of the socket: keep-alive connections, one exchange at a time on each.
 
 A connection is idle, then asked (request written), then answering (head received), then idle again or closed. Time limits are kept by
-one sweep a quarter of a second over the busy connections, not by a timer a request. What arrives in one read is handed on as one
-piece; when the reader falls behind by `UNREAD_BYTES_MAX`, the socket is no longer read, so the upstream waits for the client.
+one sweep a quarter of a second over the busy connections, not by a timer a request. A stream is poured: what arrives in one read is
+handed on as one piece, from inside of the read, with no task to wake; while the hearer can't keep up, the socket is not read, so that
+the upstream waits for the client.
 """
 
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Self, cast
+from typing import Protocol, Self, cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -38,6 +39,23 @@ class TransportSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             raise ValueError("transport.idle_connections_max must be 0 or more")
 
 
+class Tap(Protocol):
+    """Where a stream is poured into."""
+
+    @property
+    def take(self) -> Callable[[bytes], None]:
+        """Takes one piece, at once."""
+        ...
+
+    @property
+    def must_wait(self) -> bool:
+        """Nothing more should be given until `drained` returns."""
+        ...
+
+    @property
+    def drained(self) -> Callable[[], Awaitable[None]]: ...
+
+
 class Connection(asyncio.Protocol):
     """One connection; `owner` hears when it is free again or gone."""
 
@@ -48,7 +66,8 @@ class Connection(asyncio.Protocol):
         self._unread = 0
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
-        self._failure: HeadraceError | None = None
+        self._failure: Exception | None = None
+        self._tap: Tap | None = None
         self.reused = False
         self.closed = False
         self.deadline: float | None = None
@@ -100,10 +119,12 @@ class Connection(asyncio.Protocol):
             if self._head_bytes > HEAD_BYTES_MAX:
                 self._fail(UpstreamFailed(f"{self._owner.origin} answers with headers of over {HEAD_BYTES_MAX} bytes."))
             return
-        if self._unread > UNREAD_BYTES_MAX and not self._paused and not self.closed:
-            self._transport.pause_reading()
-            self._paused = True
-        self._wake()
+        if self._tap is not None:
+            self._pour(self._tap)
+        elif self._unread > UNREAD_BYTES_MAX:
+            self._pause()
+        if self._tap is None or self._complete or self._paused:
+            self._wake()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers[name.lower()] = value
@@ -142,25 +163,50 @@ class Connection(asyncio.Protocol):
             await self._more_to_come(keep_reading=True)
         return self._take()
 
-    async def more(self) -> bytes:
-        """What has arrived since the last call; empty at the end."""
-        while not self._pieces and not self._complete:
-            await self._more_to_come()
-        return self._take()
+    async def pour(self, tap: "Tap") -> None:
+        """The rest of the body, piece by piece into `tap` as it arrives, until the end. Raises what `tap.take` raises, too."""
+        self._tap = tap
+        try:
+            self._pour(tap)
+            while not self._complete or self._pieces:
+                await (tap.drained() if tap.must_wait else self._more_to_come())
+                self._resume()
+                self._pour(tap)
+        finally:
+            self._tap = None
+        if self._failure is not None:
+            raise self._failure
+
+    def _pour(self, tap: "Tap") -> None:
+        if not self._pieces or tap.must_wait:
+            return
+        try:
+            tap.take(self._take())
+        except Exception as wrong:  # noqa: BLE001 -- raised again by who awaits `pour`; here it would reach only the event loop
+            self._fail(wrong)
+        if tap.must_wait:
+            self._pause()
 
     def _take(self) -> bytes:
         pieces, self._pieces, self._unread = self._pieces, [], 0
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _pause(self) -> None:
+        if not self._paused and not self.closed:
+            self._transport.pause_reading()
+            self._paused = True
+
+    def _resume(self) -> None:
         if self._paused and not self.closed:
             self._transport.resume_reading()
-            self._paused = False
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            self.deadline = self._owner.between_bytes_deadline()
+        self._paused = False
 
     async def _more_to_come(self, *, keep_reading: bool = False) -> None:
         if self._failure is not None:
             raise self._failure
-        if keep_reading and self._paused and not self.closed:
-            self._transport.resume_reading()
-            self._paused = False
+        if keep_reading:
+            self._resume()
         self._waiter = self._owner.loop.create_future()
         try:
             await self._waiter
@@ -173,7 +219,7 @@ class Connection(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _fail(self, failure: HeadraceError) -> None:
+    def _fail(self, failure: Exception) -> None:
         self._failure = self._failure or failure  # the first cause is the one to tell
         self.abort()
         self._wake()
@@ -243,10 +289,9 @@ class Exchange:
         assert self._connection is not None
         return await self._connection.whole()
 
-    async def pieces(self) -> AsyncGenerator[bytes, None]:
+    async def pour(self, tap: Tap) -> None:
         assert self._connection is not None
-        while piece := await self._connection.more():
-            yield piece
+        await self._connection.pour(tap)
 
 
 class Endpoint:

@@ -3,7 +3,7 @@
 from headrace.storage.database import connect
 from headrace.storage.folder import DataFolder, FileLock, Layout, development_key, make_folder
 from headrace.storage.keys import KeyRing, KeyStore
-from headrace.storage.loader import Loaded, load_once
+from headrace.storage.loading import Loaded, load_once
 from headrace.storage.queries import DIMENSIONS, Difference, Dimension, UsageRow, balances, key_names, usage_by, verify
 from headrace.storage.recovery import Recovery, recover
 from headrace.storage.segment import Damage

@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from headrace.core.clock import Moment
-from headrace.metering import Account, Ledger
+from headrace.metering import Account, Ledger, State
 from headrace.storage.database import snapshot
 from headrace.storage.segment import read_pieces, segments
 
@@ -16,6 +16,7 @@ Dimension: TypeAlias = Literal["model", "key", "class", "organization", "project
 Source: TypeAlias = Literal["usage log", "transfers"]
 DIMENSIONS: Final[tuple[Dimension, ...]] = ("model", "key", "class", "organization", "project", "operation", "pool")
 
+FOREVER: Final[Moment] = 2**63 - 1
 PART: Final = 10**6  # costs are summed in two parts, so that no sum leaves 64 bits
 
 
@@ -61,23 +62,22 @@ def usage_by(
     unknown = [dimension for dimension in group if dimension not in DIMENSIONS]
     if unknown:
         raise ValueError(f"usage can't be grouped by {unknown[0]!r}: choose from {', '.join(DIMENSIONS)}")
-    names = ", ".join(group) or "''"
+    names = ", ".join(("state", *group))
+    where, bounds = (
+        ("", ())
+        if since is None and until is None
+        else ("WHERE admitted >= ? AND admitted < ?", (since or 0, FOREVER if until is None else until))
+    )
     sql = f"""
-        SELECT {names}, count(*) FILTER (WHERE owed), coalesce(sum(input) FILTER (WHERE owed), 0),
-            coalesce(sum(cache_read) FILTER (WHERE owed), 0), coalesce(sum(out) FILTER (WHERE owed), 0),
-            coalesce(sum(cost_pico / {PART}), 0), coalesce(sum(cost_pico % {PART}), 0),
-            count(*) FILTER (WHERE owed AND cost_pico IS NULL), count(*) FILTER (WHERE state = 'lost'),
-            count(*) FILTER (WHERE state = 'estimated'), count(*) FILTER (WHERE state = 'held')
-        FROM (
-            SELECT *, state IN ('confirmed', 'estimated', 'lost') AS owed,
-                uncached + cache_read + cache_write AS input, output + reasoning AS out
-            FROM usage WHERE admitted >= ? AND admitted < ?
-        )
+        SELECT {names}, count(*), count(cost_pico), sum(uncached + cache_read + cache_write), sum(cache_read), sum(output + reasoning),
+            sum(cost_pico / {PART}), sum(cost_pico % {PART})
+        FROM usage {where} GROUP BY {names}
     """  # noqa: S608 -- `group` holds names of our own columns, checked above
-    if group:
-        sql += f"GROUP BY {names}"
-    rows = database.execute(sql, (0 if since is None else since, 2**63 - 1 if until is None else until))
-    return sorted((_usage_row(row, len(group)) for row in rows), key=lambda row: (-row.cost_pico, row.group))
+    rows: dict[tuple[str, ...], UsageRow] = {} if group else {(): _nothing(())}
+    for state, *found in database.execute(sql, bounds):
+        name = tuple(str(value) for value in found[: len(group)])
+        rows[name] = _plus(rows.get(name) or _nothing(name), state, found[len(group) :])
+    return sorted(rows.values(), key=lambda row: (-row.cost_pico, row.group))
 
 
 def key_names(database: sqlite3.Connection) -> dict[str, str]:
@@ -106,21 +106,32 @@ def verify(database: sqlite3.Connection, usage: Path) -> list[Difference]:
     return [*_differences("usage log", ledger.balances, found), *_differences("transfers", by_transfers, found)]
 
 
-def _usage_row(row: Sequence[str | int], dimensions: int) -> UsageRow:
-    group = tuple(str(value) for value in row[:dimensions])
-    requests, tokens_in, cached, out, cost_high, cost_low, unpriced, lost, estimated, held = (int(value) for value in row[-10:])
+def _nothing(group: tuple[str, ...]) -> UsageRow:
     return UsageRow(
-        group=group,
-        requests=requests,
-        tokens_in=tokens_in,
-        tokens_cached=cached,
-        tokens_out=out,
-        cost_pico=cost_high * PART + cost_low,
-        unpriced=unpriced,
-        lost=lost,
-        estimated=estimated,
-        held=held,
+        group=group, requests=0, tokens_in=0, tokens_cached=0, tokens_out=0, cost_pico=0, unpriced=0, lost=0, estimated=0, held=0
     )
+
+
+def _plus(row: UsageRow, state: State, sums: Sequence[int | None]) -> UsageRow:
+    """A group's row with what its attempts of one state add to it."""
+    count, priced, tokens_in, cached, tokens_out, cost_high, cost_low = (value or 0 for value in sums)
+    match state:
+        case "void":
+            return row
+        case "held":
+            return msgspec.structs.replace(row, held=row.held + count)
+        case _:
+            return msgspec.structs.replace(
+                row,
+                requests=row.requests + count,
+                tokens_in=row.tokens_in + tokens_in,
+                tokens_cached=row.tokens_cached + cached,
+                tokens_out=row.tokens_out + tokens_out,
+                cost_pico=row.cost_pico + cost_high * PART + cost_low,
+                unpriced=row.unpriced + count - priced,
+                lost=row.lost + (count if state == "lost" else 0),
+                estimated=row.estimated + (count if state == "estimated" else 0),
+            )
 
 
 def _by_transfers(database: sqlite3.Connection) -> dict[Account, int]:

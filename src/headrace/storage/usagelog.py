@@ -185,6 +185,8 @@ class UsageLog:
         while True:
             path = self._usage / file_name(moment, self._pid, self._number)
             self._number += 1
+            if path.with_suffix(SEALED).exists():
+                continue  # the clock went back: a name is given once
             try:
                 return _Segment(path, header(moment, self._pid, self._process), room=(2 * len(self._open) + 2) * RECORD_MAX)
             except FileExistsError:

@@ -73,7 +73,14 @@ class Metrics:
         self._registry.register(self)
 
     def observe(
-        self, labels: tuple[str, str, str, str], *, status: int, duration_s: float, ttft_s: float | None, tpot_s: float | None, usage: Usage | None
+        self,
+        labels: tuple[str, str, str, str],
+        *,
+        status: int,
+        duration_s: float,
+        ttft_s: float | None,
+        tpot_s: float | None,
+        usage: Usage | None,
     ) -> None:
         """One request is over."""
         series = self._series.get(labels)
@@ -109,7 +116,9 @@ class Metrics:
             yield _filled(CounterMetricFamily(name, help, labels=_labels(value := read())), value)
 
     def _requests(self) -> Iterable[Metric]:
-        requests = CounterMetricFamily("headrace_requests", "Requests that are over, by the status the client got.", labels=(*LABELS, "status"))
+        requests = CounterMetricFamily(
+            "headrace_requests", "Requests that are over, by the status the client got.", labels=(*LABELS, "status")
+        )
         tokens = CounterMetricFamily("headrace_tokens", "Tokens used, in segments that never overlap.", labels=(*LABELS, "segment"))
         for labels, series in self._series.items():
             for status, count in series.statuses.items():

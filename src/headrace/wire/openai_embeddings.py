@@ -9,6 +9,7 @@ import msgspec
 from headrace.core.errors import UpstreamFailed
 from headrace.core.usage import Usage
 from headrace.wire.openai_chat import read
+from headrace.wire.openai_upstream import Count
 
 
 class EmbeddingsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,7 +41,7 @@ def body_for(body: bytes, ours: str, its: str) -> bytes:
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
+    prompt_tokens: Count = 0
 
 
 class _Answer(msgspec.Struct):

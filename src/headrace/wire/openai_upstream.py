@@ -6,7 +6,7 @@ own chunk without choices, in every chunk, under `x_groq`): the last statement h
 """
 
 import re
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
@@ -15,23 +15,26 @@ from headrace.core.usage import Usage
 from headrace.wire.openai_chat import ChatHead
 from headrace.wire.sse import FrameCutter, frames, payload
 
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**50)]
+"""What a vendor may claim: more would not be a count of tokens but a fault, and no bill shall be made of it."""
+
 
 class _InputDetails(msgspec.Struct):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
+    cached_tokens: Count | None = None
+    cache_write_tokens: Count | None = None
 
 
 class _OutputDetails(msgspec.Struct):
-    reasoning_tokens: int | None = None
+    reasoning_tokens: Count | None = None
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: Count = 0
+    completion_tokens: Count = 0
     prompt_tokens_details: _InputDetails | None = None
     completion_tokens_details: _OutputDetails | None = None
-    cached_tokens: int | None = None
-    num_cached_tokens: int | None = None
+    cached_tokens: Count | None = None
+    num_cached_tokens: Count | None = None
 
     def segments(self) -> Usage:
         """OpenAI's inclusive counts, made disjoint; a part is never larger than its whole, whatever the upstream claims."""

@@ -16,7 +16,7 @@ ROW = KeyRow(
 
 def test_a_secret_is_long_and_needs_no_quoting():
     assert re.fullmatch(r"sk-hr-[A-Za-z0-9_-]{40,}", SECRET)
-    assert SECRET == secret_from(bytes(range(32)))
+    assert secret_from(bytes(range(32))) == SECRET
 
 
 def test_a_secret_of_few_bytes_is_refused():

@@ -53,7 +53,10 @@ def test_a_transfer_is_posted_once():
 
 @pytest.mark.parametrize(
     ("second", "says"),
-    [(Transfer("t", 1, "charge", "a", "b", 6), "one transfer for ever"), (Transfer("u", 1, "charge", "a", "b", 0), "an amount is positive")],
+    [
+        (Transfer("t", 1, "charge", "a", "b", 6), "one transfer for ever"),
+        (Transfer("u", 1, "charge", "a", "b", 0), "an amount is positive"),
+    ],
 )
 def test_what_cannot_be_is_not_posted(second, says):
     ledger = Ledger()

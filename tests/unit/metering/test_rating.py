@@ -42,7 +42,12 @@ def test_what_usage_costs(usage, price, cost):
 
 @pytest.mark.parametrize(
     ("bound", "price", "cost"),
-    [(Usage(10), DEAR_CACHE, 30_000_000), (Usage(10, output=2), DEAR_CACHE, 34_000_000), (Usage(1), None, None), (Usage(1, output=1), INPUT_ONLY, None)],
+    [
+        (Usage(10), DEAR_CACHE, 30_000_000),
+        (Usage(10, output=2), DEAR_CACHE, 34_000_000),
+        (Usage(1), None, None),
+        (Usage(1, output=1), INPUT_ONLY, None),
+    ],
 )
 def test_what_a_bound_can_cost(bound, price, cost):
     assert rate_bound(bound, price) == cost

@@ -38,7 +38,12 @@ def test_ends_win_over_losses_and_losses_over_admits():
 
 def test_of_two_settles_the_later_holds_and_then_the_dearer():
     a = admit()
-    ordered = [settle(a, moment=1, cost_pico=9), settle(a, moment=2, cost_pico=None), settle(a, moment=2, cost_pico=0), settle(a, moment=2, cost_pico=5)]
+    ordered = [
+        settle(a, moment=1, cost_pico=9),
+        settle(a, moment=2, cost_pico=None),
+        settle(a, moment=2, cost_pico=0),
+        settle(a, moment=2, cost_pico=5),
+    ]
     ranks = [standing(record).precedence for record in ordered]
     assert ranks == sorted(ranks)
     assert len(set(ranks)) == len(ranks)

@@ -1,6 +1,6 @@
 """A data folder with a log and a clock that tests turn by hand."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,5 +41,5 @@ def new_log(layout: Layout, clock: HandClock) -> Callable[..., UsageLog]:
 
 
 @pytest.fixture
-def log(new_log: Callable[[], UsageLog]) -> Iterator[UsageLog]:
-    yield new_log()
+def log(new_log: Callable[[], UsageLog]) -> UsageLog:
+    return new_log()

@@ -91,7 +91,9 @@ def test_fixed_keys_come_from_settings(database, layout, store):
 
 def test_a_known_secret_is_kept_once_and_stays_revoked(store, ring):
     secret = secret_from(bytes(32))
-    row = KeyRow(id="key_dev", name="development", organization="local", project="dev", digest=digest(secret), shown=shown(secret), created=1)
+    row = KeyRow(
+        id="key_dev", name="development", organization="local", project="dev", digest=digest(secret), shown=shown(secret), created=1
+    )
     assert store.ensure(row) == row
     assert store.ensure(row) == row
     assert ring.find(secret) == row.principal

@@ -34,7 +34,13 @@ def stories() -> list[Record]:
     records: list[Record] = []
     for number in range(30):
         one = admit(f"r{number}", number % 2, organization=f"o{number % 3}", bound_pico=None if number % 5 == 0 else 1_000 + number)
-        ends = [settle(one, cost_pico=number), lost(one), void(one), settle(one, cost_pico=None), settle(one, moment=9, cost_pico=2**62)]
+        ends: list[Record] = [
+            settle(one, cost_pico=number),
+            lost(one),
+            void(one),
+            settle(one, cost_pico=None),
+            settle(one, moment=9, cost_pico=2**62),
+        ]
         records += [one, *ends[: number % 4], *ends[number % 5 :][: number % 3]]
     return records
 
@@ -54,7 +60,7 @@ def test_the_database_agrees_with_the_books_in_memory_in_any_order_and_any_piece
     assert balances(database) == ledger.balances
     found = database.execute("SELECT request, attempt, state, uncached, output, cost_pico FROM usage")
     assert {row[:2]: row[2:] for row in found} == {
-        attempt: (stands.state, stands.usage.uncached, stands.usage.output, stands.cost_pico) for attempt, stands in ledger.standings.items()
+        attempt: (it.state, it.usage.uncached, it.usage.output, it.cost_pico) for attempt, it in ledger.standings.items()
     }
     assert sum(balances(database).values()) == 0
 
@@ -133,9 +139,11 @@ def test_usage_is_grouped_to_the_last_digit(database):
     first = msgspec.structs.replace(
         nothing, group=("k1",), requests=2, tokens_in=223, tokens_cached=20, tokens_out=14, cost_pico=1_234_567, unpriced=1
     )
-    second = msgspec.structs.replace(nothing, group=("k2",), requests=2, tokens_in=1_001, tokens_out=500, cost_pico=6, lost=1, estimated=1, held=1)
+    second = msgspec.structs.replace(
+        nothing, group=("k2",), requests=2, tokens_in=1_001, tokens_out=500, cost_pico=6, lost=1, estimated=1, held=1
+    )
     assert usage_by(database, ("key",)) == [first, second]
-    assert [row.requests for row in usage_by(database, (), until=50)] == [1]
+    assert [row.requests for row in usage_by(database, (), until=51)] == [1]
     assert usage_by(database, (), since=10**6) == [nothing]
     assert usage_by(database, since=10**6) == []
     assert [row.group for row in usage_by(database)] == [("smollm2-135m-instruct", key, "enterprise") for key in ("k1", "k2")]
@@ -195,13 +203,12 @@ def test_the_loader_process_follows_and_ends_with_its_server_after_a_last_look(l
     assert states(database) == {"a": "confirmed"}
 
 
-def test_a_loader_that_does_not_keep_up_is_named(log, layout, database, monkeypatch):
-    monkeypatch.setattr("headrace.storage.loader.WAIT_S", 0.05)
+def test_a_loader_that_does_not_keep_up_is_named(log, layout, database):
     log.append(admit("a"))
     lock = FileLock(layout.loader_lock)
     assert lock.take(77)
     with pytest.raises(NotReady, match=r"process 77\) does not keep up"):
-        load_once(layout, 1)
+        load_once(layout, 1, wait_s=0.05)
     lock.release()
 
 

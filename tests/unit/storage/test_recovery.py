@@ -112,6 +112,15 @@ def test_a_damaged_header_hides_nothing(layout):
     assert [damage.length for damage in piece.damages] == [HEADER_SIZE]
 
 
+def test_a_whole_frame_that_is_no_record_is_damage(layout):
+    path = layout.usage / file_name(10**15, 1, 0)
+    foreign = framed(msgspec.msgpack.encode(["not", "a", "record"]))
+    path.write_bytes(header(1, 1, "x") + foreign + framed(msgspec.msgpack.encode(admit())))
+    (piece,) = read_pieces(path)
+    assert piece.records == [admit()]
+    assert [(damage.offset, damage.length) for damage in piece.damages] == [(HEADER_SIZE, len(foreign))]
+
+
 def test_empty_files_and_those_of_others_are_no_trouble(new_log, layout):
     (layout.usage / "1-1-000000.log").touch()
     (layout.usage / "notes.txt").write_text("mine")
@@ -125,5 +134,5 @@ def test_a_file_of_a_newer_headrace_is_not_guessed_at(layout):
     fields = bytearray(header(1, 1, "x")[:60])
     fields[8] = 2
     path.write_bytes(fields + crc32(fields).to_bytes(4, "little"))
-    with pytest.raises(SetupError, match="newer headrace .format 2, known up to 1."):
+    with pytest.raises(SetupError, match=r"newer headrace \(format 2, known up to 1\)"):
         list(read_pieces(path))

@@ -63,7 +63,10 @@ def test_what_an_upstream_says_never_keeps_an_attempt_from_ending(log, layout):
     log.append(admit("b"))
     log.append(msgspec.structs.replace(void(admit("b")), reason="r" * 5_000))
     ends = read(layout.usage)[1::2]
-    assert ends == [msgspec.structs.replace(settle(long), model_served="é" * 64), msgspec.structs.replace(void(admit("b")), reason="r" * 64)]
+    assert ends == [
+        msgspec.structs.replace(settle(long), model_served="é" * 64),
+        msgspec.structs.replace(void(admit("b")), reason="r" * 64),
+    ]
 
 
 def test_every_open_admit_is_sure_of_room(log):
@@ -183,7 +186,7 @@ def test_on_a_full_disk_nothing_is_admitted_and_everything_is_settled(tmp_path):
         count = run_full(disk)
         assert len(read(disk)) == 2 * count > 1_000
         (disk / "filler").write_bytes(bytes(max(0, os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize)))
-        with pytest.raises(StorageFull, match="free some room|has no room"):
+        with pytest.raises(StorageFull, match=r"free some room|has no room"):
             UsageLog(disk, clock=HandClock(), pid=2, process="a test")
         assert len(segments(disk)) == 1, "what could not be begun is taken away"
     finally:
@@ -195,7 +198,9 @@ def test_no_folder_no_log(tmp_path, clock):
         UsageLog(tmp_path / "missing", clock=clock, pid=1, process="a test")
 
 
-@pytest.mark.parametrize("wrong", [{"sync_interval_ms": 0}, {"sync_interval_ms": 1_001}, {"segment_size_max": 1}, {"segment_size_max": 2**31}])
+@pytest.mark.parametrize(
+    "wrong", [{"sync_interval_ms": 0}, {"sync_interval_ms": 1_001}, {"segment_size_max": 1}, {"segment_size_max": 2**31}]
+)
 def test_settings_have_bounds(wrong):
     with pytest.raises(ValueError, match="must be"):
         UsageLogSettings(**wrong)

@@ -1,13 +1,11 @@
 """The embedded engine and the embedding model beside it, as one pool on this machine."""
 
-from collections.abc import AsyncGenerator
-
 from headrace.core.ask import Ask
 from headrace.core.errors import InvalidRequest, NotReady
-from headrace.core.stream import Said, Used, Verbatim
+from headrace.core.stream import Used, Verbatim
 from headrace.core.usage import Usage
 from headrace.engine import Embedder, Engine
-from headrace.providers.provider import Tally
+from headrace.providers.provider import Hearer
 from headrace.wire import openai_embeddings
 from headrace.wire.openai_chat import read_request
 
@@ -15,36 +13,35 @@ INPUTS_MAX = 2_048
 
 
 class LocalProvider:
-    """Answers chats by `engine` and embeddings by `embedder`. What an attempt used is known at every moment."""
+    """Answers chats by `engine` and embeddings by `embedder`."""
 
     def __init__(self, *, engine: Engine, embedder: Embedder | None) -> None:
         self._engine, self._embedder = engine, embedder
 
-    async def stream(self, ask: Ask, tally: Tally) -> AsyncGenerator[Said, None]:
+    async def answer(self, ask: Ask, hearer: Hearer) -> None:
         if ask.operation == "embeddings":
-            async for said in self._embed(ask):
-                yield said
+            await self._embed(ask, hearer)
             return
         answer = self._engine.chat(ask.request, read_request(ask.body))
         try:
             async for said in answer:
-                yield said
+                hearer.hear(said)
+                if hearer.must_wait:
+                    await hearer.drained()
         finally:
+            hearer.usage = answer.used
             await answer.aclose()
-            tally.usage = answer.used
 
-    async def _embed(self, ask: Ask) -> AsyncGenerator[Said, None]:
+    async def _embed(self, ask: Ask, hearer: Hearer) -> None:
         if self._embedder is None:
             raise NotReady("This pool runs without its embedding model.")
         asked = openai_embeddings.read_request(ask.body)
         embedded = await self._embedder.embed(_inputs(asked.input), asked.dimensions)
         tokens = sum(embedded.tokens)
-        yield Used(Usage(tokens))
-        yield Verbatim(
-            openai_embeddings.write_answer(
-                model=ask.model, vectors=embedded.vectors, tokens=tokens, encoding_format=asked.encoding_format or "float"
-            )
-        )
+        encoding = asked.encoding_format or "float"
+        answer = openai_embeddings.write_answer(model=ask.model, vectors=embedded.vectors, tokens=tokens, encoding_format=encoding)
+        hearer.hear(Used(Usage(tokens)))
+        hearer.hear(Verbatim(answer))
 
 
 def _inputs(given: str | list[str | int | list[int]]) -> list[str | list[int]]:
@@ -56,7 +53,9 @@ def _inputs(given: str | list[str | int | list[int]]) -> list[str | list[int]]:
         return [numbers]
     inputs = [one for one in given if not isinstance(one, int)]
     if not inputs or len(inputs) != len(given):
-        raise InvalidRequest("Invalid value for 'input': give a text, an array of texts, or arrays of token numbers, none of it empty.", param="input")
+        raise InvalidRequest(
+            "Invalid value for 'input': give a text, an array of texts, or arrays of token numbers, none of it empty.", param="input"
+        )
     if len(inputs) > INPUTS_MAX:
         raise InvalidRequest(f"Invalid value for 'input': at most {INPUTS_MAX} inputs in one request.", param="input")
     return inputs

@@ -3,15 +3,15 @@
 The client speaks the same dialect, so bytes are relayed and only what carries usage, an error or the end is read.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 
 import msgspec
 
 from headrace.core.ask import Ask
 from headrace.core.errors import HeadraceError, UpstreamFailed, UpstreamOverloaded, UpstreamRefused
-from headrace.core.stream import Said, Used, Verbatim
-from headrace.providers.provider import Tally
+from headrace.core.stream import Used, Verbatim
+from headrace.providers.provider import Hearer
 from headrace.providers.transport import Endpoint, Exchange
 from headrace.wire.openai_chat import read_head
 from headrace.wire.openai_embeddings import body_for as embeddings_body_for
@@ -30,10 +30,11 @@ class OpenAIProvider:
         self._name, self._models = name, models
         key = f"authorization: Bearer {api_key}\r\n" if api_key else ""
         self._turns = {
-            operation: cycle([(endpoint, _request_head(endpoint, path, key)) for endpoint in endpoints]) for operation, path in PATHS.items()
+            operation: cycle([(endpoint, _request_head(endpoint, path, key)) for endpoint in endpoints])
+            for operation, path in PATHS.items()
         }
 
-    async def stream(self, ask: Ask, tally: Tally) -> AsyncGenerator[Said, None]:
+    async def answer(self, ask: Ask, hearer: Hearer) -> None:
         body = self._body(ask)
         endpoint, head = next(self._turns[ask.operation])
         async with endpoint.exchange([b"%b%d\r\n\r\n" % (head, len(body)), body]) as exchange:
@@ -43,17 +44,12 @@ class OpenAIProvider:
                 answer = await exchange.whole()
                 read = read_answer if ask.operation == "chat" else read_embeddings
                 usage, model = read(answer)
-                yield Used(usage, model)
-                yield Verbatim(answer)
+                hearer.hear(Used(usage, model))
+                hearer.hear(Verbatim(answer))
                 return
-            reader = StreamReader(show_usage=ask.include_usage)
-            async for piece in exchange.pieces():
-                if ready := reader.feed(piece):
-                    yield Verbatim(ready)
-            reader.close()
-            yield Used(reader.usage, reader.model)
-            if reader.held:
-                yield Verbatim(reader.held)
+            relay = _Relay(hearer, StreamReader(show_usage=ask.include_usage))
+            await exchange.pour(relay)
+            relay.close()
 
     def _body(self, ask: Ask) -> bytes:
         its = self._models[ask.model]
@@ -62,6 +58,30 @@ class OpenAIProvider:
         if its == ask.model and not ask.stream:
             return ask.body
         return body_for(ask.body, read_head(ask.body), its)
+
+
+class _Relay:
+    """Pours a stream through the reader to the hearer."""
+
+    def __init__(self, hearer: Hearer, reader: StreamReader) -> None:
+        self._hearer, self._reader = hearer, reader
+        self.drained = hearer.drained
+
+    def take(self, piece: bytes) -> None:
+        if ready := self._reader.feed(piece):
+            self._hearer.hear(Verbatim(ready))
+
+    @property
+    def must_wait(self) -> bool:
+        return self._hearer.must_wait
+
+    def close(self) -> None:
+        """The stream has ended: say what was used, and then what was held back until that was said."""
+        reader = self._reader
+        reader.close()
+        self._hearer.hear(Used(reader.usage, reader.model))
+        if reader.held:
+            self._hearer.hear(Verbatim(reader.held))
 
 
 def _request_head(endpoint: Endpoint, path: str, key: str) -> bytes:

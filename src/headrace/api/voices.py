@@ -1,0 +1,80 @@
+"""How an answer is spoken into an exchange: as it comes, or gathered into one. Both hear the same events."""
+
+from collections.abc import Callable
+
+from headrace.api.errors import body_of
+from headrace.api.socket import Exchange
+from headrace.core.ask import Ask
+from headrace.core.errors import HeadraceError
+from headrace.core.stream import Said
+from headrace.wire import sse
+from headrace.wire.openai_answer import AnswerGatherer, ChunkWriter
+
+STREAM_HEADERS = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
+JSON_HEADERS = b"content-type: application/json\r\n"
+
+
+class _Voice:
+    """What both share: the exchange they speak into, and whether the client has heard anything yet."""
+
+    def __init__(self, exchange: Exchange, headers: Callable[[], bytes]) -> None:
+        self._exchange, self._headers = exchange, headers
+        self.begun = False
+        self.drained = exchange.drained
+
+    @property
+    def left(self) -> bool:
+        return self._exchange.left
+
+    @property
+    def patience_s(self) -> float:
+        return self._exchange.patience_s
+
+    @patience_s.setter
+    def patience_s(self, seconds: float) -> None:
+        self._exchange.patience_s = seconds
+
+    @property
+    def must_wait(self) -> bool:
+        return self._exchange.must_wait
+
+
+class Streamed(_Voice):
+    """Server-sent events, each written when it is said. The head goes out with the first, so that a failure before it has a status."""
+
+    def __init__(self, exchange: Exchange, ask: Ask, created: int, headers: Callable[[], bytes]) -> None:
+        super().__init__(exchange, headers)
+        self._writer = ChunkWriter(id=f"chatcmpl-{ask.request[4:]}", model=ask.model, created=created, include_usage=ask.include_usage)
+
+    def hear(self, said: Said) -> None:
+        data = self._writer.write(said)
+        if not data:
+            return
+        if not self.begun:
+            self.begun = True
+            self._exchange.begin(STREAM_HEADERS + self._headers())
+        self._exchange.write(data)
+
+    def finish(self) -> None:
+        self._exchange.end()
+
+    def break_off(self, error: HeadraceError) -> None:
+        """Say what happened where the rest of the answer would have been."""
+        self._exchange.write(sse.frame(body_of(error)))
+        self._exchange.end()
+
+
+class Gathered(_Voice):
+    """One answer, when all is said."""
+
+    def __init__(self, exchange: Exchange, ask: Ask, created: int, headers: Callable[[], bytes]) -> None:
+        super().__init__(exchange, headers)
+        self._gatherer = AnswerGatherer(id=f"chatcmpl-{ask.request[4:]}", model=ask.model, created=created)
+        self.hear = self._gatherer.hear
+
+    def finish(self) -> None:
+        self.begun = True
+        self._exchange.answer(200, JSON_HEADERS + self._headers(), self._gatherer.answer())
+
+    def break_off(self, error: HeadraceError) -> None:
+        raise error  # nothing is said before all is

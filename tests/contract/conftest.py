@@ -1,0 +1,49 @@
+"""Two servers for the whole suite of contracts: one with the embedded model, one whose only pool is a scripted vendor."""
+
+from collections.abc import Iterator
+
+import pytest
+from openai import OpenAI
+
+from tests.server import START_WITH_MODEL_S, Installation, Running, pool
+from tests.vendor import SCRIPTS, Vendor
+
+EMBEDDED = """
+[engine]
+sequences_max = 16
+"""
+SMALL_LIMITS = """
+[server]
+body_bytes_max = 65536
+head_bytes_max = 16384
+request_timeout_ms = 1500
+stalled_timeout_ms = 3000
+"""
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The program as it runs without any settings to speak of, its model loaded. Tests that use it are marked `engine`."""
+    with Installation(tmp_path_factory.mktemp("embedded"), EMBEDDED).serving(within_s=START_WITH_MODEL_S) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def vendor() -> Iterator[Vendor]:
+    with Vendor.open() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def scripted(tmp_path_factory: pytest.TempPathFactory, vendor: Vendor) -> Iterator[Running]:
+    """A server with small limits and no model of its own: starts in a second."""
+    settings = pool("vendor", vendor.url, *SCRIPTS) + SMALL_LIMITS
+    with Installation(tmp_path_factory.mktemp("scripted"), settings).serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def client(embedded: Running) -> Iterator[OpenAI]:
+    """The official client, with nothing changed but address and key."""
+    with OpenAI(base_url=embedded.base_url, api_key=embedded.key) as opened:
+        yield opened
