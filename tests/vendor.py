@@ -17,6 +17,7 @@ TOKENS_IN = 7
 WORDS = ("Water ", "runs ", "down ", "the ", "headrace.")
 TEXT = "".join(WORDS)
 STALL_S = 8.0
+FLOOD_SIZE = 125_000
 
 
 @dataclass
@@ -213,6 +214,17 @@ async def huge_frames(call: Call) -> None:
     await call.finish()
 
 
+async def floods(call: Call) -> None:
+    """25 MB, as fast as they are taken."""
+    call.bill.tokens_out = len(WORDS)
+    if not call.streamed:
+        await call.answer("200 OK", call.whole("x" * 25_000_000))
+        return
+    await call.begin()
+    await call.say(("x" * FLOOD_SIZE,) * 200)
+    await call.finish()
+
+
 async def cut_mid_stream(call: Call) -> None:
     if not call.streamed:
         body = call.whole()
@@ -356,6 +368,7 @@ SCRIPTS: dict[str, Script] = {
     "with-crlf": with_crlf,
     "until-eof": until_eof,
     "huge-frames": huge_frames,
+    "floods": floods,
     "cut-mid-stream": cut_mid_stream,
     "cut-mid-frame": cut_mid_frame,
     "cut-before-done": cut_before_done,
@@ -448,7 +461,13 @@ class Vendor:
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         length = next(int(line[15:]) for line in head.lower().splitlines() if line.startswith("content-length:"))
-        asked = json.loads(await reader.readexactly(length))
+        body = await reader.readexactly(length)
+        try:
+            asked = json.loads(body)
+        except (ValueError, RecursionError):
+            writer.write(b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(ERROR), ERROR))
+            await writer.drain()
+            return
         bill = Bill(asked["model"])
         self.bills.append(bill)
         self.heads.append(head)

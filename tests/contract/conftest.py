@@ -14,7 +14,7 @@ sequences_max = 16
 """
 SMALL_LIMITS = """
 [server]
-body_bytes_max = 65536
+body_bytes_max = 262144
 head_bytes_max = 16384
 request_timeout_ms = 1500
 stalled_timeout_ms = 3000

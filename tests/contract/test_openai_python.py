@@ -168,7 +168,7 @@ def test_tools(client: OpenAI, choice: Any):
     arguments = json.loads(called.function.arguments)
     assert set(arguments) == {"city", "unit"}
     assert arguments["unit"] in ("celsius", "fahrenheit")
-    assert answer.choices[0].finish_reason == ("tool_calls" if choice == "required" else "stop")
+    assert answer.choices[0].finish_reason in ("tool_calls", "stop"), "OpenAI says `stop` where the tool was named"
     told: Any = [
         *question,
         answer.choices[0].message.model_dump(exclude_none=True),
@@ -474,7 +474,7 @@ def test_curl_as_the_banner_prints_it(embedded: Running):
     need("curl")
     (line,) = (line for line in embedded.said.splitlines() if "curl -N" in line)
     command = line[line.index("curl") :]
-    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30, check=True)
     frames = [frame for frame in done.stdout.split("\n\n") if frame]
     assert frames[-1] == "data: [DONE]"
     assert all(frame.startswith("data: {") for frame in frames[:-1])

@@ -20,7 +20,7 @@ class _Voice:
     def __init__(self, exchange: Exchange, headers: Callable[[], bytes]) -> None:
         self._exchange, self._headers = exchange, headers
         self.begun = False
-        self.drained = exchange.drained
+        self.gate = exchange
 
     @property
     def left(self) -> bool:
@@ -33,10 +33,6 @@ class _Voice:
     @patience_s.setter
     def patience_s(self, seconds: float) -> None:
         self._exchange.patience_s = seconds
-
-    @property
-    def must_wait(self) -> bool:
-        return self._exchange.must_wait
 
 
 class Streamed(_Voice):

@@ -7,6 +7,7 @@ their declared properties only, in the order of declaration, and numbers have at
 """
 
 import json
+from functools import lru_cache
 from typing import Any
 
 ANNOTATIONS = {
@@ -59,6 +60,7 @@ class _Unknown(Exception):
     """The schema uses what this module doesn't know."""
 
 
+@lru_cache(maxsize=256)
 def ebnf(schema: str) -> str | None:
     """The grammar for the schema, given as JSON text, or None when it uses a keyword that isn't known here."""
     try:

@@ -90,7 +90,7 @@ def _is_schema(schema: dict[str, Any], param: str, wrong: str) -> None:
     import jsonschema  # type: ignore[import-untyped]  # of the extra, as is llguidance; its types are a package of their own
 
     try:
-        jsonschema.Draft202012Validator.check_schema(schema)
+        jsonschema.Draft202012Validator.check_schema(schema, jsonschema.FormatChecker(()))  # Python's regular expressions aren't JSON's
     except jsonschema.SchemaError as failure:
         raise InvalidRequest(f"{wrong}: {failure.message}", param=param) from None
     except RecursionError:

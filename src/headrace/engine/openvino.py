@@ -1,11 +1,15 @@
 """The OpenVINO backend: continuous batching over a paged key-value cache, stepped by the worker.
 
-Three traps are handled here. `step()` may raise, and the pipeline is unusable ever after: it is rebuilt, and the sequences in flight
-go on from the tokens that they have. What makes it raise is a schema that xgrammar refuses although llguidance accepted it: so one
-unproven schema is begun at a time, and the one at fault is known. A prompt larger than the cache is IGNORED without a word.
+Two traps are handled here. A prompt larger than the cache is IGNORED without a word. And `step()` may raise, after which the pipeline
+is of no use: it is rebuilt, and the sequences in flight go on from the tokens that they have. What makes it raise is a schema that
+xgrammar refuses although llguidance accepted it. So a schema that is neither written as a grammar by us nor was taken before is on
+trial: it begins when no other sequence is bound by a schema, and those that come meanwhile wait until its first token. Then the one at
+fault is known, and nobody else is harmed: a sequence without a schema can be resumed, one with a schema can't, since its grammar would
+begin anew in the middle.
 """
 
 import importlib
+import re
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +25,7 @@ from headrace.engine.prefix import BLOCK, PrefixCache
 from headrace.engine.vocabulary import Detokeniser, token_bytes
 
 PROVEN_MAX = 1024  # schemas remembered as good
+_BUILD_PLACE = re.compile(r"^\[[\d:]+\] \S+:\d+: ")  # where in its makers' tree: nothing for a user
 REBUILDS_MAX = 3  # in a row, without a step that succeeded in between
 
 
@@ -33,8 +38,9 @@ class Running:
         self.handle: Any = None
 
     @property
-    def suspect(self) -> bool:
-        return bool(self.sampling.schema) and not self.generated
+    def bound(self) -> bool:
+        """Whether it is in the pipeline and a schema binds it."""
+        return bool(self.sampling.schema) and self.handle is not None
 
 
 class OpenVino:
@@ -49,7 +55,7 @@ class OpenVino:
         vocabulary = read_vocabulary(Path(setup.weights))
         self._pieces, self._ends = token_bytes(vocabulary), set(vocabulary.ends)
         self._running: dict[int, Running] = {}
-        self._unproven: deque[Running] = deque()  # at most sequences_max, as all that is begun
+        self._held: deque[Running] = deque()  # bound by a schema and not begun yet; at most sequences_max, as all that is begun
         self._proven: OrderedDict[str, None] = OrderedDict()
         self._serial = 0
         self._rebuilds = 0
@@ -66,8 +72,8 @@ class OpenVino:
     def begin(self, key: int, prompt: Sequence[int], sampling: Sampling, output_max: int) -> int:
         running = Running(key, list(prompt), sampling, output_max, Detokeniser(self._pieces))
         self._running[key] = running
-        if sampling.schema and sampling.schema not in self._proven:
-            self._unproven.append(running)
+        if sampling.schema and (self._held or not self._is_proven(sampling.schema)):
+            self._held.append(running)
         else:
             self._add(running)
         return self._prefix.cached(running.prompt)
@@ -76,13 +82,13 @@ class OpenVino:
         running = self._running.pop(key, None)
         if running is None:
             return
-        if running in self._unproven:
-            self._unproven.remove(running)
+        if running in self._held:
+            self._held.remove(running)
         if running.handle is not None:
             running.handle.cancel()
 
     def step(self) -> list[Produced]:
-        self._prove_next()
+        self._release()
         try:
             self._pipeline.step()
         except Exception as failure:  # noqa: BLE001 -- whatever it is, the pipeline is lost, and each sequence gets its answer
@@ -144,10 +150,17 @@ class OpenVino:
             config.structured_output_config = self._genai.StructuredOutputConfig(**form)
         return config
 
-    def _prove_next(self) -> None:
-        if not self._unproven or any(running.suspect and running.handle is not None for running in self._running.values()):
-            return
-        self._add(self._unproven.popleft())
+    def _is_proven(self, schema: str) -> bool:
+        return schema in self._proven or ebnf(schema) is not None
+
+    def _release(self) -> None:
+        """Begin with those held back, in their order, as far as none can be harmed."""
+        while self._held:
+            bound = [running for running in self._running.values() if running.bound]
+            proven = self._is_proven(self._held[0].sampling.schema)
+            if bound and (not proven or any(not self._is_proven(running.sampling.schema) for running in bound)):
+                return
+            self._add(self._held.popleft())
 
     def _collect(self, running: Running) -> Produced | None:
         handle = running.handle
@@ -190,23 +203,24 @@ class OpenVino:
                 self._proven.popitem(last=False)
 
     def _recover(self, failure: str) -> list[Produced]:
-        """Rebuild the pipeline. The schema on trial takes the blame; the others go on where they were, but for those that a schema
-        binds: its grammar would begin anew in the middle, so they fail. Sampling goes on with other random numbers."""
+        """Rebuild the pipeline. The schema on trial takes the blame, and the others go on where they were, with other random numbers
+        where there is chance. Sequences that a schema binds fail, which happens only when something else than a schema was the cause."""
         self._rebuilds += 1
-        reason = failure.strip().splitlines()[-1][-300:] if failure.strip() else "unknown"
+        reason = _BUILD_PLACE.sub("", failure.strip())[:300] or "unknown"
         self._notes.append(f"a step failed, the pipeline is rebuilt: {reason}")
-        suspects = [running for running in self._running.values() if running.suspect and running.handle is not None]
-        if not suspects and self._rebuilds > REBUILDS_MAX:
+        bound = [running for running in self._running.values() if running.bound]
+        on_trial = [running for running in bound if not self._is_proven(running.sampling.schema)]
+        if not on_trial and self._rebuilds > REBUILDS_MAX:
             raise RuntimeError(f"the pipeline fails again and again: {reason}")
-        over = [Produced(one.key, 0, "", failure=_refusal(reason), blame="request") for one in suspects]
-        bound = [one for one in self._running.values() if one.sampling.schema and one.generated]
-        over += [Produced(one.key, 0, "", failure="The engine had to begin anew within this answer.") for one in bound]
-        for one in [*suspects, *bound]:
-            del self._running[one.key]
+        over = [Produced(each.key, 0, "", failure=_refusal(reason), blame="request") for each in on_trial]
+        lost = [each for each in bound if each not in on_trial and (each.generated or each.sampling.schema not in self._proven)]
+        over += [Produced(each.key, 0, "", failure="The engine had to begin anew within this answer.") for each in lost]
+        for each in [*on_trial, *lost]:
+            del self._running[each.key]
         self._pipeline = self._tokenizer = None  # two at once would need twice the memory
         self._build()
         for running in self._running.values():
-            if running not in self._unproven:
+            if running not in self._held:
                 self._add(running)
         return over
 

@@ -19,7 +19,7 @@ from headrace.core.stream import Said, Used
 from headrace.core.usage import Usage
 from headrace.metering import Admit, Certainty, Granted, Limiter, Outcome, PriceBook, Record, Refused, Settle, Void, rate, rate_bound
 from headrace.portfolio import Pool, Snapshot
-from headrace.providers import Provider
+from headrace.providers import Gate, Provider
 from headrace.routing import Load, Refuse, Send, decide
 
 TOKENS_OUT_UNBOUNDED = 16_384
@@ -42,11 +42,7 @@ class Listener(Protocol):
     def hear(self, said: Said) -> None: ...
 
     @property
-    def must_wait(self) -> bool:
-        """More should not be said until `drained` returns."""
-        ...
-
-    async def drained(self) -> None: ...
+    def gate(self) -> Gate: ...
 
 
 class Visit:
@@ -150,7 +146,7 @@ class Attempt:
         self._clock, self._log, self._visit, self._listener = gateway.clock, log, visit, listener
         self._open = True
         self.usage: Usage | None = None
-        self.drained = listener.drained
+        self.gate = listener.gate
         moment, who = gateway.clock.moment(), ask.principal
         self._price = price = gateway.book.price_on(ask.model, moment)
         bound = Usage(ask.tokens_in_max, 0, 0, visit.tokens_bound - ask.tokens_in_max)
@@ -181,10 +177,6 @@ class Attempt:
         elif self._visit.first_said_at is None:
             self._visit.first_said_at = self._clock.instant()
         self._listener.hear(said)
-
-    @property
-    def must_wait(self) -> bool:
-        return self._listener.must_wait
 
     def fail(self, failure: HeadraceError) -> None:
         """The upstream failed, or refused."""

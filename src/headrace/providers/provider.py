@@ -7,18 +7,27 @@ from headrace.core.stream import Said
 from headrace.core.usage import Usage
 
 
+class Gate(Protocol):
+    """Whether more may be said now."""
+
+    @property
+    def must_wait(self) -> bool:
+        """Who hears can't keep up: say no more until `drained` returns."""
+        ...
+
+    async def drained(self) -> None: ...
+
+
 class Hearer(Protocol):
-    """Who hears what an adapter says. Hearing takes no time; who can't keep up says so, and the adapter waits for `drained`."""
+    """Who hears what an adapter says. Hearing takes no time; who says much keeps to the gate."""
 
     usage: Usage | None
     """What the attempt has used until now, set by adapters that know it at every moment; who leaves early pays that."""
 
-    def hear(self, said: Said) -> None: ...
-
     @property
-    def must_wait(self) -> bool: ...
+    def gate(self) -> Gate: ...
 
-    async def drained(self) -> None: ...
+    def hear(self, said: Said) -> None: ...
 
 
 class Provider(Protocol):

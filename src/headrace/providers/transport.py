@@ -9,15 +9,16 @@ the upstream waits for the client.
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Protocol, Self, cast
+from typing import Self, cast
 from urllib.parse import urlsplit
 
 import httptools
 import msgspec
 
 from headrace.core.errors import HeadraceError, UpstreamCut, UpstreamFailed, UpstreamTimedOut, UpstreamUnreachable
+from headrace.providers.provider import Gate
 
 UNREAD_BYTES_MAX = 256 * 1024
 HEAD_BYTES_MAX = 64 * 1024
@@ -39,23 +40,6 @@ class TransportSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             raise ValueError("transport.idle_connections_max must be 0 or more")
 
 
-class Tap(Protocol):
-    """Where a stream is poured into."""
-
-    @property
-    def take(self) -> Callable[[bytes], None]:
-        """Takes one piece, at once."""
-        ...
-
-    @property
-    def must_wait(self) -> bool:
-        """Nothing more should be given until `drained` returns."""
-        ...
-
-    @property
-    def drained(self) -> Callable[[], Awaitable[None]]: ...
-
-
 class Connection(asyncio.Protocol):
     """One connection; `owner` hears when it is free again or gone."""
 
@@ -67,7 +51,7 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
         self._failure: Exception | None = None
-        self._tap: Tap | None = None
+        self._tap: tuple[Callable[[bytes], None], Gate] | None = None
         self.reused = False
         self.closed = False
         self.deadline: float | None = None
@@ -120,7 +104,7 @@ class Connection(asyncio.Protocol):
                 self._fail(UpstreamFailed(f"{self._owner.origin} answers with headers of over {HEAD_BYTES_MAX} bytes."))
             return
         if self._tap is not None:
-            self._pour(self._tap)
+            self._pour(*self._tap)
         elif self._unread > UNREAD_BYTES_MAX:
             self._pause()
         if self._tap is None or self._complete or self._paused:
@@ -163,28 +147,28 @@ class Connection(asyncio.Protocol):
             await self._more_to_come(keep_reading=True)
         return self._take()
 
-    async def pour(self, tap: "Tap") -> None:
-        """The rest of the body, piece by piece into `tap` as it arrives, until the end. Raises what `tap.take` raises, too."""
-        self._tap = tap
+    async def pour(self, take: Callable[[bytes], None], gate: Gate) -> None:
+        """The rest of the body, piece by piece to `take` as it arrives, until the end. Raises what `take` raises, too."""
+        self._tap = take, gate
         try:
-            self._pour(tap)
+            self._pour(take, gate)
             while not self._complete or self._pieces:
-                await (tap.drained() if tap.must_wait else self._more_to_come())
+                await (gate.drained() if gate.must_wait else self._more_to_come())
                 self._resume()
-                self._pour(tap)
+                self._pour(take, gate)
         finally:
             self._tap = None
         if self._failure is not None:
             raise self._failure
 
-    def _pour(self, tap: "Tap") -> None:
-        if not self._pieces or tap.must_wait:
+    def _pour(self, take: Callable[[bytes], None], gate: Gate) -> None:
+        if not self._pieces:
             return
         try:
-            tap.take(self._take())
+            take(self._take())
         except Exception as wrong:  # noqa: BLE001 -- raised again by who awaits `pour`; here it would reach only the event loop
             self._fail(wrong)
-        if tap.must_wait:
+        if gate.must_wait:
             self._pause()
 
     def _take(self) -> bytes:
@@ -289,9 +273,9 @@ class Exchange:
         assert self._connection is not None
         return await self._connection.whole()
 
-    async def pour(self, tap: Tap) -> None:
+    async def pour(self, take: Callable[[bytes], None], gate: Gate) -> None:
         assert self._connection is not None
-        await self._connection.pour(tap)
+        await self._connection.pour(take, gate)
 
 
 class Endpoint:

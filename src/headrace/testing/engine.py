@@ -44,7 +44,7 @@ WEATHER = {
 }
 TIME = {"name": "get_time", "description": "The time", "parameters": {"type": "object", "properties": {"zone": {"enum": ["CET", "UTC"]}}}}
 TOOLS = [{"type": "function", "function": each} for each in (WEATHER, TIME)]
-LETTERS = {"type": "object", "properties": {"word": {"type": "string", "pattern": "^\\p{Lu}{2,4}$"}}, "required": ["word"]}
+LETTERS = {"type": "object", "properties": {"word": {"type": "string", "pattern": "^(?i:ab){1,3}$"}}, "required": ["word"]}
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -136,7 +136,9 @@ async def counts_every_token(bench: Bench) -> None:
 
 
 async def serves_more_than_run_at_once(bench: Bench) -> None:
-    told = await asyncio.gather(*(bench.tell(f"Story {at}.", max_completion_tokens=12, ignore_eos=True) for at in range(16)))
+    async with asyncio.TaskGroup() as tasks:
+        stories = [tasks.create_task(bench.tell(f"Story {at}.", max_completion_tokens=12, ignore_eos=True)) for at in range(16)]
+    told = [story.result() for story in stories]
     assert [each.usage.tokens_out for each in told] == [12] * 16
     assert all(each.text() for each in told)
 
@@ -232,7 +234,11 @@ async def hard_schema_hurts_nobody_else(bench: Bench) -> None:
 
     neighbours = [bench.tell("Count on.", max_completion_tokens=30, ignore_eos=True) for _ in range(4)]
     bound = bench.tell("Anna is 31.", response_format=json_format(PERSON), max_completion_tokens=60)
-    *_, told = await asyncio.gather(*neighbours, hard(), bound)
+    async with asyncio.TaskGroup() as tasks:
+        begun = [tasks.create_task(each) for each in (*neighbours, bound)]
+        tasks.create_task(hard())
+    assert [each.result().usage.tokens_out for each in begun[:-1]] == [30] * 4
+    told = begun[-1].result()
     jsonschema.validate(json.loads(told.text()), PERSON)
 
 

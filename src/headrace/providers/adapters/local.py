@@ -26,8 +26,8 @@ class LocalProvider:
         try:
             async for said in answer:
                 hearer.hear(said)
-                if hearer.must_wait:
-                    await hearer.drained()
+                if hearer.gate.must_wait:
+                    await hearer.gate.drained()
         finally:
             hearer.usage = answer.used
             await answer.aclose()

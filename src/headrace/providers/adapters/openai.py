@@ -47,9 +47,21 @@ class OpenAIProvider:
                 hearer.hear(Used(usage, model))
                 hearer.hear(Verbatim(answer))
                 return
-            relay = _Relay(hearer, StreamReader(show_usage=ask.include_usage))
-            await exchange.pour(relay)
-            relay.close()
+            await self._relay(exchange, StreamReader(show_usage=ask.include_usage), hearer)
+
+    async def _relay(self, exchange: Exchange, reader: StreamReader, hearer: Hearer) -> None:
+        """Pour the stream through the reader; at its end say what was used, and then what was held back until that was said."""
+        feed, hear = reader.feed, hearer.hear
+
+        def take(piece: bytes) -> None:
+            if ready := feed(piece):
+                hear(Verbatim(ready))
+
+        await exchange.pour(take, hearer.gate)
+        reader.close()
+        hear(Used(reader.usage, reader.model))
+        if reader.held:
+            hear(Verbatim(reader.held))
 
     def _body(self, ask: Ask) -> bytes:
         its = self._models[ask.model]
@@ -58,30 +70,6 @@ class OpenAIProvider:
         if its == ask.model and not ask.stream:
             return ask.body
         return body_for(ask.body, read_head(ask.body), its)
-
-
-class _Relay:
-    """Pours a stream through the reader to the hearer."""
-
-    def __init__(self, hearer: Hearer, reader: StreamReader) -> None:
-        self._hearer, self._reader = hearer, reader
-        self.drained = hearer.drained
-
-    def take(self, piece: bytes) -> None:
-        if ready := self._reader.feed(piece):
-            self._hearer.hear(Verbatim(ready))
-
-    @property
-    def must_wait(self) -> bool:
-        return self._hearer.must_wait
-
-    def close(self) -> None:
-        """The stream has ended: say what was used, and then what was held back until that was said."""
-        reader = self._reader
-        reader.close()
-        self._hearer.hear(Used(reader.usage, reader.model))
-        if reader.held:
-            self._hearer.hear(Verbatim(reader.held))
 
 
 def _request_head(endpoint: Endpoint, path: str, key: str) -> bytes:
