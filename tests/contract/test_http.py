@@ -143,7 +143,7 @@ MALFORMED = [
 ]
 
 
-@pytest.mark.parametrize("sent", MALFORMED, ids=lambda sent: repr(sent[:50]))
+@pytest.mark.parametrize("sent", MALFORMED, ids=lambda sent: repr(sent[:90]))
 def test_what_is_not_http_is_told_so(scripted: Running, sent: bytes):
     with Wire(scripted) as wire:
         wire.send(sent)

@@ -68,8 +68,8 @@ async def _take(step: Step, hearer: Hearer) -> None:
     match step:
         case Text() | ToolCallBegun() | ToolCallArguments() | Finished() | Used() | Verbatim():
             hearer.hear(step)
-            if hearer.must_wait:
-                await hearer.drained()
+            if hearer.gate.must_wait:
+                await hearer.gate.drained()
         case Pause(turns=turns):
             for _ in range(turns):
                 await asyncio.sleep(0)
@@ -95,7 +95,7 @@ class ListedLog:
 
 
 class ScriptedListener:
-    """A client, and as well who hears an adapter: it keeps what it `heard`, and stalls and leaves when it is told to.
+    """A client, and as well who hears an adapter and its own gate: it keeps what it `heard`, and stalls and leaves when it is told to.
 
     `on_hear` is called after each thing heard, with how many that makes.
     """
@@ -120,6 +120,10 @@ class ScriptedListener:
         while len(self.heard) < count:
             self._news.clear()
             await self._news.wait()
+
+    @property
+    def gate(self) -> "ScriptedListener":
+        return self
 
     @property
     def must_wait(self) -> bool:

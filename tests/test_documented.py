@@ -1,0 +1,80 @@
+"""What a user can set, type, ask or meet is in the reference: nothing is documented by reading the code."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import msgspec
+import pytest
+
+from headrace.api import HOT_PATHS, Cold
+from headrace.cli.main import headrace
+from headrace.compose import Settings
+from headrace.core.errors import HeadraceError, SetupError
+from headrace.portfolio import snapshot
+from headrace.telemetry import Metrics
+
+REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
+
+
+def page(name: str) -> str:
+    return (REFERENCE / f"{name}.md").read_text(encoding="utf-8")
+
+
+def sections() -> Iterator[tuple[str, str]]:
+    for section in msgspec.structs.fields(Settings):
+        kind = section.type.__args__[0] if hasattr(section.type, "__args__") else section.type
+        for field in msgspec.structs.fields(kind):
+            yield section.encode_name, field.encode_name
+
+
+def commands(group: click.Group, path: str = "headrace") -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            if command.invoke_without_command:
+                yield f"{path} {name}", command
+            yield from commands(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command
+
+
+def kinds(root: type[HeadraceError]) -> Iterator[type[HeadraceError]]:
+    for kind in root.__subclasses__():
+        yield kind
+        yield from kinds(kind)
+
+
+@pytest.mark.parametrize(("section", "field"), list(sections()))
+def test_every_setting_is_in_the_reference(section: str, field: str) -> None:
+    _, found, rest = page("settings").partition(f"\n## {section}\n")
+    assert found, f"no section {section}"
+    assert f"`{field}`" in rest.partition("\n## ")[0]
+
+
+@pytest.mark.parametrize(("path", "command"), list(commands(headrace)), ids=lambda value: value if isinstance(value, str) else "")
+def test_every_command_and_option_is_in_the_reference(path: str, command: click.Command) -> None:
+    rows = [line for line in page("commands").splitlines() if line.startswith(f"| `{path}`") or line.startswith(f"| `{path} ")]
+    assert rows, f"{path} is not in commands.md"
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and parameter.name not in ("help", "kind"):
+            assert any(option in rows[0] for option in parameter.opts), f"{path} {parameter.opts} is not in commands.md"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in kinds(HeadraceError) if not issubclass(kind, SetupError)], ids=lambda kind: kind.__name__)
+def test_every_error_code_is_in_the_reference(kind: type[HeadraceError]) -> None:
+    assert f"`{kind.code}`" in page("errors")
+
+
+def test_every_route_is_in_the_reference() -> None:
+    cold = Cold(
+        snapshot=lambda: snapshot(1, (), ()), keys=None, unready=lambda: None, metrics=bytes, metrics_type="", new_id=str  # type: ignore[arg-type]
+    )
+    paths = [getattr(route, "path", "") for route in cold.app().routes]
+    for path in {*HOT_PATHS, *paths}:
+        assert f"{path.replace('{name:path}', '{model}')}`" in page("api")
+
+
+def test_every_metric_is_in_the_reference() -> None:
+    metrics = Metrics()
+    for family in metrics.collect():
+        assert f"`{family.name}" in page("metrics")
