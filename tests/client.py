@@ -28,18 +28,18 @@ def chat_body(model: str, *, stream: bool = False, **more: object) -> bytes:
     return json.dumps(asked).encode()
 
 
-def connect(server: Running, timeout_s: float = 15.0) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection("127.0.0.1", server.port, timeout=timeout_s)
-
-
 def begin(
     server: Running, model: str, *, stream: bool = True, key: str | None = None, **more: object
 ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
     """Ask, and wait for the head of the answer."""
-    connection = connect(server)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=15)
     headers = {"authorization": f"Bearer {key or server.key}", "content-type": "application/json"}
-    connection.request("POST", "/v1/chat/completions", chat_body(model, stream=stream, **more), headers)
-    return connection, connection.getresponse()
+    try:
+        connection.request("POST", "/v1/chat/completions", chat_body(model, stream=stream, **more), headers)
+        return connection, connection.getresponse()
+    except BaseException:
+        connection.close()
+        raise
 
 
 def ask(server: Running, model: str, *, stream: bool = False, key: str | None = None, **more: object) -> Heard:
@@ -48,6 +48,8 @@ def ask(server: Running, model: str, *, stream: bool = False, key: str | None = 
         connection, answer = begin(server, model, stream=stream, key=key, **more)
     except (http.client.HTTPException, ConnectionError):
         return Heard(0, "cut")
+    except TimeoutError:
+        return Heard(0, "no answer")
     try:
         return _heard(answer)
     finally:

@@ -22,7 +22,7 @@ PROGRAM = (sys.executable, "-c", "from headrace.cli import main; main()")
 START_S = 20.0
 START_WITH_MODEL_S = 100.0
 COMMAND_S = 60.0
-READY = re.compile(r"is ready at (http://\S+:\d+)/v1")
+READY = re.compile(r"is ready at\s+(http://\S+:\d+)/v1")
 KEY = re.compile(r"sk-hr-[A-Za-z0-9_-]{30,}")
 Got = TypeVar("Got")
 
@@ -87,7 +87,9 @@ class Installation:
         folder.mkdir(parents=True, exist_ok=True)
         if settings:
             (folder / "headrace.toml").write_text(settings)
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("HEADRACE_SERVER", "HEADRACE_STORAGE", "OPENAI_"))}
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("HEADRACE_SERVER", "HEADRACE_STORAGE", "OPENAI_"))
+        }
         self.environment = {**kept, "COLUMNS": "200", **(environment or {})}
         self._starts = 0
 
@@ -98,7 +100,13 @@ class Installation:
     def run(self, *arguments: str, expect: int | None = 0, timeout_s: float = COMMAND_S) -> "subprocess.CompletedProcess[str]":
         """One command to its end, which must be `expect`; None: whatever it ends with."""
         ended = subprocess.run(
-            (*PROGRAM, *arguments), cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s
+            (*PROGRAM, *arguments),
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
         )
         assert expect is None or ended.returncode == expect, f"{arguments} ended with {ended.returncode}:\n{ended.stdout}{ended.stderr}"
         return ended

@@ -228,7 +228,9 @@ async def floods(call: Call) -> None:
 async def cut_mid_stream(call: Call) -> None:
     if not call.streamed:
         body = call.whole()
-        await call.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body[: len(body) // 2])
+        await call.send(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body[: len(body) // 2]
+        )
         await asyncio.sleep(0.05)
         call.cut()
         return
@@ -271,7 +273,9 @@ async def stalls_at_once(call: Call) -> None:
 async def stalls_between(call: Call) -> None:
     if not call.streamed:
         body = call.whole()
-        await call.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body[: len(body) // 2])
+        await call.send(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body[: len(body) // 2]
+        )
     else:
         await call.begin()
         await call.say(WORDS[:2])
@@ -375,10 +379,10 @@ SCRIPTS: dict[str, Script] = {
     "cut-at-once": cut_at_once,
     "stalls-at-once": stalls_at_once,
     "stalls-between": stalls_between,
-    "error-frame": breaking_with(ERROR, pause_s=0.05),
+    "error-frame": breaking_with(ERROR, pause_s=0.4),
     "error-frame-first": error_frame_first,
     "error-in-one-write": error_in_one_write,
-    "broken-json": breaking_with(BROKEN, pause_s=0.05),
+    "broken-json": breaking_with(BROKEN, pause_s=0.4),
     "500": refusing("500 Internal Server Error", "the vendor broke"),
     "503": refusing("503 Service Unavailable", "the vendor is full"),
     "429-ms": refusing("429 Too Many Requests", "slow down", "retry-after-ms: 250", "retry-after: 9"),
@@ -436,7 +440,7 @@ class Vendor:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         self._open: set[asyncio.Task[None]] = set()
         server = await asyncio.start_server(self._connected, "127.0.0.1", 0, backlog=1024)
-        self.url = "http://127.0.0.1:%d/v1" % server.sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
         ready.set()
         await self._stop.wait()
         server.close()
@@ -465,7 +469,9 @@ class Vendor:
         try:
             asked = json.loads(body)
         except (ValueError, RecursionError):
-            writer.write(b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(ERROR), ERROR))
+            writer.write(
+                b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(ERROR), ERROR)
+            )
             await writer.drain()
             return
         bill = Bill(asked["model"])

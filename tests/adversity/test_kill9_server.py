@@ -147,7 +147,7 @@ def test_sigterm_under_load_finishes_what_runs(tmp_path: Path):
 
 
 def test_sigterm_cuts_what_outlasts_the_deadline(tmp_path: Path):
-    """Past server.stop_timeout_s the rest is cut, so that nobody takes it for whole, and settled at its bound; the end is 0 all the same."""
+    """Past server.stop_timeout_s the rest is cut, so that nobody takes it for whole, and settled at its bound; the end is 0."""
     with Vendor.open() as vendor:
         installation = Installation(tmp_path, pool("vendor", vendor.url, "answers-long") + "[server]\nstop_timeout_s = 1\n")
         server = installation.start()

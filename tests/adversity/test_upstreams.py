@@ -119,7 +119,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
                 heard[model] = ask(server, model, stream=model.endswith("/stream"), max_completion_tokens=50)
                 after[model] = ask(server, f"answers/after-{model}")
 
-            at_once(*(lambda model=model: one(model) for model in models))  # type: ignore[misc]
+            at_once(*(lambda model=model: one(model) for model in models))
             server.stop()
         yield Day(heard, after, {row["model"]: row for row in installation.usage("model")}, vendor, server.said)
 
@@ -196,7 +196,7 @@ def test_failover_before_the_first_byte(tmp_path: Path):
         heard: list[Heard] = []
         with installation.serving() as server:
             asks = [(script, stream) for script in failing for stream in (True, False)] * (rounds // 2)
-            at_once(*(lambda a=a: heard.append(ask(server, a[0], stream=a[1], max_completion_tokens=50)) for a in asks))  # type: ignore[misc]
+            at_once(*(lambda a=a: heard.append(ask(server, a[0], stream=a[1], max_completion_tokens=50)) for a in asks))
         assert {(one.status, one.end, one.text) for one in heard} == {(200, "whole", TEXT)}
         rows = {row["pool"]: row for row in installation.usage("pool")}
         assert (rows["good"]["requests"], rows["good"]["estimated"]) == (len(asks), 0)
@@ -221,7 +221,11 @@ def test_an_unreachable_pool_is_passed_over(tmp_path: Path):
 
 def test_no_second_voice_after_the_first_byte(tmp_path: Path):
     with Vendor.open() as bad, Vendor.open() as good:
-        settings = pool("bad", bad.url, "cut-mid-stream") + pool("good", good.url, "cut-mid-stream").replace('= "cut', '= "answers-slowly/cut') + TRANSPORT
+        settings = (
+            pool("bad", bad.url, "cut-mid-stream")
+            + pool("good", good.url, "cut-mid-stream").replace('= "cut', '= "answers-slowly/cut')
+            + TRANSPORT
+        )
         installation = Installation(tmp_path, settings)
         heard: list[Heard] = []
         with installation.serving() as server:
@@ -251,6 +255,18 @@ def test_an_idle_connection_that_the_vendor_just_closed(tmp_path: Path):
             heard = [ask(server, "closes-when-asked-again", stream=stream) for stream in (False, True, False)]
         assert {(one.status, one.end) for one in heard} == {(200, "whole")}
         assert len(vendor.bills) == 3
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+def test_a_large_answer_leaves_its_connection_fit_for_the_next(tmp_path: Path, stream: bool):
+    """Reading was stopped while it was large; the next answer on the same connection must be read all the same."""
+    with Vendor.open() as vendor:
+        installation = Installation(tmp_path, pool("vendor", vendor.url, "huge-frames", "answers") + TRANSPORT)
+        with installation.serving() as server:
+            for _ in range(3):
+                assert len(ask(server, "huge-frames", stream=stream).text) == 3_000_000
+                assert ask(server, "answers").text == TEXT
+        assert vendor.connections == 1
 
 
 def test_connections_are_kept(tmp_path: Path):
@@ -310,7 +326,7 @@ def leave_early(server: Running, model: str, *, stream: bool) -> None:
         connection.close()
         return
     body = chat_body(model, max_completion_tokens=300)
-    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+    with socket.create_connection(("127.0.0.1", server.port)) as wire:
         head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {server.key}\r\ncontent-length: {len(body)}\r\n\r\n"
-        connection.sendall(head.encode() + body)
+        wire.sendall(head.encode() + body)
         assert eventually(lambda: server.metric("headrace_requests_inflight") == 1)

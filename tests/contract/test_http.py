@@ -127,7 +127,6 @@ MALFORMED = [
     b"hello\r\n\r\n",
     b"GET\r\n\r\n",
     b"GET /healthz HTTP/9.9\r\n\r\n",
-    b"GET /healthz HTTP/2.0\r\n\r\n",
     b"G\x00T / HTTP/1.1\r\n\r\n",
     b"GET /healthz HTTP/1.1\r\nno colon here\r\n\r\n",
     b"GET /healthz HTTP/1.1\r\nname : value\r\n\r\n",
@@ -190,14 +189,17 @@ def test_head(scripted: Running):
 
 ACCEPTED = {
     "a query": ("/v1/chat/completions?api-version=1", ()),
-    "a fragment of a proxy": ("http://localhost/v1/chat/completions", ()),
+    "the whole address": ("http://localhost/v1/chat/completions", ()),
     "a charset": ("/v1/chat/completions", ("Content-Type: application/json; charset=utf-8",)),
     "capital letters": ("/v1/chat/completions", ("CONTENT-TYPE: APPLICATION/JSON",)),
     "no content type": ("/v1/chat/completions", ()),
     "an empty header": ("/v1/chat/completions", ("X-Nothing:",)),
     "bytes beyond ASCII": ("/v1/chat/completions", ("X-Name: Zo\xeb",)),
     "a header many times": ("/v1/chat/completions", tuple(f"X-Hop: {number}" for number in range(100))),
-    "an upgrade to HTTP/2": ("/v1/chat/completions", ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__")),
+    "an upgrade to HTTP/2": (
+        "/v1/chat/completions",
+        ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"),
+    ),
     "an upgrade to a WebSocket": ("/v1/chat/completions", ("Connection: Upgrade", "Upgrade: websocket")),
 }
 
@@ -216,14 +218,17 @@ def test_an_upgrade_on_a_cold_route(scripted: Running, path: str):
     assert exchange(scripted, sent).status == 200
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonp"])
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonp"]
+)
 def test_another_content_type(scripted: Running, kind: str):
     answer = exchange(scripted, post(scripted, GOOD, f"Content-Type: {kind}"))
     assert (answer.status, answer.error["code"]) == (415, "unsupported_media_type")
 
 
 @pytest.mark.parametrize(
-    "authorization", ["", "Bearer", "Bearer ", "Basic c2s6aHI=", "Bearer sk-hr-nobody", "sk-hr-nobody", "Bearer \xff\xfe", "Bearer " + "x" * 9_000]
+    "authorization",
+    ["", "Bearer", "Bearer ", "Basic c2s6aHI=", "Bearer sk-hr-nobody", "sk-hr-nobody", "Bearer \xff\xfe", "Bearer " + "x" * 9_000],
 )
 def test_no_key(scripted: Running, authorization: str):
     for path, body in (("/v1/chat/completions", GOOD), ("/v1/models", b"")):
@@ -337,7 +342,9 @@ def test_100_continue_is_not_said_to_what_is_too_large(scripted: Running):
 
 
 @pytest.mark.parametrize("pause_s", [0.0, 0.02], ids=["at once", "in pieces"])
-@pytest.mark.parametrize("filler", [b"X-Long: " + b"y" * 20_000, b"\r\n".join(b"X-%d: %s" % (n, b"z" * 40) for n in range(500))], ids=["long", "many"])
+@pytest.mark.parametrize(
+    "filler", [b"X-Long: " + b"y" * 20_000, b"\r\n".join(b"X-%d: %s" % (n, b"z" * 40) for n in range(500))], ids=["long", "many"]
+)
 def test_a_head_over_the_limit(scripted: Running, filler: bytes, pause_s: float):
     with Wire(scripted) as wire:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -438,10 +445,12 @@ def test_pipelined_requests_are_answered_in_their_order(scripted: Running, order
             assert kind in answer.body
 
 
-def test_pipelined_before_something_malformed(scripted: Running):
-    """What came whole is answered first."""
+@pytest.mark.parametrize("first", ["hot", "cold", "stream"])
+def test_pipelined_before_something_malformed(scripted: Running, first: str):
+    """What came whole is answered first; a refusal never stands where another request's answer is expected."""
+    sent = {"hot": post(scripted, chat_body("answers-slowly")), "cold": get(scripted, "/healthz"), "stream": post(scripted, STREAMED)}[first]
     with Wire(scripted) as wire:
-        wire.send(post(scripted, chat_body("answers-slowly")) + get(scripted, "/healthz") + b"what\r\n\r\n")
+        wire.send(sent + b"what\r\n\r\n")
         assert wire.answer().status == 200
 
 
@@ -480,15 +489,6 @@ def test_http_1_0(scripted: Running):
             assert answer.body.strip().endswith(b"}" if body == GOOD else b"data: [DONE]")
             assert wire.ended
     assert exchange(scripted, get(scripted, "/healthz").replace(b"HTTP/1.1", b"HTTP/1.0")).status == 200
-
-
-def test_a_client_that_has_said_all_it_will(scripted: Running):
-    """Like `printf … | nc`: it closes its half of the connection after the request, and reads on."""
-    for body in (GOOD, STREAMED):
-        with Wire(scripted) as wire:
-            wire.send(post(scripted, body, "Connection: close"))
-            wire._socket.shutdown(socket.SHUT_WR)
-            assert wire.answer().status == 200
 
 
 def test_many_connections(scripted: Running):

@@ -70,7 +70,7 @@ def gathered(said: list[Said]) -> dict[str, object]:
 def meaning(answer: dict[str, object]) -> object:
     """Without what the two forms say differently: absent or null, and content that is empty or null beside tool calls."""
     plain = _without_nulls(answer)
-    for choice in plain["choices"]:  # type: ignore[index, call-overload]
+    for choice in plain["choices"]:  # type: ignore[index]
         message = choice["message"]
         message.pop("annotations", None)
         message["content"] = message.get("content") or ""

@@ -13,7 +13,9 @@ from headrace.wire.openai_upstream import StreamReader, body_for, read_answer
 # ------------------------------------------------------------------------------------------------------------ towards the upstream
 
 NAMES = st.sampled_from(["m", "gpt-5.4-nano", "org/model", 'a "quoted" name', "名前", "\\", "model", "\U0001f6b0"])
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(['"model":"m"', "model", "stream_options", '\\"model\\":'])
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
+    ['"model":"m"', "model", "stream_options", '\\"model\\":']
+)
 KEYS = st.sampled_from(["model", "messages", "stream", "stream_options", "metadata", "x"]) | TEXTS
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS | NAMES,
@@ -33,7 +35,9 @@ def written(draw: st.DrawFn, value: object) -> str:
         inside = ",".join(draw(space) + draw(written(one)) + draw(space) for one in value)
         return f"[{inside}]" if value else "[" + draw(space) + "]"
     if isinstance(value, tuple):  # the members of an object, some of them twice
-        inside = ",".join(f"{draw(space)}{draw(written(key))}{draw(space)}:{draw(space)}{draw(written(one))}{draw(space)}" for key, one in value)
+        inside = ",".join(
+            f"{draw(space)}{draw(written(key))}{draw(space)}:{draw(space)}{draw(written(one))}{draw(space)}" for key, one in value
+        )
         return "{" + inside + "}"
     if isinstance(value, dict):
         return draw(written(tuple(value.items())))
@@ -131,7 +135,9 @@ def frames(draw: st.DrawFn) -> list[bytes]:
                 chunk["x_groq"] = {"id": "r", "usage": draw(TOLD)}
             case _:
                 pass
-        said.append(json.dumps(chunk, ensure_ascii=draw(st.booleans()), separators=draw(st.sampled_from([(",", ":"), (", ", " : ")]))).encode())
+        said.append(
+            json.dumps(chunk, ensure_ascii=draw(st.booleans()), separators=draw(st.sampled_from([(",", ":"), (", ", " : ")]))).encode()
+        )
     return [b"data: " + one for one in said] + draw(st.sampled_from([[], [b": ping"], [b"event: ping\ndata: x"]])) + [b"data: [DONE]"]
 
 

@@ -64,9 +64,12 @@ class Exchange:
     @disconnected.setter
     def disconnected(self, left: bool) -> None:
         self.left = left
-        if self.task is not None and self.patience_s:
+        if self.task is None:
+            return
+        self._lane.outlives(self.task)
+        if self.patience_s:
             self._lane.loop.call_later(self.patience_s, self.task.cancel)
-        elif self.task is not None:
+        else:
             self.task.cancel()
 
     @property
@@ -244,12 +247,17 @@ class Lane(HttpToolsProtocol):
     # What is answered.
 
     def _start(self, exchange: Exchange) -> None:
-        if self._refused:
-            return
-        # The server's set owns the task: it waits for it when the server stops, and cancels it at the deadline.
-        exchange.task = task = self.loop.create_task(exchange.handler(exchange))
+        if not self._refused:
+            exchange.task = self.loop.create_task(exchange.handler(exchange))  # the connection owns it, until it is lost
+
+    def outlives(self, task: asyncio.Task[None]) -> None:
+        """The connection is lost, and this task goes on without it for a while: the server's set owns it now."""
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+
+    def running(self) -> list[asyncio.Task[None]]:
+        """The work for this connection that is not over."""
+        return [exchange.task for exchange in self._open if exchange.task is not None and not exchange.task.done()]
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1

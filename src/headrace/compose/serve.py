@@ -300,7 +300,8 @@ class Server(uvicorn.Server):
 
 async def _settle(server: Server) -> None:
     """Answers that were cancelled at the deadline still settle what they used."""
-    left = tuple(server.server_state.tasks)
+    connections = [one for one in server.server_state.connections if isinstance(one, Lane)]
+    left = {*server.server_state.tasks, *(task for connection in connections for task in connection.running())}
     for task in left:
         task.cancel()
     if left:

@@ -46,6 +46,7 @@ BASE = {
     "object": '"{" (string ": " value (", " string ": " value)*)? "}"',
     "array": '"[" (value (", " value)*)? "]"',
 }
+_NOTHING = '""'
 _DATE = '[0-9]{4} "-" ("0" [1-9] | "1" [0-2]) "-" ("0" [1-9] | "1" [0-9] | "2" [0-8])'  # the days that all months have
 _TIME = '([01] [0-9] | "2" [0-3]) ":" [0-5] [0-9] ":" [0-5] [0-9] ("." [0-9]{1,6})? ("Z" | [+-] ("0" [0-9] | "1" [0-3]) ":" [0-5] [0-9])'
 FORMATS = {
@@ -157,18 +158,19 @@ class _Writer:
                 return '"{}"'
             member = f'string ": " {self._write(others)}'
             return self._rule(f'"{{" ({member} (", " {member})*)? "}}"')
-        members = [(f'{self._constant(name)} ": " {self._write(inner)}', name in required) for name, inner in properties.items()]
+        members = [(self._rule(f'{self._constant(name)} ": " {self._write(inner)}'), name in required) for name, inner in properties.items()]
         return self._rule(f'"{{" {self._members(members)} "}}"')
 
     def _members(self, members: list[tuple[str, bool]]) -> str:
-        """The members in their order, commas only between those that are there."""
-        starts = []
-        for at, (member, needed) in enumerate(members):
-            rest = [f'", " {other}' if wanted else f'(", " {other})?' for other, wanted in members[at + 1 :]]
-            starts.append(" ".join([member, *rest]))
-            if needed:
-                return f"({' | '.join(starts)})"
-        return f"({' | '.join(starts)})?"
+        """The members in their order, commas only between those that are there. Each has one rule for all that may follow it, so that
+        the grammar grows with their number and not with its square."""
+        starts: list[str] = []
+        needed_after, follow = False, ""
+        for member, needed in reversed(members):
+            starts = [f"{member} {follow}"] if needed else [f"{member} {follow}", *starts]
+            needed_after = needed_after or needed
+            follow = self._rule(f'", " {member} {follow}' if needed else f'", " {member} {follow} | {follow or _NOTHING}')
+        return f"({' | '.join(starts)}){'' if needed_after else '?'}"
 
     def _array(self, schema: dict[str, Any]) -> str:
         item = self._rule(self._write(schema.get("items", True)))

@@ -76,7 +76,7 @@ async def check_failure(provider: Provider, ask: Ask, expected: type[Failure]) -
     failure = await _failure(provider, ask, listener)
     assert isinstance(failure, expected), f"{expected.__name__} expected, not {failure!r}"
     assert str(failure), "a failure says what happened"
-    assert failure.retry_after_ms is None or failure.retry_after_ms >= 0
+    assert failure.retry_after_ms is None or failure.retry_after_ms >= 0, "the time to wait is not in the past"
     if failure.side is Side.CLIENT:
         assert not listener.heard, "what the client did wrong is known before anything is said"
     assert not any(isinstance(one, Used) for one in listener.heard), "an answer that is settled is whole"

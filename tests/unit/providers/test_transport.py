@@ -14,7 +14,7 @@ from headrace.testing.scripted import ScriptedListener
 from tests.unit.providers.upstream import OK, Caller, Upstream, says, says_once, upstream
 
 ASK = [b"POST /v1/x HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n", b"{}"]
-PATIENT_S = 5.0
+PATIENT_S = 3.0
 
 
 @asynccontextmanager
@@ -82,10 +82,10 @@ async def test_a_body_that_ends_with_its_connection(streamed):
 
 
 async def test_status_and_headers():
-    async with reach(says(b"HTTP/1.1 100 Continue\r\nx: y\r\n\r\nHTTP/1.1 429 Slow\r\nRetry-After: 3\r\ncontent-length: 0\r\n\r\n")) as (_, reached):
-        async with reached.exchange(ASK) as answer:
-            assert (answer.status, dict(answer.headers)) == (429, {b"retry-after": b"3", b"content-length": b"0"})
-            assert await answer.whole() == b""
+    slow = b"HTTP/1.1 100 Continue\r\nx: y\r\n\r\nHTTP/1.1 429 Slow\r\nRetry-After: 3\r\ncontent-length: 0\r\n\r\n"
+    async with reach(says(slow)) as (_, reached), reached.exchange(ASK) as answer:
+        assert (answer.status, dict(answer.headers)) == (429, {b"retry-after": b"3", b"content-length": b"0"})
+        assert await answer.whole() == b""
 
 
 async def test_what_is_asked_arrives():
@@ -117,7 +117,7 @@ BROKEN = [
     ([b"SSH-2.0-OpenSSH_9.6\r\n"], UpstreamFailed, "does not speak HTTP"),
     ([b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nnot hex"], UpstreamFailed, "does not speak HTTP"),
     ([b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n"], UpstreamFailed, "does not speak HTTP"),
-    ([b"HTTP/1.1 200 OK\r\n" + b"x: " + b"y" * (HEAD_BYTES_MAX + 10)] + [b"z"], UpstreamFailed, "headers of over"),
+    ([b"HTTP/1.1 200 OK\r\n" + b"x: " + b"y" * (HEAD_BYTES_MAX + 10), b"z"], UpstreamFailed, "headers of over"),
     ([b"HTTP/1.1 100 Continue\r\n\r\n" * (HEAD_BYTES_MAX // 20)], UpstreamFailed, "headers of over"),
 ]
 
@@ -300,17 +300,17 @@ async def test_an_upstream_waits_for_a_slow_client():
             said += 1_000_000
 
     slow = ScriptedListener()
-    taken = 0
+    taken, begun = 0, asyncio.Event()
 
     def take(piece: bytes) -> None:
         nonlocal taken
         taken += len(piece)
+        begun.set()
         slow.stall()
 
     async with reach(script, between_bytes_timeout_ms=200) as (_, reached), reached.exchange(ASK) as answer, asyncio.TaskGroup() as tasks:
         pouring = tasks.create_task(answer.pour(take, slow))
-        while not taken:
-            await asyncio.sleep(0.005)
+        await begun.wait()
         await asyncio.sleep(0.6)
         stood_at = taken, said
         assert taken <= 2 * UNREAD_BYTES_MAX
@@ -376,9 +376,8 @@ async def test_what_the_hearer_raises_is_raised_and_hangs_up():
 async def test_who_leaves_hangs_up(script, streamed):
     async with reach(script) as (made, reached):
         async with asyncio.TaskGroup() as tasks:
-            asking = tasks.create_task(poured(reached) if streamed else whole(reached))  # type: ignore[arg-type]
-            while not made.requests:
-                await asyncio.sleep(0.005)
+            asking = tasks.create_task(poured(reached) if streamed else whole(reached))
+            await made.asked.wait()
             await asyncio.sleep(0.02)
             asking.cancel()
         await made.idle()

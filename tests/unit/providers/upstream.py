@@ -25,6 +25,7 @@ class Caller:
         length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
         body = await self._reader.readexactly(length)
         self._upstream.requests.append(head + body)
+        self._upstream.asked.set()
         return head + body
 
     async def say(self, *parts: bytes) -> None:
@@ -56,6 +57,7 @@ class Upstream:
         self._script = script
         self.connections = self.open = 0
         self.requests: list[bytes] = []
+        self.asked, self._emptied = asyncio.Event(), asyncio.Event()
         self.url = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -67,13 +69,15 @@ class Upstream:
             pass
         finally:
             self.open -= 1
+            self._emptied.set()
             writer.close()
 
     async def idle(self) -> None:
         """Until every connection is closed."""
         async with asyncio.timeout(5):
             while self.open:
-                await asyncio.sleep(0.005)
+                self._emptied.clear()
+                await self._emptied.wait()
 
 
 @asynccontextmanager

@@ -31,7 +31,9 @@ def test_the_table(model, inflight, decided):
 
 def test_a_tie_is_broken_by_chance():
     loads = {"a": Load(0), "b": Load(0)}
-    first = {decided.order[0].name for seed in range(20) if isinstance(decided := decide(an_ask(model="m"), WORLD, loads, Random(seed)), Send)}
+    first = {
+        decided.order[0].name for seed in range(20) if isinstance(decided := decide(an_ask(model="m"), WORLD, loads, Random(seed)), Send)
+    }
     assert first == {"a", "b"}
 
 
@@ -41,5 +43,5 @@ def test_another_policy_has_its_way():
 
 
 def test_what_may_be_chosen():
-    assert POLICIES == {"least_loaded": least_loaded}
+    assert {"least_loaded": least_loaded} == POLICIES
     assert least_loaded(an_ask(), A, Load(4)) == 0.4

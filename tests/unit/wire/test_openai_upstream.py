@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from headrace.core.errors import UpstreamCut, UpstreamFailed
+from headrace.core.errors import InvalidJson, UpstreamCut, UpstreamFailed
 from headrace.core.usage import Usage
 from headrace.wire.openai_chat import read_head
 from headrace.wire.openai_upstream import StreamReader, body_for, read_answer
@@ -13,7 +13,10 @@ RENAMED = [
     # what the client sends, what this upstream gets
     (b'{"model":"m","messages":[]}', b'{"model":"its","messages":[]}'),
     (b'{ "messages" : [], "model" :\n "m" }', b'{ "messages" : [], "model" :\n "its" }'),
-    (b'{"messages":[{"content":"my \\"model\\": \\"m\\""}],"model":"m"}', b'{"messages":[{"content":"my \\"model\\": \\"m\\""}],"model":"its"}'),
+    (
+        b'{"messages":[{"content":"my \\"model\\": \\"m\\""}],"model":"m"}',
+        b'{"messages":[{"content":"my \\"model\\": \\"m\\""}],"model":"its"}',
+    ),
     (
         b'{"model":"m","messages":[],"stream":true} \n',
         b'{"model":"its","messages":[],"stream":true,"stream_options":{"include_usage":true}}',
@@ -162,3 +165,10 @@ def test_a_stream_whose_lines_end_in_cr_alone():
     passed = reader.feed(wire)
     reader.close()
     assert (passed + reader.held, reader.usage, reader.done) == (wire, USED, True)
+
+
+def test_a_key_that_is_no_text_is_the_clients_mistake():
+    """`read_head` leaves unknown members unread, so that the mistake is found only here."""
+    sent = b'{"model":"m","messages":[],"\xff":1,"stream":true,"stream_options":{}}'
+    with pytest.raises(InvalidJson):
+        body_for(sent, read_head(sent), "m")

@@ -1,0 +1,124 @@
+"""From settings to a world: prices with their history, pools and profiles, keys and their secrets."""
+
+import asyncio
+from datetime import date
+
+import pytest
+
+from headrace.compose.settings import Settings, parse_settings
+from headrace.compose.world import LimitedKeys, fixed_keys, price_book, providers, remote_pool, what_exists
+from headrace.core.errors import SettingsInvalid
+from headrace.metering import digest, moment_of
+from headrace.providers import Endpoint, TransportSettings
+from headrace.testing.builders import a_principal
+
+REMOTE = {"name": "fra", "endpoints": ["http://10.0.0.1:8000/v1"], "models": {"m": "its"}, "cloud": "oci"}
+
+
+def settings(**tables: object) -> Settings:
+    return parse_settings(tables, "here")
+
+
+def test_a_models_rows_are_its_prices_history():
+    book = price_book(
+        settings(
+            model=[
+                {"name": "m", "usd_per_mtok": {"input": "3"}, "valid_from": date(2026, 3, 1)},
+                {"name": "m", "usd_per_mtok": {"input": "1"}},
+                {"name": "m", "usd_per_mtok": {"input": "2"}, "valid_from": date(2026, 2, 1)},
+                {"name": "unpriced"},
+            ]
+        )
+    )
+
+    def on(day: date) -> int | None:
+        price = book.price_on("m", moment_of(day))
+        return price.input_pico if price else None
+
+    assert [on(date(2025, 1, 1)), on(date(2026, 2, 1)), on(date(2026, 2, 28)), on(date(2026, 3, 1))] == [
+        10**6,
+        2 * 10**6,
+        2 * 10**6,
+        3 * 10**6,
+    ]
+    assert book.price_on("unpriced", moment_of(date(2026, 1, 1))) is None
+
+
+def test_an_own_price_is_above_the_shipped_one():
+    shipped = price_book(settings())
+    model = shipped.rows[0].model
+    own = price_book(settings(model=[{"name": model, "usd_per_mtok": {"input": "77"}}]))
+    assert [row.input_pico for row in own.rows if row.model == model] == [77 * 10**6]
+    assert len({row.model for row in own.rows}) == len({row.model for row in shipped.rows})
+
+
+def test_what_exists():
+    held = what_exists(
+        settings(
+            pool=[REMOTE, {"name": "b", "endpoints": ["http://b"], "models": {"m": "m", "e": "e"}}],
+            model=[{"name": "e", "operations": ["embeddings"], "tokens_out_max": 5, "tokens_context_max": 512}],
+        ),
+        [],
+        now_s=7,
+    )
+    assert [pool.name for pool in held.pools_of["m"]] == ["fra", "b"]
+    assert (held.models["m"].operations, held.models["m"].created, held.models["m"].tokens_out_max) == (frozenset({"chat"}), 7, 16_384)
+    embedding = held.models["e"]
+    assert (embedding.operations, embedding.tokens_out_max, embedding.tokens_context_max) == (frozenset({"embeddings"}), 5, 512)
+    assert held.pools["fra"] == remote_pool(settings(pool=[REMOTE]).pool[0])
+    assert (held.pools["fra"].cloud, held.pools["fra"].models) == ("oci", {"m": "its"})
+
+
+def test_two_pools_of_one_name():
+    with pytest.raises(SettingsInvalid, match="two pools are named 'fra'"):
+        what_exists(settings(pool=[REMOTE, REMOTE]), [], now_s=0)
+
+
+async def test_who_answers_for_a_pool():
+    def endpoint(url: str) -> Endpoint:
+        return Endpoint(url, TransportSettings(), asyncio.get_running_loop())
+
+    assert set(providers(settings(pool=[REMOTE]), [], {}, endpoint)) == {"fra"}
+    keyed = settings(pool=[REMOTE | {"api_key_env": "FRA_KEY"}])
+    assert set(providers(keyed, [], {"FRA_KEY": "secret"}, endpoint)) == {"fra"}
+    for environ in ({}, {"FRA_KEY": ""}):
+        with pytest.raises(SettingsInvalid, match="pool 'fra' takes its secret from the environment variable FRA_KEY, which is not set"):
+            providers(keyed, [], environ, endpoint)
+    with pytest.raises(SettingsInvalid, match=r"pool 'fra': '10\.0\.0\.1' is not an endpoint"):
+        providers(settings(pool=[REMOTE | {"endpoints": ["10.0.0.1"]}]), [], {}, endpoint)
+
+
+KEY = {"name": "dev", "secret_env": "DEV", "organization": "acme", "project": "demo", "class": "enterprise", "tokens_per_minute": 9}
+
+
+def test_fixed_keys():
+    (row,) = fixed_keys(settings(key=[KEY]), {"DEV": "sk-hr-" + "s" * 40}, created=5)
+    assert (row.id, row.name, row.created, row.digest) == ("settings:dev", "dev", 5, digest("sk-hr-" + "s" * 40))
+    assert row.principal == a_principal(key="settings:dev", traffic_class="enterprise", tokens_per_minute=9)
+    assert "s" * 5 not in repr(row)
+
+
+def test_a_fixed_key_without_its_secret():
+    with pytest.raises(SettingsInvalid, match="key 'dev' takes its secret from the environment variable DEV, which is not set"):
+        fixed_keys(settings(key=[KEY]), {}, created=0)
+
+
+LIMITED = [
+    # the key's own limits, the settings' limits, what holds
+    ((None, None), (60, 1_000), (60, 1_000)),
+    ((5, None), (60, 1_000), (5, 1_000)),
+    ((None, 7), (60, 1_000), (60, 7)),
+    ((None, None), (0, 0), (None, None)),
+    ((5, 7), (0, 0), (5, 7)),
+]
+
+
+@pytest.mark.parametrize(("own", "general", "holds"), LIMITED)
+def test_limits_of_a_key_without_its_own(own, general, holds):
+    principal = a_principal(requests_per_minute=own[0], tokens_per_minute=own[1])
+    keys = LimitedKeys({"s": principal}.get, *general)
+    found = keys.find("s")
+    assert found is not None
+    assert (found.requests_per_minute, found.tokens_per_minute) == holds
+    assert keys.find("s") is found
+    assert keys.find("unknown") is None
