@@ -60,14 +60,21 @@ def test_every_command_and_option_is_in_the_reference(path: str, command: click.
             assert any(option in rows[0] for option in parameter.opts), f"{path} {parameter.opts} is not in commands.md"
 
 
-@pytest.mark.parametrize("kind", [kind for kind in kinds(HeadraceError) if not issubclass(kind, SetupError)], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", [kind for kind in kinds(HeadraceError) if not issubclass(kind, SetupError)], ids=lambda kind: kind.__name__
+)
 def test_every_error_code_is_in_the_reference(kind: type[HeadraceError]) -> None:
     assert f"`{kind.code}`" in page("errors")
 
 
 def test_every_route_is_in_the_reference() -> None:
     cold = Cold(
-        snapshot=lambda: snapshot(1, (), ()), keys=None, unready=lambda: None, metrics=bytes, metrics_type="", new_id=str  # type: ignore[arg-type]
+        snapshot=lambda: snapshot(1, (), ()),
+        keys=None,
+        unready=lambda: None,
+        metrics=bytes,
+        metrics_type="",
+        new_id=str,  # type: ignore[arg-type]
     )
     paths = [getattr(route, "path", "") for route in cold.app().routes]
     for path in {*HOT_PATHS, *paths}:

@@ -55,6 +55,15 @@ async def test_stronger_model_calls_tools_of_its_own_accord(path: Path | None, b
             await CHECKS[name](bench)
 
 
+async def test_an_engine_stopped_at_once_leaves_no_worker(bench: Bench) -> None:
+    weights = obtain(CACHE)
+    async with started(weights, CACHE, EngineSettings(backend=bench.engine.model.backend, kv_cache_mb=64)) as brief:
+        worker = brief.engine.status().worker_pid
+    assert worker is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
+
+
 async def test_what_is_no_model_is_said_at_the_start(tmp_path: Path) -> None:
     path = tmp_path / "broken.gguf"
     path.write_bytes(b"GGUF\x03\0\0\0" + b"\xff" * 64)

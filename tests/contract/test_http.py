@@ -448,7 +448,9 @@ def test_pipelined_requests_are_answered_in_their_order(scripted: Running, order
 @pytest.mark.parametrize("first", ["hot", "cold", "stream"])
 def test_pipelined_before_something_malformed(scripted: Running, first: str):
     """What came whole is answered first; a refusal never stands where another request's answer is expected."""
-    sent = {"hot": post(scripted, chat_body("answers-slowly")), "cold": get(scripted, "/healthz"), "stream": post(scripted, STREAMED)}[first]
+    sent = {"hot": post(scripted, chat_body("answers-slowly")), "cold": get(scripted, "/healthz"), "stream": post(scripted, STREAMED)}[
+        first
+    ]
     with Wire(scripted) as wire:
         wire.send(sent + b"what\r\n\r\n")
         assert wire.answer().status == 200

@@ -46,13 +46,17 @@ class Streamed(_Voice):
         data = self._writer.write(said)
         if not data:
             return
-        if not self.begun:
-            self.begun = True
-            self._exchange.begin(STREAM_HEADERS + self._headers())
+        self._begin()
         self._exchange.write(data)
 
     def finish(self) -> None:
+        self._begin()
         self._exchange.end()
+
+    def _begin(self) -> None:
+        if not self.begun:
+            self.begun = True
+            self._exchange.begin(STREAM_HEADERS + self._headers())
 
     def break_off(self, error: HeadraceError) -> None:
         """Say what happened where the rest of the answer would have been."""

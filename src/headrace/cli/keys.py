@@ -1,12 +1,14 @@
 """`headrace keys`: who may ask. A secret is shown once, and revoking works at once."""
 
 from datetime import UTC, datetime
+from typing import get_args
 
 import click
 
 from headrace.cli.tables import FORMATS, Format, show
 from headrace.compose import Books, Place
 from headrace.core.clock import SECOND, Moment
+from headrace.core.identity import TrafficClass
 
 
 @click.group()
@@ -18,7 +20,9 @@ def keys() -> None:
 @click.argument("name")
 @click.option("--organization", default="default", show_default=True)
 @click.option("--project", default="default", show_default=True)
-@click.option("--class", "traffic_class", default="realtime", show_default=True, help="The traffic class of its requests.")
+@click.option(
+    "--class", "traffic_class", type=click.Choice(get_args(TrafficClass)), default="realtime", show_default=True, help="Traffic class."
+)
 @click.option("--requests-per-minute", type=click.IntRange(min=1), help="Default: [limits] of the settings.")
 @click.option("--tokens-per-minute", type=click.IntRange(min=1), help="Default: [limits] of the settings.")
 @click.pass_obj
@@ -27,7 +31,7 @@ def create(
     name: str,
     organization: str,
     project: str,
-    traffic_class: str,
+    traffic_class: TrafficClass,
     requests_per_minute: int | None,
     tokens_per_minute: int | None,
 ) -> None:

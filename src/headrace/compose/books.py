@@ -13,6 +13,7 @@ from headrace.compose.clock import MachineClock, Names, process_id
 from headrace.compose.place import Place
 from headrace.compose.settings import Settings
 from headrace.core.clock import Moment
+from headrace.core.identity import TrafficClass
 from headrace.metering import KeyRow
 from headrace.storage import (
     Difference,
@@ -72,7 +73,7 @@ class Books:
         name: str,
         organization: str,
         project: str,
-        traffic_class: str,
+        traffic_class: TrafficClass,
         requests_per_minute: int | None,
         tokens_per_minute: int | None,
     ) -> tuple[KeyRow, str]:

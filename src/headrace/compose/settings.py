@@ -16,6 +16,7 @@ import msgspec
 
 from headrace.api.socket import SocketSettings
 from headrace.core.errors import SettingsInvalid
+from headrace.core.identity import TrafficClass
 from headrace.engine import EngineSettings
 from headrace.metering import UsdPerMtok, price_row
 from headrace.providers import TransportSettings
@@ -104,7 +105,8 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a model costs and may do here. Several rows of one model with different `valid_from` are its price's history."""
+    """What a model costs and may do here. Several rows of one model with different `valid_from` are its price's history; what it may
+    do is said in the first."""
 
     name: str
     usd_per_mtok: UsdPerMtok | None = None
@@ -127,9 +129,14 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     secret_env: str
     organization: str = "default"
     project: str = "default"
-    traffic_class: str = msgspec.field(default="realtime", name="class")
+    traffic_class: TrafficClass = msgspec.field(default="realtime", name="class")
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("requests_per_minute", "tokens_per_minute"):
+            if (limit := getattr(self, field)) is not None and limit < 1:
+                raise ValueError(f"key {self.name!r}: {field} is at least 1; leave it out for the limits of [limits]")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -144,6 +151,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pool: tuple[PoolSettings, ...] = ()
     model: tuple[ModelSettings, ...] = ()
     key: tuple[KeySettings, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [key.name for key in self.key]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two keys are named {min(twice)!r}: give each its own name")
 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
@@ -188,11 +200,13 @@ def _read(path: Path) -> dict[str, Any]:
 def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, Any]]:
     """`HEADRACE_SECTION_FIELD=value` for every plain field there is; a number or true/false is read as such."""
     for section in _SECTIONS:
-        kind = type(getattr(Settings(), section))
-        for field in msgspec.structs.fields(kind):
-            name = f"HEADRACE_{section}_{field.encode_name}".upper()
-            if name in environ:
-                yield section, field.encode_name, _plain(name, environ[name], field.type)
+        prefix = f"HEADRACE_{section}_".upper()
+        fields = {field.encode_name: field for field in msgspec.structs.fields(type(getattr(Settings(), section)))}
+        for name in sorted(name for name in environ if name.startswith(prefix)):
+            field = fields.get(name.removeprefix(prefix).lower())
+            if field is None:
+                raise SettingsInvalid(f"{name} sets nothing: {_nearest(name.removeprefix(prefix).lower(), list(fields))}")
+            yield section, field.encode_name, _plain(name, environ[name], field.type)
 
 
 def _plain(name: str, text: str, kind: Any) -> Any:
@@ -210,10 +224,12 @@ def _explained(wrong: str) -> str:
     if unknown is None:
         return wrong.replace(" - at `$.", " - at `").replace("[...]", "[]")
     field, path = unknown["field"], re.sub(r"\[.*?\]", "", unknown["path"] or "")
-    known = _fields_at(path)
+    return f"unknown field `{field}`{f' in [{path}]' if path else ''}: {_nearest(field, _fields_at(path))}"
+
+
+def _nearest(field: str, known: list[str]) -> str:
     close = difflib.get_close_matches(field, known, n=1)
-    hint = f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(sorted(known))}"
-    return f"unknown field `{field}`{f' in [{path}]' if path else ''}: {hint}"
+    return f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(sorted(known))}"
 
 
 def _fields_at(path: str) -> list[str]:

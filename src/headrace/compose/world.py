@@ -99,7 +99,9 @@ def what_exists(settings: Settings, local: Iterable[LocalPool], now_s: int) -> S
     """One version of everything that can be asked. Raises SettingsInvalid when names collide."""
     local = list(local)
     pools = [*(one.pool for one in local), *(remote_pool(pool) for pool in settings.pool if pool.dialect != "local")]
-    described = {model.name: model for model in settings.model}
+    described: dict[str, ModelSettings] = {}
+    for model in settings.model:
+        described.setdefault(model.name, model)
     profiles = {name: _profile(name, described.get(name), pool, now_s) for pool in pools for name in pool.models}
     profiles.update({profile.name: profile for one in local for profile in one.profiles})
     try:

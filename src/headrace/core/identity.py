@@ -1,6 +1,10 @@
 """Who asks: the owner of a key, from the organisation down."""
 
+from typing import Literal, TypeAlias
+
 import msgspec
+
+TrafficClass: TypeAlias = Literal["realtime", "enterprise", "agentic", "coding", "batch", "training"]
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
@@ -9,6 +13,6 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     organization: str
     project: str
     key: str
-    traffic_class: str = "realtime"
+    traffic_class: TrafficClass = "realtime"
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None

@@ -158,7 +158,9 @@ class _Writer:
                 return '"{}"'
             member = f'string ": " {self._write(others)}'
             return self._rule(f'"{{" ({member} (", " {member})*)? "}}"')
-        members = [(self._rule(f'{self._constant(name)} ": " {self._write(inner)}'), name in required) for name, inner in properties.items()]
+        members = [
+            (self._rule(f'{self._constant(name)} ": " {self._write(inner)}'), name in required) for name, inner in properties.items()
+        ]
         return self._rule(f'"{{" {self._members(members)} "}}"')
 
     def _members(self, members: list[tuple[str, bool]]) -> str:

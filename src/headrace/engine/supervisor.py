@@ -69,6 +69,7 @@ class Supervisor(Generic[Message]):
         """Load the first worker; from then on a task of `tasks` keeps one alive. Raises SetupError."""
         await self._launch(tasks)
         self._task = tasks.create_task(self._supervise(tasks), name=f"headrace {self._what}")
+        await asyncio.sleep(0)  # it has begun: were it cancelled before, its `finally` would not end the worker
 
     async def stop(self) -> None:
         """End the worker and the task."""

@@ -46,13 +46,27 @@ class Listener(Protocol):
 
 
 class Visit:
-    """What is known of one request while it is served: read by the door for headers, by telemetry when it is over."""
+    """What is known of one request while it is served: read by the door for headers, by telemetry when it is over.
 
-    __slots__ = ("admitted_at", "attempts", "cost_pico", "first_said_at", "granted", "limiter", "pool", "tokens_bound", "usage")
+    `usage`, `cost_pico` and `pool` are the last attempt's; `tokens_used` are all attempts' together.
+    """
+
+    __slots__ = (
+        "admitted_at",
+        "attempts",
+        "cost_pico",
+        "first_said_at",
+        "granted",
+        "limiter",
+        "pool",
+        "tokens_bound",
+        "tokens_used",
+        "usage",
+    )
 
     def __init__(self, admitted_at: Instant, limiter: Limiter | None, granted: Granted | None, tokens_bound: int) -> None:
         self.admitted_at, self.limiter, self.granted, self.tokens_bound = admitted_at, limiter, granted, tokens_bound
-        self.attempts = 0
+        self.attempts = self.tokens_used = 0
         self.pool: str | None = None
         self.first_said_at: Instant | None = None
         self.usage: Usage | None = None
@@ -86,7 +100,8 @@ class Gateway:
         """Say the answer to `listener`, under the law of `core.stream`. Raises what the last attempt raised, or why no pool takes it."""
         try:
             order = self._order(ask)
-            for pool in order:
+            while order:
+                pool, *others = order
                 attempt = Attempt(self, self._log, ask, visit, pool, listener)
                 listener.patience_s = pool.drain_ms_max / 1000
                 load = self.loads[pool.name]
@@ -96,8 +111,9 @@ class Gateway:
                     return
                 except HeadraceError as failure:
                     attempt.fail(failure)
-                    if visit.first_said_at is not None or not failure.retryable or pool is order[-1]:
-                        raise  # the client has heard us, or nobody else can do better
+                    order = tuple(one for one in others if self.loads[one.name].inflight < one.concurrency_max)
+                    if attempt.heard or listener.left or not failure.retryable or not order:
+                        raise  # the client has heard us or is gone, or nobody else can do better
                 finally:
                     load.inflight -= 1
                     attempt.end()
@@ -115,8 +131,7 @@ class Gateway:
 
     def _give_back(self, visit: Visit) -> None:
         if visit.limiter is not None and visit.granted is not None:
-            used = visit.usage.total if visit.usage is not None else 0
-            visit.limiter.give_back(self.clock.instant(), visit.tokens_bound - used, visit.granted)
+            visit.limiter.give_back(self.clock.instant(), visit.tokens_bound - visit.tokens_used, visit.granted)
 
     def _limiter(self, ask: Ask, now: Instant) -> Limiter | None:
         who = ask.principal
@@ -144,7 +159,7 @@ class Attempt:
 
     def __init__(self, gateway: Gateway, log: Log, ask: Ask, visit: Visit, pool: Pool, listener: Listener) -> None:
         self._clock, self._log, self._visit, self._listener = gateway.clock, log, visit, listener
-        self._open = True
+        self._open, self.heard = True, False
         self.usage: Usage | None = None
         self.gate = listener.gate
         moment, who = gateway.clock.moment(), ask.principal
@@ -172,6 +187,7 @@ class Attempt:
 
     def hear(self, said: Said) -> None:
         """Settle as soon as the usage is known, before what follows it is passed on."""
+        self.heard = True
         if isinstance(said, Used):
             self._finish(said.usage, "client_left" if self._listener.left else "completed", said.model_served)
         elif self._visit.first_said_at is None:
@@ -202,6 +218,7 @@ class Attempt:
         visit, clock = self._visit, self._clock
         certainty: Certainty = "confirmed" if usage is not None else "estimated"
         visit.usage = usage if usage is not None else self._admit.bound
+        visit.tokens_used += visit.usage.total
         visit.cost_pico = rate(visit.usage, self._price)
         ttft_ms = None if visit.first_said_at is None else (visit.first_said_at - visit.admitted_at) // MS
         duration_ms = (clock.instant() - visit.admitted_at) // MS

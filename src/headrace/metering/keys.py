@@ -6,7 +6,7 @@ from base64 import urlsafe_b64encode
 import msgspec
 
 from headrace.core.clock import Moment
-from headrace.core.identity import Principal
+from headrace.core.identity import Principal, TrafficClass
 
 PREFIX = "sk-hr-"
 TOKEN_BYTES_MIN = 30  # 240 bits, 40 characters
@@ -19,7 +19,7 @@ class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     organization: str
     project: str
-    traffic_class: str = "realtime"
+    traffic_class: TrafficClass = "realtime"
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     digest: bytes

@@ -21,6 +21,8 @@ from headrace.core.errors import HeadraceError, UpstreamCut, UpstreamFailed, Ups
 from headrace.providers.provider import Gate
 
 UNREAD_BYTES_MAX = 256 * 1024
+ANSWER_BYTES_MAX = 256 * 1024 * 1024
+"""An unstreamed answer is held whole in memory, so it has a limit: twenty times the largest batch of embeddings."""
 HEAD_BYTES_MAX = 64 * 1024
 SWEEP_S = 0.25
 
@@ -73,7 +75,8 @@ class Connection(asyncio.Protocol):
         self.closed = True
         self._owner.lost(self)
         if self._expecting and not self._complete:
-            self._end_at_eof()
+            if exc is None and self._failure is None:
+                self._end_at_eof()
             if not self._complete:
                 self._fail(self._cut())
 
@@ -110,6 +113,10 @@ class Connection(asyncio.Protocol):
         if self._tap is None or self._complete or self._paused:
             self._wake()
 
+    def on_message_begin(self) -> None:
+        if self._complete:
+            raise ValueError("it says more than was asked")
+
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers[name.lower()] = value
 
@@ -144,7 +151,10 @@ class Connection(asyncio.Protocol):
     async def whole(self) -> bytes:
         """The rest of the body, in one piece."""
         while not self._complete:
+            if self._unread > ANSWER_BYTES_MAX:
+                raise UpstreamFailed(f"{self._owner.origin} answers with more than {ANSWER_BYTES_MAX} bytes.")
             await self._more_to_come(keep_reading=True)
+        self._resume()
         return self._take()
 
     async def pour(self, take: Callable[[bytes], None], gate: Gate) -> None:
@@ -158,6 +168,7 @@ class Connection(asyncio.Protocol):
                 self._pour(take, gate)
         finally:
             self._tap = None
+            self._resume()
         if self._failure is not None:
             raise self._failure
 

@@ -17,7 +17,7 @@ import msgspec
 
 from headrace.core.clock import Moment
 from headrace.core.errors import InvalidRequest, NotReady
-from headrace.core.identity import Principal
+from headrace.core.identity import Principal, TrafficClass
 from headrace.metering import KeyRow, digest, secret_from, shown
 from headrace.storage.database import transaction
 from headrace.storage.folder import Layout
@@ -42,7 +42,7 @@ class KeyStore:
         project: str,
         token: bytes,
         created: Moment,
-        traffic_class: str = "realtime",
+        traffic_class: TrafficClass = "realtime",
         requests_per_minute: int | None = None,
         tokens_per_minute: int | None = None,
     ) -> tuple[KeyRow, str]:

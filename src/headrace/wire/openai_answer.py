@@ -61,9 +61,9 @@ class ChunkWriter:
 
     def _chunk(self, choice: int, delta: dict[str, Any], reason: FinishReason | None, logprobs: tuple[TokenLogprob, ...] = ()) -> bytes:
         opening = b""
-        if choice not in self._begun:
-            self._begun.add(choice)
-            opening = self._frame(choice, {"role": "assistant", "content": "", "refusal": None}, None, ())
+        for one in range(len(self._begun), choice + 1):  # in their order: the official client cannot take a choice before those below it
+            self._begun.add(one)
+            opening += self._frame(one, {"role": "assistant", "content": "", "refusal": None}, None, ())
         return opening + self._frame(choice, delta, reason, logprobs)
 
     def _frame(self, choice: int, delta: dict[str, Any], reason: FinishReason | None, logprobs: tuple[TokenLogprob, ...]) -> bytes:

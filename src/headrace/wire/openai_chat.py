@@ -12,7 +12,7 @@ import msgspec
 
 from headrace.core.errors import InvalidJson, InvalidRequest, UnsupportedParameter
 
-Read = TypeVar("Read", bound=msgspec.Struct)
+Read = TypeVar("Read")
 
 
 class StreamOptions(msgspec.Struct, frozen=True):

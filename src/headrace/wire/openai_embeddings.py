@@ -56,7 +56,7 @@ def read_answer(body: bytes) -> tuple[Usage | None, str | None]:
     """Usage and served model of an upstream's answer. Raises UpstreamFailed for what is not one."""
     try:
         answer = _answers.decode(body)
-    except msgspec.MsgspecError as wrong:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
         raise UpstreamFailed(f"The upstream's answer is not a list of embeddings: {wrong}.") from None
     return (Usage(answer.usage.prompt_tokens) if answer.usage else None), answer.model
 

@@ -12,7 +12,7 @@ import msgspec
 
 from headrace.core.errors import UpstreamCut, UpstreamFailed
 from headrace.core.usage import Usage
-from headrace.wire.openai_chat import ChatHead
+from headrace.wire.openai_chat import ChatHead, StreamOptions, read
 from headrace.wire.sse import FrameCutter, frames, payload
 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**50)]
@@ -87,11 +87,12 @@ def _renamed(body: bytes, ours: str, its: str) -> bytes:
 def _with_usage(body: bytes, head: ChatHead) -> bytes:
     if head.stream_options is None and b'"stream_options"' not in body:
         return body.rstrip()[:-1] + b',"stream_options":{"include_usage":true}}'
-    return _replaced(body, "stream_options", {"include_usage": True})
+    wished = msgspec.structs.asdict(head.stream_options or StreamOptions()) | {"include_usage": True}
+    return _replaced(body, "stream_options", {name: wish for name, wish in wished.items() if wish is not None})
 
 
 def _replaced(body: bytes, name: str, value: object) -> bytes:
-    members = _members.decode(body)
+    members = read(_members, body)
     members[name] = msgspec.Raw(msgspec.json.encode(value))
     return msgspec.json.encode(members)
 
@@ -122,8 +123,9 @@ class StreamReader:
 
     def close(self) -> None:
         """The upstream's bytes have ended. Raises UpstreamCut when they ended before the answer did."""
-        if rest := self._cutter.close():
-            self.held += rest if self._passes(rest) else b""
+        for frame in frames(self._cutter.close()):
+            if self._passes(frame):
+                self.held += frame
         if not self.done and self.usage is None:
             raise UpstreamCut("The upstream ended its stream before the answer was complete.")
 
@@ -162,7 +164,7 @@ def _used(chunk: _Chunk) -> Usage | None:
 def _read(data: bytes) -> _Chunk:
     try:
         chunk = _chunks.decode(data)
-    except msgspec.MsgspecError as wrong:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
         raise UpstreamFailed(f"The upstream's answer is not a chat completion: {wrong}.") from None
     if chunk.error is not None:
         said = chunk.error.get("message") if isinstance(chunk.error, dict) else chunk.error

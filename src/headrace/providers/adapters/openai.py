@@ -101,7 +101,7 @@ def _failure(pool: str, exchange: Exchange, body: bytes) -> HeadraceError:
 def _words(body: bytes) -> str:
     try:
         told = msgspec.json.decode(body, type=_Problems)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return "."
     words = told.error.message if isinstance(told.error, _Problem) else told.error or told.message
     return f": {words}" if words else "."
