@@ -11,6 +11,7 @@ from headrace.api import HOT_PATHS, Cold
 from headrace.cli.main import headrace
 from headrace.compose import Settings
 from headrace.core.errors import HeadraceError, SetupError
+from headrace.core.identity import Principal
 from headrace.portfolio import snapshot
 from headrace.telemetry import Metrics
 
@@ -53,7 +54,7 @@ def test_every_setting_is_in_the_reference(section: str, field: str) -> None:
 
 @pytest.mark.parametrize(("path", "command"), list(commands(headrace)), ids=lambda value: value if isinstance(value, str) else "")
 def test_every_command_and_option_is_in_the_reference(path: str, command: click.Command) -> None:
-    rows = [line for line in page("commands").splitlines() if line.startswith(f"| `{path}`") or line.startswith(f"| `{path} ")]
+    rows = [line for line in page("commands").splitlines() if line.startswith((f"| `{path}`", f"| `{path} "))]
     assert rows, f"{path} is not in commands.md"
     for parameter in command.params:
         if isinstance(parameter, click.Option) and parameter.name not in ("help", "kind"):
@@ -67,14 +68,19 @@ def test_every_error_code_is_in_the_reference(kind: type[HeadraceError]) -> None
     assert f"`{kind.code}`" in page("errors")
 
 
+class NoKeys:
+    def find(self, secret: str) -> Principal | None:
+        return None
+
+
 def test_every_route_is_in_the_reference() -> None:
     cold = Cold(
         snapshot=lambda: snapshot(1, (), ()),
-        keys=None,
+        keys=NoKeys(),
         unready=lambda: None,
         metrics=bytes,
         metrics_type="",
-        new_id=str,  # type: ignore[arg-type]
+        new_id=lambda prefix: prefix,
     )
     paths = [getattr(route, "path", "") for route in cold.app().routes]
     for path in {*HOT_PATHS, *paths}:

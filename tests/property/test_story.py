@@ -222,8 +222,10 @@ def check(world: World, visit: Visit, heard_from: list[str | None]) -> None:
     assert world.inflight == world.idle, "a pool that is done is free"
     assert all(provider.running == 0 for provider in world.providers.values())
     settled = [record for record in world.log.records if isinstance(record, Settle)]
-    assert all(record.cost_pico == rate(record.usage, a_price()) for record in settled)
-    used = settled[-1].usage.total if settled else 0
+    paid = [record for record in settled if record.cost_pico]
+    assert all(record.cost_pico == rate(record.usage, a_price()) for record in paid)
+    assert all(record.outcome in ("failed", "stopped") for record in settled if record.cost_pico == 0 and record.usage.total)
+    used = sum(record.usage.total for record in paid)
     after = world.gateway.admit(limited_ask(tokens_per_minute=100_000))
     if admits:  # a story that was cancelled before its first step has nothing to give back yet
         assert after.granted is not None

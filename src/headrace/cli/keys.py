@@ -10,6 +10,8 @@ from headrace.compose import Books, Place
 from headrace.core.clock import SECOND, Moment
 from headrace.core.identity import TrafficClass
 
+CLASSES: tuple[TrafficClass, ...] = get_args(TrafficClass)
+
 
 @click.group()
 def keys() -> None:
@@ -20,9 +22,7 @@ def keys() -> None:
 @click.argument("name")
 @click.option("--organization", default="default", show_default=True)
 @click.option("--project", default="default", show_default=True)
-@click.option(
-    "--class", "traffic_class", type=click.Choice(get_args(TrafficClass)), default="realtime", show_default=True, help="Traffic class."
-)
+@click.option("--class", "traffic_class", type=click.Choice(CLASSES), default="realtime", show_default=True, help="Traffic class.")
 @click.option("--requests-per-minute", type=click.IntRange(min=1), help="Default: [limits] of the settings.")
 @click.option("--tokens-per-minute", type=click.IntRange(min=1), help="Default: [limits] of the settings.")
 @click.pass_obj

@@ -5,7 +5,8 @@
 
 Three laws hold at every point where it may end (a failure, a client who leaves, a stop, a kill): no upstream is asked before the
 attempt's admission is in the usage log; the client gets no end of an answer before its settlement is in the log; every attempt is
-settled or voided, and where only the upstream knows what it used, settled at its bound as an estimate.
+settled or voided, and where only the upstream knows what it used, settled at its bound as an estimate. The client pays for
+what it heard or left, not for attempts that failed before it heard anything.
 """
 
 from collections.abc import Mapping
@@ -48,7 +49,7 @@ class Listener(Protocol):
 class Visit:
     """What is known of one request while it is served: read by the door for headers, by telemetry when it is over.
 
-    `usage`, `cost_pico` and `pool` are the last attempt's; `tokens_used` are all attempts' together.
+    `usage`, `cost_pico` and `pool` are the last attempt's; `tokens_used` are those that the client pays for.
     """
 
     __slots__ = (
@@ -218,8 +219,11 @@ class Attempt:
         visit, clock = self._visit, self._clock
         certainty: Certainty = "confirmed" if usage is not None else "estimated"
         visit.usage = usage if usage is not None else self._admit.bound
-        visit.tokens_used += visit.usage.total
-        visit.cost_pico = rate(visit.usage, self._price)
+        if self.heard or outcome in ("completed", "client_left"):
+            visit.cost_pico = rate(visit.usage, self._price)
+            visit.tokens_used += visit.usage.total
+        else:
+            visit.cost_pico = 0  # nobody pays for an answer of which nothing arrived; the tokens stay on record
         ttft_ms = None if visit.first_said_at is None else (visit.first_said_at - visit.admitted_at) // MS
         duration_ms = (clock.instant() - visit.admitted_at) // MS
         self._log.append(

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from headrace.core.ask import Ask, Operation
-from headrace.core.identity import Principal
+from headrace.core.identity import Principal, TrafficClass
 from headrace.metering import Price, PriceBook, UsdPerMtok, price_row
 from headrace.portfolio import Dialect, ModelProfile, Pool, Snapshot, snapshot
 
@@ -17,7 +17,7 @@ def a_principal(
     organization: str = "acme",
     project: str = "demo",
     key: str = "key_1",
-    traffic_class: str = "realtime",
+    traffic_class: TrafficClass = "realtime",
     requests_per_minute: int | None = None,
     tokens_per_minute: int | None = None,
 ) -> Principal:
