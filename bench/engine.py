@@ -78,7 +78,9 @@ async def tokens_per_s(engine: Engine, streams: int, rng: Random) -> float:
 
 async def ttft_s(engine: Engine, rng: Random) -> tuple[Timed, Timed]:
     prefix = " ".join(rng.choice(WORDS) for _ in range(PREFIX_WORDS))
-    return await timed(engine, f"{prefix} Tell a story with these words.", 2), await timed(engine, f"{prefix} Write a poem with these words.", 2)
+    return await timed(engine, f"{prefix} Tell a story with these words.", 2), await timed(
+        engine, f"{prefix} Write a poem with these words.", 2
+    )
 
 
 async def measure(weights: Path, backend: str, cache: Path, rounds: int) -> dict[str, object]:
