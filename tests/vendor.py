@@ -398,6 +398,12 @@ SCRIPTS: dict[str, Script] = {
 }
 
 
+def _heard(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A client that resets its connection is what happens here all day; anything else is told."""
+    if not isinstance(context.get("exception"), OSError):
+        loop.default_exception_handler(context)
+
+
 @dataclass
 class Vendor:
     """The vendor's own view of things. Read by the test's thread, written by the vendor's."""
@@ -438,6 +444,7 @@ class Vendor:
 
     async def _live(self, ready: threading.Event) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._loop.set_exception_handler(_heard)
         self._open: set[asyncio.Task[None]] = set()
         server = await asyncio.start_server(self._connected, "127.0.0.1", 0, backlog=1024)
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"

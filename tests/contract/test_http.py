@@ -408,7 +408,7 @@ def test_who_stops_reading_stops_the_vendor_and_nobody_else(scripted: Running, v
         time.sleep(0.5)
         assert bill.tokens_out <= sent + 1
         assert ask(scripted, "answers").text == TEXT
-        assert eventually(lambda: scripted.metric("headrace_requests_inflight") == 0, 12), "it was never let go"
+        assert eventually(lambda: scripted.metric("headrace_requests_inflight") == 0, 12), f"it was never let go:\n{scripted.said[-2000:]}"
 
 
 def test_a_slow_reader_gets_all_of_it(scripted: Running):

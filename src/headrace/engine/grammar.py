@@ -87,7 +87,7 @@ def _moved(value: Any, place: str) -> Any:
 
 
 def _is_schema(schema: dict[str, Any], param: str, wrong: str) -> None:
-    import jsonschema  # type: ignore[import-untyped]  # of the extra, as is llguidance; its types are a package of their own
+    import jsonschema
 
     try:
         jsonschema.Draft202012Validator.check_schema(schema, jsonschema.FormatChecker(()))  # Python's regular expressions aren't JSON's

@@ -13,7 +13,7 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import jsonschema  # type: ignore[import-untyped]  # its types are a package of their own
+import jsonschema
 import msgspec
 
 from headrace.core.errors import ContextLengthExceeded, EngineFailed, HeadraceError, InvalidRequest, QueueFull, UnsupportedParameter
