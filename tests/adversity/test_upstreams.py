@@ -58,8 +58,8 @@ TABLE = [
     ("stalls-between",        "stream",   (200, "upstream_timeout", TWO),                "estimated"),
     ("error-frame",           "stream",   (200, "upstream_failed", TWO),                 "estimated"),
     ("error-in-one-write",    "stream",   (200, "upstream_failed", TWO),                "estimated"),
-    ("broken-json",           "whole",    (502, "upstream_failed", ""),                  "estimated"),
-    ("broken-json",           "stream",   (200, "upstream_failed", TWO),                 "estimated"),
+    ("broken-json",           "whole",    (502, "upstream_garbled", ""),                 "estimated"),
+    ("broken-json",           "stream",   (200, "upstream_garbled", TWO),                "estimated"),
     # it says itself that it did nothing: nothing is owed
     ("error-frame",           "whole",    (502, "upstream_failed", ""),                  "void"),
     ("error-frame-first",     "stream",   (502, "upstream_failed", ""),                  "void"),

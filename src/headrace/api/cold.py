@@ -49,7 +49,7 @@ class Cold:
 
     async def list_models(self, request: Request) -> Response:
         self._authenticate(request)
-        return _json({"object": "list", "data": [_model(profile) for profile in self._snapshot().models.values()]})
+        return self._json({"object": "list", "data": [_model(profile) for profile in self._snapshot().models.values()]})
 
     async def show_model(self, request: Request) -> Response:
         self._authenticate(request)
@@ -57,17 +57,17 @@ class Cold:
         profile = self._snapshot().models.get(name)
         if profile is None:
             raise ModelNotFound(name)
-        return _json(_model(profile))
+        return self._json(_model(profile))
 
     async def healthz(self, request: Request) -> Response:
         """The process is alive."""
-        return _json({"status": "ok"})
+        return self._json({"status": "ok"})
 
     async def readyz(self, request: Request) -> Response:
         """Requests can be served; 503 with the reason until then."""
         if why := self._unready():
             raise NotReady(why, retry_after_ms=1_000)
-        return _json({"status": "ready"})
+        return self._json({"status": "ready"})
 
     async def scrape(self, request: Request) -> Response:
         return Response(self._metrics(), headers={"content-type": self._metrics_type})
@@ -97,12 +97,15 @@ class Cold:
     def _answer(self, error: HeadraceError, more: dict[str, str]) -> Response:
         status, lines, body = answer_for(error)
         headers = dict(line.split(": ", 1) for line in lines.decode().splitlines())
-        return Response(body, status, {**headers, **more, "x-request-id": self._new_id("req_")})
+        return Response(body, status, {**headers, **more, **self._common()})
+
+    def _json(self, value: object) -> Response:
+        return Response(msgspec.json.encode(value), headers=self._common(), media_type="application/json")
+
+    def _common(self) -> dict[str, str]:
+        """What every answer of the API carries."""
+        return {"x-request-id": self._new_id("req_"), "openai-version": "2020-10-01"}
 
 
 def _model(profile: ModelProfile) -> dict[str, Any]:
     return {"id": profile.name, "object": "model", "created": profile.created, "owned_by": profile.owned_by}
-
-
-def _json(value: object) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json")

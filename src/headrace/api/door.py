@@ -6,7 +6,7 @@ when the client leaves, or when we are at fault.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from headrace.api.errors import answer_for, status_of
@@ -14,7 +14,15 @@ from headrace.api.socket import Exchange
 from headrace.api.voices import Gathered, Streamed
 from headrace.core.ask import Ask, Operation
 from headrace.core.clock import MS, SECOND, Clock, Instant
-from headrace.core.errors import HeadraceError, InternalFailure, InvalidApiKey, InvalidRequest, ModelNotFound, UnsupportedMediaType
+from headrace.core.errors import (
+    HeadraceError,
+    InternalFailure,
+    InvalidApiKey,
+    InvalidRequest,
+    ModelNotFound,
+    RateLimited,
+    UnsupportedMediaType,
+)
 from headrace.core.identity import Principal
 from headrace.gateway import Gateway, Visit
 from headrace.wire import openai_embeddings
@@ -23,6 +31,7 @@ from headrace.wire.openai_chat import ChatHead, read_head
 FRAMING_TOKENS_MAX = 512
 """What a chat template and our own words about tools may add to a prompt, beyond the bytes of the request."""
 CHOICES_MAX = 128
+TOKENS_MAX = 1 << 31
 LEFT = 499
 """The status that logs and metrics show for a client who hung up; nobody is left to read it."""
 
@@ -147,13 +156,15 @@ class Door:
         if exchange.response_complete:
             return 500
         status, headers, body = answer_for(error)
+        if isinstance(error, RateLimited):
+            headers += _limits(error.left).encode()
         exchange.answer(status, headers + self._common(request, began), body)
         if status >= 500:
             self._log.warning("%s", error, extra={"request": request, "code": error.code})
         return status
 
     def _headers(self, ask: Ask, visit: Visit) -> bytes:
-        whose = f"openai-organization: {ask.principal.organization}\r\nx-headrace-pool: {visit.pool}\r\n{_limits(ask.principal, visit)}"
+        whose = f"openai-organization: {ask.principal.organization}\r\nx-headrace-pool: {visit.pool}\r\n{_limits(visit.left)}"
         return self._common(ask.request, visit.admitted_at) + whose.encode("latin-1", "replace")
 
     def _common(self, request: str, began: Instant) -> bytes:
@@ -178,7 +189,7 @@ def _masked(secret: str) -> str:
 
 def _json_body(exchange: Exchange) -> bytes:
     kind = exchange.headers.get(b"content-type", b"application/json")
-    if not kind.lower().startswith(b"application/json"):
+    if kind.partition(b";")[0].strip().lower() != b"application/json":
         raise UnsupportedMediaType(f"The request's content type is {kind.decode('latin-1')!r}: send application/json.")
     return exchange.body
 
@@ -192,28 +203,17 @@ def _tokens_out_max(head: ChatHead) -> int | None:
     asked = head.max_completion_tokens if head.max_completion_tokens is not None else head.max_tokens
     if asked is None:
         return None
-    if asked < 1:
+    if not 1 <= asked <= TOKENS_MAX:
         param = "max_tokens" if head.max_completion_tokens is None else "max_completion_tokens"
-        raise InvalidRequest(f"Invalid value for '{param}': it must be at least 1.", param=param)
+        raise InvalidRequest(f"Invalid value for '{param}': it must be 1 to {TOKENS_MAX}.", param=param)
     return asked * choices
 
 
-def _limits(principal: Principal, visit: Visit) -> str:
-    granted = visit.granted
-    if granted is None:
-        return ""
+def _limits(left: Mapping[str, tuple[int, int, int]]) -> str:
     lines = ""
-    if principal.requests_per_minute is not None:
-        lines += (
-            f"x-ratelimit-limit-requests: {principal.requests_per_minute}\r\n"
-            f"x-ratelimit-remaining-requests: {granted.remaining_requests}\r\n"
-            f"x-ratelimit-reset-requests: {duration(granted.reset_requests_ms or 0)}\r\n"
-        )
-    if principal.tokens_per_minute is not None:
-        lines += (
-            f"x-ratelimit-limit-tokens: {principal.tokens_per_minute}\r\nx-ratelimit-remaining-tokens: {granted.remaining_tokens}\r\n"
-            f"x-ratelimit-reset-tokens: {duration(granted.reset_tokens_ms or 0)}\r\n"
-        )
+    for name, (limit, remaining, reset_ms) in left.items():
+        lines += f"x-ratelimit-limit-{name}: {limit}\r\nx-ratelimit-remaining-{name}: {remaining}\r\n"
+        lines += f"x-ratelimit-reset-{name}: {duration(reset_ms)}\r\n"
     return lines
 
 

@@ -24,6 +24,7 @@ STATUS: dict[type[HeadraceError], int] = {
     errors.InternalFailure: 500,
     errors.UpstreamFailed: 502,
     errors.UpstreamCut: 502,
+    errors.UpstreamGarbled: 502,
     errors.UpstreamUnreachable: 502,
     errors.EngineFailed: 502,
     errors.UpstreamOverloaded: 503,
@@ -61,7 +62,8 @@ def headers_of(error: HeadraceError) -> bytes:
     if error.retry_after_ms is not None:
         seconds = -(-error.retry_after_ms // 1000)
         lines.append(b"retry-after-ms: %d\r\nretry-after: %d\r\n" % (error.retry_after_ms, seconds))
-    if not error.retryable and status_of(error) in (408, 409, 429, 500, 502, 503, 504):
+    hopeless = isinstance(error, RateLimited) and error.retry_after_ms is None  # it asks for more than the limit: no waiting helps
+    if (hopeless or not error.retryable) and status_of(error) in (408, 409, 429, 500, 502, 503, 504):
         lines.append(b"x-should-retry: false\r\n")
     return b"".join(lines)
 

@@ -158,6 +158,7 @@ class Lane(HttpToolsProtocol):
         self._open: list[Exchange] = []
         self._in_head = self._receiving = self._refused = False
         self._head_bytes = 0
+        self._offer = b""
         self._since = self.loop.time()
         self._stalled_since: float | None = None
 
@@ -166,38 +167,58 @@ class Lane(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
+        self._offer = b""
         if not self._receiving:
             self._receiving, self._since = True, self.loop.time()
+        self._head_bytes += len(data)
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._upgrade()
+        except httptools.HttpParserUpgrade as offered:
+            self._decline(data[offered.args[0] :])
+            return
         except httptools.HttpParserError as wrong:
             self._refuse(MalformedRequest(f"This is not an HTTP request: {wrong}."))
         if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > self._settings.head_bytes_max:
-                self._refuse(
-                    HeadersTooLarge(f"The request's head is larger than {self._settings.head_bytes_max} bytes (server.head_bytes_max).")
-                )
+            self._check_head(self._head_bytes)
+        else:
+            self._head_bytes = 0
 
-    def _upgrade(self) -> None:
-        if self._should_upgrade():
-            self.handle_websocket_upgrade()
+    def _check_head(self, size: int) -> None:
+        limit = self._settings.head_bytes_max
+        if size > limit:
+            self._refuse(HeadersTooLarge(f"The request's head is larger than {limit} bytes (server.head_bytes_max)."))
+
+    def _decline(self, rest: bytes) -> None:
+        """An upgrade is an offer: without it the request is served as it is. The parser stopped at it, so another reads on."""
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._receiving = False
+        self.data_received(self._offer + rest)
 
     def on_message_begin(self) -> None:
         self.url, self.headers, self.expect_100_continue = b"", [], False
-        self._in_head, self._head_bytes = True, 0
+        self._in_head = True
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        if self._head_bytes > self._settings.head_bytes_max:  # with what follows the head in the same read
+            self._check_head(len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers))
+        if self._refused:
+            return
+        if self.url.startswith((b"http://", b"https://")):  # a proxy's form, which a server must take
+            self.url = b"/" + self.url.partition(b"://")[2].partition(b"/")[2]
+        if self.parser.should_upgrade():
+            self._offer = self._without_upgrade()
+            return
         handler = self._handlers.get(self.url.partition(b"?")[0]) if self.parser.get_method() == b"POST" else None
         if handler is None:
             self._to_application()
-        elif self.parser.should_upgrade():
-            self._refuse(MalformedRequest("This route speaks HTTP/1.1 and offers no upgrade: leave out the Upgrade header."))
         else:
             self._to_lane(handler)
+
+    def _without_upgrade(self) -> bytes:
+        kept = [b"%b: %b\r\n" % one for one in self.headers if one[0] not in (b"upgrade", b"connection", b"http2-settings")]
+        return b"%b %b HTTP/1.1\r\n%b\r\n" % (self.parser.get_method(), self.url, b"".join(kept))
 
     def _to_application(self) -> None:
         url, headers, expects = self.url, self.headers, self.expect_100_continue
@@ -226,6 +247,8 @@ class Lane(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         exchange = self.cycle
+        if self._refused or self._offer:
+            return
         if not isinstance(exchange, Exchange):
             super().on_body(body)
             return
@@ -237,6 +260,8 @@ class Lane(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._receiving, self._since = False, self.loop.time()
         exchange = self.cycle
+        if self._refused or self._offer:
+            return
         if not isinstance(exchange, Exchange):
             super().on_message_complete()
             return
@@ -302,14 +327,31 @@ class Lane(HttpToolsProtocol):
         if self._refused:
             return
         self._refused = True
-        if not any(exchange.in_turn and not exchange.more_body for exchange in self._open):
-            status, headers, body = answer_for(error)
-            length = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-            self.transport.write(b"".join((STATUS_LINE[status], headers, length, body)))
+        if self._answering:
+            self._last_answer()
+            return
+        status, headers, body = answer_for(error)
+        length = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+        self.transport.write(b"".join((STATUS_LINE[status], headers, length, body)))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.flow.resume_reading()
         self.loop.call_later(LINGER_S, self.transport.close)
+
+    @property
+    def _answering(self) -> bool:
+        """An earlier request on this connection is being answered."""
+        if isinstance(self.cycle, Exchange) or self.cycle is None:
+            return any(exchange.in_turn and not exchange.more_body for exchange in self._open)
+        return not self.cycle.response_complete
+
+    def _last_answer(self) -> None:
+        """What came whole is answered first, then the connection ends: a refusal must not stand where another's answer is expected."""
+        self.pipeline.clear()
+        for exchange in self._open:
+            exchange.keep_alive = False
+        if not isinstance(self.cycle, Exchange):
+            self.cycle.keep_alive = False
 
     # What takes too long.
 

@@ -17,28 +17,31 @@ from headrace.compose import Place, Ready, serve_until_stopped
 @click.pass_obj
 def serve(place: Place, host: str | None, port: int | None, weights: str | None) -> None:
     """Serve the API, with the embedded model unless pools are configured."""
-    console = Console(stderr=True)
     place = place.with_server(host=host, port=port, weights=weights)
     settings = place.settings()
-    with Fetching(console) as fetching:
-        serve_until_stopped(settings, place.environ, sys.stderr, fetched=fetching, ready=lambda ready: _tell(console, ready))
+    with Fetching(Console(stderr=True)) as fetching:
+        serve_until_stopped(settings, place.environ, sys.stderr, fetched=fetching, ready=lambda ready: _tell(Console(), ready))
 
 
 def _tell(console: Console, ready: Ready) -> None:
+    def say(text: str) -> None:
+        console.print(text, soft_wrap=True, highlight=False)  # a wrapped address or key can't be copied
+
     console.print()
-    console.print(f"[bold]headrace[/] {ready.version} is ready at [bold]{ready.url}/v1[/]   (in {ready.seconds:.1f} s)", highlight=False)
-    console.print(f"  models   {', '.join(ready.models)}", highlight=False)
-    console.print(f"  key      {ready.secret}", highlight=False)
+    say(f"[bold]headrace[/] {ready.version} is ready at [bold]{ready.url}/v1[/]   (in {ready.seconds:.1f} s)")
+    say(f"  models   {', '.join(ready.models)}")
+    say(f"  key      {ready.secret}")
     console.print("  try      ", end="", highlight=False)
     console.print(_curl(ready), soft_wrap=True, highlight=False, markup=False)
-    console.print(f"  usage    headrace usage     data in {ready.data}", highlight=False)
-    console.print("  stop     Ctrl-C", highlight=False)
+    say(f"  usage    headrace usage     data in {ready.data}")
+    say("  stop     Ctrl-C")
 
 
 def _curl(ready: Ready) -> str:
     asked = {
         "model": ready.models[0] if ready.models else "MODEL",
         "messages": [{"role": "user", "content": "Why is the sky blue?"}],
+        "max_tokens": 200,
         "stream": True,
     }
     headers = f"-H 'Authorization: Bearer {ready.secret}' -H 'Content-Type: application/json'"

@@ -48,14 +48,14 @@ def usage(context: click.Context, by: tuple[Dimension, ...], since: Moment | Non
     group = by or ("model", "key", "class")
     with Books.open(place) as books:
         rows = books.usage(group, since, until)
-    shown = [_row(row, group) for row in rows]
+    shown = [_row(row, group) for row in rows if row.requests or row.held]  # the rest was void: nothing was used
     total: dict[str, Cell] = {
         group[0]: "total",
         **{name: sum(_int(row[name]) for row in shown) for name in NUMBERS[:-1]},
         "usd": usd(sum(row.cost_pico for row in rows)),
     }
     columns = (*group, *NUMBERS, *(("notes",) if kind == "table" else ("unpriced", "lost", "estimated", "running")))
-    show(shown, columns, kind, empty="Nothing was used yet: ask something with `headrace chat`.", footer=total if len(rows) > 1 else None)
+    show(shown, columns, kind, empty="Nothing was used yet: ask something with `headrace chat`.", footer=total if len(shown) > 1 else None)
 
 
 @usage.command()

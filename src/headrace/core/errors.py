@@ -3,7 +3,7 @@
 HeadraceError
 ├── side CLIENT    InvalidRequest (ContextLengthExceeded, UnsupportedParameter, ModelNotFound), InvalidApiKey, RateLimited,
 │                  BodyTooLarge, HeadersTooLarge, UnsupportedMediaType, MethodNotAllowed, RouteNotFound, RequestTimedOut
-├── side UPSTREAM  UpstreamUnreachable, UpstreamTimedOut, UpstreamOverloaded, UpstreamFailed (UpstreamCut), UpstreamRefused
+├── side UPSTREAM  UpstreamUnreachable, UpstreamTimedOut, UpstreamOverloaded, UpstreamFailed (UpstreamCut, UpstreamGarbled), UpstreamRefused
 └── side SELF      QueueFull, EngineFailed, NotReady, StorageFull, NoCapacity, InternalFailure,
 │                  SetupError (what stops a start)
 
@@ -28,6 +28,8 @@ class HeadraceError(Exception):
     code: ClassVar[str]
     side: ClassVar[Side]
     retryable: ClassVar[bool]
+    may_bill: ClassVar[bool] = False
+    """The upstream may have computed all the same, and bill it: only it knows what."""
 
     def __init__(self, message: str, *, param: str | None = None, retry_after_ms: int | None = None) -> None:
         super().__init__(message)
@@ -66,9 +68,10 @@ class RateLimited(HeadraceError):
 
     code, side, retryable = "rate_limit_exceeded", Side.CLIENT, True
 
-    def __init__(self, message: str, *, kind: str, retry_after_ms: int | None) -> None:
+    def __init__(self, message: str, *, kind: str, retry_after_ms: int | None, left: dict[str, tuple[int, int, int]] | None = None) -> None:
+        """`left`: of requests and tokens, where limited: the limit, what remains of it, milliseconds until all is there again."""
         super().__init__(message, retry_after_ms=retry_after_ms)
-        self.kind = kind
+        self.kind, self.left = kind, left or {}
 
 
 class BodyTooLarge(HeadraceError):
@@ -111,6 +114,7 @@ class UpstreamTimedOut(HeadraceError):
     """The request was sent and the answer did not come in time: whether it will be billed is unknown."""
 
     code, side, retryable = "upstream_timeout", Side.UPSTREAM, True
+    may_bill = True
 
 
 class UpstreamOverloaded(HeadraceError):
@@ -127,6 +131,14 @@ class UpstreamCut(UpstreamFailed):
     """The connection ended after the request was sent and before the answer was whole: whether it will be billed is unknown."""
 
     code = "upstream_cut"
+    may_bill = True
+
+
+class UpstreamGarbled(UpstreamFailed):
+    """It answered 200, and what it said is not an answer."""
+
+    code = "upstream_garbled"
+    may_bill = True
 
 
 class UpstreamRefused(HeadraceError):

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from headrace.core.ask import Ask
 from headrace.core.clock import MS, Clock, Instant
-from headrace.core.errors import HeadraceError, ModelNotFound, NoCapacity, RateLimited, Side, UpstreamCut, UpstreamTimedOut
+from headrace.core.errors import HeadraceError, ModelNotFound, NoCapacity, RateLimited, Side
 from headrace.core.stream import Said, Used
 from headrace.core.usage import Usage
 from headrace.metering import Admit, Certainty, Granted, Limiter, Outcome, PriceBook, Record, Refused, Settle, Void, rate, rate_bound
@@ -72,6 +72,11 @@ class Visit:
         self.first_said_at: Instant | None = None
         self.usage: Usage | None = None
         self.cost_pico: int | None = None
+
+    @property
+    def left(self) -> dict[str, tuple[int, int, int]]:
+        """What the key's limits leave: see `RateLimited.left`."""
+        return _left(self.limiter, self.granted) if self.limiter is not None and self.granted is not None else {}
 
 
 class Gateway:
@@ -201,9 +206,7 @@ class Attempt:
             return
         if self.usage is not None and self.usage.tokens_out:
             self._finish(self.usage, "failed", None)
-        elif isinstance(failure, UpstreamTimedOut | UpstreamCut) or (
-            self._visit.first_said_at is not None and failure.side is Side.UPSTREAM
-        ):
+        elif failure.may_bill or (self._visit.first_said_at is not None and failure.side is Side.UPSTREAM):
             self._finish(None, "failed", None)  # it may have computed, and may bill: only it knows what
         else:
             self._void(failure.code)
@@ -245,4 +248,15 @@ def _limited(ask: Ask, limiter: Limiter, refused: Refused, bound: int) -> RateLi
         f"{reached}: Limit {limit}{wanted}. {remedy}",
         kind=refused.kind,
         retry_after_ms=refused.retry_after_ms,
+        left=_left(limiter, refused),
     )
+
+
+def _left(limiter: Limiter, said: Granted | Refused) -> dict[str, tuple[int, int, int]]:
+    """Of requests and tokens, where limited: the limit, what remains of it, milliseconds until all is there again."""
+    left = {}
+    if limiter.requests_per_minute is not None:
+        left["requests"] = (limiter.requests_per_minute, said.remaining_requests or 0, said.reset_requests_ms or 0)
+    if limiter.tokens_per_minute is not None:
+        left["tokens"] = (limiter.tokens_per_minute, said.remaining_tokens or 0, said.reset_tokens_ms or 0)
+    return left

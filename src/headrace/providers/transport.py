@@ -154,7 +154,6 @@ class Connection(asyncio.Protocol):
             if self._unread > ANSWER_BYTES_MAX:
                 raise UpstreamFailed(f"{self._owner.origin} answers with more than {ANSWER_BYTES_MAX} bytes.")
             await self._more_to_come(keep_reading=True)
-        self._resume()
         return self._take()
 
     async def pour(self, take: Callable[[bytes], None], gate: Gate) -> None:
@@ -163,12 +162,14 @@ class Connection(asyncio.Protocol):
         try:
             self._pour(take, gate)
             while not self._complete or self._pieces:
-                await (gate.drained() if gate.must_wait else self._more_to_come())
-                self._resume()
+                if gate.must_wait:
+                    await gate.drained()
+                else:
+                    self._resume()  # what came before we listened may have stopped the reading
+                    await self._more_to_come()
                 self._pour(take, gate)
         finally:
             self._tap = None
-            self._resume()
         if self._failure is not None:
             raise self._failure
 
@@ -227,6 +228,7 @@ class Connection(asyncio.Protocol):
 
     def release(self) -> None:
         """The exchange is over: back to the idle ones if it went to its end, else closed."""
+        self._resume()  # a large answer may have ended while its reading was stopped
         self.deadline, self._expecting = None, False
         if self._complete and self._keep and self._failure is None and not self._pieces and not self.closed:
             self._owner.idle_again(self)

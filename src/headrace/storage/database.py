@@ -1,5 +1,6 @@
 """The SQLite database of a data folder: opened, checked, and brought to the schema that this code knows."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,10 @@ def connect(path: Path, *, durable: bool = False) -> sqlite3.Connection:
     What is loaded from the usage log can be loaded again, so its transactions needn't wait for the disk; `durable` ones do.
     Raises SetupError for a file that is damaged, newer than this code, or can't be opened.
     """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite would let others read it; its -wal and -shm follow its mode
+    except OSError as error:
+        raise SetupError(f"the database {path} can't be opened ({error.strerror}): check its owner and its disk") from error
     try:
         database = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_MS / 1_000)
         try:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from headrace.core.errors import UpstreamFailed
+from headrace.core.errors import UpstreamGarbled
 from headrace.core.usage import Usage
 from headrace.wire.openai_chat import read
 from headrace.wire.openai_upstream import Count
@@ -57,7 +57,7 @@ def read_answer(body: bytes) -> tuple[Usage | None, str | None]:
     try:
         answer = _answers.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
-        raise UpstreamFailed(f"The upstream's answer is not a list of embeddings: {wrong}.") from None
+        raise UpstreamGarbled(f"The upstream's answer is not a list of embeddings: {wrong}.") from None
     return (Usage(answer.usage.prompt_tokens) if answer.usage else None), answer.model
 
 

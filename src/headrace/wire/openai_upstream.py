@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
-from headrace.core.errors import UpstreamCut, UpstreamFailed
+from headrace.core.errors import UpstreamCut, UpstreamFailed, UpstreamGarbled
 from headrace.core.usage import Usage
 from headrace.wire.openai_chat import ChatHead, StreamOptions, read
 from headrace.wire.sse import FrameCutter, frames, payload
@@ -113,13 +113,21 @@ class StreamReader:
         self.model: str | None = None
         self.held = b""
         self.done = False
+        self.failure: UpstreamFailed | None = None
 
     def feed(self, data: bytes) -> bytes:
-        """Raises UpstreamFailed when the upstream reports an error inside of its stream."""
+        """What may pass. When the upstream reports an error inside of its stream, `failure` holds it, and what came before it passes."""
         ready = self._cutter.feed(data)
         if not _worth_reading(ready):
             return ready
-        return b"".join([one for one in frames(ready) if self._passes(one)])
+        passed = []
+        try:
+            for one in frames(ready):
+                if self._passes(one):
+                    passed.append(one)
+        except UpstreamFailed as failure:
+            self.failure = failure
+        return b"".join(passed)
 
     def close(self) -> None:
         """The upstream's bytes have ended. Raises UpstreamCut when they ended before the answer did."""
@@ -165,7 +173,7 @@ def _read(data: bytes) -> _Chunk:
     try:
         chunk = _chunks.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
-        raise UpstreamFailed(f"The upstream's answer is not a chat completion: {wrong}.") from None
+        raise UpstreamGarbled(f"The upstream's answer is not a chat completion: {wrong}.") from None
     if chunk.error is not None:
         said = chunk.error.get("message") if isinstance(chunk.error, dict) else chunk.error
         raise UpstreamFailed(f"The upstream reported an error: {said}")

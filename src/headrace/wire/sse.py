@@ -32,9 +32,10 @@ def _last_frame_end(held: bytes) -> int:
     if b"\r" not in held:
         return held.rfind(b"\n\n") + 2 if b"\n\n" in held else 0
     last = 0
-    for end in _FRAME_END.finditer(held):
-        last = end.end()
-    return last if held[last - 1 : last] != b"\r" or last < len(held) else 0  # a CR at the very end may be half of a CRLF
+    for found in _FRAME_END.finditer(held):
+        if found.end() < len(held) or not held.endswith(b"\r"):  # a CR at the very end may be half of a CRLF
+            last = found.end()
+    return last
 
 
 def frames(data: bytes) -> list[bytes]:

@@ -36,6 +36,7 @@ def test_a_status_says_whose_failure_it_is(kind: type[HeadraceError]):
         assert STATUS[kind] >= 500 or kind is errors.QueueFull
 
 
+HOPELESS = "x-should-retry: false"
 ANSWERS = [
     # error, status, type, param, code, headers beside the content type
     (errors.InvalidRequest("no", param="n"), 400, "invalid_request_error", "n", "invalid_value", []),
@@ -45,7 +46,7 @@ ANSWERS = [
         errors.RateLimited("slow", kind="tokens", retry_after_ms=1_001), 429, "tokens", None, "rate_limit_exceeded",
         ["retry-after-ms: 1001", "retry-after: 2"],
     ),
-    (errors.RateLimited("never", kind="tokens", retry_after_ms=None), 429, "tokens", None, "rate_limit_exceeded", []),
+    (errors.RateLimited("never", kind="tokens", retry_after_ms=None), 429, "tokens", None, "rate_limit_exceeded", [HOPELESS]),
     (errors.QueueFull("full", retry_after_ms=0), 429, "requests", None, "queue_full", ["retry-after-ms: 0", "retry-after: 0"]),
     (errors.InternalFailure("oh"), 500, "server_error", None, "internal_error", []),
     (errors.UpstreamCut("cut"), 502, "server_error", None, "upstream_cut", []),

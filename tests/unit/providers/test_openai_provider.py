@@ -11,6 +11,7 @@ from headrace.core.errors import (
     HeadraceError,
     UpstreamCut,
     UpstreamFailed,
+    UpstreamGarbled,
     UpstreamOverloaded,
     UpstreamRefused,
     UpstreamTimedOut,
@@ -135,7 +136,7 @@ MEANINGS: list[tuple[bytes, type[HeadraceError], str, int | None]] = [
     (answered(201, b"{}"), UpstreamFailed, "a answered 201.", None),
     (answered(400, b'{"error":{"message":"too long"}}'), UpstreamRefused, "a answered 400: too long", None),
     (answered(422, b"{}"), UpstreamRefused, "a answered 422.", None),
-    (answered(200, b"<html>"), UpstreamFailed, "not a chat completion", None),
+    (answered(200, b"<html>"), UpstreamGarbled, "not a chat completion", None),
     (answered(200, b'{"error":{"message":"inside"}}'), UpstreamFailed, "inside", None),
 ]
 

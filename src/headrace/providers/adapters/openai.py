@@ -56,6 +56,8 @@ class OpenAIProvider:
         def take(piece: bytes) -> None:
             if ready := feed(piece):
                 hear(Verbatim(ready))
+            if reader.failure is not None:
+                raise reader.failure
 
         await exchange.pour(take, hearer.gate)
         reader.close()
