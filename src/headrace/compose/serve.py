@@ -200,7 +200,7 @@ async def _live(world: World, tell: Callable[[World], None]) -> None:
         )
         reports = _reports(world, gateway, metrics, closing)
         starting = tasks.create_task(_start(world, tasks, tell), name="engines")
-        server = _server(world, gateway, metrics, reports, starting)
+        server = _server(world, gateway, reports, starting)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stop)
         await server.serve(sockets=[world.listener])
@@ -246,7 +246,7 @@ def _reports(world: World, gateway: Gateway, metrics: Metrics, closing: AsyncExi
     return reports
 
 
-def _server(world: World, gateway: Gateway, metrics: Metrics, reports: Reports, starting: "asyncio.Task[None]") -> "Server":
+def _server(world: World, gateway: Gateway, reports: Reports, starting: "asyncio.Task[None]") -> "Server":
     limits = world.settings.limits
     keys = LimitedKeys(world.ring.find, limits.requests_per_minute, limits.tokens_per_minute)
     door = Door(gateway=gateway, keys=keys, clock=world.clock, new_id=world.names, report=reports, log=log)
@@ -259,7 +259,7 @@ def _server(world: World, gateway: Gateway, metrics: Metrics, reports: Reports, 
         return f"The engine of {', '.join(broken)} is being restarted." if broken else None
 
     cold = Cold(
-        snapshot=lambda: gateway.snapshot, keys=keys, unready=unready, metrics=metrics.text, metrics_type=CONTENT_TYPE, new_id=world.names
+        snapshot=lambda: gateway.snapshot, keys=keys, unready=unready, metrics=reports.text, metrics_type=CONTENT_TYPE, new_id=world.names
     )
     lane = functools.partial(Lane, handlers=handlers, settings=world.settings.server)
     return Server(

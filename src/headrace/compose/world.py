@@ -171,17 +171,19 @@ class LimitedKeys:
     def __init__(self, find: Callable[[str], Principal | None], requests_per_minute: int, tokens_per_minute: int) -> None:
         self._find = find
         self._requests, self._tokens = requests_per_minute or None, tokens_per_minute or None
-        self._limited: dict[Principal, Principal] = {}
+        self._limited: dict[str, tuple[Principal, Principal]] = {}  # by key: as it is kept, and as it is limited
 
     def find(self, secret: str) -> Principal | None:
         principal = self._find(secret)
         if principal is None:
             return None
-        limited = self._limited.get(principal)
-        if limited is None:
-            limited = self._limited[principal] = msgspec.structs.replace(
-                principal,
-                requests_per_minute=principal.requests_per_minute or self._requests,
-                tokens_per_minute=principal.tokens_per_minute or self._tokens,
-            )
+        held = self._limited.get(principal.key)
+        if held is not None and held[0] is principal:
+            return held[1]
+        limited = msgspec.structs.replace(
+            principal,
+            requests_per_minute=principal.requests_per_minute or self._requests,
+            tokens_per_minute=principal.tokens_per_minute or self._tokens,
+        )
+        self._limited[principal.key] = principal, limited
         return limited

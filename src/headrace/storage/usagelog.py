@@ -23,7 +23,7 @@ from headrace.core.errors import InternalFailure, InvalidRequest, StorageFull
 from headrace.metering import Admit, AttemptId, Lost, Record, Settle, Void
 from headrace.storage.segment import HEADER_SIZE, PAYLOAD_MAX, RECORD_MAX, SEALED, file_name, framed, header
 
-SYNC_INTERVAL_MS: Final = 5
+SYNC_INTERVAL_MS: Final = 10
 SEGMENT_SIZE_MAX: Final = 64 * 1024 * 1024
 RESERVE_STEP: Final = 1024 * 1024
 ADMIT_PAYLOAD_MAX: Final = PAYLOAD_MAX - 384  # what a settle adds to its admit fits into the rest
