@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from random import Random
 
-from headrace.core.clock import MS, Instant, Moment
+from headrace.core.clock import MS, Moment
 
 
 class MachineClock:
@@ -15,8 +15,7 @@ class MachineClock:
     def __init__(self) -> None:
         self._latest = 0
 
-    def instant(self) -> Instant:
-        return time.monotonic_ns()
+    instant = staticmethod(time.monotonic_ns)
 
     def moment(self) -> Moment:
         now = time.time_ns()
