@@ -554,3 +554,19 @@ def _inflight(server: Running) -> float:
         wire.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
         text = b"".join(iter(lambda: wire.recv(65_536), b"")).decode()
     return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith("headrace_requests_inflight"))
+
+
+def test_a_development_key_that_is_gone_is_made_anew(place: Installation):
+    """Its file deleted, or the key revoked: the next start has one that works, and the old one is what it was."""
+    with place.serving() as server:
+        first = server.key
+    (place.data / "development.key").unlink()
+    with place.serving() as server:
+        second = server.key
+        assert second != first
+        assert ask(server, "answers").text == TEXT
+    keys = json.loads(place.run("keys", "list", "--format", "json").stdout)
+    place.run("keys", "revoke", next(row["id"] for row in keys if row["secret"].endswith(second[-4:])))
+    with place.serving() as server:
+        assert server.key not in (first, second)
+        assert ask(server, "answers").text == TEXT

@@ -43,7 +43,6 @@ BACKLOG = 4_096
 SETTLING_S = 5.0
 LOADING_S = 60.0
 LOADER_PAUSE_S = 5
-DEVELOPMENT_KEY = "key_development"
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +114,7 @@ def _open(settings: Settings, environ: Mapping[str, str], clock: MachineClock, f
     layout = opened.enter_context(DataFolder.hold(Path(settings.storage.path), process_id())).layout
     fixed = fixed_keys(settings, environ, clock.moment())
     database = opened.enter_context(contextlib.closing(connect(layout.database, durable=True)))
-    secret = _development_key(database, layout, clock)
+    secret = _development_key(database, layout, clock, names)
     local = local_pools(settings, cache_folder(environ), names, log, fetched)
     usage_log = UsageLog(layout.usage, clock=clock, pid=process_id(), process=names("process_"), settings=settings.storage)
     opened.callback(usage_log.close)
@@ -135,19 +134,22 @@ def _open(settings: Settings, environ: Mapping[str, str], clock: MachineClock, f
     )
 
 
-def _development_key(database: sqlite3.Connection, layout: Layout, clock: MachineClock) -> str:
-    secret = development_key(layout, secrets.token_bytes(30))
-    row = KeyRow(
-        id=DEVELOPMENT_KEY,
-        name="development",
-        organization="default",
-        project="default",
-        digest=digest(secret),
-        shown=shown(secret),
-        created=clock.moment(),
-    )
-    KeyStore(database, layout).ensure(row)
-    return secret
+def _development_key(database: sqlite3.Connection, layout: Layout, clock: MachineClock, names: Names) -> str:
+    """The secret of a key that works, for whoever can read the data folder; a revoked one is followed by another."""
+    while True:
+        secret = development_key(layout, secrets.token_bytes(30))
+        row = KeyRow(
+            id=names("key_"),
+            name="development",
+            organization="default",
+            project="default",
+            digest=digest(secret),
+            shown=shown(secret),
+            created=clock.moment(),
+        )
+        if KeyStore(database, layout).ensure(row).revoked is None:
+            return secret
+        layout.development_key.unlink()
 
 
 def _recover(layout: Layout, usage_log: UsageLog, clock: MachineClock) -> None:
