@@ -5,13 +5,23 @@
 # They are only put on the disk: no service is started by installing them here, and one that was there before is left as it was.
 set -euo pipefail
 
-declare -A package=([nginx]=nginx-light [wrk]=wrk [promtool]=prometheus [curl]=curl)
+declare -A package=([nginx]=nginx-light [wrk]=wrk [promtool]=prometheus [curl]=curl [node]=nodejs [npm]=npm)
 
 missing=()
 for program in "${!package[@]}"; do
     PATH="$PATH:/usr/sbin:/sbin" command -v "$program" >/dev/null 2>&1 || missing+=("${package[$program]}")
 done
+
+# The official client of JavaScript, for the test that speaks through it.
+javascript_client() {
+    npm ls -g openai >/dev/null 2>&1 && return
+    local as_root=()
+    [ -w "$(npm root -g)" ] || as_root=(sudo)
+    "${as_root[@]}" npm install -g --no-fund --no-audit --loglevel=error openai@6.49.0 >/dev/null
+}
+
 if [ "${#missing[@]}" -eq 0 ]; then
+    javascript_client
     exit 0
 fi
 
@@ -45,3 +55,5 @@ if command -v systemctl >/dev/null 2>&1; then
         esac
     done
 fi
+
+javascript_client

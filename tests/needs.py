@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import pytest
 
-PACKAGES = {"nginx": "nginx-light", "wrk": "wrk", "promtool": "prometheus", "curl": "curl"}
+PACKAGES = {"nginx": "nginx-light", "wrk": "wrk", "promtool": "prometheus", "curl": "curl", "node": "nodejs", "npm": "npm"}
 SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 
 

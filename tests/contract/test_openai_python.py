@@ -17,7 +17,7 @@ from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
 
-from tests.needs import need
+from tests.needs import missing, need
 from tests.server import Installation, Running, eventually, pool
 from tests.vendor import TEXT, Vendor
 
@@ -513,7 +513,7 @@ def test_openai_for_node(embedded: Running, tmp_path: Path):
     (tmp_path / "ask.mjs").write_text(NODE)
     root = subprocess.run([need("npm"), "root", "-g"], capture_output=True, text=True, timeout=60, check=True).stdout.strip()
     if not Path(root, "openai").is_dir():
-        pytest.skip("the npm package openai is not installed: npm install -g openai")
+        missing("the npm package openai is not installed: make system, or npm install -g openai")
     (tmp_path / "node_modules").symlink_to(root)
     done = subprocess.run(
         [node, "ask.mjs", embedded.base_url, embedded.key], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True

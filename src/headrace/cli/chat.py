@@ -15,7 +15,7 @@ from headrace.core.errors import HeadraceError
 @click.option("-m", "--message", help="Ask this one question and end; `-` reads it from standard input.")
 @click.option("--model", help="The model to ask (default: the first that the server lists).")
 @click.option("--system", help="A system message that the conversation starts with.")
-@click.option("--max-tokens", type=click.IntRange(min=1), help="The longest answer, in tokens.")
+@click.option("--max-tokens", type=click.IntRange(min=1), default=1_024, show_default=True, help="The longest answer, in tokens.")
 @click.option("--temperature", type=click.FloatRange(0, 2), help="0 is repeatable, 2 is wild.")
 @click.option("--url", help="Another server's API (default: the one of the settings; OPENAI_BASE_URL).")
 @click.option("--key", help="Another key (default: the data folder's development key; OPENAI_API_KEY).")
@@ -25,14 +25,14 @@ def chat(
     message: str | None,
     model: str | None,
     system: str | None,
-    max_tokens: int | None,
+    max_tokens: int,
     temperature: float | None,
     url: str | None,
     key: str | None,
 ) -> None:
     """Talk to a model. Without -m it is a conversation: an empty line, Ctrl-D or /exit ends it."""
     client = client_for(place, url, key)
-    options = {name: value for name, value in (("max_completion_tokens", max_tokens), ("temperature", temperature)) if value is not None}
+    options: dict[str, Any] = {"max_completion_tokens": max_tokens, **({} if temperature is None else {"temperature": temperature})}
     conversation = Conversation(client, model or client.first_chat_model(), system, options)
     if message is not None:
         conversation.say(sys.stdin.read() if message == "-" else message)

@@ -64,7 +64,7 @@ def _sampling(
         min_p=request.min_p or 0.0,
         frequency_penalty=request.frequency_penalty or 0.0,
         presence_penalty=request.presence_penalty or 0.0,
-        repetition_penalty=request.repetition_penalty or 1.0,
+        repetition_penalty=request.repetition_penalty or (1.0 if schema or request.tools else settings.repetition_penalty),
         seed=(seed if request.seed is None else request.seed) % (1 << 32),
         output_min=output_min,
         ignore_end=ignore_end,

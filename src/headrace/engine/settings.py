@@ -20,6 +20,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     kv_cache_mb: int = 1024  # grows up to this as it fills
     prefill_tokens_max: int = 512  # prompt tokens a step: how long running answers pause while a long prompt is read
     temperature: float = 0.2
+    repetition_penalty: float = 1.1  # without it a model of this size says the same sentence until its context is full
     top_p: float = 0.9
     load_timeout_s: int = 600  # the first load of a large model converts it
     stall_timeout_s: int = 120  # a worker silent for so long while it has work is ended and started again
@@ -33,6 +34,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             ("kv_cache_mb", 16, 1 << 20),
             ("prefill_tokens_max", 32, 1 << 16),
             ("temperature", 0, 2),
+            ("repetition_penalty", 1, 2),
             ("load_timeout_s", 1, 86_400),
             ("stall_timeout_s", 1, 86_400),
         ):

@@ -36,6 +36,7 @@ kv_cache_mb = 64
 prefill_tokens_max = 128
 temperature = 0.5
 top_p = 0.8
+repetition_penalty = 1.2
 load_timeout_s = 60
 stall_timeout_s = 30
 
