@@ -23,6 +23,8 @@ from tests.needs import missing, need
 from tests.server import KEY, START_WITH_MODEL_S, Installation, Running, at_once, eventually, pool, priced
 from tests.vendor import TEXT, Vendor
 
+MODEL = "smollm2-135m-instruct"
+
 VENDOR_KEY = "vendor-secret-0123456789abcdef"
 FIXED_KEY = "sk-hr-fixed-0123456789abcdefghijklmnopqrstuvwxyzABC"
 
@@ -570,3 +572,26 @@ def test_a_development_key_that_is_gone_is_made_anew(place: Installation):
     with place.serving() as server:
         assert server.key not in (first, second)
         assert ask(server, "answers").text == TEXT
+
+
+@pytest.mark.engine
+def test_weights_brought_by_hand_where_no_index_is_reachable(tmp_path: Path):
+    """Without an index the first start says what to do; what it says works, and only the embeddings are missing."""
+    elsewhere = Installation(tmp_path / "elsewhere")
+    with elsewhere.serving(within_s=START_WITH_MODEL_S):
+        pass  # whoever has an index has the weights now
+    (weights,) = (row["path"] for row in json.loads(elsewhere.run("models", "list", "--format", "json").stdout) if row["name"] == MODEL)
+    cut_off = {
+        "HEADRACE_CACHE": str(tmp_path / "cache"),
+        "PIP_INDEX_URL": "http://127.0.0.1:1/simple",
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": "",
+    }
+    place = Installation(tmp_path / "place", environment=cut_off)
+    said = place.run("serve", "--port", "0", expect=1).stderr
+    assert "headrace models add PATH" in said
+    assert "is added" in place.run("models", "add", weights).stdout
+    with place.serving(within_s=START_WITH_MODEL_S) as server:
+        assert [one["id"] for one in json.loads(server.get("/v1/models")[1])["data"]] == [MODEL]
+        assert "there are no embeddings" in server.said
+        assert ask(server, MODEL, max_tokens=4).status == 200

@@ -11,9 +11,10 @@ import msgspec
 from headrace.compose.clock import Names
 from headrace.compose.settings import KeySettings, ModelSettings, PoolSettings, Settings
 from headrace.core.clock import Moment
-from headrace.core.errors import SettingsInvalid
+from headrace.core.errors import SettingsInvalid, WeightsUnavailable
 from headrace.core.identity import Principal
 from headrace.engine import Embedder, Engine, find, obtain, obtain_embedding
+from headrace.engine.choosing import missing_for
 from headrace.engine.gguf import read_gguf
 from headrace.metering import KeyRow, PriceBook, digest, parse_prices, price_row, shown
 from headrace.portfolio import ModelProfile, Pool, Snapshot, snapshot
@@ -68,13 +69,26 @@ def _local_pool(settings: Settings, asked: PoolSettings, cache: Path, names: Nam
         tokens_out_max=settings.engine.context_max or facts.context or 16_384,
     )
     engine = Engine(weights, settings.engine, cache, lambda: names("call_"), log)
-    embedder = Embedder(obtain_embedding(cache, functools.partial(fetched, "embedding model")), log=log) if asked.embeddings else None
+    embedder = _embedder(cache, log, fetched) if asked.embeddings else None
     profiles, models = [chat], {name: name}
     if embedder is not None:
         models[EMBEDDING_MODEL] = EMBEDDING_MODEL
         profiles.append(ModelProfile(name=EMBEDDING_MODEL, created=created, owned_by="headrace", operations=frozenset({"embeddings"})))
     pool = Pool(name=asked.name, dialect="local", models=models, concurrency_max=EMBEDDED_CONCURRENCY_MAX)
     return LocalPool(pool, engine, embedder, tuple(profiles))
+
+
+def _embedder(cache: Path, log: logging.Logger, fetched: Fetched) -> Embedder | None:
+    """The embedding model; None where it can't be had: chats are served all the same."""
+    if missing := missing_for("embedding"):
+        log.warning("there are no embeddings: they need the Python packages %s", ", ".join(missing))
+        return None
+    try:
+        weights = obtain_embedding(cache, functools.partial(fetched, "embedding model"))
+    except WeightsUnavailable as wrong:
+        log.warning("there are no embeddings: %s", wrong)
+        return None
+    return Embedder(weights, log=log)
 
 
 def _weights(asked: str | None, cache: Path, fetched: Fetched) -> Path:

@@ -125,8 +125,12 @@ def add(path_or_url: str, sha256: str | None, cache: Path, progress: Progress | 
             raise WeightsUnavailable(f"{path_or_url} cannot be read: {failure}") from None
         if sha256 is not None and got != sha256.lower():
             raise SetupError(f"{path_or_url} is not the expected file: its SHA-256 is {got}, expected was {sha256.lower()}.")
-        facts = read_gguf(target)
-        return _keep(target, _slug(name or facts.name or stem), got, path_or_url, cache)
+        try:
+            facts = read_gguf(target)
+        except SetupError as wrong:
+            raise SetupError(wrong.message.replace(str(target), path_or_url)) from None
+        known = CHAT.name if got == CHAT.sha256 else None  # brought by hand where no index is reachable
+        return _keep(target, _slug(name or known or facts.name or stem), got, path_or_url, cache)
 
 
 def name_of(path: Path, said: str, cache: Path) -> str:
