@@ -223,7 +223,7 @@ def test_keys(place: Installation):
     assert settled(place.run("keys", "list").stdout) == snapshot("""\
 id                               name         organization  project  class     secret       created               revoked
 key_ID  laptop       acme          demo     coding    sk-hr-…LAST  WHEN  WHEN
-key_development                  development  default       default  realtime  sk-hr-…LAST  WHEN
+key_ID  development  default       default  realtime  sk-hr-…LAST  WHEN
 key_ID  later        default       default  realtime  sk-hr-…LAST  WHEN\
 """)
     assert "there is no key 'nobody'" in place.run("keys", "revoke", "nobody", expect=1).stderr
