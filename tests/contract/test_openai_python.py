@@ -74,7 +74,8 @@ def test_unstreamed(client: OpenAI):
 
 def test_streamed_is_the_same_answer(client: OpenAI):
     """With a temperature of 0 both forms say the same, once the prompt is cached: read anew, it is rounded a little otherwise."""
-    client.chat.completions.create(model=MODEL, messages=ASK, max_completion_tokens=1)
+    for _ in range(2):
+        client.chat.completions.create(model=MODEL, messages=ASK, max_completion_tokens=12, temperature=0)
     whole = client.chat.completions.create(model=MODEL, messages=ASK, max_completion_tokens=12, temperature=0)
     with client.chat.completions.create(model=MODEL, messages=ASK, max_completion_tokens=12, temperature=0, stream=True) as stream:
         chunks = list(stream)
