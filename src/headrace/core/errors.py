@@ -135,7 +135,7 @@ class UpstreamCut(UpstreamFailed):
 
 
 class UpstreamGarbled(UpstreamFailed):
-    """It answered 200, and what it said is not an answer."""
+    """It answered, and what it said is no answer that can be read or held: whether it will be billed is unknown."""
 
     code = "upstream_garbled"
     may_bill = True

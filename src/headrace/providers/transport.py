@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httptools
 import msgspec
 
-from headrace.core.errors import HeadraceError, UpstreamCut, UpstreamFailed, UpstreamTimedOut, UpstreamUnreachable
+from headrace.core.errors import HeadraceError, UpstreamCut, UpstreamFailed, UpstreamGarbled, UpstreamTimedOut, UpstreamUnreachable
 from headrace.providers.provider import Gate
 
 UNREAD_BYTES_MAX = 256 * 1024
@@ -152,7 +152,7 @@ class Connection(asyncio.Protocol):
         """The rest of the body, in one piece."""
         while not self._complete:
             if self._unread > ANSWER_BYTES_MAX:
-                raise UpstreamFailed(f"{self._owner.origin} answers with more than {ANSWER_BYTES_MAX} bytes.")
+                raise UpstreamGarbled(f"{self._owner.origin} answers with more than {ANSWER_BYTES_MAX} bytes.")
             await self._more_to_come(keep_reading=True)
         return self._take()
 
