@@ -9,6 +9,7 @@ STATUS: dict[type[HeadraceError], int] = {
     errors.InvalidRequest: 400,
     errors.InvalidJson: 400,
     errors.UnsupportedParameter: 400,
+    errors.NotTranslatable: 400,
     errors.ContextLengthExceeded: 400,
     errors.MalformedRequest: 400,
     errors.InvalidApiKey: 401,

@@ -4,16 +4,22 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from headrace.core.identity import Principal
+from headrace.core.clock import Instant
+from headrace.core.identity import Principal, TrafficClass
+from headrace.core.rules import NO_RULES, Capability, Rules
 
 Operation: TypeAlias = Literal["chat", "embeddings"]
+NEEDS_NOTHING: frozenset[Capability] = frozenset()
 
 
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
+class Ask(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One request, decoded once.
 
     `tokens_in_max` is a true upper bound of the prompt's tokens and `tokens_out_max` of the answer's (all choices together, None when
     the client named none). `body` is the request as it came, so that a pool of the same dialect gets it unchanged.
+
+    `needs` are the capabilities that a pool must have; `affinity` is a number that requests share which share a prefix (0: none does);
+    `deadline` is when an answer is of no more use; `strict` refuses a translation that would drop or change a parameter.
     """
 
     request: str
@@ -25,3 +31,9 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     tokens_in_max: int
     tokens_out_max: int | None
     body: bytes
+    traffic_class: TrafficClass = "realtime"
+    rules: Rules = NO_RULES
+    needs: frozenset[Capability] = NEEDS_NOTHING
+    affinity: int = 0
+    deadline: Instant | None = None
+    strict: bool = False

@@ -1,8 +1,8 @@
 """Every failure that a caller can meet: what happened, whose side it is on, and whether trying again can help.
 
 HeadraceError
-├── side CLIENT    InvalidRequest (ContextLengthExceeded, UnsupportedParameter, ModelNotFound), InvalidApiKey, RateLimited,
-│                  BodyTooLarge, HeadersTooLarge, UnsupportedMediaType, MethodNotAllowed, RouteNotFound, RequestTimedOut
+├── side CLIENT    InvalidRequest (ContextLengthExceeded, UnsupportedParameter (NotTranslatable), ModelNotFound), InvalidApiKey,
+│                  RateLimited, BodyTooLarge, HeadersTooLarge, UnsupportedMediaType, MethodNotAllowed, RouteNotFound, RequestTimedOut
 ├── side UPSTREAM  UpstreamUnreachable, UpstreamTimedOut, UpstreamOverloaded, UpstreamFailed (UpstreamCut, UpstreamGarbled), UpstreamRefused
 └── side SELF      QueueFull, EngineFailed, NotReady, StorageFull, NoCapacity, InternalFailure,
 │                  SetupError (what stops a start)
@@ -30,6 +30,8 @@ class HeadraceError(Exception):
     retryable: ClassVar[bool]
     may_bill: ClassVar[bool] = False
     """The upstream may have computed all the same, and bill it: only it knows what."""
+    elsewhere: ClassVar[bool] = False
+    """Asking the same pool again is no use, but another may take it."""
 
     def __init__(self, message: str, *, param: str | None = None, retry_after_ms: int | None = None) -> None:
         super().__init__(message)
@@ -46,6 +48,13 @@ class InvalidJson(InvalidRequest):
 
 class UnsupportedParameter(InvalidRequest):
     code = "unsupported_parameter"
+
+
+class NotTranslatable(UnsupportedParameter):
+    """The pool's dialect can't say what is asked: a parameter that must not be dropped, or any in strict mode."""
+
+    code = "not_translatable"
+    elsewhere = True
 
 
 class ContextLengthExceeded(InvalidRequest):

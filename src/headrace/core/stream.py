@@ -29,6 +29,16 @@ class Text(msgspec.Struct, frozen=True, tag=True):
     logprobs: tuple[TokenLogprob, ...] = ()
 
 
+class Reasoning(msgspec.Struct, frozen=True, tag=True):
+    """More of what the model thinks before it answers. `signature` proves to its vendor that the thoughts so far are its own, and comes
+    with or after the last of them; `redacted` are thoughts that only the vendor can read."""
+
+    text: str
+    choice: int = 0
+    signature: str | None = None
+    redacted: str | None = None
+
+
 class ToolCallBegun(msgspec.Struct, frozen=True, tag=True):
     """The model calls a tool; the arguments follow under the same `index`."""
 
@@ -66,4 +76,4 @@ class Verbatim(msgspec.Struct, frozen=True, tag=True):
     data: bytes
 
 
-Said: TypeAlias = Text | ToolCallBegun | ToolCallArguments | Finished | Used | Verbatim
+Said: TypeAlias = Text | Reasoning | ToolCallBegun | ToolCallArguments | Finished | Used | Verbatim

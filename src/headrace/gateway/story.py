@@ -17,6 +17,7 @@ from headrace.core.ask import Ask
 from headrace.core.clock import MS, Clock, Instant
 from headrace.core.errors import HeadraceError, ModelNotFound, NoCapacity, RateLimited, Side
 from headrace.core.stream import Said, Used
+from headrace.core.translation import Change
 from headrace.core.usage import Usage
 from headrace.metering import Admit, Certainty, Granted, Limiter, Outcome, PriceBook, Record, Refused, Settle, Void, rate, rate_bound
 from headrace.portfolio import Pool, Snapshot
@@ -62,6 +63,7 @@ class Visit:
         "pool",
         "tokens_bound",
         "tokens_used",
+        "translation",
         "usage",
     )
 
@@ -69,6 +71,7 @@ class Visit:
         self.admitted_at, self.limiter, self.granted, self.tokens_bound = admitted_at, limiter, granted, tokens_bound
         self.attempts = self.tokens_used = 0
         self.pool: str | None = None
+        self.translation: tuple[Change, ...] = ()
         self.first_said_at: Instant | None = None
         self.usage: Usage | None = None
         self.cost_pico: int | None = None
@@ -118,7 +121,7 @@ class Gateway:
                 except HeadraceError as failure:
                     attempt.fail(failure)
                     order = tuple(one for one in others if self.loads[one.name].inflight < one.concurrency_max)
-                    if attempt.heard or listener.left or not failure.retryable or not order:
+                    if attempt.heard or listener.left or not (failure.retryable or failure.elsewhere) or not order:
                         raise  # the client has heard us or is gone, or nobody else can do better
                 finally:
                     load.inflight -= 1
@@ -199,6 +202,9 @@ class Attempt:
         elif self._visit.first_said_at is None:
             self._visit.first_said_at = self._clock.instant()
         self._listener.hear(said)
+
+    def translated(self, changes: tuple[Change, ...]) -> None:
+        self._visit.translation = changes
 
     def fail(self, failure: HeadraceError) -> None:
         """The upstream failed, or refused."""

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from headrace.core.ask import Ask
 from headrace.core.stream import Said
+from headrace.core.translation import Change
 from headrace.core.usage import Usage
 
 
@@ -29,6 +30,10 @@ class Hearer(Protocol):
 
     def hear(self, said: Said) -> None: ...
 
+    def translated(self, changes: tuple[Change, ...]) -> None:
+        """What the pool's dialect could not take as it was asked; said before the upstream is contacted, by adapters that translate."""
+        ...
+
 
 class Provider(Protocol):
     """One adapter at one pool. `testing.providers.check_provider` is the suite that each must pass."""
@@ -39,4 +44,8 @@ class Provider(Protocol):
         Raises the errors of `core.errors`, on the side they belong to; one of side CLIENT before anything is said means that the
         upstream did no work that it bills.
         """
+        ...
+
+    async def probe(self) -> None:
+        """Ask for a sign of life that costs no tokens. Raises the errors of `core.errors` when there is none."""
         ...

@@ -311,6 +311,12 @@ class Endpoint:
     def exchange(self, parts: list[bytes]) -> Exchange:
         return Exchange(self, parts)
 
+    async def get(self, path: str, lines: str = "") -> tuple[int, bytes]:
+        """A small question beside the requests, such as a probe: status and body. `lines` are header lines that end in CRLF."""
+        head = f"GET {self.path}{path} HTTP/1.1\r\nhost: {self.host_header.decode()}\r\naccept: application/json\r\n{lines}\r\n"
+        async with self.exchange([head.encode()]) as exchange:
+            return exchange.status, await exchange.whole()
+
     async def connection(self, *, fresh: bool = False) -> Connection:
         """An idle connection, or a new one. Raises UpstreamUnreachable or UpstreamTimedOut."""
         while self._idle and not fresh:

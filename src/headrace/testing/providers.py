@@ -11,9 +11,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar, assert_never
 
+import msgspec
+
 from headrace.core.ask import Ask
 from headrace.core.errors import HeadraceError, Side
-from headrace.core.stream import Finished, Said, Text, ToolCallArguments, ToolCallBegun, Used, Verbatim
+from headrace.core.stream import Finished, Reasoning, Said, Text, ToolCallArguments, ToolCallBegun, Used, Verbatim
 from headrace.core.usage import Usage
 from headrace.providers import Provider
 from headrace.testing.scripted import ScriptedListener
@@ -93,7 +95,7 @@ async def _failure(provider: Provider, ask: Ask, listener: ScriptedListener) -> 
 
 def check_usage(usage: Usage, ask: Ask) -> None:
     """Counts are counts, and within what the ask was admitted with."""
-    assert min(usage.uncached, usage.cache_read, usage.cache_write, usage.output, usage.reasoning) >= 0, f"negative counts: {usage}"
+    assert min(msgspec.structs.astuple(usage)) >= 0, f"negative counts: {usage}"
     assert usage.tokens_in <= ask.tokens_in_max, f"{usage.tokens_in} tokens in, over the bound of {ask.tokens_in_max}"
     if ask.tokens_out_max is not None:
         assert usage.tokens_out <= ask.tokens_out_max, f"{usage.tokens_out} tokens out, over the bound of {ask.tokens_out_max}"
@@ -129,7 +131,7 @@ def check_law(said: Sequence[Said]) -> None:
             case ToolCallArguments(index=index, choice=choice):
                 assert (choice, index) in open_calls, f"arguments of tool call {index}, which has not begun"
                 assert choice not in finished, f"choice {choice} is over"
-            case Text(choice=choice):
+            case Text(choice=choice) | Reasoning(choice=choice):
                 assert choice not in finished, f"choice {choice} is over"
             case never:
                 assert_never(never)

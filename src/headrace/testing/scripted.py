@@ -13,7 +13,8 @@ import msgspec
 
 from headrace.core.ask import Ask
 from headrace.core.errors import StorageFull
-from headrace.core.stream import Finished, Said, Text, ToolCallArguments, ToolCallBegun, Used, Verbatim
+from headrace.core.stream import Finished, Reasoning, Said, Text, ToolCallArguments, ToolCallBegun, Used, Verbatim
+from headrace.core.translation import Change
 from headrace.core.usage import Usage
 from headrace.metering import Admit, Record
 from headrace.providers import Hearer
@@ -63,10 +64,15 @@ class ScriptedProvider:
         finally:
             self.running -= 1
 
+    async def probe(self) -> None:
+        """Alive, unless the first step is a failure."""
+        if self.steps and isinstance(self.steps[0], Exception):
+            raise self.steps[0]
+
 
 async def _take(step: Step, hearer: Hearer) -> None:
     match step:
-        case Text() | ToolCallBegun() | ToolCallArguments() | Finished() | Used() | Verbatim():
+        case Text() | Reasoning() | ToolCallBegun() | ToolCallArguments() | Finished() | Used() | Verbatim():
             hearer.hear(step)
             if hearer.gate.must_wait:
                 await hearer.gate.drained()
@@ -103,6 +109,7 @@ class ScriptedListener:
     def __init__(self, on_hear: Callable[[int], None] | None = None) -> None:
         self.heard: list[Said] = []
         self.usage: Usage | None = None
+        self.changes: tuple[Change, ...] = ()
         self.left = False
         self.patience_s = 0.0
         self._on_hear = on_hear
@@ -114,6 +121,9 @@ class ScriptedListener:
         self._news.set()
         if self._on_hear is not None:
             self._on_hear(len(self.heard))
+
+    def translated(self, changes: tuple[Change, ...]) -> None:
+        self.changes += changes
 
     async def heard_at_least(self, count: int) -> None:
         """Until so much was said."""

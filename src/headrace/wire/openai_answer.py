@@ -3,11 +3,23 @@
 Both are the same events heard by two listeners; neither knows where the events come from.
 """
 
+from collections.abc import Sequence
 from typing import Any, assert_never
 
 import msgspec
 
-from headrace.core.stream import Finished, FinishReason, Said, Text, TokenLogprob, ToolCallArguments, ToolCallBegun, Used, Verbatim
+from headrace.core.stream import (
+    Finished,
+    FinishReason,
+    Reasoning,
+    Said,
+    Text,
+    TokenLogprob,
+    ToolCallArguments,
+    ToolCallBegun,
+    Used,
+    Verbatim,
+)
 from headrace.core.usage import NOTHING, Usage
 from headrace.wire import sse
 
@@ -20,7 +32,7 @@ def usage_object(usage: Usage) -> dict[str, Any]:
         "prompt_tokens": usage.tokens_in,
         "completion_tokens": usage.tokens_out,
         "total_tokens": usage.total,
-        "prompt_tokens_details": {"cached_tokens": usage.cache_read, "audio_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": usage.cache_read, "audio_tokens": 0} | _written(usage),
         "completion_tokens_details": {
             "reasoning_tokens": usage.reasoning,
             "audio_tokens": 0,
@@ -28,6 +40,11 @@ def usage_object(usage: Usage) -> dict[str, Any]:
             "rejected_prediction_tokens": 0,
         },
     }
+
+
+def _written(usage: Usage) -> dict[str, int]:
+    """What went into a prompt cache, where something did."""
+    return {"cache_write_tokens": usage.cache_written} if usage.cache_written else {}
 
 
 class ChunkWriter:
@@ -47,6 +64,8 @@ class ChunkWriter:
                 return data
             case Text(text=text, choice=choice, logprobs=logprobs):
                 return self._chunk(choice, {"content": text}, None, logprobs)
+            case Reasoning(choice=choice):
+                return self._chunk(choice, reasoning_object([said]), None)
             case ToolCallBegun(index=index, id=id, name=name, choice=choice):
                 call = {"index": index, "id": id, "type": "function", "function": {"name": name, "arguments": ""}}
                 return self._chunk(choice, {"tool_calls": [call]}, None)
@@ -81,6 +100,7 @@ class _Choice:
 
     def __init__(self) -> None:
         self.text: list[str] = []
+        self.thoughts: list[Reasoning] = []
         self.calls: dict[int, ToolCallBegun] = {}
         self.arguments: dict[int, list[str]] = {}
         self.logprobs: list[TokenLogprob] = []
@@ -88,6 +108,7 @@ class _Choice:
 
     def as_object(self, index: int) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": "".join(self.text), "refusal": None, "annotations": []}
+        message |= reasoning_object(self.thoughts)
         if self.calls:
             message["content"] = message["content"] or None
             message["tool_calls"] = [
@@ -113,6 +134,8 @@ class AnswerGatherer:
             case Text(text=text, choice=choice, logprobs=logprobs):
                 self._choice(choice).text.append(text)
                 self._choice(choice).logprobs.extend(logprobs)
+            case Reasoning(choice=choice):
+                self._choice(choice).thoughts.append(said)
             case ToolCallBegun(index=index, choice=choice):
                 self._choice(choice).calls[index] = said
                 self._choice(choice).arguments[index] = []
@@ -144,6 +167,21 @@ class AnswerGatherer:
 
     def _choice(self, index: int) -> _Choice:
         return self._choices.setdefault(index, _Choice())
+
+
+def reasoning_object(thoughts: Sequence[Reasoning]) -> dict[str, Any]:
+    """Thoughts in the two forms that clients know: `reasoning_content`, a text, as DeepSeek and vLLM say it, and where a vendor wants its
+    thoughts back, `reasoning_details`, with their signatures, as OpenRouter does."""
+    said: dict[str, Any] = {}
+    text = "".join(thought.text for thought in thoughts)
+    if text:
+        said["reasoning_content"] = text
+    details: list[dict[str, str]] = []
+    signature = "".join(thought.signature or "" for thought in thoughts)
+    if signature:
+        details.append({"type": "reasoning.text", "text": text, "signature": signature})
+    details += [{"type": "reasoning.encrypted", "data": thought.redacted} for thought in thoughts if thought.redacted]
+    return said | ({"reasoning_details": details} if details else {})
 
 
 def logprobs_object(logprobs: tuple[TokenLogprob, ...]) -> dict[str, Any] | None:

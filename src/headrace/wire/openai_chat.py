@@ -66,6 +66,15 @@ class FilePart(msgspec.Struct, frozen=True, tag="file", tag_field="type"):
 Part = TextPart | RefusalPart | ImagePart | AudioPart | FilePart
 
 
+class ReasoningDetail(msgspec.Struct, frozen=True):
+    """What a model thought in an earlier turn, as we said it: `reasoning.text` with its signature, or `reasoning.encrypted` data."""
+
+    type: str
+    text: str | None = None
+    signature: str | None = None
+    data: str | None = None
+
+
 class Message(msgspec.Struct, frozen=True):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | list[Part] | None = None
@@ -73,6 +82,8 @@ class Message(msgspec.Struct, frozen=True):
     tool_calls: list[ToolCalled] | None = None
     tool_call_id: str | None = None
     refusal: str | None = None
+    reasoning_content: str | None = None
+    reasoning_details: list[ReasoningDetail] | None = None
 
 
 class Function(msgspec.Struct, frozen=True):

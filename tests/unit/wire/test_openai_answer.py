@@ -27,7 +27,7 @@ def test_usage_in_openais_inclusive_meaning():
         "prompt_tokens": 10,
         "completion_tokens": 7,
         "total_tokens": 17,
-        "prompt_tokens_details": {"cached_tokens": 2, "audio_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": 2, "audio_tokens": 0, "cache_write_tokens": 1},
         "completion_tokens_details": {
             "reasoning_tokens": 3,
             "audio_tokens": 0,

@@ -32,6 +32,10 @@ class LocalProvider:
             hearer.usage = answer.used
             await answer.aclose()
 
+    async def probe(self) -> None:
+        if not self._engine.status().ready:
+            raise NotReady("The engine is being started.")
+
     async def _embed(self, ask: Ask, hearer: Hearer) -> None:
         if self._embedder is None:
             raise NotReady("This pool runs without its embedding model.")

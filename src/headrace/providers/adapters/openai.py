@@ -28,7 +28,8 @@ class OpenAIProvider:
 
     def __init__(self, *, name: str, endpoints: Sequence[Endpoint], models: Mapping[str, str], api_key: str | None) -> None:
         self._name, self._models = name, models
-        key = f"authorization: Bearer {api_key}\r\n" if api_key else ""
+        self._endpoints = tuple(endpoints)
+        self._key = key = f"authorization: Bearer {api_key}\r\n" if api_key else ""
         self._turns = {
             operation: cycle([(endpoint, _request_head(endpoint, path, key)) for endpoint in endpoints])
             for operation, path in PATHS.items()
@@ -64,6 +65,13 @@ class OpenAIProvider:
         hear(Used(reader.usage, reader.model))
         if reader.held:
             hear(Verbatim(reader.held))
+
+    async def probe(self) -> None:
+        """The list of models: every server of this dialect has one, and it costs nothing."""
+        for endpoint in self._endpoints:
+            status, _ = await endpoint.get("/models", self._key)
+            if status >= 500 or status in (401, 403, 429):
+                raise UpstreamFailed(f"{self._name} answered {status} when it was asked for its models.")
 
     def _body(self, ask: Ask) -> bytes:
         its = self._models[ask.model]
