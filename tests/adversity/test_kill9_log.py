@@ -32,7 +32,8 @@ class Clock:
 
 usage, start, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 rng = Random(seed)
-log = UsageLog(usage, clock=Clock(), pid=os.getpid(), process="writer", settings=UsageLogSettings(segment_size_max=256 * 1024))
+settings = UsageLogSettings(segment_size_max=256 * 1024)
+log = UsageLog(usage, clock=Clock(), pid=os.getpid(), process="writer", settings=settings, mapped=rng.random() < 0.7)
 tell = lambda text: os.write(1, text.encode())
 running = []
 number = start
@@ -72,23 +73,44 @@ def spawn(*arguments: object, stdin: int | None = None, stdout: int | None = Non
     return subprocess.Popen([sys.executable, *map(str, arguments)], stdin=stdin, stdout=stdout, env=environment)
 
 
+class Writer:
+    """A process that writes; what it told before it was killed is in `told`: a line that was cut is not told."""
+
+    def __init__(self, layout: Layout, first: int, rng: Random) -> None:
+        self.process = spawn("-c", WRITER, layout.usage, first, rng.randrange(10**9), stdout=subprocess.PIPE)
+        self._said = b""
+        self.told: list[tuple[str, int]] = []
+
+    def hear(self, wait_s: float) -> bool:
+        """Take in what it says within this time; False when that was nothing."""
+        assert self.process.stdout is not None
+        if not select.select([self.process.stdout], [], [], wait_s)[0]:
+            return False
+        self._said += os.read(self.process.stdout.fileno(), 1 << 16)
+        assert self.process.poll() is None
+        return True
+
+    def kill(self) -> int:
+        """Kill it; return its id."""
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self._said += self.process.stdout.read()
+        self.process.stdout.close()
+        lines = self._said.decode().split("\n")[:-1]
+        self.told = [(word, int(number)) for word, number in (line.split() for line in lines)]
+        return self.process.pid
+
+
 def write_until_killed(layout: Layout, first: int, rng: Random) -> list[tuple[str, int]]:
-    """What the writer told before it was killed; a line that was cut is not told."""
-    writer = spawn("-c", WRITER, layout.usage, first, rng.randrange(10**9), stdout=subprocess.PIPE)
-    assert writer.stdout is not None
-    told, ends_at = b"", 0.0
-    while not told or time.monotonic() < ends_at:
-        if select.select([writer.stdout], [], [], 0.005)[0]:
-            told += os.read(writer.stdout.fileno(), 1 << 16)
-        if told and not ends_at:
-            ends_at = time.monotonic() + rng.uniform(0.0, 0.12)
-        assert writer.poll() is None
+    writer = Writer(layout, first, rng)
+    while not writer.hear(0.005):
+        pass
+    ends_at = time.monotonic() + rng.uniform(0.0, 0.12)
+    while time.monotonic() < ends_at:
+        writer.hear(0.005)
     writer.kill()
-    writer.wait()
-    told += writer.stdout.read()
-    writer.stdout.close()
-    lines = told.decode().split("\n")[:-1]
-    return [(word, int(number)) for word, number in (line.split() for line in lines)]
+    return writer.told
 
 
 def kill_a_loader(layout: Layout, rng: Random) -> None:
@@ -100,10 +122,10 @@ def kill_a_loader(layout: Layout, rng: Random) -> None:
     loader.stdin.close()
 
 
-def recover_here(layout: Layout, pid: int) -> int:
-    """What a starting server does; it may be cut short before its log is closed."""
+def recover_here(layout: Layout, pid: int, pids: set[int] | None = None) -> int:
+    """What a starting server does, or one of whose workers the one of `pids` has died."""
     log = UsageLog(layout.usage, clock=Clock(), pid=pid, process="recovery", settings=UsageLogSettings())
-    found = recover(layout.usage, log, time.time_ns())
+    found = recover(layout.usage, log, time.time_ns(), pids=pids)
     assert not [damage for damage in found.damages if not damage.torn]
     log.close()
     return len(found.lost)
@@ -148,8 +170,44 @@ def test_kill_9_loses_nothing_and_doubles_nothing(tmp_path: Path):
     assert recover_here(layout, 10**6 + 1) == 0
     load_once(layout, os.getpid())
 
+    check(layout, told, lost, ROUNDS)
+
+
+def test_kill_9_of_one_of_several_workers(tmp_path: Path):
+    """They write and one loader follows all of them; when one dies its log is recovered while the others go on."""
+    seed = int.from_bytes(os.urandom(4), "little")
+    print(f"seed={seed}")
+    rng, layout = Random(seed), make_folder(tmp_path / "data")
+    loader = spawn("-m", "headrace.storage", layout.root, stdin=subprocess.PIPE)
+    first, told, lost = 0, list[tuple[str, int]](), 0
+    workers: list[Writer] = []
+    for round_number in range(12):
+        while len(workers) < 3:
+            workers.append(Writer(layout, first, rng))
+            first += 10**6
+        ends_at = time.monotonic() + rng.uniform(0.1, 0.4)
+        while time.monotonic() < ends_at:
+            for worker in workers:
+                worker.hear(0.01)
+        dead = workers.pop(rng.randrange(len(workers)))
+        pid = dead.kill()
+        told += dead.told
+        lost += recover_here(layout, 10**6 + round_number, rng.choice([{pid}, None]))
+    for worker in workers:
+        worker.kill()
+        told += worker.told
+    assert loader.stdin is not None
+    loader.stdin.close()
+    assert loader.wait() == 0
+    lost += recover_here(layout, 10**7)
+    load_once(layout, os.getpid())
+    check(layout, told, lost, 12)
+
+
+def check(layout: Layout, told: list[tuple[str, int]], lost: int, at_least: int) -> None:
+    """The database against our own count."""
     may = expected_states(told)
-    assert len(may) > ROUNDS
+    assert len(may) > at_least
     database = connect(layout.database)
     found = {int(request[4:]): (state, cost) for request, state, cost in database.execute("SELECT request, state, cost_pico FROM usage")}
     assert {number: found.get(number, ("absent", None))[0] in allowed for number, allowed in may.items()} == dict.fromkeys(may, True)

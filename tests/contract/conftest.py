@@ -18,6 +18,9 @@ body_bytes_max = 262144
 head_bytes_max = 16384
 request_timeout_ms = 1500
 stalled_timeout_ms = 3000
+[health]
+failures_max = 1_000_000
+samples_min = 1_000_000
 """
 
 

@@ -77,7 +77,9 @@ class Wire:
             while size := int(self._file.readline(), 16):
                 pieces.append(self._file.read(size))
                 self._file.readline()
-            self._file.readline()
+            while (field := self._file.readline().decode("latin-1").rstrip("\r\n")) != "":  # the trailer
+                name, _, value = field.partition(":")
+                headers[name.lower()] = value.strip()
             return b"".join(pieces)
         return self._file.read(int(headers["content-length"])) if "content-length" in headers else self._file.read()
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
-from headrace.core.stream import Finished, Said, Text, TokenLogprob, ToolCallArguments, ToolCallBegun, Used
+from headrace.core.stream import Finished, Reasoning, Said, Text, TokenLogprob, ToolCallArguments, ToolCallBegun, Used
 from headrace.core.usage import Usage
 from headrace.wire.openai_answer import AnswerGatherer, ChunkWriter
 from headrace.wire.sse import frames, payload
@@ -20,10 +20,20 @@ USAGES = st.builds(Usage, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS)
 
 
 @st.composite
+def thoughts(draw: st.DrawFn, choice: int) -> Said:
+    kind = draw(st.sampled_from(["text", "signed", "redacted"]))
+    format = draw(st.sampled_from([None, "anthropic-claude-v1"]))
+    if kind == "redacted":
+        return Reasoning("", choice, redacted=draw(TEXTS) or "d", format=format)
+    return Reasoning(draw(TEXTS), choice, signature=(draw(TEXTS) or "s") if kind == "signed" else None, format=format)
+
+
+@st.composite
 def choices(draw: st.DrawFn, choice: int) -> list[Said]:
-    """What is said for one choice: words, then calls of tools, each with its arguments in pieces, then the end."""
+    """What is said for one choice: thoughts, words, then calls of tools, each with its arguments in pieces, then the end."""
     told = draw(st.booleans())
-    said: list[Said] = [
+    said: list[Said] = draw(st.lists(thoughts(choice), max_size=4))
+    said += [
         Text(draw(TEXTS), choice, draw(st.lists(TOKENS, min_size=1, max_size=2).map(tuple)) if told else ())
         for _ in range(draw(st.integers(0, 4)))
     ]

@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
@@ -99,11 +100,24 @@ TOLD = st.fixed_dictionaries(
     optional={
         "prompt_tokens": COUNTS,
         "completion_tokens": COUNTS,
-        "total_tokens": COUNTS,
-        "prompt_tokens_details": st.none() | st.fixed_dictionaries({}, optional={"cached_tokens": MAYBE, "cache_write_tokens": MAYBE}),
+        "total_tokens": MAYBE,
+        "prompt_tokens_details": st.none()
+        | st.fixed_dictionaries(
+            {},
+            optional={
+                "cached_tokens": MAYBE,
+                "cache_write_tokens": MAYBE,
+                "cache_creation_input_tokens": MAYBE,
+                "cache_write_tokens_details": st.none()
+                | st.fixed_dictionaries({}, optional={"ttl_30m_tokens": MAYBE, "ttl_12h_tokens": MAYBE}),
+            },
+        ),
         "completion_tokens_details": st.none() | st.fixed_dictionaries({}, optional={"reasoning_tokens": MAYBE, "audio_tokens": MAYBE}),
         "cached_tokens": MAYBE,
         "num_cached_tokens": MAYBE,
+        "prompt_cache_hit_tokens": MAYBE,
+        "cache_creation_input_tokens": MAYBE,
+        "reasoning_tokens": MAYBE,
     },
 )
 
@@ -111,10 +125,14 @@ TOLD = st.fixed_dictionaries(
 @given(told=TOLD)
 def test_segments_are_disjoint_and_sum_to_what_the_vendor_bills(told):
     usage, _ = read_answer(json.dumps({"choices": [], "usage": told}).encode())
-    assert usage is not None
-    assert min(usage.uncached, usage.cache_read, usage.cache_write, usage.output, usage.reasoning) >= 0
-    assert usage.tokens_in == told.get("prompt_tokens", 0)
-    assert usage.tokens_out == told.get("completion_tokens", 0)
+    prompt, completion, total = (told.get(name) or 0 for name in ("prompt_tokens", "completion_tokens", "total_tokens"))
+    if usage is None:
+        assert prompt + completion == 0
+        return
+    assert min(msgspec.structs.astuple(usage)) >= 0
+    assert usage.tokens_in == prompt
+    assert usage.tokens_out in (completion, total - prompt)
+    assert usage.tokens_out >= completion
 
 
 CHOICES = [{"index": 0, "delta": {"content": "hi \u2028 é"}, "finish_reason": None}]

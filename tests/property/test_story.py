@@ -100,7 +100,7 @@ async def test_a_pool_that_filled_up_meanwhile_is_not_asked_as_the_second():
     async with asyncio.TaskGroup() as tasks:
         story = tasks.create_task(told(world, ScriptedListener()))
         await asyncio.sleep(0)
-        world.gateway.loads["b"].inflight = 2
+        world.loads["b"].inflight = 2
     assert world.providers["b"].asked == []
     assert await story is UpstreamOverloaded
 

@@ -1,6 +1,6 @@
 """The cold routes, on Starlette: models, health, metrics, and a clear answer to everything that is not there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -19,7 +19,8 @@ HOT_PATHS = ("/v1/chat/completions", "/v1/embeddings")
 
 
 class Cold:
-    """The handlers. `unready` says why requests can't be served yet, or None; `metrics` is the text that Prometheus scrapes."""
+    """The handlers. `unready` says why requests can't be served yet, or None; `metrics` is the text that Prometheus scrapes.
+    `more` are routes beside ours."""
 
     def __init__(
         self,
@@ -30,7 +31,9 @@ class Cold:
         metrics: Callable[[], bytes],
         metrics_type: str,
         new_id: Callable[[str], str],
+        more: Sequence[Route] = (),
     ) -> None:
+        self._more = more
         self._snapshot, self._keys, self._unready = snapshot, keys, unready
         self._metrics, self._metrics_type, self._new_id = metrics, metrics_type, new_id
 
@@ -42,6 +45,7 @@ class Cold:
                 Route("/healthz", self.healthz),
                 Route("/readyz", self.readyz),
                 Route("/metrics", self.scrape),
+                *self._more,
                 *(Route(path, self.post_only, methods=["POST"]) for path in HOT_PATHS),
             ],
             exception_handlers={HeadraceError: self.refuse, HTTPException: self.unknown, Exception: self.failed},

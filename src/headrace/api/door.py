@@ -6,9 +6,10 @@ when the client leaves, or when we are at fault.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeAlias
 
+from headrace.api.asking import Reader
 from headrace.api.errors import answer_for, status_of
 from headrace.api.socket import Exchange
 from headrace.api.voices import Gathered, Streamed
@@ -18,20 +19,15 @@ from headrace.core.errors import (
     HeadraceError,
     InternalFailure,
     InvalidApiKey,
-    InvalidRequest,
-    ModelNotFound,
     RateLimited,
     UnsupportedMediaType,
 )
 from headrace.core.identity import Principal
+from headrace.core.money import usd
+from headrace.core.translation import Change
 from headrace.gateway import Gateway, Visit
-from headrace.wire import openai_embeddings
-from headrace.wire.openai_chat import ChatHead, read_head
 
-FRAMING_TOKENS_MAX = 512
-"""What a chat template and our own words about tools may add to a prompt, beyond the bytes of the request."""
-CHOICES_MAX = 128
-TOKENS_MAX = 1 << 31
+TRANSLATION_SIZE_MAX = 1_024
 LEFT = 499
 """The status that logs and metrics show for a client who hung up; nobody is left to read it."""
 
@@ -50,6 +46,9 @@ class Report(Protocol):
         ...
 
 
+Read: TypeAlias = Callable[[str, Principal, Mapping[bytes, bytes], bytes], Ask]
+
+
 class Door:
     """The handlers of the hot routes."""
 
@@ -58,21 +57,22 @@ class Door:
     ) -> None:
         self._gateway, self._keys, self._clock, self._new_id = gateway, keys, clock, new_id
         self._report, self._log = report, log
+        self._reader = Reader(gateway, clock)
 
     async def chat(self, exchange: Exchange) -> None:
         """POST /v1/chat/completions"""
-        await self._serve(exchange, "chat", self._read_chat)
+        await self._serve(exchange, "chat", self._reader.chat)
 
     async def embeddings(self, exchange: Exchange) -> None:
         """POST /v1/embeddings"""
-        await self._serve(exchange, "embeddings", self._read_embeddings)
+        await self._serve(exchange, "embeddings", self._reader.embeddings)
 
-    async def _serve(self, exchange: Exchange, operation: Operation, read: Callable[[str, Principal, bytes], Ask]) -> None:
+    async def _serve(self, exchange: Exchange, operation: Operation, read: Read) -> None:
         request, began = self._new_id("req_"), self._clock.instant()
         ask, visit, status = None, None, 200
         try:
-            principal = self._principal(exchange)
-            ask = read(request, principal, _json_body(exchange))
+            principal = authenticate(exchange.headers.get(b"authorization"), self._keys)
+            ask = read(request, principal, exchange.headers, _json_body(exchange))
             visit = self._gateway.admit(ask)
             status = await self._answer(exchange, ask, visit)
         except HeadraceError as error:
@@ -94,49 +94,6 @@ class Door:
             began=began,
         )
 
-    # What is asked.
-
-    def _principal(self, exchange: Exchange) -> Principal:
-        return authenticate(exchange.headers.get(b"authorization"), self._keys)
-
-    def _read_chat(self, request: str, principal: Principal, body: bytes) -> Ask:
-        head = read_head(body)
-        self._check_model(head.model, "chat")
-        return Ask(
-            request=request,
-            operation="chat",
-            principal=principal,
-            model=head.model,
-            stream=bool(head.stream),
-            include_usage=bool(head.stream_options and head.stream_options.include_usage),
-            tokens_in_max=len(body) + FRAMING_TOKENS_MAX,
-            tokens_out_max=_tokens_out_max(head),
-            body=body,
-        )
-
-    def _read_embeddings(self, request: str, principal: Principal, body: bytes) -> Ask:
-        asked = openai_embeddings.read_request(body)
-        self._check_model(asked.model, "embeddings")
-        return Ask(
-            request=request,
-            operation="embeddings",
-            principal=principal,
-            model=asked.model,
-            stream=False,
-            include_usage=True,
-            tokens_in_max=len(body) + FRAMING_TOKENS_MAX,
-            tokens_out_max=0,
-            body=body,
-        )
-
-    def _check_model(self, model: str, operation: Operation) -> None:
-        profile = self._gateway.snapshot.models.get(model)
-        if profile is None:
-            raise ModelNotFound(model)
-        if operation not in profile.operations:
-            does = " and ".join(sorted(profile.operations))
-            raise InvalidRequest(f"The model `{model}` serves {does}, not {operation}.", param="model")
-
     # What is answered.
 
     async def _answer(self, exchange: Exchange, ask: Ask, visit: Visit) -> int:
@@ -149,7 +106,7 @@ class Door:
             voice.break_off(error)  # the status is long sent; clients raise on a frame with an error
             self._log.warning("a stream broke: %s", error, extra={"request": ask.request})
             return status_of(error)
-        voice.finish()
+        voice.finish(f"x-headrace-cost: {_cost(visit)}\r\n".encode())
         return 200
 
     def _refuse(self, exchange: Exchange, request: str, began: Instant, error: HeadraceError) -> int:
@@ -164,7 +121,14 @@ class Door:
         return status
 
     def _headers(self, ask: Ask, visit: Visit) -> bytes:
-        whose = f"openai-organization: {ask.principal.organization}\r\nx-headrace-pool: {visit.pool}\r\n{_limits(visit.left)}"
+        """What an answer says of itself. A stream's head goes out before its cost is known, which follows in its trailer."""
+        known = f"x-headrace-cost: {_cost(visit)}\r\n" if not ask.stream else "trailer: x-headrace-cost\r\n"
+        whose = (
+            f"openai-organization: {ask.principal.organization}\r\nx-headrace-pool: {visit.pool}\r\n"
+            f"x-headrace-class: {ask.traffic_class}\r\nx-headrace-attempts: {visit.attempts}\r\n{known}{_limits(visit.left)}"
+        )
+        if visit.translation:
+            whose += f"x-headrace-translation: {_translation(visit.translation)}\r\n"
         return self._common(ask.request, visit.admitted_at) + whose.encode("latin-1", "replace")
 
     def _common(self, request: str, began: Instant) -> bytes:
@@ -194,19 +158,15 @@ def _json_body(exchange: Exchange) -> bytes:
     return exchange.body
 
 
-def _tokens_out_max(head: ChatHead) -> int | None:
-    if memoryview(head.messages)[:1].tobytes() != b"[":
-        raise InvalidRequest("Invalid value for 'messages': expected an array of messages.", param="messages")
-    choices = 1 if head.n is None else head.n
-    if not 1 <= choices <= CHOICES_MAX:
-        raise InvalidRequest(f"Invalid value for 'n': it must be 1 to {CHOICES_MAX}.", param="n")
-    asked = head.max_completion_tokens if head.max_completion_tokens is not None else head.max_tokens
-    if asked is None:
-        return None
-    if not 1 <= asked <= TOKENS_MAX:
-        param = "max_tokens" if head.max_completion_tokens is None else "max_completion_tokens"
-        raise InvalidRequest(f"Invalid value for '{param}': it must be 1 to {TOKENS_MAX}.", param=param)
-    return asked * choices
+def _cost(visit: Visit) -> str:
+    """In US dollars, to the last digit."""
+    return "unpriced" if visit.cost_pico is None else usd(visit.cost_pico)
+
+
+def _translation(changes: Sequence[Change]) -> str:
+    """`dropped seed, changed stop`: what the pool's dialect did not take as it was asked; `headrace why` says the reasons."""
+    told = ", ".join(f"{change.what} {change.param}" for change in changes)
+    return told if len(told) <= TRANSLATION_SIZE_MAX else f"{told[:TRANSLATION_SIZE_MAX]}…".replace("…", "...")
 
 
 def _limits(left: Mapping[str, tuple[int, int, int]]) -> str:

@@ -19,7 +19,7 @@ class _Voice:
 
     def __init__(self, exchange: Exchange, headers: Callable[[], bytes]) -> None:
         self._exchange, self._headers = exchange, headers
-        self.begun = False
+        self.begun = self.lost = False
         self.gate = exchange
 
     @property
@@ -49,9 +49,9 @@ class Streamed(_Voice):
         self._begin()
         self._exchange.write(data)
 
-    def finish(self) -> None:
+    def finish(self, trailer: bytes) -> None:
         self._begin()
-        self._exchange.end()
+        self._exchange.end(trailer)
 
     def _begin(self) -> None:
         if not self.begun:
@@ -72,7 +72,7 @@ class Gathered(_Voice):
         self._gatherer = AnswerGatherer(id=f"chatcmpl-{ask.request[4:]}", model=ask.model, created=created)
         self.hear = self._gatherer.hear
 
-    def finish(self) -> None:
+    def finish(self, trailer: bytes) -> None:
         self.begun = True
         self._exchange.answer(200, JSON_HEADERS + self._headers(), self._gatherer.answer())
 

@@ -7,24 +7,35 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from headrace.compose import Place
-from headrace.core.errors import InvalidApiKey, InvalidRequest, SetupError, UpstreamFailed, UpstreamUnreachable
+from headrace.core.errors import (
+    HeadraceError,
+    InvalidApiKey,
+    InvalidRequest,
+    SettingsInvalid,
+    SetupError,
+    UpstreamFailed,
+    UpstreamUnreachable,
+)
 
 TIMEOUT_S = 600
+ADMIN_TIMEOUT_S = 30
 
 
 class Client:
     """Speaks to one server with one key. Failures are told in the server's own words."""
 
-    def __init__(self, url: str, key: str) -> None:
-        self.url, self._key = url.rstrip("/"), key
+    def __init__(self, url: str, key: str, *, timeout_s: float = TIMEOUT_S) -> None:
+        self.url, self._key, self._timeout_s = url.rstrip("/"), key, timeout_s
         split = urlsplit(self.url)
         if split.scheme not in ("http", "https") or not split.hostname:
             raise InvalidRequest(f"{url!r} is not the address of an API, such as http://127.0.0.1:8080/v1")
         self._tls, self._host, self._port, self._path = split.scheme == "https", split.hostname, split.port, split.path
 
     def get(self, path: str) -> Any:
-        with self._asked("GET", path, None) as answer:
-            return json.load(answer)
+        return self._told("GET", path, None)
+
+    def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        return self._told("POST", path, body)
 
     def stream(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """The chunks of a streamed answer. Raises UpstreamFailed when it breaks off."""
@@ -46,9 +57,16 @@ class Client:
             raise SetupError(f"{self.url} serves no model")
         return str(listed[0])
 
+    def _told(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
+        with self._asked(method, path, body) as answer:
+            try:
+                return json.load(answer)
+            except ValueError:
+                raise UpstreamFailed(f"what answers at {self.url} does not speak JSON: it is no headrace") from None
+
     def _asked(self, method: str, path: str, body: dict[str, Any] | None) -> http.client.HTTPResponse:
         kind = http.client.HTTPSConnection if self._tls else http.client.HTTPConnection
-        connection = kind(self._host, self._port, timeout=TIMEOUT_S)
+        connection = kind(self._host, self._port, timeout=self._timeout_s)
         headers = {"authorization": f"Bearer {self._key}", "content-type": "application/json"}
         try:
             connection.request(method, self._path + path, json.dumps(body) if body is not None else None, headers)
@@ -61,23 +79,40 @@ class Client:
         raise _refusal(answer.status, answer.read())
 
 
-def _refusal(status: int, body: bytes) -> Exception:
+def _refusal(status: int, body: bytes) -> HeadraceError:
     try:
-        message = json.loads(body)["error"]["message"]
-    except (ValueError, KeyError, TypeError):
-        message = body.decode("utf-8", "replace")[:200]
+        error = json.loads(body)["error"]
+        message, code = error["message"], error.get("code")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        message, code = body.decode("utf-8", "replace")[:200], None
+    if code == SettingsInvalid.code:
+        return SettingsInvalid(message)
     return InvalidApiKey(message) if status == 401 else UpstreamFailed(f"the server answers {status}: {message}")
 
 
 def client_for(place: Place, url: str | None, key: str | None) -> Client:
     """The server that the settings name, or another that was asked for; the key of the data folder, or another."""
-    settings = place.settings()
     environ = place.environ
-    address = url or environ.get("OPENAI_BASE_URL") or f"http://{_reachable(settings.server.host)}:{settings.server.port}/v1"
-    secret = key or environ.get("OPENAI_API_KEY") or place.development_key()
+    address = url or environ.get("OPENAI_BASE_URL") or f"{_own(place)}/v1"
+    return Client(address, _secret(place, key or environ.get("OPENAI_API_KEY")))
+
+
+def admin_for(place: Place, url: str | None, key: str | None) -> Client:
+    """The same for those who administer it, whose routes stand beside the API's. OPENAI_BASE_URL may name a vendor, and is not asked."""
+    address = (url or _own(place)).rstrip("/").removesuffix("/v1")
+    return Client(address, _secret(place, key), timeout_s=ADMIN_TIMEOUT_S)
+
+
+def _own(place: Place) -> str:
+    server = place.settings().server
+    return f"http://{_reachable(server.host)}:{server.port}"
+
+
+def _secret(place: Place, given: str | None) -> str:
+    secret = given or place.development_key()
     if secret is None:
         raise SetupError("there is no development key yet: start the server once with `headrace serve`, or give --key")
-    return Client(address, secret)
+    return secret
 
 
 def _reachable(host: str) -> str:

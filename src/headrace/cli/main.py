@@ -10,9 +10,12 @@ from headrace.cli.chat import chat
 from headrace.cli.doctor import doctor
 from headrace.cli.keys import keys
 from headrace.cli.models import models
+from headrace.cli.portfolio import portfolio
 from headrace.cli.price import price
+from headrace.cli.reload import reload
 from headrace.cli.serve import serve
 from headrace.cli.usage import usage
+from headrace.cli.why import why
 from headrace.compose import here, version
 from headrace.core.errors import HeadraceError
 
@@ -31,7 +34,7 @@ def headrace(context: click.Context, config: Path | None, data: Path | None) -> 
     context.obj = here(config, data)
 
 
-for command in (serve, chat, usage, keys, price, models, doctor):
+for command in (serve, chat, portfolio, why, usage, keys, price, models, reload, doctor):
     headrace.add_command(command)
 
 

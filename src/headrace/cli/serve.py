@@ -13,14 +13,16 @@ from headrace.compose import Place, Ready, serve_until_stopped
 @click.command()
 @click.option("--host", help="Address to listen on (default: [server] host, which is 127.0.0.1).")
 @click.option("--port", type=click.IntRange(0, 65_535), help="Port to listen on (default: [server] port, which is 8080).")
+@click.option("--workers", type=click.IntRange(1, 64), help="Processes that serve as one (default: [server] workers, which is 1).")
 @click.option("--weights", help="A GGUF file, or the name of an added model, to run instead of the default one.")
 @click.pass_obj
-def serve(place: Place, host: str | None, port: int | None, weights: str | None) -> None:
+def serve(place: Place, host: str | None, port: int | None, workers: int | None, weights: str | None) -> None:
     """Serve the API, with the embedded model unless pools are configured."""
-    place = place.with_server(host=host, port=port, weights=weights)
-    settings = place.settings()
+    place = place.with_server(host=host, port=port, workers=workers, weights=weights)
     with Fetching(Console(stderr=True)) as fetching:
-        serve_until_stopped(settings, place.environ, sys.stderr, fetched=fetching, ready=lambda ready: _tell(Console(), ready))
+        serve_until_stopped(
+            place.settings, place.environ, sys.stderr, file=place.file, fetched=fetching, ready=lambda ready: _tell(Console(), ready)
+        )
 
 
 def _tell(console: Console, ready: Ready) -> None:

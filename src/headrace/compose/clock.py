@@ -28,10 +28,14 @@ class Names:
 
     def __init__(self, clock: MachineClock) -> None:
         self._clock, self._process, self._count = clock, secrets.token_hex(4), 0
+        self._ms, self._shown = 0, ""
 
     def __call__(self, prefix: str) -> str:
         self._count += 1
-        return f"{prefix}{self._clock.moment() // MS:011x}{self._process}{self._count:08x}"
+        ms = self._clock.moment() // MS
+        if ms != self._ms:
+            self._ms, self._shown = ms, f"{ms:011x}{self._process}"
+        return f"{prefix}{self._shown}{self._count:08x}"
 
 
 def chance() -> Random:
@@ -46,3 +50,8 @@ def now() -> datetime:
 
 def process_id() -> int:
     return os.getpid()
+
+
+def shown_moment(moment: Moment) -> str:
+    """A moment as people and programs read it: RFC 3339, UTC, to the millisecond."""
+    return datetime.fromtimestamp(moment / 10**9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

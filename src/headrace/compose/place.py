@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from headrace.compose.settings import Settings, load_settings
+from headrace.compose.settings import Settings, load_settings, settings_file
+from headrace.core.errors import SettingsInvalid
 from headrace.storage import Layout
 
 
@@ -19,15 +20,17 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     environ: Mapping[str, str]
     host: str | None = None
     port: int | None = None
+    workers: int | None = None
     weights: str | None = None
 
-    def with_server(self, *, host: str | None, port: int | None, weights: str | None) -> "Place":
-        return msgspec.structs.replace(self, host=host, port=port, weights=weights)
+    def with_server(self, *, host: str | None, port: int | None, workers: int | None, weights: str | None) -> "Place":
+        return msgspec.structs.replace(self, host=host, port=port, workers=workers, weights=weights)
 
     def settings(self) -> Settings:
         """The settings, with what the command line says above them. Raises SettingsInvalid."""
         settings = load_settings(self.config, self.environ)
-        server = {name: value for name, value in (("host", self.host), ("port", self.port)) if value is not None}
+        said = (("host", self.host), ("port", self.port), ("workers", self.workers))
+        server = {name: value for name, value in said if value is not None}
         storage = {"path": str(self.data)} if self.data is not None else {}
         engine = {"weights": self.weights} if self.weights is not None else {}
         return msgspec.structs.replace(
@@ -36,6 +39,11 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
             storage=msgspec.structs.replace(settings.storage, **storage),
             engine=msgspec.structs.replace(settings.engine, **engine),
         )
+
+    @property
+    def file(self) -> Path | None:
+        """The settings file in force; None: there is none."""
+        return settings_file(self.config, self.environ)
 
     def layout(self) -> Layout:
         """The paths of the data folder, which need not exist."""
@@ -62,3 +70,11 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
 
 def version() -> str:
     return installed_version("headrace")
+
+
+def secret_of(environ: Mapping[str, str], name: str, whose: str) -> str:
+    """What the environment variable `name` holds. Raises SettingsInvalid when it is not set."""
+    held = environ.get(name, "")
+    if not held:
+        raise SettingsInvalid(f"{whose} takes its secret from the environment variable {name}, which is not set")
+    return held

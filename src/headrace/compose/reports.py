@@ -1,7 +1,9 @@
 """What is told of a request when it is over: to metrics always, to the log and to traces where they are on."""
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 from headrace.compose.clock import MachineClock
@@ -10,13 +12,15 @@ from headrace.core.ask import Ask, Operation
 from headrace.core.clock import MS, SECOND, Instant
 from headrace.core.money import usd
 from headrace.core.usage import Usage
-from headrace.gateway import Gateway, Visit
+from headrace.gateway import Gateway, Room, Visit
 from headrace.storage import UsageLog
 from headrace.telemetry import Metrics, Tracer
 
 access = logging.getLogger("headrace.access")
 UNKNOWN = "unknown"
 ENDED_MAX = 256
+SHARED = "metrics."
+TOLD_EVERY_S = 1.0
 Ended: TypeAlias = tuple[tuple[str, str, str, str], int, int, int | None, Usage | None]
 """Labels, status, how long it took and until something was said (streams only) in nanoseconds, usage."""
 
@@ -24,7 +28,9 @@ Ended: TypeAlias = tuple[tuple[str, str, str, str], int, int, int | None, Usage 
 class Reports:
     """Called once a request, after its last byte."""
 
-    def __init__(self, *, clock: MachineClock, metrics: Metrics, tracer: Tracer | None, access_log: bool) -> None:
+    def __init__(self, *, clock: MachineClock, metrics: Metrics, tracer: Tracer | None, access_log: bool, file: Path | None = None) -> None:
+        """`file`: where this worker tells its metrics to the others of the same server."""
+        self._file = file
         self._clock, self._metrics, self._tracer, self._access_log = clock, metrics, tracer, access_log
         self._ended: list[Ended] = []
 
@@ -34,7 +40,7 @@ class Reports:
         took = self._clock.instant() - began
         if ask is not None and visit is not None:
             said_at = visit.first_said_at if ask.stream else None
-            who = (operation, ask.model, ask.principal.traffic_class, visit.pool or UNKNOWN)
+            who = (operation, ask.model, ask.traffic_class, visit.pool or UNKNOWN)
             self._ended.append((who, status, took, None if said_at is None else said_at - began, visit.usage))
         else:
             self._ended.append(((operation, UNKNOWN, UNKNOWN, UNKNOWN), status, took, None, None))
@@ -60,9 +66,22 @@ class Reports:
             )
 
     def text(self) -> bytes:
-        """The metrics as of now."""
+        """The metrics as of now, of all workers; of the others as they told them last."""
         self.count()
-        return self._metrics.text()
+        if self._file is None:
+            return self._metrics.text()
+        others = [path for path in self._file.parent.glob(f"{SHARED}*") if path != self._file and path.suffix != ".new"]
+        return self._metrics.text([path.read_bytes() for path in others])
+
+    async def keep_telling(self) -> None:
+        """Tell the other workers what this one has counted, every second; whichever is scraped adds all up."""
+        assert self._file is not None
+        draft = self._file.with_suffix(".new")
+        while True:
+            await asyncio.sleep(TOLD_EVERY_S)
+            self.count()
+            draft.write_bytes(self._metrics.state())
+            draft.replace(self._file)
 
     def _tell(self, request: str, operation: Operation, ask: Ask | None, visit: Visit | None, status: int, client: str, took: int) -> None:
         facts: dict[str, object] = {"status": status, "ms": took // MS, "request": request, "client": client}
@@ -94,10 +113,23 @@ class Reports:
     def watch(self, gateway: Gateway, local: Sequence[LocalPool], usage_log: UsageLog) -> None:
         """Gauges and counters of what is going on, read when somebody scrapes."""
         metrics = self._metrics
+
+        def each(of: Callable[[Room], float]) -> Callable[[], dict[str, float]]:
+            return lambda: {name: of(room) for name, room in gateway.world.rooms.items()}
+
+        metrics.gauge("headrace_requests_inflight", "Requests that a pool works on.", each(lambda room: room.own))
+        metrics.gauge("headrace_requests_waiting", "Requests in the line of a pool.", each(lambda room: room.load.waiting))
         metrics.gauge(
-            "headrace_requests_inflight",
-            "Requests that a pool works on.",
-            lambda: {name: load.inflight for name, load in gateway.loads.items()},
+            "headrace_pool_open", "1 while a pool may be asked.", each(lambda room: room.health.state in ("open", "recovering")), adds=False
+        )
+        metrics.gauge(
+            "headrace_pool_concurrency_limit", "Requests a pool may work on at once now.", each(lambda room: room.load.limit), adds=False
+        )
+        metrics.gauge(
+            "headrace_pool_ttft_seconds",
+            "Time to the first token, moving average.",
+            each(lambda room: room.load.ttft_ms / 1000),
+            adds=False,
         )
         metrics.gauge("headrace_usage_log_open_admits", "Attempts that are admitted and not settled.", lambda: usage_log.open_admits)
         if not local:
@@ -109,9 +141,9 @@ class Reports:
 
         metrics.gauge("headrace_engine_requests_running", "Answers that the engine works on.", lambda: of("running"))
         metrics.gauge("headrace_engine_requests_waiting", "Requests in the engine's line.", lambda: of("waiting"))
-        metrics.gauge("headrace_engine_kv_cache_usage_ratio", "Share of the key-value cache in use.", lambda: of("kv_use"))
+        metrics.gauge("headrace_engine_kv_cache_usage_ratio", "Share of the key-value cache in use.", lambda: of("kv_use"), adds=False)
         metrics.gauge("headrace_engine_resident_memory_bytes", "Memory of the engine's worker.", lambda: of("rss_bytes"))
-        metrics.gauge("headrace_engine_ready", "1 while the engine's worker can answer.", lambda: of("ready"))
+        metrics.gauge("headrace_engine_ready", "1 while the engine's worker can answer.", lambda: of("ready"), adds=False)
         metrics.counter("headrace_engine_prompt_tokens", "Prompt tokens the engine was given.", lambda: of("tokens_in"))
         metrics.counter("headrace_engine_prefix_cache_hit_tokens", "Prompt tokens found in its cache.", lambda: of("tokens_cached"))
         metrics.counter("headrace_engine_generation_tokens", "Tokens the engine made.", lambda: of("tokens_out"))

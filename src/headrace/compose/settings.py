@@ -15,12 +15,17 @@ from typing import Any, Literal
 import msgspec
 
 from headrace.api.socket import SocketSettings
+from headrace.compose.pools import PoolSettings
 from headrace.core.errors import SettingsInvalid
 from headrace.core.identity import TrafficClass
+from headrace.core.rules import Capability, DataClass
 from headrace.engine import EngineSettings
+from headrace.gateway import Terms
 from headrace.metering import UsdPerMtok, price_row
+from headrace.portfolio import Silicon
 from headrace.providers import TransportSettings
-from headrace.storage import UsageLogSettings
+from headrace.routing import CLASSES, ClassTerms, HealthSettings
+from headrace.storage import WORKERS_MAX, UsageLogSettings
 from headrace.telemetry import LogFormat
 
 FILE_NAME = "headrace.toml"
@@ -31,11 +36,14 @@ class ServerSettings(SocketSettings, frozen=True, kw_only=True, forbid_unknown_f
 
     host: str = "127.0.0.1"
     port: int = 8080
+    workers: int = 1
     stop_timeout_s: int = 30
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
             raise ValueError("server.port must be 0 to 65535")
+        if not 1 <= self.workers <= WORKERS_MAX:
+            raise ValueError(f"server.workers must be 1 to {WORKERS_MAX}")
         if self.stop_timeout_s < 0:
             raise ValueError("server.stop_timeout_s must be 0 or more")
         for name in SocketSettings.__struct_fields__:
@@ -66,6 +74,57 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise ValueError("limits are 0 (none) or more")
 
 
+class RoutingSettings(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a place is chosen, and how often another is tried. `policy` is one of ours, or `module:function` for one of your own."""
+
+    policy: str = "balanced"
+
+
+class RuleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where data may go. It holds for the requests that match every field given of organization, project, key, model and class."""
+
+    name: str
+    organization: str | None = None
+    project: str | None = None
+    key: str | None = None
+    model: str | None = None
+    traffic_class: TrafficClass | None = msgspec.field(default=None, name="class")
+    jurisdictions: tuple[str, ...] | None = None
+    vendors: tuple[str, ...] | None = None
+    vendors_denied: tuple[str, ...] = ()
+    data_class: DataClass | None = None
+    zero_retention: bool = False
+
+    def __post_init__(self) -> None:
+        if not (
+            self.jurisdictions is not None or self.vendors is not None or self.vendors_denied or self.data_class or self.zero_retention
+        ):
+            raise ValueError(f"rule {self.name!r} rules nothing: give jurisdictions, vendors, vendors_denied, data_class or zero_retention")
+
+
+class ClassSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one traffic class is promised, where that differs from what it is by default."""
+
+    name: TrafficClass
+    priority: int | None = None
+    ttft_ms: float | None = None
+    tpot_ms: float | None = None
+    wait_ms_max: int | None = None
+    usd_per_hour: float | None = None
+    price_permille: int | None = None
+    idle_share: float | None = None
+
+    def __post_init__(self) -> None:
+        self.terms(CLASSES[self.name])
+
+    def terms(self, default: ClassTerms) -> ClassTerms:
+        """`default`, with what is said here."""
+        said = {field: value for field, value in msgspec.structs.asdict(self).items() if field != "name" and value is not None}
+        changed = msgspec.structs.replace(default, **said)
+        changed.__post_init__()
+        return changed
+
+
 class TelemetrySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`access_log`: a line a request; by default only where a person watches a terminal."""
 
@@ -73,35 +132,6 @@ class TelemetrySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     access_log: bool | None = None
     traces: bool = False
-
-
-class PoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Capacity of one kind at one place. A `local` pool runs `weights` here; the others name endpoints and models."""
-
-    name: str
-    dialect: Literal["openai", "local"] = "openai"
-    endpoints: tuple[str, ...] = ()
-    api_key_env: str | None = None
-    models: dict[str, str] = {}
-    weights: str | None = None
-    embeddings: bool = True
-    concurrency_max: int = 1_024
-    drain_ms_max: int = 20_000
-    cloud: str = "on-premises"
-    region: str = "local"
-    silicon: str = "cpu"
-
-    def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise ValueError(f"pool.name {self.name!r} must be letters, digits, and . _ - /")
-        if self.dialect == "openai" and not (self.endpoints and self.models):
-            raise ValueError(f'pool {self.name!r} needs endpoints = ["https://…/v1"] and models = {{ "our name" = "its name" }}')
-        if self.dialect == "local" and (self.endpoints or self.api_key_env):
-            raise ValueError(f"pool {self.name!r} is local: it has no endpoints and no key")
-        if self.dialect != "local" and self.weights is not None:
-            raise ValueError(f'pool {self.name!r} has weights, which only dialect = "local" runs')
-        if self.concurrency_max < 1 or self.drain_ms_max < 0:
-            raise ValueError(f"pool {self.name!r}: concurrency_max is at least 1 and drain_ms_max at least 0")
 
 
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -114,6 +144,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     tokens_out_max: int = 16_384
     tokens_context_max: int | None = None
     operations: tuple[Literal["chat", "embeddings"], ...] = ("chat",)
+    capabilities: tuple[Capability, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.tokens_out_max < 1:
@@ -132,6 +163,7 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     traffic_class: TrafficClass = msgspec.field(default="realtime", name="class")
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    admin: bool = False
 
     def __post_init__(self) -> None:
         for field in ("requests_per_minute", "tokens_per_minute"):
@@ -148,18 +180,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     transport: TransportSettings = TransportSettings()
     limits: LimitSettings = LimitSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    routing: RoutingSettings = RoutingSettings()
+    health: HealthSettings = HealthSettings()
     pool: tuple[PoolSettings, ...] = ()
     model: tuple[ModelSettings, ...] = ()
     key: tuple[KeySettings, ...] = ()
+    rule: tuple[RuleSettings, ...] = ()
+    traffic_class: tuple[ClassSettings, ...] = msgspec.field(default=(), name="class")
+    silicon: tuple[Silicon, ...] = ()
 
     def __post_init__(self) -> None:
-        names = [key.name for key in self.key]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"two keys are named {min(twice)!r}: give each its own name")
+        named: dict[str, list[str]] = {
+            "keys": [key.name for key in self.key],
+            "rules": [rule.name for rule in self.rule],
+            "classes": [one.name for one in self.traffic_class],
+        }
+        for what, names in named.items():
+            if twice := {name for name in names if names.count(name) > 1}:
+                raise ValueError(f"two {what} are named {min(twice)!r}: give each its own name")
 
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
-_SECTIONS = ("server", "storage", "engine", "transport", "limits", "telemetry")
+_SECTIONS = ("server", "storage", "engine", "transport", "limits", "telemetry", "routing", "health")
 
 
 def load_settings(file: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -167,15 +208,22 @@ def load_settings(file: Path | None, environ: Mapping[str, str]) -> Settings:
 
     Raises SettingsInvalid that names the file, the field and, for a typo, the nearest name.
     """
-    chosen = file or (Path(environ["HEADRACE_CONFIG"]) if environ.get("HEADRACE_CONFIG") else None)
-    path = chosen or Path(FILE_NAME)
-    where = str(path) if chosen is not None or path.exists() else "the environment"
-    tables = _read(path) if chosen is not None or path.exists() else {}
+    path = settings_file(file, environ)
+    where = "the environment" if path is None else str(path)
+    tables = {} if path is None else _read(path)
     for section, field, value in _from_environment(environ):
         table = tables.setdefault(section, {})
         if isinstance(table, dict):
             table[field] = value
     return parse_settings(tables, where)
+
+
+def settings_file(file: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """`file`, else the one that HEADRACE_CONFIG names, else ./headrace.toml; None where only the last would be, and isn't there."""
+    chosen = file or (Path(environ["HEADRACE_CONFIG"]) if environ.get("HEADRACE_CONFIG") else None)
+    if chosen is not None:
+        return chosen
+    return Path(FILE_NAME) if Path(FILE_NAME).exists() else None
 
 
 def parse_settings(tables: Mapping[str, Any], where: str) -> Settings:

@@ -1,26 +1,34 @@
 """Builds a live world from settings: what exists, who answers for it, what it costs, and who may ask."""
 
 import functools
+import importlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
+from headrace.compose.capacity import pool_of, region_of, shipped_catalog
 from headrace.compose.clock import Names
-from headrace.compose.settings import KeySettings, ModelSettings, PoolSettings, Settings
-from headrace.core.clock import Moment
+from headrace.compose.place import secret_of
+from headrace.compose.pools import PoolSettings
+from headrace.compose.settings import KeySettings, LimitSettings, ModelSettings, RuleSettings, Settings
+from headrace.core.clock import SECOND, Moment
 from headrace.core.errors import SettingsInvalid, WeightsUnavailable
 from headrace.core.identity import Principal
+from headrace.core.rules import Rules
 from headrace.engine import Embedder, Engine, find, obtain, obtain_embedding
 from headrace.engine.choosing import missing_for
 from headrace.engine.gguf import read_gguf
+from headrace.gateway import Room, RuleFor, Terms, World, rooms_for
 from headrace.metering import KeyRow, PriceBook, digest, parse_prices, price_row, shown
 from headrace.portfolio import ModelProfile, Pool, Snapshot, snapshot
-from headrace.providers import Endpoint, Provider
-from headrace.providers.adapters.local import LocalProvider
-from headrace.providers.adapters.openai import OpenAIProvider
+from headrace.providers import Provider
+from headrace.providers.adapters.hosted import HostedEngine
+from headrace.routing import CLASSES, POLICIES, Board, Policy
 
 Fetched = Callable[[str, int, int | None], None]
 """Told while something is fetched: what, bytes done, bytes in all where known."""
@@ -31,10 +39,10 @@ EMBEDDED_CONCURRENCY_MAX = 1_000_000  # the engine's own waiting line is the bou
 
 
 class LocalPool(msgspec.Struct, frozen=True):
-    """A pool on this machine, before its engine runs."""
+    """A pool on this machine, before its engine runs: in this process, or in one that all workers ask."""
 
     pool: Pool
-    engine: Engine
+    engine: Engine | HostedEngine
     embedder: Embedder | None
     profiles: tuple[ModelProfile, ...]
 
@@ -74,7 +82,17 @@ def _local_pool(settings: Settings, asked: PoolSettings, cache: Path, names: Nam
     if embedder is not None:
         models[EMBEDDING_MODEL] = EMBEDDING_MODEL
         profiles.append(ModelProfile(name=EMBEDDING_MODEL, created=created, owned_by="headrace", operations=frozenset({"embeddings"})))
-    pool = Pool(name=asked.name, dialect="local", models=models, concurrency_max=EMBEDDED_CONCURRENCY_MAX)
+    pool = Pool(
+        name=asked.name,
+        dialect="local",
+        models=models,
+        concurrency_max=EMBEDDED_CONCURRENCY_MAX,
+        vendor=asked.vendor or "on-premises",
+        jurisdictions=region_of(asked).jurisdictions,
+        data_class=asked.data_class if asked.data_class != "public" else "restricted",  # it never leaves this machine
+        zero_retention=True,
+        owned=True,
+    )
     return LocalPool(pool, engine, embedder, tuple(profiles))
 
 
@@ -95,33 +113,25 @@ def _weights(asked: str | None, cache: Path, fetched: Fetched) -> Path:
     return find(asked, cache) if asked is not None else obtain(cache, functools.partial(fetched, "model weights"))
 
 
-def remote_pool(asked: PoolSettings) -> Pool:
-    return Pool(
-        name=asked.name,
-        dialect=asked.dialect,
-        endpoints=asked.endpoints,
-        models=asked.models,
-        concurrency_max=asked.concurrency_max,
-        drain_ms_max=asked.drain_ms_max,
-        cloud=asked.cloud,
-        region=asked.region,
-        silicon=asked.silicon,
-    )
-
-
-def what_exists(settings: Settings, local: Iterable[LocalPool], now_s: int) -> Snapshot:
-    """One version of everything that can be asked. Raises SettingsInvalid when names collide."""
-    local = list(local)
-    pools = [*(one.pool for one in local), *(remote_pool(pool) for pool in settings.pool if pool.dialect != "local")]
+def what_exists(settings: Settings, local: Iterable[LocalPool], book: PriceBook, moment: Moment) -> Snapshot:
+    """One version of everything that can be asked. Raises SettingsInvalid when names collide, or a place does not exist."""
+    local, now_s = list(local), moment // SECOND
+    remote = [pool_of(pool, settings.silicon, book, moment) for pool in settings.pool if pool.dialect != "local"]
+    pools = [*(one.pool for one in local), *remote]
     described: dict[str, ModelSettings] = {}
     for model in settings.model:
         described.setdefault(model.name, model)
     profiles = {name: _profile(name, described.get(name), pool, now_s) for pool in pools for name in pool.models}
     profiles.update({profile.name: profile for one in local for profile in one.profiles})
     try:
-        return snapshot(1, pools, profiles.values())
+        return snapshot(version_of(settings), pools, profiles.values())
     except ValueError as wrong:
         raise SettingsInvalid(str(wrong)) from None
+
+
+def version_of(settings: Settings) -> int:
+    """The same settings have the same version, whoever reads them."""
+    return int.from_bytes(blake2b(msgspec.msgpack.encode(settings), digest_size=4).digest(), "big")
 
 
 def _profile(name: str, described: ModelSettings | None, pool: Pool, now_s: int) -> ModelProfile:
@@ -133,28 +143,75 @@ def _profile(name: str, described: ModelSettings | None, pool: Pool, now_s: int)
         operations=frozenset(model.operations),
         tokens_context_max=model.tokens_context_max,
         tokens_out_max=model.tokens_out_max,
+        capabilities=None if model.capabilities is None else frozenset(model.capabilities),
     )
 
 
-def providers(
-    settings: Settings, local: Iterable[LocalPool], environ: Mapping[str, str], endpoint: Callable[[str], Endpoint]
-) -> dict[str, Provider]:
-    """Who answers for each pool. Raises SettingsInvalid for an address that is none, or a key that is not in the environment."""
-    found: dict[str, Provider] = {one.pool.name: LocalProvider(engine=one.engine, embedder=one.embedder) for one in local}
-    for pool in settings.pool:
-        if pool.dialect == "openai":
-            try:
-                endpoints = [endpoint(url) for url in pool.endpoints]
-            except ValueError as wrong:
-                raise SettingsInvalid(f"pool {pool.name!r}: {wrong}") from None
-            key = _secret(environ, pool.api_key_env, f"pool {pool.name!r}") if pool.api_key_env else None
-            found[pool.name] = OpenAIProvider(name=pool.name, endpoints=endpoints, models=pool.models, api_key=key)
-    return found
+def policy_of(settings: Settings) -> Policy:
+    """The policy by which placement ranks: one of the table, or a function of the operator's own. Raises SettingsInvalid."""
+    name = settings.routing.policy
+    if name in POLICIES:
+        return POLICIES[name]
+    module, _, function = name.partition(":")
+    if not function:
+        raise SettingsInvalid(f"routing.policy {name!r} is none of {', '.join(POLICIES)}, nor a function of yours, as module:function")
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except Exception as wrong:
+        raise SettingsInvalid(f"routing.policy {name!r} can't be imported: {type(wrong).__name__}: {wrong}") from wrong
+    if not callable(found):
+        raise SettingsInvalid(f"routing.policy {name!r} is no function")
+    return cast(Policy, found)
+
+
+def live_world(
+    settings: Settings, seen: Snapshot, book: PriceBook, providers: Mapping[str, Provider], earlier: Mapping[str, Room]
+) -> World:
+    """What requests are served by. `earlier` are the rooms of the world before this one, which go on. Raises SettingsInvalid."""
+    classes = dict(CLASSES)
+    for one in settings.traffic_class:
+        classes[one.name] = one.terms(classes[one.name])
+    rooms = rooms_for(seen, earlier, settings.health)
+    terms = {field: getattr(settings.routing, field) for field in Terms.__struct_fields__}
+    return World(
+        snapshot=seen,
+        board=Board(seen, {name: room.load for name, room in rooms.items()}, classes),
+        rooms=rooms,
+        providers=providers,
+        book=book,
+        rules=tuple(_rule(rule) for rule in settings.rule),
+        policy=policy_of(settings),
+        terms=Terms(**terms),
+        health=settings.health,
+    )
+
+
+def _rule(rule: RuleSettings) -> RuleFor:
+    unknown = set(rule.jurisdictions or ()) - shipped_catalog().jurisdictions
+    if unknown:
+        near = shipped_catalog().nearest("jurisdiction", min(unknown))
+        meant = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise SettingsInvalid(f"rule {rule.name!r}: no region has the jurisdiction {min(unknown)!r}{meant}")
+    return RuleFor(
+        rules=Rules(
+            names=(rule.name,),
+            jurisdictions=None if rule.jurisdictions is None else frozenset(rule.jurisdictions),
+            vendors=None if rule.vendors is None else frozenset(rule.vendors),
+            vendors_denied=frozenset(rule.vendors_denied),
+            data_class=rule.data_class,
+            zero_retention=rule.zero_retention,
+        ),
+        organization=rule.organization,
+        project=rule.project,
+        key=rule.key,
+        model=rule.model,
+        traffic_class=rule.traffic_class,
+    )
 
 
 def fixed_keys(settings: Settings, environ: Mapping[str, str], created: Moment) -> list[KeyRow]:
     """The keys of the settings file. Raises SettingsInvalid when a secret is not in the environment."""
-    return [_fixed_key(key, _secret(environ, key.secret_env, f"key {key.name!r}"), created) for key in settings.key]
+    return [_fixed_key(key, secret_of(environ, key.secret_env, f"key {key.name!r}"), created) for key in settings.key]
 
 
 def _fixed_key(key: KeySettings, secret: str, created: Moment) -> KeyRow:
@@ -172,20 +229,19 @@ def _fixed_key(key: KeySettings, secret: str, created: Moment) -> KeyRow:
     )
 
 
-def _secret(environ: Mapping[str, str], name: str, whose: str) -> str:
-    secret = environ.get(name, "")
-    if not secret:
-        raise SettingsInvalid(f"{whose} takes its secret from the environment variable {name}, which is not set")
-    return secret
-
-
 class LimitedKeys:
     """The keys, with the settings' limits for those that have none of their own."""
 
-    def __init__(self, find: Callable[[str], Principal | None], requests_per_minute: int, tokens_per_minute: int) -> None:
+    def __init__(self, find: Callable[[str], Principal | None]) -> None:
         self._find = find
-        self._requests, self._tokens = requests_per_minute or None, tokens_per_minute or None
+        self._requests: int | None = None
+        self._tokens: int | None = None
         self._limited: dict[str, tuple[Principal, Principal]] = {}  # by key: as it is kept, and as it is limited
+
+    def limit(self, limits: LimitSettings) -> None:
+        """From now on these hold."""
+        self._requests, self._tokens = limits.requests_per_minute or None, limits.tokens_per_minute or None
+        self._limited = {}
 
     def find(self, secret: str) -> Principal | None:
         principal = self._find(secret)

@@ -2,7 +2,8 @@
 
 HeadraceError
 ├── side CLIENT    InvalidRequest (ContextLengthExceeded, UnsupportedParameter (NotTranslatable), ModelNotFound), InvalidApiKey,
-│                  RateLimited, BodyTooLarge, HeadersTooLarge, UnsupportedMediaType, MethodNotAllowed, RouteNotFound, RequestTimedOut
+│                  NotAllowed, RateLimited, BodyTooLarge, HeadersTooLarge, UnsupportedMediaType, MethodNotAllowed, RouteNotFound,
+│                  RequestNotFound, RequestTimedOut
 ├── side UPSTREAM  UpstreamUnreachable, UpstreamTimedOut, UpstreamOverloaded, UpstreamFailed (UpstreamCut, UpstreamGarbled), UpstreamRefused
 └── side SELF      QueueFull, EngineFailed, NotReady, StorageFull, NoCapacity, InternalFailure,
 │                  SetupError (what stops a start)
@@ -83,6 +84,12 @@ class RateLimited(HeadraceError):
         self.kind, self.left = kind, left or {}
 
 
+class NotAllowed(HeadraceError):
+    """The rules about this data leave nobody who may have it."""
+
+    code, side, retryable = "not_allowed", Side.CLIENT, False
+
+
 class BodyTooLarge(HeadraceError):
     code, side, retryable = "request_too_large", Side.CLIENT, False
 
@@ -97,6 +104,15 @@ class UnsupportedMediaType(HeadraceError):
 
 class MethodNotAllowed(HeadraceError):
     code, side, retryable = "method_not_allowed", Side.CLIENT, False
+
+
+class RequestNotFound(HeadraceError):
+    """Nothing is known of such a request, or it is somebody else's."""
+
+    code, side, retryable = "request_not_found", Side.CLIENT, False
+
+    def __init__(self, request: str) -> None:
+        super().__init__(f"No request {request!r} is on record here, or it is another project's.")
 
 
 class RouteNotFound(HeadraceError):

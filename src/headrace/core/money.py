@@ -15,14 +15,16 @@ def pico_per_token(usd_per_mtok: str) -> int:
     Raises ValueError for what is not a number, is negative, or is finer than a pico-USD a token (six decimal places).
     """
     try:
-        price = Decimal(usd_per_mtok) * PICO_PER_TOKEN
+        price = Decimal(usd_per_mtok)
     except InvalidOperation:
         raise ValueError(f'{usd_per_mtok!r} is not an amount of dollars a million tokens, such as "0.25"') from None
     if not price.is_finite() or price < 0:
         raise ValueError(f"{usd_per_mtok!r} is not a price: it must be zero or more")
-    if price != price.to_integral_value():
+    numerator, denominator = price.as_integer_ratio()  # exact, where arithmetic on Decimal rounds to 28 digits
+    pico, finer = divmod(numerator * PICO_PER_TOKEN, denominator)
+    if finer:
         raise ValueError(f"{usd_per_mtok!r} is finer than the book keeps: at most six decimal places of a dollar a million tokens")
-    return int(price)
+    return pico
 
 
 def usd(pico: int) -> str:

@@ -31,12 +31,14 @@ class Text(msgspec.Struct, frozen=True, tag=True):
 
 class Reasoning(msgspec.Struct, frozen=True, tag=True):
     """More of what the model thinks before it answers. `signature` proves to its vendor that the thoughts so far are its own, and comes
-    with or after the last of them; `redacted` are thoughts that only the vendor can read."""
+    with or after the last of them; `redacted` are thoughts that only the vendor can read. `format` names whose signature it is: nobody
+    else takes it back."""
 
     text: str
     choice: int = 0
     signature: str | None = None
     redacted: str | None = None
+    format: str | None = None
 
 
 class ToolCallBegun(msgspec.Struct, frozen=True, tag=True):

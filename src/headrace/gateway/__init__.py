@@ -1,5 +1,9 @@
 """The live world: the story of one request."""
 
-from headrace.gateway.story import Gateway, Listener, Log, Visit
+from headrace.gateway.attempt import Listener, Log
+from headrace.gateway.room import Room
+from headrace.gateway.story import Gateway
+from headrace.gateway.visit import Visit
+from headrace.gateway.world import RuleFor, Terms, World, rooms_for
 
-__all__ = ["Gateway", "Listener", "Log", "Visit"]
+__all__ = ["Gateway", "Listener", "Log", "Room", "RuleFor", "Terms", "Visit", "World", "rooms_for"]

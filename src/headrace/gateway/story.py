@@ -1,7 +1,8 @@
 """The story of a request, from admission to settlement.
 
-    admit ──► decide ──► attempt 1 ──► said … said ──► used: settled ──► the last bytes
-                            └─ failed before the client heard anything: attempt 2 …
+    admit ──► decide ──► (wait in line) ──► attempt 1 ──► said … said ──► used: settled ──► the last bytes
+                ▲                               └─ failed before the client heard anything ─┐
+                └───────────────────────────────── decide again, without who was tried ─────┘
 
 Three laws hold at every point where it may end (a failure, a client who leaves, a stop, a kill): no upstream is asked before the
 attempt's admission is in the usage log; the client gets no end of an answer before its settlement is in the log; every attempt is
@@ -9,138 +10,281 @@ settled or voided, and where only the upstream knows what it used, settled at it
 what it heard or left, not for attempts that failed before it heard anything.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Coroutine
 from random import Random
-from typing import Protocol
+from typing import Any, TypeAlias
 
 from headrace.core.ask import Ask
-from headrace.core.clock import MS, Clock, Instant
-from headrace.core.errors import HeadraceError, ModelNotFound, NoCapacity, RateLimited, Side
-from headrace.core.stream import Said, Used
-from headrace.core.translation import Change
-from headrace.core.usage import Usage
-from headrace.metering import Admit, Certainty, Granted, Limiter, Outcome, PriceBook, Record, Refused, Settle, Void, rate, rate_bound
-from headrace.portfolio import Pool, Snapshot
-from headrace.providers import Gate, Provider
-from headrace.routing import Load, Refuse, Send, decide
+from headrace.core.clock import MS, SECOND, Clock, Instant
+from headrace.core.errors import ContextLengthExceeded, HeadraceError, ModelNotFound, NoCapacity, NotAllowed, NotTranslatable, RateLimited
+from headrace.gateway.attempt import Attempt, Listener, Log
+from headrace.gateway.neighbours import Neighbours
+from headrace.gateway.race import Race, Runner
+from headrace.gateway.room import Room, Waiter, leave, stand
+from headrace.gateway.visit import Visit, left_of
+from headrace.gateway.world import World
+from headrace.metering import Evidence, Granted, Limiter, Refused
+from headrace.portfolio import Pool
+from headrace.routing import Choice, Place, Placed, Refuse, RetryBudget, Send, Shares, Shortlist, Wait, decide, outliers
 
 TOKENS_OUT_UNBOUNDED = 16_384
-
-
-class Log(Protocol):
-    """Where records go to stay. Raises StorageFull for an admission that could not be settled later."""
-
-    def append(self, record: Record) -> None: ...
-
-
-class Listener(Protocol):
-    """Who hears the answer. The story says how long work for one who left may go on; the door keeps to it."""
-
-    patience_s: float
-
-    @property
-    def left(self) -> bool: ...
-
-    def hear(self, said: Said) -> None: ...
-
-    @property
-    def gate(self) -> Gate: ...
-
-
-class Visit:
-    """What is known of one request while it is served: read by the door for headers, by telemetry when it is over.
-
-    `usage`, `cost_pico` and `pool` are the last attempt's; `tokens_used` are those that the client pays for.
-    """
-
-    __slots__ = (
-        "admitted_at",
-        "attempts",
-        "cost_pico",
-        "first_said_at",
-        "granted",
-        "limiter",
-        "pool",
-        "tokens_bound",
-        "tokens_used",
-        "translation",
-        "usage",
-    )
-
-    def __init__(self, admitted_at: Instant, limiter: Limiter | None, granted: Granted | None, tokens_bound: int) -> None:
-        self.admitted_at, self.limiter, self.granted, self.tokens_bound = admitted_at, limiter, granted, tokens_bound
-        self.attempts = self.tokens_used = 0
-        self.pool: str | None = None
-        self.translation: tuple[Change, ...] = ()
-        self.first_said_at: Instant | None = None
-        self.usage: Usage | None = None
-        self.cost_pico: int | None = None
-
-    @property
-    def left(self) -> dict[str, tuple[int, int, int]]:
-        """What the key's limits leave: see `RateLimited.left`."""
-        return _left(self.limiter, self.granted) if self.limiter is not None and self.granted is not None else {}
+COMPARED_EVERY = SECOND
+EVIDENCED_MAX = 16_384
+"""Of so many kinds of requests it is known that their evidence was said; then all is said again, which changes nothing."""
+HEARD_AGAIN = MS // 2
+"""How old what the other workers do may be when a request is placed."""
+Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+Tasks: TypeAlias = "dict[asyncio.Task[None], tuple[Runner, Pool]]"
 
 
 class Gateway:
-    """The live world: what exists, who answers, what it costs, and what is going on."""
+    """The live world: what exists, who answers, what it costs, and what is going on. `world` may be changed at any time, whole."""
 
-    def __init__(
-        self, *, snapshot: Snapshot, providers: Mapping[str, Provider], book: PriceBook, log: Log, clock: Clock, rng: Random
-    ) -> None:
-        self.snapshot, self.book, self.clock = snapshot, book, clock
-        self._providers, self._log, self._rng = providers, log, rng
-        self.loads: dict[str, Load] = {name: Load() for name in snapshot.pools}
+    def __init__(self, *, world: World, log: Log, clock: Clock, rng: Random, spawn: Spawn, neighbours: Neighbours | None = None) -> None:
+        """`spawn` starts a task that the server owns. `neighbours` are the other workers of this server, where there are any."""
+        self._neighbours, self._heard_at, self._compared_at = neighbours, 0, 0
+        self.world, self.clock = world, clock
+        self._log, self._rng, self._spawn = log, rng, spawn
         self._limiters: dict[str, tuple[tuple[int | None, int | None], Limiter]] = {}
+        self._evidenced: set[str] = set()
+        self._retries, self._hedges = RetryBudget(world.terms.retry_share), RetryBudget(world.terms.hedge_share_max, 10.0, saved=1.0)
+        self._shares = Shares(world.terms.vendor_share_max, window_s=world.terms.share_window_s)
+
+    def change(self, world: World) -> None:
+        """Serve by `world` from now on; requests that run go on with the one they began with."""
+        if world.terms != self.world.terms:
+            self._retries, self._hedges = RetryBudget(world.terms.retry_share), RetryBudget(world.terms.hedge_share_max, 10.0, saved=1.0)
+            self._shares = Shares(world.terms.vendor_share_max, window_s=world.terms.share_window_s)
+        self.world, self._heard_at = world, 0
 
     def admit(self, ask: Ask) -> Visit:
         """Take the request and its bound of tokens from the key's limits, or raise RateLimited and take nothing."""
-        now, bound = self.clock.instant(), ask.tokens_in_max + self._tokens_out_max(ask)
+        now, tokens_in, tokens_out = self.clock.instant(), ask.tokens_in_max, self._tokens_out_max(ask)
+        bound = tokens_in + tokens_out
         limiter = self._limiter(ask, now)
         if limiter is None:
-            return Visit(now, None, None, bound)
+            return Visit(self.world, now, None, None, tokens_in, tokens_out)
+        shared = self._neighbours.key(ask.principal.key) if self._neighbours is not None else None
+        if shared is not None and (news := shared.news()):
+            limiter.heard(now, *news)
         match limiter.take(now, bound):
             case Granted() as granted:
-                return Visit(now, limiter, granted, bound)
+                if shared is not None:
+                    shared.add(1, bound, 0)
+                return Visit(self.world, now, limiter, granted, tokens_in, tokens_out)
             case Refused() as refused:
                 raise _limited(ask, limiter, refused, bound)
 
     async def answer(self, ask: Ask, visit: Visit, listener: Listener) -> None:
         """Say the answer to `listener`, under the law of `core.stream`. Raises what the last attempt raised, or why no pool takes it."""
+        world, failure = visit.world, None
+        self._retries.earn()
         try:
-            order = self._order(ask)
-            while order:
-                pool, *others = order
-                attempt = Attempt(self, self._log, ask, visit, pool, listener)
-                listener.patience_s = pool.drain_ms_max / 1000
-                load = self.loads[pool.name]
-                load.inflight += 1
+            while True:
+                now = self.clock.instant()
+                decided = self._decide(ask, visit, now)
+                if failure is not None and not (isinstance(decided, Send) and self._retries.spend()):
+                    raise failure  # nobody waits in line for a second attempt
+                choice = self._take(decided, visit, now) or await self._wait(ask, visit, decided, now)
                 try:
-                    await self._providers[pool.name].answer(ask, attempt)
+                    if world.terms.hedge_share_max and not visit.tried:
+                        await self._hedged(ask, visit, choice, decided.placed, listener)
+                    else:
+                        await self._attempt(ask, visit, choice, decided.placed, listener)
                     return
-                except HeadraceError as failure:
-                    attempt.fail(failure)
-                    order = tuple(one for one in others if self.loads[one.name].inflight < one.concurrency_max)
-                    if attempt.heard or listener.left or not (failure.retryable or failure.elsewhere) or not order:
+                except HeadraceError as error:
+                    failure = error
+                    if visit.heard or listener.left or not (error.retryable or error.elsewhere):
                         raise  # the client has heard us or is gone, or nobody else can do better
-                finally:
-                    load.inflight -= 1
-                    attempt.end()
+                    if visit.attempts >= world.terms.attempts_max:
+                        raise
         finally:
-            self._give_back(visit)
+            self._give_back(ask, visit)
 
-    def _order(self, ask: Ask) -> tuple[Pool, ...]:
-        match decide(ask, self.snapshot, self.loads, self._rng):
-            case Send(order=order):
-                return order
-            case Refuse(reason="model_not_found"):
-                raise ModelNotFound(ask.model)
-            case Refuse():
-                raise NoCapacity(f"Every pool that serves {ask.model} is full.")
+    def _decide(self, ask: Ask, visit: Visit, now: Instant) -> Send | Wait | Refuse:
+        if self._neighbours is not None and now - self._heard_at > HEARD_AGAIN:
+            self._hear(self._neighbours, now)
+        return decide(ask, visit.world.board, now, self._rng, visit.world.policy, visit.tried)
 
-    def _give_back(self, visit: Visit) -> None:
-        if visit.limiter is not None and visit.granted is not None:
-            visit.limiter.give_back(self.clock.instant(), visit.tokens_bound - visit.tokens_used, visit.granted)
+    def _take(self, decided: Send | Wait | Refuse, visit: Visit, now: Instant) -> Choice | None:
+        """The best of those that can, with a place taken there; None: nobody can now."""
+        if decided.shortlist is not None and (decided.placed or decided.shortlist.excluded):
+            visit.evidence = decided.shortlist.evidence
+            if visit.evidence not in self._evidenced:
+                self._keep_evidence(decided.shortlist)
+        if not isinstance(decided, Send):
+            return None
+        choice = decided.order[0]
+        visit.world.rooms[choice.pool.name].take(now)
+        return choice
+
+    async def _attempt(self, ask: Ask, visit: Visit, choice: Choice, placed: Placed, listener: Listener) -> None:
+        """One try at a pool in which a place is taken; it is free again afterwards."""
+        world, pool = visit.world, choice.pool
+        room = world.rooms[pool.name]
+        visit.tried = (*visit.tried, pool.name)
+        attempt: Attempt | None = None
+        try:
+            moment = self.clock.moment()
+            price = world.book.price_on(ask.model, moment, world.board.classes[ask.traffic_class].price_permille)
+            attempt = Attempt(self._log, self.clock, moment, ask, visit, choice, placed, price, listener)
+            listener.patience_s = pool.drain_ms_max / 1000
+            await world.providers[pool.name].answer(ask, attempt)
+            self._done(room, attempt)
+        except HeadraceError as failure:
+            room.failed(failure, self.clock.instant())
+            if attempt is not None:
+                attempt.fail(failure)
+            raise
+        except BaseException:
+            room.health.abandoned(self.clock.instant())
+            raise
+        finally:
+            if attempt is None:
+                room.free(self.clock.instant())
+            else:
+                attempt.end()
+                room.free(attempt.ended_at)
+
+    def _done(self, room: Room, attempt: Attempt) -> None:
+        """What an answer says about its pool."""
+        attempt.end()
+        ended, began, said_at, used = attempt.ended_at, attempt.began, attempt.first_said_at, attempt.used
+        ttft_ms = None if said_at is None else (said_at - began) / MS
+        tokens_out = used.tokens_out if attempt.confirmed else 0  # of a bound no pace is learned
+        room.answered(ended, ttft_ms=ttft_ms, duration_ms=(ended - began) / MS, tokens_out=tokens_out)
+        if self._shares.caps:
+            self._shares.add(room.pool.vendor, used.total, ended)
+
+    # Waiting.
+
+    async def _wait(self, ask: Ask, visit: Visit, wait: Send | Wait | Refuse, now: Instant) -> Choice:
+        """Stand in the lines of all that could serve it. Raises NoCapacity at once when the wait would be too long, or is; and why, where
+        nobody could serve it however long it waited."""
+        if not isinstance(wait, Wait):
+            raise _refusal(ask, wait, now)
+        world, terms = visit.world, visit.world.board.classes[ask.traffic_class]
+        rooms = [world.rooms[choice.pool.name] for choice in wait.choices]
+        expected_ms = min(room.expected_wait_ms(terms.priority) for room in rooms)
+        patience_ms = terms.wait_ms_max if ask.deadline is None else min(terms.wait_ms_max, (ask.deadline - now) / MS)
+        if expected_ms > patience_ms:
+            raise _full(ask, expected_ms)
+        loop = asyncio.get_running_loop()
+        tenant = f"{ask.principal.organization}/{ask.principal.project}"
+        place = Place(
+            Waiter(loop.create_future()),
+            tenant=tenant,
+            priority=terms.priority,
+            leaves_at=now + round(patience_ms * MS),
+            idle_share=terms.idle_share,
+        )
+        try:
+            stand(place, rooms)
+        except NoCapacity:
+            raise _full(ask, expected_ms) from None
+        granted = place.who.granted
+        timer = loop.call_later(patience_ms / 1000, _give_up, place)
+        try:
+            room = await granted
+        except asyncio.CancelledError:
+            if granted.done() and not granted.cancelled() and granted.exception() is None:
+                granted.result().free(self.clock.instant())  # it was given in the same moment
+            raise
+        except TimeoutError:
+            leave(place)  # who is told how long others wait is none of them any more
+            raise _full(ask, min(room.expected_wait_ms(terms.priority) for room in rooms)) from None
+        finally:
+            timer.cancel()
+            leave(place)
+            visit.waited_ms += (self.clock.instant() - now) // MS
+        return next(choice for choice in wait.choices if choice.pool.name == room.pool.name)
+
+    # Hedging.
+
+    async def _hedged(self, ask: Ask, visit: Visit, choice: Choice, placed: Placed, listener: Listener) -> None:
+        """The first try, and a second beside it when the first is slower than nearly all of its pool's answers."""
+        self._hedges.earn()
+        patience_ms = visit.world.rooms[choice.pool.name].slow_ms
+        if patience_ms is None:
+            await self._attempt(ask, visit, choice, placed, listener)
+            return
+        race = Race(listener)
+        task = self._spawn(self._run(ask, visit, choice, placed, race.first))
+        tasks = {task: (race.first, choice.pool)}
+        try:
+            await asyncio.wait([task], timeout=patience_ms / 1000)
+            if not task.done() and race.winner is None and not listener.left:
+                self._second(ask, visit, race, tasks)
+            await _first_to_the_end(race, tasks)
+        finally:
+            race.winner = race.winner or race.first
+            for task, (runner, pool) in tasks.items():
+                if not task.done():
+                    _stop(task, pool, lost=runner.lost)
+
+    def _second(self, ask: Ask, visit: Visit, race: Race, tasks: Tasks) -> None:
+        now = self.clock.instant()
+        decided = self._decide(ask, visit, now)
+        if isinstance(decided, Send) and self._hedges.spend():
+            other, runner = decided.order[0], race.runner()
+            visit.world.rooms[other.pool.name].take(now)
+            tasks[self._spawn(self._run(ask, visit, other, decided.placed, runner))] = runner, other.pool
+
+    async def _run(self, ask: Ask, visit: Visit, choice: Choice, placed: Placed, runner: Runner) -> None:
+        """One of a race. How it failed is kept and not raised: a task that raises would end the server, which owns it."""
+        try:
+            await self._attempt(ask, visit, choice, placed, runner)
+        except Exception as failure:  # noqa: BLE001 -- raised again where the end of the race is waited for
+            runner.failure = failure
+            if runner.lost and not isinstance(failure, HeadraceError):
+                loop = asyncio.get_running_loop()
+                loop.call_exception_handler({"message": "an attempt that nobody waits for has failed", "exception": failure})
+
+    # What is known.
+
+    def tick(self) -> None:
+        """To be called several times a second: who is closed opens, who recovers takes more, who waits is called in."""
+        now = self.clock.instant()
+        if self._neighbours is not None:
+            self._hear(self._neighbours, now)
+        over = self._shares.over(now) if self._shares.caps else frozenset()
+        for room in self.world.rooms.values():
+            if room.load.over_share != (room.pool.vendor in over):
+                room.load.over_share = not room.load.over_share
+                room.load.look_again()
+            room.tick(now)
+        if now - self._compared_at > COMPARED_EVERY:
+            self._compared_at = now
+            self._eject_outliers(now)
+
+    def _eject_outliers(self, now: Instant) -> None:
+        """Who became much slower than the others that serve the same model is left alone for a while."""
+        world = self.world
+        for pools in world.snapshot.pools_of.values():
+            peers = [world.rooms[pool.name].health for pool in pools]
+            for slow in outliers(peers, world.health):
+                slow.eject(now, f"its first token takes {slow.load.ttft_ms:.0f} ms, far more than its peers'")
+
+    def _keep_evidence(self, shortlist: Shortlist) -> None:
+        """What the filters did is said once for all requests of a kind; each names it."""
+        self._log.append(Evidence(shortlist.evidence, self.clock.moment(), shortlist.content))
+        if len(self._evidenced) >= EVIDENCED_MAX:
+            self._evidenced.clear()
+        self._evidenced.add(shortlist.evidence)
+
+    def _give_back(self, ask: Ask, visit: Visit) -> None:
+        if visit.limiter is None or visit.granted is None:
+            return
+        unused = visit.tokens_bound - visit.tokens_used
+        visit.limiter.give_back(self.clock.instant(), unused, visit.granted)
+        if self._neighbours is not None:
+            self._neighbours.key(ask.principal.key).add(0, max(0, -unused), max(0, unused))
+
+    def _hear(self, neighbours: Neighbours, now: Instant) -> None:
+        self._heard_at = now
+        for name, room in self.world.rooms.items():
+            room.hear(neighbours.pool(name), now)
 
     def _limiter(self, ask: Ask, now: Instant) -> Limiter | None:
         who = ask.principal
@@ -159,89 +303,68 @@ class Gateway:
             return 0
         if ask.tokens_out_max is not None:
             return ask.tokens_out_max
-        profile = self.snapshot.models.get(ask.model)
+        profile = self.world.snapshot.models.get(ask.model)
         return profile.tokens_out_max if profile else TOKENS_OUT_UNBOUNDED
 
 
-class Attempt:
-    """One try at one pool: admitted when made, ended exactly once. It hears what the provider says before the listener does."""
+async def _first_to_the_end(race: Race, tasks: Tasks) -> None:
+    """Until the winner is done, or somebody without having said anything, or all have failed: then what the last of them raised."""
+    pending, failure = set(tasks), None
+    while pending:
+        _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        for task, (runner, _) in tasks.items():
+            if not task.done() or runner.lost:
+                continue
+            task.result()  # who was cancelled says so
+            failure = runner.failure or failure
+            if runner is race.winner or runner.failure is None:
+                pending = set()
+                failure = runner.failure
+                break
+    if failure is not None:
+        raise failure
 
-    def __init__(self, gateway: Gateway, log: Log, ask: Ask, visit: Visit, pool: Pool, listener: Listener) -> None:
-        self._clock, self._log, self._visit, self._listener = gateway.clock, log, visit, listener
-        self._open, self.heard = True, False
-        self.usage: Usage | None = None
-        self.gate = listener.gate
-        moment, who = gateway.clock.moment(), ask.principal
-        self._price = price = gateway.book.price_on(ask.model, moment)
-        bound = Usage(ask.tokens_in_max, 0, 0, visit.tokens_bound - ask.tokens_in_max)
-        visit.attempts += 1
-        visit.pool = pool.name
-        self._admit = Admit(
-            ask.request,
-            visit.attempts,
-            moment,
-            who.organization,
-            who.project,
-            who.key,
-            who.traffic_class,
-            ask.operation,
-            ask.model,
-            pool.name,
-            ask.stream,
-            bound,
-            rate_bound(bound, price),
-            price.id if price is not None else None,
-        )
-        log.append(self._admit)
 
-    def hear(self, said: Said) -> None:
-        """Settle as soon as the usage is known, before what follows it is passed on."""
-        self.heard = True
-        if isinstance(said, Used):
-            self._finish(said.usage, "client_left" if self._listener.left else "completed", said.model_served)
-        elif self._visit.first_said_at is None:
-            self._visit.first_said_at = self._clock.instant()
-        self._listener.hear(said)
+def _stop(task: "asyncio.Task[None]", pool: Pool, *, lost: bool) -> None:
+    if lost and pool.drain_ms_max:
+        asyncio.get_running_loop().call_later(pool.drain_ms_max / 1000, task.cancel)  # it is billed whole: read what that is
+    else:
+        task.cancel()
 
-    def translated(self, changes: tuple[Change, ...]) -> None:
-        self._visit.translation = changes
 
-    def fail(self, failure: HeadraceError) -> None:
-        """The upstream failed, or refused."""
-        if not self._open:
-            return
-        if self.usage is not None and self.usage.tokens_out:
-            self._finish(self.usage, "failed", None)
-        elif failure.may_bill or (self._visit.first_said_at is not None and failure.side is Side.UPSTREAM):
-            self._finish(None, "failed", None)  # it may have computed, and may bill: only it knows what
-        else:
-            self._void(failure.code)
+def _give_up(place: Place[Waiter]) -> None:
+    if not place.who.granted.done():
+        place.who.granted.set_exception(TimeoutError())
 
-    def end(self) -> None:
-        """However the attempt ended: when nothing has settled it by now, the client has left or the server stops."""
-        if self._open:
-            self._finish(self.usage, "client_left" if self._listener.left else "stopped", None)
 
-    def _finish(self, usage: Usage | None, outcome: Outcome, model_served: str | None) -> None:
-        """Settle: at what was used, or where nobody said so at the bound, as an estimate."""
-        self._open = False
-        visit, clock = self._visit, self._clock
-        certainty: Certainty = "confirmed" if usage is not None else "estimated"
-        visit.usage = usage if usage is not None else self._admit.bound
-        if self.heard or outcome in ("completed", "client_left"):
-            visit.cost_pico = rate(visit.usage, self._price)
-            visit.tokens_used += visit.usage.total
-        else:
-            visit.cost_pico = 0  # nobody pays for an answer of which nothing arrived; the tokens stay on record
-        ttft_ms = None if visit.first_said_at is None else (visit.first_said_at - visit.admitted_at) // MS
-        duration_ms = (clock.instant() - visit.admitted_at) // MS
-        self._log.append(
-            Settle(self._admit, clock.moment(), visit.usage, visit.cost_pico, certainty, outcome, ttft_ms, duration_ms, model_served)
-        )
+def _full(ask: Ask, wait_ms: float) -> NoCapacity:
+    return NoCapacity(
+        f"Every pool that may serve {ask.model} is full, and the wait of a request of class {ask.traffic_class} would be about "
+        f"{wait_ms / 1000:.1f} s.",
+        retry_after_ms=max(1, round(wait_ms)),
+    )
 
-    def _void(self, reason: str) -> None:
-        self._open = False
-        self._log.append(Void(self._admit, self._clock.moment(), reason))
+
+def _refusal(ask: Ask, refuse: Send | Wait | Refuse, now: Instant) -> HeadraceError:
+    """Why nobody takes it, as an error that says what to do."""
+    excluded = refuse.shortlist.excluded if refuse.shortlist is not None else ()
+    why = ", ".join(sorted({rule for _, rule in excluded}))
+    match refuse:
+        case Refuse(reason="model_not_found"):
+            return ModelNotFound(ask.model)
+        case Refuse(reason="forbidden"):
+            return NotAllowed(f"No pool that serves {ask.model} may have this data: the rules about {why} leave none.")
+        case Refuse(reason="incapable"):
+            return NotTranslatable(f"No pool that serves {ask.model} and may have this data can do what is asked: {why}.")
+        case Refuse(reason="context"):
+            return ContextLengthExceeded(f"The request is too long for every pool that serves {ask.model}.", param="messages")
+        case Refuse(reason="late"):
+            return NoCapacity(f"No pool that serves {ask.model} is expected to answer before the deadline.")
+        case Refuse(open_at=open_at):
+            wait_ms = None if open_at is None else -(-(open_at - now) // MS)
+            return NoCapacity(f"Every pool that may serve {ask.model} is failing or resting.", retry_after_ms=wait_ms)
+        case _:
+            return NoCapacity(f"Every pool that may serve {ask.model} is full.")
 
 
 def _limited(ask: Ask, limiter: Limiter, refused: Refused, bound: int) -> RateLimited:
@@ -254,15 +377,5 @@ def _limited(ask: Ask, limiter: Limiter, refused: Refused, bound: int) -> RateLi
         f"{reached}: Limit {limit}{wanted}. {remedy}",
         kind=refused.kind,
         retry_after_ms=refused.retry_after_ms,
-        left=_left(limiter, refused),
+        left=left_of(limiter, refused),
     )
-
-
-def _left(limiter: Limiter, said: Granted | Refused) -> dict[str, tuple[int, int, int]]:
-    """Of requests and tokens, where limited: the limit, what remains of it, milliseconds until all is there again."""
-    left = {}
-    if limiter.requests_per_minute is not None:
-        left["requests"] = (limiter.requests_per_minute, said.remaining_requests or 0, said.reset_requests_ms or 0)
-    if limiter.tokens_per_minute is not None:
-        left["tokens"] = (limiter.tokens_per_minute, said.remaining_tokens or 0, said.reset_tokens_ms or 0)
-    return left

@@ -5,7 +5,21 @@ from headrace.metering.ledger import Account, Entry, Ledger, Transfer
 from headrace.metering.limits import Granted, Limiter, Refused
 from headrace.metering.prices import Price, PriceBook, UsdPerMtok, day_of, moment_of, parse_prices, price_row
 from headrace.metering.rating import rate, rate_bound
-from headrace.metering.records import Admit, AttemptId, Certainty, Lost, Outcome, Record, Settle, Standing, State, Void, admitted, standing
+from headrace.metering.records import (
+    Admit,
+    AttemptId,
+    Certainty,
+    Evidence,
+    Lost,
+    Outcome,
+    Record,
+    Settle,
+    Standing,
+    State,
+    Void,
+    admitted,
+    standing,
+)
 
 __all__ = [
     "PREFIX",
@@ -14,6 +28,7 @@ __all__ = [
     "AttemptId",
     "Certainty",
     "Entry",
+    "Evidence",
     "Granted",
     "KeyRow",
     "Ledger",

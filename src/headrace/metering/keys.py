@@ -37,6 +37,7 @@ class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
             organization=self.organization,
             project=self.project,
             key=self.id,
+            key_name=self.name,
             traffic_class=self.traffic_class,
             requests_per_minute=self.requests_per_minute,
             tokens_per_minute=self.tokens_per_minute,

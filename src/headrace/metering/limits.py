@@ -50,7 +50,7 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
 class Limiter:
     """The limits of one key. Instants that it is handed must not go back."""
 
-    __slots__ = ("_at", "_holds", "_requests_debt", "_tokens_debt", "requests_per_minute", "tokens_per_minute")
+    __slots__ = ("_at", "_holds", "_of_others", "_requests_debt", "_tokens_debt", "requests_per_minute", "tokens_per_minute")
 
     def __init__(self, *, requests_per_minute: int | None, tokens_per_minute: int | None, now: Instant) -> None:
         for limit in (requests_per_minute, tokens_per_minute):
@@ -59,6 +59,7 @@ class Limiter:
         self.requests_per_minute, self.tokens_per_minute = requests_per_minute, tokens_per_minute
         self._requests_debt = self._tokens_debt = 0
         self._holds: deque[Hold] = deque()  # no longer than the requests of the last minute
+        self._of_others: deque[Hold] = deque()
         self._at = now
 
     def take(self, now: Instant, tokens_bound: int) -> Granted | Refused:
@@ -88,6 +89,28 @@ class Limiter:
         refund = min(tokens * MINUTE, granted.hold.unpaid)
         granted.hold.unpaid -= refund
         self._tokens_debt -= refund
+
+    def heard(self, now: Instant, requests: int, tokens: int, given_back: int) -> None:
+        """Others who share these limits have taken so much more, and given so much back."""
+        self._pay(now)
+        if self.requests_per_minute is not None:
+            self._requests_debt += requests * MINUTE
+        if self.tokens_per_minute is None:
+            return
+        if tokens:
+            self._of_others.append(self._hold(tokens))
+        refund = given_back * MINUTE
+        while refund and self._of_others:
+            hold = self._of_others[-1]
+            part = min(refund, hold.unpaid)
+            hold.unpaid -= part
+            self._tokens_debt -= part
+            refund -= part
+            if hold.unpaid:
+                break
+            self._of_others.pop()
+        while self._of_others and not self._of_others[0].unpaid:
+            self._of_others.popleft()
 
     def _hold(self, tokens: int) -> Hold:
         hold = Hold(tokens * MINUTE)

@@ -43,7 +43,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
 class PriceBook:
     """Which row holds when; immutable. Later layers come before earlier ones, see the module's docstring."""
 
-    __slots__ = ("_rows", "_starts")
+    __slots__ = ("_rows", "_shares", "_starts")
 
     def __init__(self, *layers: Iterable[Price]) -> None:
         rows: dict[str, tuple[Price, ...]] = {}
@@ -52,6 +52,7 @@ class PriceBook:
                 below = (row for row in rows.get(model, ()) if row.valid_from < own[0].valid_from)
                 rows[model] = (*below, *own)
         self._rows = rows
+        self._shares: dict[tuple[str, int], Price] = {}
         self._starts = {model: tuple(row.valid_from for row in of_model) for model, of_model in rows.items()}
 
     @property
@@ -59,13 +60,37 @@ class PriceBook:
         """Every row that can hold, by model and then by date."""
         return tuple(row for model in sorted(self._rows) for row in self._rows[model])
 
-    def price_on(self, model: str, moment: Moment) -> Price | None:
-        """The row of `model` with the latest start at or before `moment`; None: unpriced."""
+    def price_on(self, model: str, moment: Moment, permille: int = 1_000) -> Price | None:
+        """The row of `model` with the latest start at or before `moment`, at so many thousandths of its prices; None: unpriced."""
         starts = self._starts.get(model)
         if starts is None:
             return None
         index = bisect_right(starts, moment)
-        return self._rows[model][index - 1] if index else None
+        if not index:
+            return None
+        price = self._rows[model][index - 1]
+        return price if permille == 1_000 else self._share_of(price, permille)
+
+    def _share_of(self, price: Price, permille: int) -> Price:
+        held = self._shares.get((price.id, permille))
+        if held is None:
+            held = self._shares[price.id, permille] = share_of(price, permille)
+        return held
+
+
+def share_of(price: Price, permille: int) -> Price:
+    """A row at so many thousandths of its prices, such as the 500 of the batch class; half a pico-USD is rounded up."""
+
+    def part(pico: int) -> int:
+        return (pico * permille + 500) // 1_000
+
+    return msgspec.structs.replace(
+        price,
+        id=f"{price.id}*{permille}",
+        input_pico=part(price.input_pico),
+        cached_input_pico=part(price.cached_input_pico),
+        output_pico=None if price.output_pico is None else part(price.output_pico),
+    )
 
 
 def price_row(*, model: str, usd_per_mtok: UsdPerMtok, source: str, valid_from: date | None = None) -> Price:

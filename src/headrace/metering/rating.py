@@ -7,11 +7,11 @@ from headrace.metering.prices import Price
 def rate(usage: Usage, price: Price | None) -> int | None:
     """The exact cost in pico-USD; None where there is no price for what was used: unpriced, never free.
 
-    What is written to the cache costs what input costs, until the book has tiers.
+    What is written to the cache, for however long, costs what input costs, until the book has tiers.
     """
     if price is None:
         return None
-    cost = (usage.uncached + usage.cache_write) * price.input_pico + usage.cache_read * price.cached_input_pico
+    cost = (usage.uncached + usage.cache_written) * price.input_pico + usage.cache_read * price.cached_input_pico
     tokens_out = usage.output + usage.reasoning
     if not tokens_out:
         return cost

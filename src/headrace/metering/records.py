@@ -8,6 +8,8 @@ An attempt is admitted with a bound before its upstream hears of it, and ends in
 
 Every record carries its `Admit`, so each can be read alone. Records commute: of all that was said of one attempt the one with the
 highest `precedence` holds, so a log may be replayed in any order, and any part of it twice, with the same result.
+
+`Evidence` is of no attempt in particular: it is said once and named by many, and saying it again changes nothing.
 """
 
 from typing import Literal, TypeAlias, assert_never
@@ -15,6 +17,7 @@ from typing import Literal, TypeAlias, assert_never
 import msgspec
 
 from headrace.core.clock import Moment
+from headrace.core.translation import Change
 from headrace.core.usage import NOTHING, Usage
 
 Outcome: TypeAlias = Literal["completed", "client_left", "failed", "timed_out", "stopped"]
@@ -24,7 +27,11 @@ AttemptId: TypeAlias = tuple[str, int]
 
 
 class Admit(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
-    """An attempt may start, and will use `bound` at most; `price` is the id of the row that held at this moment."""
+    """An attempt may start, and will use `bound` at most; `price` is the id of the row that held at this moment.
+
+    `evidence` names the record that says which pools were considered; `placed` has for each that was looked at its index in that list,
+    the code of the verdict and its score.
+    """
 
     request: str
     attempt: int
@@ -40,6 +47,8 @@ class Admit(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
     bound: Usage
     bound_pico: int | None
     price: str | None
+    evidence: str | None = None
+    placed: tuple[tuple[int, int, float], ...] = ()
 
     @property
     def id(self) -> AttemptId:
@@ -47,7 +56,10 @@ class Admit(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
 
 
 class Settle(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
-    """What the attempt used. `cost_pico` of None: unpriced. `state` is `estimated` where the upstream never said what was used."""
+    """What the attempt used. `cost_pico` of None: unpriced. `state` is `estimated` where the upstream never said what was used.
+
+    `translation` is what became of parameters that the upstream's dialect does not take as they were asked.
+    """
 
     admitted: Admit
     moment: Moment
@@ -58,6 +70,7 @@ class Settle(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
     ttft_ms: int | None
     duration_ms: int
     model_served: str | None = None
+    translation: tuple[Change, ...] = ()
 
 
 class Lost(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=3):
@@ -73,6 +86,14 @@ class Void(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=4):
     admitted: Admit
     moment: Moment
     reason: str
+
+
+class Evidence(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=5):
+    """What the filters of placement did for one kind of request, once for all attempts that name its `id`; `content` is msgpack."""
+
+    id: str
+    moment: Moment
+    content: bytes
 
 
 Record: TypeAlias = Admit | Settle | Lost | Void

@@ -6,14 +6,27 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-Dialect: TypeAlias = Literal["openai", "local"]
+from headrace.core.rules import Capability, DataClass
+
+Dialect: TypeAlias = Literal["openai", "azure", "anthropic", "bedrock", "gemini", "local"]
+
+
+class TokenCost(msgspec.Struct, frozen=True, gc=False):
+    """What a token costs us at a pool, in pico-USD: what its vendor charges, or what owned capacity costs at full use."""
+
+    input_pico: float = 0.0
+    cached_input_pico: float = 0.0
+    output_pico: float = 0.0
 
 
 class Pool(msgspec.Struct, frozen=True, kw_only=True):
     """Capacity of one kind at one place. `models` maps our name of a model to the pool's own name for it.
 
-    `drain_ms_max` says how long to read on when a client leaves a stream, because this vendor bills the whole answer anyway;
-    0 means: hang up, it stops computing.
+    Where it is and whose it is: `vendor` runs it, `jurisdictions` hold there (they follow from the region, never from what a pool claims;
+    none where the region is unknown), `data_class` is the most sensitive data it is cleared for, `zero_retention` says that its contract
+    keeps nothing. `costs` are by our names of the models. `owned` capacity is paid whether it is used or not, so that using it while it
+    idles is nearly free. `drain_ms_max` says how long to read on when a client leaves a stream, because this vendor bills the whole
+    answer anyway; 0 means: hang up, it stops computing. `capabilities` of None: whatever its models can do.
     """
 
     name: str
@@ -21,14 +34,28 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     models: Mapping[str, str]
     endpoints: tuple[str, ...] = ()
     concurrency_max: int = 1_024
+    waiting_max: int = 1_024
     drain_ms_max: int = 0
+    vendor: str = "on-premises"
     cloud: str = "on-premises"
     region: str = "local"
+    jurisdictions: frozenset[str] = frozenset()
     silicon: str = "cpu"
+    data_class: DataClass = "public"
+    zero_retention: bool = False
+    capabilities: frozenset[Capability] | None = None
+    tokens_context_max: int | None = None
+    owned: bool = False
+    costs: Mapping[str, TokenCost] = {}
+    weight: float = 1.0
+    ttft_ms: float = 500.0
+    tpot_ms: float = 20.0
+    prefill_tokens_per_s: float = 10_000.0
 
 
 class ModelProfile(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model is, wherever it runs. `tokens_out_max` bounds an answer for which the client named no bound."""
+    """What a model is, wherever it runs. `tokens_out_max` bounds an answer for which the client named no bound; `capabilities` of None:
+    not known, so that nobody is turned away for want of one."""
 
     name: str
     created: int
@@ -36,6 +63,7 @@ class ModelProfile(msgspec.Struct, frozen=True, kw_only=True):
     operations: frozenset[str]
     tokens_context_max: int | None = None
     tokens_out_max: int = 16_384
+    capabilities: frozenset[Capability] | None = None
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):

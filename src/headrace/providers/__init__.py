@@ -1,6 +1,7 @@
 """Hands that reach upstreams: the transport and one adapter a dialect."""
 
 from headrace.providers.provider import Gate, Hearer, Provider
+from headrace.providers.spread import Spread
 from headrace.providers.transport import Endpoint, TransportSettings
 
-__all__ = ["Endpoint", "Gate", "Hearer", "Provider", "TransportSettings"]
+__all__ = ["Endpoint", "Gate", "Hearer", "Provider", "Spread", "TransportSettings"]

@@ -24,6 +24,8 @@ class Hearer(Protocol):
 
     usage: Usage | None
     """What the attempt has used until now, set by adapters that know it at every moment; who leaves early pays that."""
+    usage_likely: Usage | None
+    """An estimate of the same, set by adapters whose vendor says it only at the end; who leaves early pays that, marked as an estimate."""
 
     @property
     def gate(self) -> Gate: ...

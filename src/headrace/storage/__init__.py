@@ -1,6 +1,8 @@
 """Hands that keep: the usage log, its recovery, the SQLite database, its loader and queries, keys, and the data folder."""
 
+from headrace.storage.commons import WORKERS_MAX, Commons
 from headrace.storage.database import connect
+from headrace.storage.decisions import AttemptRow, decision_of
 from headrace.storage.folder import DataFolder, FileLock, Layout, development_key, make_folder
 from headrace.storage.keys import KeyRing, KeyStore
 from headrace.storage.loading import Loaded, load_once
@@ -11,6 +13,9 @@ from headrace.storage.usagelog import UsageLog, UsageLogSettings
 
 __all__ = [
     "DIMENSIONS",
+    "WORKERS_MAX",
+    "AttemptRow",
+    "Commons",
     "Damage",
     "DataFolder",
     "Difference",
@@ -26,6 +31,7 @@ __all__ = [
     "UsageRow",
     "balances",
     "connect",
+    "decision_of",
     "development_key",
     "key_names",
     "load_once",

@@ -1,31 +1,112 @@
-"""Records into SQLite: where each attempt stands, what was posted for it, and every account's balance, inside the caller's transaction."""
+"""Records into SQLite: where each attempt stands, what was posted for it, and every account's balance, inside the caller's transaction.
+
+Nearly every attempt ends once, and was unknown or running before: such ends go in as they are read, many at a time, and what is charged is
+added up by label. SQLite says how many rows that changed; when it is not all of them, they are taken back and go the long way, on which
+each record is held against what is known of its attempt.
+"""
 
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Final, TypeAlias
 
 import msgspec
 
 from headrace.core.usage import Usage
-from headrace.metering import Admit, AttemptId, Entry, Record, Settle, Standing, Transfer, Void, standing
-from headrace.metering.ledger import entry, entry_of, transfers
-from headrace.metering.records import precedence
+from headrace.metering import Admit, AttemptId, Certainty, Entry, Evidence, Record, Settle, Standing, State, Transfer, Void, standing
+from headrace.metering.ledger import customer, entry, entry_of, revenue, transfers
+from headrace.metering.records import RANK, precedence
+from headrace.storage.segment import Found
 
-Row: TypeAlias = tuple[str | int | None, ...]
+Value: TypeAlias = str | int | bytes | None
+Row: TypeAlias = tuple[Value, ...]
+Names: TypeAlias = tuple[Value, ...]
 Precedence: TypeAlias = tuple[int, int, int, tuple[int, ...]]
 
-COLUMNS: Final = (
-    "request", "attempt", "state", "admitted", "ended", "organization", "project", "key", "class", "operation", "model", "pool", "streamed",
-    "bound_pico", "price", "uncached", "cache_read", "cache_write", "output", "reasoning", "cost_pico",
-    "outcome", "ttft_ms", "duration_ms", "model_served", "posted",
+STATES: Final[tuple[State, ...]] = tuple(sorted(RANK, key=RANK.__getitem__))
+NOTHING: Final = (0,) * 8
+HELD, VOID = RANK["held"], RANK["void"]
+LABELS_MAX: Final = 100_000  # that are kept in memory
+MANY: Final = 64  # rows of one statement
+FIRST: Final = ("request", "number", "admitted", "bound_pico", "placed")  # what an admission says, and no end changes
+REST: Final = (
+    "state", "label", "ended", "uncached", "cache_read", "cache_write", "output", "reasoning", "cache_write_30m", "cache_write_1h",
+    "cache_write_12h", "cost_pico", "ttft_ms", "duration_ms", "translation",
 )  # fmt: skip
-_VALUES: Final = f"INTO usage ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+LABEL: Final = (
+    "organization", "project", "key", "class", "operation", "model", "pool", "streamed", "price", "evidence", "outcome", "model_served",
+)  # fmt: skip
+_COLUMNS: Final = (*FIRST, *REST)
+_INTO: Final = f"INTO attempt ({', '.join(_COLUMNS)}) VALUES"
+_ONE: Final = f"({', '.join('?' * len(_COLUMNS))})"
+_UPDATE: Final = f"ON CONFLICT (request, number) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in REST)}"
 _KNOWN: Final = """
-    SELECT request, attempt, state, ended, cost_pico, uncached, cache_read, cache_write, output, reasoning,
-        organization, project, model, posted
-    FROM json_each(?) AS wanted CROSS JOIN usage ON request = wanted.value WHERE state <> 'held'
+    SELECT request, number, state, ended, cost_pico, uncached, cache_read, cache_write, output, reasoning, cache_write_30m, cache_write_1h,
+        cache_write_12h, organization, project, model, posted
+    FROM json_each(?) AS wanted CROSS JOIN attempt ON request = wanted.value JOIN label ON label.id = attempt.label WHERE state > 0
 """
+_LABEL_OF: Final = f"SELECT id, customer, revenue FROM label WHERE {' AND '.join(f'{name} IS ?' for name in LABEL)}"  # noqa: S608 -- ours
+_NEW_LABEL: Final = f"INSERT INTO label ({', '.join(LABEL)}, customer, revenue) VALUES ({', '.join('?' * (len(LABEL) + 2))})"  # noqa: S608 -- ours
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Record | Evidence).decode
+_decode_record = msgspec.msgpack.Decoder(Record).decode
+
+
+class _Admitted(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
+    """An admission as its bytes are taken over: what is not looked into stays encoded."""
+
+    request: str
+    attempt: int
+    moment: int
+    organization: str
+    project: str
+    key: str
+    traffic_class: str
+    operation: str
+    model: str
+    pool: str
+    streamed: bool
+    bound: msgspec.Raw
+    bound_pico: int | None
+    price: str | None
+    evidence: str | None
+    placed: msgspec.Raw
+
+
+class _Settled(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
+    admitted: _Admitted
+    moment: int
+    usage: tuple[int, ...]
+    cost_pico: int | None
+    state: Certainty
+    outcome: str
+    ttft_ms: int | None
+    duration_ms: int
+    model_served: str | None
+    translation: msgspec.Raw
+
+
+class _Voided(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=4):
+    admitted: _Admitted
+    moment: int
+    reason: str
+
+
+_decode_end = msgspec.msgpack.Decoder(_Settled | _Voided).decode
+_decode_admit = msgspec.msgpack.Decoder(_Admitted).decode
+_decode_counts = msgspec.msgpack.Decoder(tuple[int, ...]).decode
+
+
+@cache
+def _inserting(count: int) -> str:
+    """So many ends at once. Only a row that is new or still held is changed."""
+    return f"INSERT {_INTO} {', '.join([_ONE] * count)} {_UPDATE} WHERE state = {HELD}"
+
+
+@cache
+def _holding(count: int) -> str:
+    return f"INSERT OR IGNORE {_INTO} {', '.join([_ONE] * count)}"
 
 
 class _Known(msgspec.Struct, frozen=True, gc=False):
@@ -33,33 +114,194 @@ class _Known(msgspec.Struct, frozen=True, gc=False):
 
     precedence: Precedence
     entry: Entry | None
+    ended: int
     posted: int
 
+    @property
+    def implied(self) -> bool:
+        """Its charge is no row of its own."""
+        return not self.posted and self.entry is not None
 
-def book(database: sqlite3.Connection, records: Sequence[Record]) -> int:
-    """Take records in, whatever was known before; return for how many attempts something changed."""
-    held: list[Row] = []
-    ended: list[Row] = []
-    posted: list[Transfer] = []
-    latest = _latest(records)
-    known = _known(database, list(latest))
-    for attempt, record in latest.items():
-        earlier = known.get(attempt)
-        if isinstance(record, Admit):
-            if earlier is None:
-                held.append(_row(record, standing(record), 0))
-            continue
+
+class Bookkeeper:
+    """The only writer of attempts, postings and balances."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+        self._labels: dict[Names, int] = {}
+        self._accounts: dict[int, tuple[int, int]] = {}  # of a label: whom it charges, and for what
+        self._many = min(MANY, database.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // len(_COLUMNS))
+
+    def forget(self) -> None:
+        """Look labels up again: those that were made in a transaction that was rolled back are none."""
+        self._labels.clear()
+        self._accounts.clear()
+
+    def take(self, found: Found) -> None:
+        """Take in a piece of the log. Raises msgspec.MsgspecError where a frame holds no record: the caller's transaction is void then."""
+        if len(self._labels) > LABELS_MAX:
+            self.forget()
+        if not self._book_ends(found.ends):
+            self.book([_decode_record(payload) for payload in found.ends])
+        self._hold([*found.admits.values()])
+        alone = [_decode(payload) for payload in found.alone]
+        self.book([record for record in alone if not isinstance(record, Evidence)])
+        self._database.executemany(
+            "INSERT OR IGNORE INTO evidence (id, moment, content) VALUES (?, ?, ?)",
+            [(record.id, record.moment, record.content) for record in alone if isinstance(record, Evidence)],
+        )
+
+    def book(self, records: Sequence[Record]) -> int:
+        """Take records in, whatever was known before; return for how many attempts something changed."""
+        if not records:
+            return 0
+        held: list[Row] = []
+        ended: list[Row] = []
+        posted: list[Transfer] = []
+        change: dict[str, int] = {}
+        latest = _latest(records)
+        known = _known(self._database, list(latest))
+        for attempt, record in latest.items():
+            earlier = known.get(attempt)
+            if isinstance(record, Admit):
+                if earlier is None:
+                    held.append(self._row(record))
+                continue
+            stands = standing(record)
+            if earlier is not None and earlier.precedence >= stands.precedence:
+                continue
+            rows, count = _posted(attempt, earlier, stands)
+            ended.append((*self._row(record), count))
+            posted += rows
+            _add(change, None if earlier is None else earlier.entry, -1)
+            _add(change, entry_of(stands), 1)
+        self._database.executemany(f"INSERT OR IGNORE {_INTO} {_ONE}", held)
+        self._database.executemany(
+            f"INSERT {_INTO.replace(') VALUES', ', posted) VALUES')} {_ONE[:-1]}, ?) {_UPDATE}, posted = excluded.posted", ended
+        )
+        self._post(posted, change)
+        return len(held) + len(ended)
+
+    def _book_ends(self, payloads: Sequence[bytes]) -> bool:
+        """Take in ends of attempts that are new or running. False, and nothing is taken in, when one of them is known to have ended."""
+        database, charged, taken = self._database, dict[int, int](), 0
+        database.execute("SAVEPOINT ends")
+        for start in range(0, len(payloads), self._many):
+            part = payloads[start : start + self._many]
+            taken += database.execute(_inserting(len(part)), self._ended(part, charged)).rowcount
+        if taken != len(payloads):
+            database.execute("ROLLBACK TO ends")
+            self.forget()
+        database.execute("RELEASE ends")
+        if taken != len(payloads):
+            return False
+        change: dict[int, int] = {}
+        for label, pico in charged.items():
+            debit, credit = self._accounts[label]
+            change[debit] = change.get(debit, 0) + pico
+            change[credit] = change.get(credit, 0) - pico
+        self._move(change)
+        return True
+
+    def _ended(self, payloads: Iterable[bytes], charged: dict[int, int]) -> list[Value]:
+        """The values of the rows of these ends, one after the other; what they cost is added to what is `charged` to their labels."""
+        values: list[Value] = []
+        for payload in payloads:
+            end = _decode_end(payload)
+            admit = end.admitted
+            placed = None if len(admit.placed) == 1 else bytes(admit.placed)
+            if isinstance(end, _Settled):
+                label, cost = self._label(admit, end.outcome, end.model_served), end.cost_pico
+                translation = None if len(end.translation) == 1 else bytes(end.translation)
+                values += (
+                    admit.request, admit.attempt, admit.moment, admit.bound_pico, placed, RANK[end.state], label, end.moment,
+                    *end.usage, cost, end.ttft_ms, end.duration_ms, translation,
+                )  # fmt: skip
+                if cost:
+                    charged[label] = charged.get(label, 0) + cost
+            else:
+                label = self._label(admit, end.reason, None)
+                values += (
+                    admit.request, admit.attempt, admit.moment, admit.bound_pico, placed, VOID, label, end.moment,
+                    *NOTHING, None, None, None, None,
+                )  # fmt: skip
+        return values
+
+    def _hold(self, payloads: Sequence[bytes]) -> None:
+        """Take in admits: what is known of their attempts already is never less."""
+        for start in range(0, len(payloads), self._many):
+            part = payloads[start : start + self._many]
+            values: list[Value] = []
+            for payload in part:
+                admit = _decode_admit(payload)
+                placed = None if len(admit.placed) == 1 else bytes(admit.placed)
+                values += (
+                    admit.request, admit.attempt, admit.moment, admit.bound_pico, placed, HELD, self._label(admit, None, None), None,
+                    *_decode_counts(admit.bound), None, None, None, None,
+                )  # fmt: skip
+            self._database.execute(_holding(len(part)), values)
+
+    def _row(self, record: Record) -> Row:
         stands = standing(record)
-        if earlier is not None and earlier.precedence >= stands.precedence:
-            continue
-        before, count = (None, 0) if earlier is None else (earlier.entry, earlier.posted)
-        rows = transfers(attempt, stands.moment, before, entry_of(stands), count)
-        ended.append(_row(record, stands, count + len(rows)))
-        posted += rows
-    database.executemany(f"INSERT OR IGNORE {_VALUES}", held)
-    database.executemany(f"INSERT OR REPLACE {_VALUES}", ended)
-    _post(database, posted)
-    return len(held) + len(ended)
+        admit, usage = stands.admitted, stands.usage
+        outcome, ttft_ms, duration_ms, model_served, translation = _ending(record)
+        return (
+            admit.request, admit.attempt, admit.moment, admit.bound_pico, _encode(admit.placed) if admit.placed else None,
+            RANK[stands.state], self._label(admit, outcome, model_served), None if record is admit else stands.moment,
+            usage.uncached, usage.cache_read, usage.cache_write, usage.output, usage.reasoning,
+            usage.cache_write_30m, usage.cache_write_1h, usage.cache_write_12h,
+            stands.cost_pico, ttft_ms, duration_ms, translation,
+        )  # fmt: skip
+
+    def _label(self, admit: _Admitted | Admit, outcome: str | None, model_served: str | None) -> int:
+        names = (
+            admit.organization, admit.project, admit.key, admit.traffic_class, admit.operation, admit.model, admit.pool, admit.streamed,
+            admit.price, admit.evidence, outcome, model_served,
+        )  # fmt: skip
+        label = self._labels.get(names)
+        return self._look_up(names) if label is None else label
+
+    def _look_up(self, names: Names) -> int:
+        """The label of these names, which is made where it is missing."""
+        database = self._database
+        found = database.execute(_LABEL_OF, names).fetchone()
+        if found is None:
+            accounts = self._account(customer(str(names[0]), str(names[1]))), self._account(revenue(str(names[5])))
+            found = database.execute(_NEW_LABEL, (*names, *accounts)).lastrowid, *accounts
+        self._labels[names], self._accounts[found[0]] = found[0], found[1:]
+        return int(found[0])
+
+    def _account(self, name: str) -> int:
+        self._database.execute("INSERT OR IGNORE INTO account (name, balance) VALUES (?, '0')", (name,))
+        number: int = self._database.execute("SELECT id FROM account WHERE name = ?", (name,)).fetchone()[0]
+        return number
+
+    def _post(self, posted: Sequence[Transfer], change: dict[str, int]) -> None:
+        """Write transfers, and what changes in the balances. An id that is there already is a fault, and stops everything."""
+        ids = {name: self._account(name) for name in {*change, *(t.debit for t in posted), *(t.credit for t in posted)}}
+        self._move({ids[name]: pico for name, pico in change.items()})
+        self._database.executemany(
+            "INSERT INTO posting (id, moment, kind, debit, credit, amount_pico) VALUES (?, ?, ?, ?, ?, ?)",
+            [(t.id, t.moment, t.kind, ids[t.debit], ids[t.credit], t.amount_pico) for t in posted],
+        )
+
+    def _move(self, change: dict[int, int]) -> None:
+        """Balances are text, since they may pass 64 bits."""
+        for account, pico in change.items():
+            (balance,) = self._database.execute("SELECT balance FROM account WHERE id = ?", (account,)).fetchone()
+            self._database.execute("UPDATE account SET balance = ? WHERE id = ?", (str(int(balance) + pico), account))
+
+
+def _posted(attempt: AttemptId, earlier: _Known | None, stands: Standing) -> tuple[tuple[Transfer, ...], int]:
+    """The rows to write for an attempt that stands better now, and how many it has then; none and 0 while its only charge is implied."""
+    before, count = (None, 0) if earlier is None else (earlier.entry, earlier.posted)
+    first: tuple[Transfer, ...] = ()
+    if earlier is not None and earlier.implied:
+        first = transfers(attempt, earlier.ended, None, before, 0)
+    rows = (*first, *transfers(attempt, stands.moment, before, entry_of(stands), count + len(first)))
+    if earlier is None and all(row.kind == "charge" for row in rows):
+        return (), 0
+    return rows, count + len(rows)
 
 
 def _latest(records: Iterable[Record]) -> dict[AttemptId, Record]:
@@ -80,42 +322,26 @@ def _known(database: sqlite3.Connection, attempts: Iterable[AttemptId]) -> dict[
     wanted = json.dumps(list(dict.fromkeys(request for request, _ in attempts)))
     known: dict[AttemptId, _Known] = {}
     for row in database.execute(_KNOWN, (wanted,)):
-        request, attempt, state, ended, cost, *counts, organization, project, model, posted = row
+        request, attempt, number, ended, cost, *counts, organization, project, model, posted = row
+        state = STATES[number]
         known[request, attempt] = _Known(
-            precedence(state, ended, cost, Usage(*counts)), entry(state, organization, project, model, cost), posted
+            precedence(state, ended, cost, Usage(*counts)), entry(state, organization, project, model, cost), ended, posted
         )
     return known
 
 
-def _row(record: Record, stands: Standing, posted: int) -> Row:
-    admit, usage = stands.admitted, stands.usage
-    outcome, ttft_ms, duration_ms, model_served = _ending(record)
-    return (
-        admit.request, admit.attempt, stands.state, admit.moment, None if record is admit else stands.moment,
-        admit.organization, admit.project, admit.key, admit.traffic_class, admit.operation, admit.model, admit.pool, admit.streamed,
-        admit.bound_pico, admit.price, usage.uncached, usage.cache_read, usage.cache_write, usage.output, usage.reasoning, stands.cost_pico,
-        outcome, ttft_ms, duration_ms, model_served, posted,
-    )  # fmt: skip
+def _ending(record: Record) -> tuple[str | None, int | None, int | None, str | None, bytes | None]:
+    """Outcome, time to the first token, duration, the model that served, and what was translated."""
+    match record:
+        case Settle(outcome=outcome, ttft_ms=ttft_ms, duration_ms=duration_ms, model_served=served, translation=changes):
+            return outcome, ttft_ms, duration_ms, served, _encode(changes) if changes else None
+        case Void(reason=reason):
+            return reason, None, None, None, None
+        case _:
+            return None, None, None, None, None
 
 
-def _ending(record: Record) -> tuple[str | None, int | None, int | None, str | None]:
-    if isinstance(record, Settle):
-        return record.outcome, record.ttft_ms, record.duration_ms, record.model_served
-    return (record.reason if isinstance(record, Void) else None), None, None, None
-
-
-def _post(database: sqlite3.Connection, posted: Sequence[Transfer]) -> None:
-    """Write transfers and what they change in the balances. An id that is there already is a fault, and stops everything."""
-    change: dict[str, int] = {}
-    for transfer in posted:
-        change[transfer.debit] = change.get(transfer.debit, 0) + transfer.amount_pico
-        change[transfer.credit] = change.get(transfer.credit, 0) - transfer.amount_pico
-    ids: dict[str, int] = {}
-    for account, pico in change.items():
-        database.execute("INSERT OR IGNORE INTO account (name, balance) VALUES (?, '0')", (account,))
-        ids[account], balance = database.execute("SELECT id, balance FROM account WHERE name = ?", (account,)).fetchone()
-        database.execute("UPDATE account SET balance = ? WHERE id = ?", (str(int(balance) + pico), ids[account]))
-    database.executemany(
-        "INSERT INTO transfer (id, moment, kind, debit, credit, amount_pico) VALUES (?, ?, ?, ?, ?, ?)",
-        [(t.id, t.moment, t.kind, ids[t.debit], ids[t.credit], t.amount_pico) for t in posted],
-    )
+def _add(change: dict[str, int], posted: Entry | None, sign: int) -> None:
+    if posted is not None:
+        change[posted.debit] = change.get(posted.debit, 0) + sign * posted.amount_pico
+        change[posted.credit] = change.get(posted.credit, 0) - sign * posted.amount_pico

@@ -38,6 +38,10 @@ class Layout(msgspec.Struct, frozen=True):
         return self.root / "keys.generation"
 
     @property
+    def commons(self) -> Path:
+        return self.root / "workers.shared"
+
+    @property
     def development_key(self) -> Path:
         return self.root / "development.key"
 

@@ -119,11 +119,13 @@ class KeyStore:
 
 
 class KeyRing:
-    """The keys in a server's memory, by digest. `fixed` ones come from settings and don't change."""
+    """The keys in a server's memory, by digest. `fixed` ones come from settings."""
 
     def __init__(self, database: sqlite3.Connection, layout: Layout, fixed: Iterable[KeyRow] = ()) -> None:
         self._database = database
-        self._rows: dict[bytes, tuple[bytes, Principal]] = {row.digest: (row.digest, row.principal) for row in fixed}
+        self._rows: dict[bytes, tuple[bytes, Principal]] = {}
+        self._fixed: list[bytes] = []
+        self._add(fixed)
         self._file = _open(layout.keys_generation)
         self._map = mmap.mmap(self._file, GENERATION_SIZE, access=mmap.ACCESS_READ)
         self._seen = b""
@@ -136,6 +138,18 @@ class KeyRing:
         sought = digest(secret)
         held = self._rows.get(sought)
         return held[1] if held is not None and hmac.compare_digest(held[0], sought) else None
+
+    def fix(self, rows: Iterable[KeyRow]) -> None:
+        """The keys of the settings are these now."""
+        for gone in self._fixed:
+            self._rows.pop(gone, None)
+        self._fixed = []
+        self._add(rows)
+
+    def _add(self, rows: Iterable[KeyRow]) -> None:
+        for row in rows:
+            self._rows[row.digest] = row.digest, row.principal
+            self._fixed.append(row.digest)
 
     def close(self) -> None:
         self._map.close()

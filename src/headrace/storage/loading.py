@@ -4,18 +4,20 @@ How far a segment is loaded is written in the same transaction as what was loade
 nothing.
 """
 
+import os
 import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from headrace.core.errors import NotReady
-from headrace.storage.books import book
+from headrace.storage.books import Bookkeeper
 from headrace.storage.database import connect, transaction
 from headrace.storage.folder import FileLock, Layout
-from headrace.storage.segment import ACTIVE, Damage, Reading, read_pieces, segments
+from headrace.storage.segment import ACTIVE, Damage, Reading, read_pieces, read_segment, segments
 
 WAIT_S: Final = 10.0
 POLL_S: Final = 0.02
@@ -29,40 +31,73 @@ class Loaded(msgspec.Struct, frozen=True):
 
 
 class Loader:
-    """Follows the log of one data folder. Its caller holds the loader's lock."""
+    """Follows the logs of one data folder, whichever processes write them. Its caller holds the loader's lock."""
 
     def __init__(self, usage: Path, database: sqlite3.Connection) -> None:
-        self._usage, self._database = usage, database
+        self._usage, self._database, self._books = usage, database, Bookkeeper(database)
         self._loaded: dict[str, int] = dict(database.execute("SELECT name, loaded FROM segment"))
         self._complete: set[str] = {name for (name,) in database.execute("SELECT name FROM segment WHERE complete")}
+        self._left: list[Path] = []
+        self._changed, self._lists = 0, 0
 
     def load(self) -> Loaded:
         """Take in all that the log holds now."""
         records = 0
         damages: list[Damage] = []
-        for path in segments(self._usage):
-            if path.stem in self._complete:
-                continue
+        for path in self._list():
             try:
-                for piece in read_pieces(path, self._loaded.get(path.stem, 0), live=path.suffix == ACTIVE):
-                    self._take(path, piece)
-                    records += len(piece.records)
+                for piece in self._pieces(path):
+                    records += piece.found.count
                     damages += piece.damages
             except FileNotFoundError:
                 continue  # sealed between our look at the folder and at the file: the next pass finds it under its new name
         return Loaded(records, tuple(damages))
 
+    @property
+    def is_called(self) -> bool:
+        """The folder has changed: there is a new segment, or somebody waits for what the log holds."""
+        return os.stat(self._usage).st_mtime_ns != self._changed
+
+    def _list(self) -> list[Path]:
+        """The segments that are not complete. The folder is read when it has changed, and once more, since clocks tick slowly."""
+        changed = os.stat(self._usage).st_mtime_ns
+        if changed != self._changed:
+            self._changed, self._lists = changed, 2
+        if self._lists:
+            self._lists -= 1
+            self._left = segments(self._usage)
+        self._left = [path for path in self._left if path.stem not in self._complete]
+        return self._left
+
+    def _pieces(self, path: Path) -> Iterator[Reading]:
+        """Take in a segment from where we left off, and yield each piece of it that was read."""
+        live, ended = path.suffix == ACTIVE, False
+        while not ended:
+            start = self._loaded.get(path.stem, 0)
+            piece = read_segment(path, start, live=live, quick=True)
+            try:
+                self._take(path, piece)
+            except msgspec.MsgspecError:  # a whole frame that is no record: look at each
+                piece = read_segment(path, start, live=live)
+                self._take(path, piece)
+            yield piece
+            ended = piece.ended
+
     def _take(self, path: Path, piece: Reading) -> None:
         complete = piece.ended and path.suffix != ACTIVE
-        if piece.end == self._loaded.get(path.stem) and not complete:
+        if piece.end == self._loaded.get(path.stem, 0) and not complete:
             return
-        with transaction(self._database):
-            book(self._database, piece.records)
-            self._database.execute(
-                "INSERT INTO segment (name, loaded, complete, damaged) VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE "
-                "SET loaded = excluded.loaded, complete = excluded.complete, damaged = damaged + excluded.damaged",
-                (path.stem, piece.end, complete, sum(damage.length for damage in piece.damages)),
-            )
+        try:
+            with transaction(self._database):
+                self._books.take(piece.found)
+                self._database.execute(
+                    "INSERT INTO segment (name, loaded, complete, damaged) VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE "
+                    "SET loaded = excluded.loaded, complete = excluded.complete, damaged = damaged + excluded.damaged",
+                    (path.stem, piece.end, complete, sum(damage.length for damage in piece.damages)),
+                )
+        except BaseException:
+            self._books.forget()
+            raise
         self._loaded[path.stem] = piece.end
         if complete:
             self._complete.add(path.stem)
@@ -83,6 +118,7 @@ def load_once(layout: Layout, pid: int, *, wait_s: float = WAIT_S) -> Loaded:
                 lock.release()
         if targets is None:
             targets = _ends(layout)
+            os.utime(layout.usage)  # a loader looks at once at a folder that has changed
         if _reached(layout, targets):
             return Loaded(0, ())
         time.sleep(POLL_S)
@@ -109,7 +145,7 @@ def _ends(layout: Layout) -> dict[str, int]:
     ends: dict[str, int] = {}
     for path in segments(layout.usage):
         if path.stem not in complete:
-            for piece in read_pieces(path, loaded.get(path.stem, 0), live=True):
+            for piece in read_pieces(path, loaded.get(path.stem, 0), live=True, quick=True):
                 ends[path.stem] = piece.end
     return ends
 

@@ -8,9 +8,11 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from headrace.core.clock import Moment
-from headrace.metering import Account, Ledger, State
+from headrace.metering import Account, State
+from headrace.storage.books import STATES
 from headrace.storage.database import snapshot
-from headrace.storage.segment import read_pieces, segments
+from headrace.storage.replay import balances_of
+from headrace.storage.segment import segments
 
 Dimension: TypeAlias = Literal["model", "key", "class", "organization", "project", "operation", "pool"]
 Source: TypeAlias = Literal["usage log", "transfers"]
@@ -62,21 +64,23 @@ def usage_by(
     unknown = [dimension for dimension in group if dimension not in DIMENSIONS]
     if unknown:
         raise ValueError(f"usage can't be grouped by {unknown[0]!r}: choose from {', '.join(DIMENSIONS)}")
-    names = ", ".join(("state", *group))
     where, bounds = (
         ("", ())
         if since is None and until is None
         else ("WHERE admitted >= ? AND admitted < ?", (since or 0, FOREVER if until is None else until))
     )
     sql = f"""
-        SELECT {names}, count(*), count(cost_pico), sum(uncached + cache_read + cache_write), sum(cache_read), sum(output + reasoning),
-            sum(cost_pico / {PART}), sum(cost_pico % {PART})
-        FROM usage {where} GROUP BY {names}
-    """  # noqa: S608 -- `group` holds names of our own columns, checked above
+        SELECT label, state, count(*), count(cost_pico),
+            sum(uncached + cache_read + cache_write + cache_write_30m + cache_write_1h + cache_write_12h), sum(cache_read),
+            sum(output + reasoning), sum(cost_pico / {PART}), sum(cost_pico % {PART})
+        FROM attempt {where} GROUP BY label, state
+    """  # noqa: S608 -- no word of it comes from outside
     rows: dict[tuple[str, ...], UsageRow] = {} if group else {(): _nothing(())}
-    for state, *found in database.execute(sql, bounds):
-        name = tuple(str(value) for value in found[: len(group)])
-        rows[name] = _plus(rows.get(name) or _nothing(name), state, found[len(group) :])
+    with snapshot(database):
+        names = {label: tuple(map(str, rest)) for label, *rest in database.execute(f"SELECT {', '.join(('id', *group))} FROM label")}  # noqa: S608 -- `group` holds names of our own columns, checked above
+        for label, state, *found in database.execute(sql, bounds):
+            name = names[label]
+            rows[name] = _plus(rows.get(name) or _nothing(name), STATES[state], found)
     return sorted(rows.values(), key=lambda row: (-row.cost_pico, row.group))
 
 
@@ -97,13 +101,8 @@ def verify(database: sqlite3.Connection, usage: Path) -> list[Difference]:
         found = balances(database)
         by_transfers = _by_transfers(database)
         loaded: dict[str, int] = dict(database.execute("SELECT name, loaded FROM segment"))
-    ledger = Ledger()
-    for path in segments(usage):
-        if path.stem in loaded:
-            for piece in read_pieces(path, stop=loaded[path.stem]):
-                for record in piece.records:
-                    ledger.book(record)
-    return [*_differences("usage log", ledger.balances, found), *_differences("transfers", by_transfers, found)]
+    by_log = balances_of([(path, loaded[path.stem]) for path in segments(usage) if path.stem in loaded])
+    return [*_differences("usage log", by_log, found), *_differences("transfers", by_transfers, found)]
 
 
 def _nothing(group: tuple[str, ...]) -> UsageRow:
@@ -135,15 +134,15 @@ def _plus(row: UsageRow, state: State, sums: Sequence[int | None]) -> UsageRow:
 
 
 def _by_transfers(database: sqlite3.Connection) -> dict[Account, int]:
+    names: dict[int, Account] = dict(database.execute("SELECT id, name FROM account"))
     sums: dict[Account, int] = {}
-    for side, sign in (("debit", 1), ("credit", -1)):
-        rows = database.execute(
-            f"SELECT name, sum(amount_pico / {PART}), sum(amount_pico % {PART}) "  # noqa: S608 -- our own column names
-            f"FROM transfer JOIN account ON account.id = {side} GROUP BY account.id"
-        )
-        for name, high, low in rows:
-            sums[name] = sums.get(name, 0) + sign * (high * PART + low)
-    return sums
+    rows = database.execute(
+        f"SELECT debit, credit, sum(amount_pico / {PART}), sum(amount_pico % {PART}) FROM transfer GROUP BY debit, credit"  # noqa: S608 -- our own
+    )
+    for debit, credit, high, low in rows:
+        for account, sign in ((names[debit], 1), (names[credit], -1)):
+            sums[account] = sums.get(account, 0) + sign * (high * PART + low)
+    return {account: pico for account, pico in sums.items() if pico}
 
 
 def _differences(source: Source, expected: Mapping[Account, int], found: Mapping[Account, int]) -> list[Difference]:

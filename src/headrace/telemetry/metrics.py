@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
@@ -54,9 +55,37 @@ class _Series:
         tokens = self.tokens
         tokens["input"] += usage.uncached
         tokens["cache_read"] += usage.cache_read
-        tokens["cache_write"] += usage.cache_write
+        tokens["cache_write"] += usage.cache_written
         tokens["output"] += usage.output
         tokens["reasoning"] += usage.reasoning
+
+    def add(self, said: "Counts") -> None:
+        """What another process has counted of the same."""
+        self.statuses.update(said.statuses)
+        self.tokens.update(said.tokens)
+        for mine, (counts, total) in zip((self.duration, self.ttft, self.tpot), said.histograms, strict=True):
+            mine.counts = [one + other for one, other in zip(mine.counts, counts, strict=True)]
+            mine.total += total
+
+
+class Counts(msgspec.Struct, frozen=True, array_like=True):
+    """A series as one process tells it to another."""
+
+    labels: tuple[str, str, str, str]
+    statuses: dict[int, int]
+    tokens: dict[str, int]
+    histograms: tuple[tuple[list[int], float], ...]
+
+
+class State(msgspec.Struct, frozen=True, array_like=True):
+    """All that one process has counted, and the values that add up over processes."""
+
+    series: tuple[Counts, ...]
+    gauges: dict[str, float | dict[str, float]]
+    counters: dict[str, float | dict[str, float]]
+
+
+_states = msgspec.msgpack.Decoder(State)
 
 
 LABELS = ("gen_ai_operation_name", "gen_ai_request_model", "headrace_class", "headrace_pool")
@@ -67,7 +96,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self._series: dict[tuple[str, str, str, str], _Series] = {}
-        self._gauges: dict[str, tuple[str, Callable[[], float | Mapping[str, float]]]] = {}
+        self._told: list[State] = []
+        self._gauges: dict[str, tuple[str, Callable[[], float | Mapping[str, float]], bool]] = {}
         self._counters: dict[str, tuple[str, Callable[[], float | Mapping[str, float]]]] = {}
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -95,46 +125,88 @@ class Metrics:
         if usage is not None:
             series.count(usage)
 
-    def gauge(self, name: str, help: str, read: Callable[[], float | Mapping[str, float]]) -> None:
-        """A value that goes up and down; a mapping is one value a pool."""
-        self._gauges[name] = (help, read)
+    def gauge(self, name: str, help: str, read: Callable[[], float | Mapping[str, float]], *, adds: bool = True) -> None:
+        """A value that goes up and down; a mapping is one value a pool. `adds`: over several processes it is the sum, else any one's."""
+        self._gauges[name] = (help, read, adds)
 
     def counter(self, name: str, help: str, read: Callable[[], float | Mapping[str, float]]) -> None:
         """A value that only grows, kept elsewhere; a mapping is one value a pool."""
         self._counters[name] = (help, read)
 
-    def text(self) -> bytes:
-        """All of it, in Prometheus' text format."""
+    def text(self, others: Iterable[bytes] = ()) -> bytes:
+        """All of it, in Prometheus' text format, with what other processes of the same server have told by `state`."""
+        self._told = [_states.decode(other) for other in others]
         return generate_latest(self._registry)
 
-    def collect(self) -> Iterator[Metric]:
-        yield from self._requests()
-        yield from self._histograms()
-        for name, (help, read) in self._gauges.items():
-            yield _filled(GaugeMetricFamily(name, help, labels=_labels(value := read())), value)
-        for name, (help, read) in self._counters.items():
-            yield _filled(CounterMetricFamily(name, help, labels=_labels(value := read())), value)
+    def state(self) -> bytes:
+        """All of it, for another process to add to its own."""
+        series = [
+            Counts(
+                labels,
+                dict(one.statuses),
+                dict(one.tokens),
+                tuple((held.counts, held.total) for held in (one.duration, one.ttft, one.tpot)),
+            )
+            for labels, one in self._series.items()
+        ]
+        gauges = {name: _plain(read()) for name, (_, read, adds) in self._gauges.items() if adds}
+        counters = {name: _plain(read()) for name, (_, read) in self._counters.items()}
+        return msgspec.msgpack.encode(State(tuple(series), gauges, counters))
 
-    def _requests(self) -> Iterable[Metric]:
+    def collect(self) -> Iterator[Metric]:
+        everyone = self._everyone()
+        yield from self._requests(everyone)
+        yield from self._histograms(everyone)
+        for name, (help, read, _) in self._gauges.items():
+            value = _sum(read(), [told.gauges[name] for told in self._told if name in told.gauges])
+            yield _filled(GaugeMetricFamily(name, help, labels=_labels(value)), value)
+        for name, (help, read) in self._counters.items():
+            value = _sum(read(), [told.counters[name] for told in self._told if name in told.counters])
+            yield _filled(CounterMetricFamily(name, help, labels=_labels(value)), value)
+
+    def _everyone(self) -> Mapping[tuple[str, str, str, str], _Series]:
+        if not self._told:
+            return self._series
+        everyone: dict[tuple[str, str, str, str], _Series] = {}
+        for told in (_states.decode(self.state()), *self._told):
+            for counts in told.series:
+                everyone.setdefault(counts.labels, _Series()).add(counts)
+        return everyone
+
+    def _requests(self, everyone: Mapping[tuple[str, str, str, str], _Series]) -> Iterable[Metric]:
         requests = CounterMetricFamily(
             "headrace_requests", "Requests that are over, by the status the client got.", labels=(*LABELS, "status")
         )
         tokens = CounterMetricFamily("headrace_tokens", "Tokens used, in segments that never overlap.", labels=(*LABELS, "segment"))
-        for labels, series in self._series.items():
+        for labels, series in everyone.items():
             for status, count in series.statuses.items():
                 requests.add_metric((*labels, str(status)), count)
             for segment, count in series.tokens.items():
                 tokens.add_metric((*labels, segment), count)
         return requests, tokens
 
-    def _histograms(self) -> Iterable[Metric]:
+    def _histograms(self, everyone: Mapping[tuple[str, str, str, str], _Series]) -> Iterable[Metric]:
         duration = HistogramMetricFamily("gen_ai_server_request_duration_seconds", "From admission to the last byte.", labels=LABELS)
         ttft = HistogramMetricFamily("gen_ai_server_time_to_first_token_seconds", "From admission to the first thing said.", labels=LABELS)
         tpot = HistogramMetricFamily("gen_ai_server_time_per_output_token_seconds", "A token of the answer after the first.", labels=LABELS)
-        for labels, series in self._series.items():
+        for labels, series in everyone.items():
             for family, held in ((duration, series.duration), (ttft, series.ttft), (tpot, series.tpot)):
                 family.add_metric(labels, held.cumulative(), held.total)
         return duration, ttft, tpot
+
+
+def _plain(value: float | Mapping[str, float]) -> float | dict[str, float]:
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _sum(mine: float | Mapping[str, float], others: Iterable[float | Mapping[str, float]]) -> float | Mapping[str, float]:
+    if not isinstance(mine, Mapping):
+        return mine + sum(other for other in others if not isinstance(other, Mapping))
+    total = Counter(mine)
+    for other in others:
+        if isinstance(other, Mapping):
+            total.update(other)
+    return dict(total)
 
 
 def _labels(value: float | Mapping[str, float]) -> tuple[str, ...]:

@@ -1,13 +1,19 @@
 """Values with everything filled in that a test does not speak of."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 
 from headrace.core.ask import Ask, Operation
+from headrace.core.clock import Instant
 from headrace.core.identity import Principal, TrafficClass
+from headrace.core.rules import NO_RULES, Capability, Rules
+from headrace.gateway import RuleFor, Terms, World, rooms_for
 from headrace.metering import Price, PriceBook, UsdPerMtok, price_row
-from headrace.portfolio import Dialect, ModelProfile, Pool, Snapshot, snapshot
+from headrace.portfolio import ModelProfile, Pool, Snapshot, snapshot
+from headrace.providers import Provider
+from headrace.routing import CLASSES, POLICIES, Board, ClassTerms, HealthSettings, Policy
 
 MODEL = "gpt-5.4-nano"
 
@@ -17,6 +23,7 @@ def a_principal(
     organization: str = "acme",
     project: str = "demo",
     key: str = "key_1",
+    key_name: str = "",
     traffic_class: TrafficClass = "realtime",
     requests_per_minute: int | None = None,
     tokens_per_minute: int | None = None,
@@ -26,6 +33,7 @@ def a_principal(
         organization=organization,
         project=project,
         key=key,
+        key_name=key_name,
         traffic_class=traffic_class,
         requests_per_minute=requests_per_minute,
         tokens_per_minute=tokens_per_minute,
@@ -43,12 +51,25 @@ def an_ask(
     tokens_in_max: int = 1_000,
     tokens_out_max: int | None = 500,
     body: bytes | None = None,
+    traffic_class: TrafficClass | None = None,
+    rules: Rules = NO_RULES,
+    needs: Iterable[Capability] = (),
+    affinity: int = 0,
+    deadline: Instant | None = None,
+    strict: bool = False,
 ) -> Ask:
     """A request, with the body that such a client would send."""
+    who = principal if principal is not None else a_principal()
     return Ask(
         request=request,
         operation=operation,
-        principal=principal if principal is not None else a_principal(),
+        principal=who,
+        traffic_class=traffic_class if traffic_class is not None else who.traffic_class,
+        rules=rules,
+        needs=frozenset(needs),
+        affinity=affinity,
+        deadline=deadline,
+        strict=strict,
         model=model,
         stream=stream,
         include_usage=include_usage,
@@ -58,18 +79,9 @@ def an_ask(
     )
 
 
-def a_pool(
-    name: str = "a",
-    *,
-    dialect: Dialect = "openai",
-    models: Iterable[str] = (MODEL,),
-    concurrency_max: int = 1_024,
-    drain_ms_max: int = 0,
-) -> Pool:
-    """A pool that calls each model as we do."""
-    return Pool(
-        name=name, dialect=dialect, models={model: model for model in models}, concurrency_max=concurrency_max, drain_ms_max=drain_ms_max
-    )
+def a_pool(name: str = "a", *, models: Iterable[str] = (MODEL,), **more: Any) -> Pool:
+    """A pool that calls each model as we do; `more` are fields of Pool."""
+    return Pool(**{"name": name, "dialect": "openai", "models": {model: model for model in models}, **more})
 
 
 def a_model(
@@ -90,6 +102,34 @@ def a_snapshot(*pools: Pool, models: Iterable[ModelProfile] | None = None, versi
     held = pools or (a_pool(),)
     named = dict.fromkeys(model for pool in held for model in pool.models)
     return snapshot(version, held, models if models is not None else [a_model(name) for name in named])
+
+
+def a_world(
+    *pools: Pool,
+    providers: Mapping[str, Provider] | None = None,
+    book: PriceBook | None = None,
+    policy: Policy = POLICIES["least_loaded"],
+    rules: Iterable[RuleFor] = (),
+    terms: Terms | None = None,
+    health: HealthSettings | None = None,
+    snapshot: Snapshot | None = None,
+    classes: Mapping[TrafficClass, ClassTerms] = CLASSES,
+) -> World:
+    """Everything that a gateway serves by, over `pools`."""
+    seen = snapshot if snapshot is not None else a_snapshot(*pools)
+    feels = health if health is not None else HealthSettings()
+    rooms = rooms_for(seen, {}, feels)
+    return World(
+        snapshot=seen,
+        board=Board(seen, {name: room.load for name, room in rooms.items()}, classes),
+        rooms=rooms,
+        providers=providers if providers is not None else {},
+        book=book if book is not None else a_book(),
+        rules=tuple(rules),
+        policy=policy,
+        terms=terms if terms is not None else Terms(),
+        health=feels,
+    )
 
 
 def a_price(model: str = MODEL, *, input: str = "0.20", cached_input: str | None = "0.02", output: str | None = "1.25") -> Price:

@@ -16,7 +16,7 @@ from headrace.core.errors import StorageFull
 from headrace.core.stream import Finished, Reasoning, Said, Text, ToolCallArguments, ToolCallBegun, Used, Verbatim
 from headrace.core.translation import Change
 from headrace.core.usage import Usage
-from headrace.metering import Admit, Record
+from headrace.metering import Admit, Evidence, Record
 from headrace.providers import Hearer
 
 
@@ -91,10 +91,10 @@ class ListedLog:
     """A usage log that is a list. When `full`, it takes no admission; what was admitted can always be settled."""
 
     def __init__(self) -> None:
-        self.records: list[Record] = []
+        self.records: list[Record | Evidence] = []
         self.full = False
 
-    def append(self, record: Record) -> None:
+    def append(self, record: Record | Evidence) -> None:
         if self.full and isinstance(record, Admit):
             raise StorageFull("the list is full")
         self.records.append(record)
@@ -109,8 +109,9 @@ class ScriptedListener:
     def __init__(self, on_hear: Callable[[int], None] | None = None) -> None:
         self.heard: list[Said] = []
         self.usage: Usage | None = None
+        self.usage_likely: Usage | None = None
         self.changes: tuple[Change, ...] = ()
-        self.left = False
+        self.left = self.lost = False
         self.patience_s = 0.0
         self._on_hear = on_hear
         self._news, self._flows = asyncio.Event(), asyncio.Event()

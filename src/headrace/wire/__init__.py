@@ -1,3 +1,36 @@
-"""Codecs without I/O: bytes to values of `core` and back. Import from its modules, one dialect's part each."""
+"""Codecs without I/O: bytes to values of `core` and back. Import from its modules, some for each dialect."""
 
-__all__: list[str] = ["openai_answer", "openai_chat", "openai_embeddings", "openai_upstream", "sse"]
+__all__: list[str] = [
+    "anthropic_cache",
+    "anthropic_failure",
+    "anthropic_generations",
+    "anthropic_request",
+    "anthropic_schema",
+    "anthropic_stream",
+    "anthropic_tools",
+    "anthropic_turns",
+    "bedrock",
+    "bedrock_content",
+    "bedrock_failure",
+    "bedrock_models",
+    "bedrock_stream",
+    "eventstream",
+    "gemini",
+    "gemini_contents",
+    "gemini_failure",
+    "gemini_schema",
+    "gemini_signature",
+    "gemini_stream",
+    "media",
+    "openai_answer",
+    "openai_chat",
+    "openai_embeddings",
+    "openai_failure",
+    "openai_fitting",
+    "openai_marks",
+    "openai_thoughts",
+    "openai_upstream",
+    "openai_usage",
+    "sigv4",
+    "sse",
+]

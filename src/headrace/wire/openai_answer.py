@@ -3,6 +3,7 @@
 Both are the same events heard by two listeners; neither knows where the events come from.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, assert_never
 
@@ -56,6 +57,8 @@ class ChunkWriter:
         self._tail = b'],"usage":null}' if include_usage else b"]}"
         self._include_usage = include_usage
         self._begun: set[int] = set()
+        self._unsigned: defaultdict[int, list[str]] = defaultdict(list)
+        self._details: defaultdict[int, int] = defaultdict(int)
 
     def write(self, said: Said) -> bytes:
         """The frames that `said` becomes; those of `Used` end the stream."""
@@ -65,7 +68,7 @@ class ChunkWriter:
             case Text(text=text, choice=choice, logprobs=logprobs):
                 return self._chunk(choice, {"content": text}, None, logprobs)
             case Reasoning(choice=choice):
-                return self._chunk(choice, reasoning_object([said]), None)
+                return self._chunk(choice, self._thought(said), None)
             case ToolCallBegun(index=index, id=id, name=name, choice=choice):
                 call = {"index": index, "id": id, "type": "function", "function": {"name": name, "arguments": ""}}
                 return self._chunk(choice, {"tool_calls": [call]}, None)
@@ -77,6 +80,16 @@ class ChunkWriter:
                 return self._end(usage) if self._begun else b""  # an upstream that is relayed ends its stream itself
             case never:
                 assert_never(never)
+
+    def _thought(self, said: Reasoning) -> dict[str, Any]:
+        unsigned = self._unsigned[said.choice]
+        told = reasoning_object([said], "".join(unsigned) if said.signature else "", self._details[said.choice])
+        if said.signature:
+            unsigned.clear()
+        elif said.text:
+            unsigned.append(said.text)
+        self._details[said.choice] += len(told.get("reasoning_details", ()))
+        return told
 
     def _chunk(self, choice: int, delta: dict[str, Any], reason: FinishReason | None, logprobs: tuple[TokenLogprob, ...] = ()) -> bytes:
         opening = b""
@@ -169,19 +182,26 @@ class AnswerGatherer:
         return self._choices.setdefault(index, _Choice())
 
 
-def reasoning_object(thoughts: Sequence[Reasoning]) -> dict[str, Any]:
+def reasoning_object(thoughts: Sequence[Reasoning], earlier: str = "", details_before: int = 0) -> dict[str, Any]:
     """Thoughts in the two forms that clients know: `reasoning_content`, a text, as DeepSeek and vLLM say it, and where a vendor wants its
-    thoughts back, `reasoning_details`, with their signatures, as OpenRouter does."""
+    thoughts back, `reasoning_details`, as OpenRouter does: each piece whole, with its signature, and numbered, so that clients who put
+    chunks together keep the pieces apart. `earlier` is what was thought, and said, since the last signature; `details_before` how many
+    pieces were said. `openai_thoughts` reads what comes back."""
     said: dict[str, Any] = {}
-    text = "".join(thought.text for thought in thoughts)
-    if text:
+    if text := "".join(thought.text for thought in thoughts):
         said["reasoning_content"] = text
-    details: list[dict[str, str]] = []
-    signature = "".join(thought.signature or "" for thought in thoughts)
-    if signature:
-        details.append({"type": "reasoning.text", "text": text, "signature": signature})
-    details += [{"type": "reasoning.encrypted", "data": thought.redacted} for thought in thoughts if thought.redacted]
-    return said | ({"reasoning_details": details} if details else {})
+    details: list[dict[str, Any]] = []
+    piece = [earlier]
+    for thought in thoughts:
+        piece.append(thought.text)
+        by = {"format": thought.format} if thought.format else {}
+        if thought.signature:
+            details.append({"type": "reasoning.text", "text": "".join(piece), "signature": thought.signature, **by})
+            piece = []
+        if thought.redacted:
+            details.append({"type": "reasoning.encrypted", "data": thought.redacted, **by})
+    numbered = [detail | {"index": index} for index, detail in enumerate(details, details_before)]
+    return said | ({"reasoning_details": numbered} if numbered else {})
 
 
 def logprobs_object(logprobs: tuple[TokenLogprob, ...]) -> dict[str, Any] | None:

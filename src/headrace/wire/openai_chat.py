@@ -30,6 +30,12 @@ class ChatHead(msgspec.Struct, frozen=True):
     max_completion_tokens: int | None = None
     max_tokens: int | None = None
     n: int | None = None
+    service_tier: str | None = None
+    prompt_cache_key: str | None = None
+    tools: msgspec.Raw = msgspec.Raw()
+    response_format: msgspec.Raw = msgspec.Raw()
+    reasoning_effort: str | None = None
+    logprobs: bool | None = None
 
 
 class FunctionCalled(msgspec.Struct, frozen=True):
@@ -44,7 +50,12 @@ class ToolCalled(msgspec.Struct, frozen=True):
 
 
 class TextPart(msgspec.Struct, frozen=True, tag="text", tag_field="type"):
+    """Of this and the other parts, `prompt_cache_breakpoint` marks where a cached prompt may end, and `cache_control` says the same as
+    Anthropic's clients do; `openai_marks` reads both."""
+
     text: str
+    prompt_cache_breakpoint: dict[str, Any] | None = None
+    cache_control: dict[str, Any] | None = None
 
 
 class RefusalPart(msgspec.Struct, frozen=True, tag="refusal", tag_field="type"):
@@ -53,26 +64,35 @@ class RefusalPart(msgspec.Struct, frozen=True, tag="refusal", tag_field="type"):
 
 class ImagePart(msgspec.Struct, frozen=True, tag="image_url", tag_field="type"):
     image_url: dict[str, Any]
+    prompt_cache_breakpoint: dict[str, Any] | None = None
+    cache_control: dict[str, Any] | None = None
 
 
 class AudioPart(msgspec.Struct, frozen=True, tag="input_audio", tag_field="type"):
     input_audio: dict[str, Any]
+    prompt_cache_breakpoint: dict[str, Any] | None = None
+    cache_control: dict[str, Any] | None = None
 
 
 class FilePart(msgspec.Struct, frozen=True, tag="file", tag_field="type"):
     file: dict[str, Any]
+    prompt_cache_breakpoint: dict[str, Any] | None = None
+    cache_control: dict[str, Any] | None = None
 
 
 Part = TextPart | RefusalPart | ImagePart | AudioPart | FilePart
 
 
 class ReasoningDetail(msgspec.Struct, frozen=True):
-    """What a model thought in an earlier turn, as we said it: `reasoning.text` with its signature, or `reasoning.encrypted` data."""
+    """What a model thought in an earlier turn, as we said it: `reasoning.text` with its signature, or `reasoning.encrypted` data, numbered
+    by `index`; `format` says whose it is. `openai_thoughts` reads it."""
 
     type: str
     text: str | None = None
     signature: str | None = None
     data: str | None = None
+    format: str | None = None
+    index: int | None = None
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -84,6 +104,7 @@ class Message(msgspec.Struct, frozen=True):
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning_details: list[ReasoningDetail] | None = None
+    cache_control: dict[str, Any] | None = None
 
 
 class Function(msgspec.Struct, frozen=True):
@@ -96,6 +117,7 @@ class Function(msgspec.Struct, frozen=True):
 class Tool(msgspec.Struct, frozen=True):
     function: Function
     type: Literal["function"] = "function"
+    cache_control: dict[str, Any] | None = None
 
 
 class FunctionName(msgspec.Struct, frozen=True):

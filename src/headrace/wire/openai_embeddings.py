@@ -9,7 +9,8 @@ import msgspec
 from headrace.core.errors import UpstreamGarbled
 from headrace.core.usage import Usage
 from headrace.wire.openai_chat import read
-from headrace.wire.openai_upstream import Count
+from headrace.wire.openai_failure import reported
+from headrace.wire.openai_usage import ToldUsage
 
 
 class EmbeddingsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,25 +41,30 @@ def body_for(body: bytes, ours: str, its: str) -> bytes:
     return msgspec.json.encode(members)
 
 
-class _Usage(msgspec.Struct):
-    prompt_tokens: Count = 0
-
-
 class _Answer(msgspec.Struct):
-    usage: _Usage | None = None
+    usage: ToldUsage | None = None
     model: str | None = None
+    error: Any = None
 
 
 _answers = msgspec.json.Decoder(_Answer)
 
 
 def read_answer(body: bytes) -> tuple[Usage | None, str | None]:
-    """Usage and served model of an upstream's answer. Raises UpstreamFailed for what is not one."""
+    """Usage and served model of an upstream's answer. Raises what went wrong upstream where it is not one."""
     try:
         answer = _answers.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
         raise UpstreamGarbled(f"The upstream's answer is not a list of embeddings: {wrong}.") from None
-    return (Usage(answer.usage.prompt_tokens) if answer.usage else None), answer.model
+    if answer.error is not None:
+        raise reported(body)
+    return (_used(answer.usage) if answer.usage else None), answer.model
+
+
+def _used(told: ToldUsage) -> Usage | None:
+    """All that embeddings use is read: some servers name only the total."""
+    tokens = told.prompt_tokens or told.total_tokens
+    return Usage(tokens) if tokens else None
 
 
 def write_answer(*, model: str, vectors: Sequence[bytes], tokens: int, encoding_format: str) -> bytes:

@@ -6,65 +6,38 @@ own chunk without choices, in every chunk, under `x_groq`): the last statement h
 """
 
 import re
-from typing import Annotated, Any, TypeAlias
+from typing import Any
 
 import msgspec
 
-from headrace.core.errors import UpstreamCut, UpstreamFailed, UpstreamGarbled
+from headrace.core.errors import HeadraceError, UpstreamCut, UpstreamGarbled
 from headrace.core.usage import Usage
 from headrace.wire.openai_chat import ChatHead, StreamOptions, read
+from headrace.wire.openai_failure import reported
+from headrace.wire.openai_usage import ToldUsage
 from headrace.wire.sse import FrameCutter, frames, payload
-
-Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**50)]
-"""What a vendor may claim: more would not be a count of tokens but a fault, and no bill shall be made of it."""
-
-
-class _InputDetails(msgspec.Struct):
-    cached_tokens: Count | None = None
-    cache_write_tokens: Count | None = None
-
-
-class _OutputDetails(msgspec.Struct):
-    reasoning_tokens: Count | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: Count = 0
-    completion_tokens: Count = 0
-    prompt_tokens_details: _InputDetails | None = None
-    completion_tokens_details: _OutputDetails | None = None
-    cached_tokens: Count | None = None
-    num_cached_tokens: Count | None = None
-
-    def segments(self) -> Usage:
-        """OpenAI's inclusive counts, made disjoint; a part is never larger than its whole, whatever the upstream claims."""
-        inside = self.prompt_tokens_details or _InputDetails()
-        read = _first(inside.cached_tokens, self.cached_tokens, self.num_cached_tokens)
-        read = min(read, self.prompt_tokens)
-        written = min(inside.cache_write_tokens or 0, self.prompt_tokens - read)
-        reasoning = min((self.completion_tokens_details or _OutputDetails()).reasoning_tokens or 0, self.completion_tokens)
-        return Usage(self.prompt_tokens - read - written, read, written, self.completion_tokens - reasoning, reasoning)
 
 
 class _Groq(msgspec.Struct):
-    usage: _Usage | None = None
+    usage: ToldUsage | None = None
 
 
 class _Chunk(msgspec.Struct):
-    choices: list[msgspec.Raw] = []
-    usage: _Usage | None = None
+    choices: list[msgspec.Raw] | None = None
+    usage: ToldUsage | None = None
     x_groq: _Groq | None = None
     model: str | None = None
     error: Any = None
+    object: str | None = None
 
 
 _chunks = msgspec.json.Decoder(_Chunk)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def body_for(body: bytes, head: ChatHead, model: str) -> bytes:
-    """The client's request as this upstream shall see it: under its own name of the model, and always telling usage."""
-    tells_usage = not head.stream or (head.stream_options is not None and head.stream_options.include_usage)
+def body_for(body: bytes, head: ChatHead, model: str, *, asks_usage: bool = True) -> bytes:
+    """The client's request as this upstream shall see it: under its own name of the model, and always telling usage if it can be asked."""
+    tells_usage = not head.stream or not asks_usage or (head.stream_options is not None and head.stream_options.include_usage)
     if model == head.model and tells_usage:
         return body
     if model != head.model:
@@ -98,9 +71,10 @@ def _replaced(body: bytes, name: str, value: object) -> bytes:
 
 
 def read_answer(body: bytes) -> tuple[Usage | None, str | None]:
-    """Usage and served model of a whole unstreamed answer. Raises UpstreamFailed for what is not one."""
+    """Usage and served model of a whole unstreamed answer. Raises what went wrong upstream where it is not one."""
     answer = _read(body)
-    return _used(answer), answer.model
+    told = _told(answer)
+    return (told.segments() if told else None), answer.model
 
 
 class StreamReader:
@@ -113,7 +87,7 @@ class StreamReader:
         self.model: str | None = None
         self.held = b""
         self.done = False
-        self.failure: UpstreamFailed | None = None
+        self.failure: HeadraceError | None = None
 
     def feed(self, data: bytes) -> bytes:
         """What may pass. When the upstream reports an error inside of its stream, `failure` holds it, and what came before it passes."""
@@ -125,7 +99,7 @@ class StreamReader:
             for one in frames(ready):
                 if self._passes(one):
                     passed.append(one)
-        except UpstreamFailed as failure:
+        except HeadraceError as failure:
             self.failure = failure
         return b"".join(passed)
 
@@ -145,11 +119,11 @@ class StreamReader:
         if not said.startswith(b"{"):
             return True
         chunk = _read(said)
-        usage = _used(chunk)
+        told = _told(chunk)
         self.model = chunk.model or self.model
-        if usage is None:
+        if told is None:
             return True
-        self.usage = usage
+        self.usage = told.segments() or self.usage
         if chunk.choices:
             return True
         self.held += frame if self._show_usage else b""
@@ -164,9 +138,8 @@ def _worth_reading(ready: bytes) -> bool:
     return b"[DONE]" in ready or b'"error"' in ready or (b'"usage"' in ready and _TOLD.search(ready) is not None)
 
 
-def _used(chunk: _Chunk) -> Usage | None:
-    told = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
-    return None if told is None else told.segments()
+def _told(chunk: _Chunk) -> ToldUsage | None:
+    return chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
 
 
 def _read(data: bytes) -> _Chunk:
@@ -174,11 +147,6 @@ def _read(data: bytes) -> _Chunk:
         chunk = _chunks.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
         raise UpstreamGarbled(f"The upstream's answer is not a chat completion: {wrong}.") from None
-    if chunk.error is not None:
-        said = chunk.error.get("message") if isinstance(chunk.error, dict) else chunk.error
-        raise UpstreamFailed(f"The upstream reported an error: {said}")
+    if chunk.error is not None or chunk.object == "error":
+        raise reported(data)
     return chunk
-
-
-def _first(*told: int | None) -> int:
-    return next((one for one in told if one is not None), 0)

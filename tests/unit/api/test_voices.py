@@ -28,8 +28,8 @@ class Wire:
     def write(self, data: bytes) -> None:
         self.told.append(("write", data))
 
-    def end(self) -> None:
-        self.told.append(("end", b""))
+    def end(self, trailer: bytes = b"") -> None:
+        self.told.append(("end", trailer))
 
     def answer(self, status: int, headers: bytes, body: bytes) -> None:
         self.told.append((f"answer {status}", headers + b"\r\n" + body))
@@ -52,7 +52,7 @@ def test_a_stream_begins_with_its_first_words():
     assert not voice.begun
     for said in (HI, END, USED):
         voice.hear(said)
-    voice.finish()
+    voice.finish(b"")
     assert wire.order == ["begin", "write", "write", "write", "end"]
     assert b"text/event-stream" in wire.told[0][1]
     assert b"x-request-id: req_7\r\n" in wire.told[0][1]
@@ -63,7 +63,7 @@ def test_a_stream_in_which_nothing_was_said_is_an_answer_all_the_same():
     """An upstream that tells its usage and no word, and no end's mark: the client still gets a head before the end."""
     voice = streamed(wire := Wire())
     voice.hear(USED)
-    voice.finish()
+    voice.finish(b"")
     assert wire.order[0] == "begin"
     assert wire.order[-1] == "end"
 
@@ -81,7 +81,7 @@ def test_a_gathered_answer_is_said_at_once():
     for said in (HI, END, USED):
         voice.hear(said)
     assert not voice.begun
-    voice.finish()
+    voice.finish(b"")
     ((what, whole),) = wire.told
     headers, _, body = whole.partition(b"\r\n\r\n")
     assert (what, headers) == ("answer 200", b"content-type: application/json\r\nx-request-id: req_7")

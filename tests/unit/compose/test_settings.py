@@ -19,6 +19,7 @@ head_bytes_max = 2000
 request_timeout_ms = 3000
 idle_timeout_ms = 4000
 stalled_timeout_ms = 5000
+workers = 2
 
 [storage]
 path = "/var/lib/headrace"
@@ -45,6 +46,10 @@ connect_timeout_ms = 1
 first_byte_timeout_ms = 2
 between_bytes_timeout_ms = 3
 idle_connections_max = 4
+idle_timeout_ms = 5
+total_timeout_ms = 6
+ca_file = "/etc/ca.pem"
+http2 = true
 
 [limits]
 requests_per_minute = 5
@@ -55,6 +60,48 @@ log_format = "json"
 log_level = "debug"
 access_log = true
 traces = true
+
+[routing]
+policy = "cheapest"
+attempts_max = 2
+retry_share = 0.1
+hedge_share_max = 0.05
+vendor_share_max = { openai = 0.5 }
+share_window_s = 60
+strict = true
+
+[health]
+failures_max = 2
+failure_share = 0.4
+samples_min = 5
+window_ms = 6
+closed_ms = 7
+closed_ms_max = 8
+slow_start_ms = 9
+outlier_factor = 3.0
+overloaded_ms = 10
+
+[[rule]]
+name = "eu"
+organization = "acme"
+project = "demo"
+key = "k"
+model = "m"
+class = "batch"
+jurisdictions = ["eu"]
+vendors = ["oci"]
+vendors_denied = ["openai"]
+data_class = "restricted"
+zero_retention = true
+
+[[class]]
+name = "batch"
+wait_ms_max = 5
+
+[[silicon]]
+name = "own"
+vendor = "us"
+tokens_per_s = { m = 5.0 }
 
 [[pool]]
 name = "fra-mi355x"
@@ -70,7 +117,63 @@ region = "eu-frankfurt-2"
 silicon = "amd-mi355x"
 
 [[pool]]
+name = "all"
+dialect = "azure"
+endpoints = ["https://a.openai.azure.com"]
+models = { m = "deployment" }
+cloud = "azure"
+region = "swedencentral"
+vendor = "microsoft"
+contract = { kind = "tokens" }
+usd_per_mtok = { input = "1" }
+tokens_per_s = 5.0
+zero_retention = true
+data_class = "restricted"
+capabilities = ["tools"]
+tokens_context_max = 1000
+waiting_max = 5
+weight = 2.0
+ttft_ms = 100.0
+tpot_ms = 10.0
+prefill_tokens_per_s = 1000.0
+probe_interval_ms = 5
+headers = { a = "b" }
+rename = { a = "b" }
+drops = ["seed"]
+api_version = "2024-10-21"
+[pool.transport]
+connect_timeout_ms = 10
+[pool.entra]
+tenant = "t"
+client_id = "c"
+client_secret_env = "S"
+
+[[pool]]
+name = "claude"
+dialect = "anthropic"
+models = { m = "claude" }
+beta = ["b"]
+bearer = true
+
+[[pool]]
+name = "bedrock"
+dialect = "bedrock"
+models = { m = "m" }
+[pool.aws]
+region = "eu-central-1"
+
+[[pool]]
+name = "vertex"
+dialect = "gemini"
+models = { m = "m" }
+[pool.vertex]
+project = "p"
+location = "eu"
+service_account_file = "f"
+
+[[pool]]
 name = "here"
+country = "DE"
 dialect = "local"
 weights = "/models/x.gguf"
 
@@ -81,6 +184,7 @@ valid_from = 2026-01-01
 tokens_out_max = 100
 tokens_context_max = 200
 operations = ["chat", "embeddings"]
+capabilities = ["images"]
 
 [[key]]
 name = "dev"
@@ -90,6 +194,7 @@ project = "demo"
 class = "enterprise"
 requests_per_minute = 7
 tokens_per_minute = 8
+admin = true
 """
 
 
@@ -115,7 +220,7 @@ def test_every_field_is_read(tmp_path: Path):
     assert (settings.server.host, settings.server.stalled_timeout_ms, settings.storage.segment_size_max) == ("0.0.0.0", 5_000, 65_536)
     assert (settings.engine.weights, settings.engine.stall_timeout_s, settings.transport.idle_connections_max) == ("qwen", 30, 4)
     assert (settings.limits.tokens_per_minute, settings.telemetry.access_log) == (6, True)
-    fra, here = settings.pool
+    fra, *_, here = settings.pool
     assert (fra.models, fra.silicon, here.weights) == ({"gpt-5.4-nano": "its-name"}, "amd-mi355x", "/models/x.gguf")
     assert (settings.model[0].valid_from, settings.key[0].traffic_class) == (date(2026, 1, 1), "enterprise")
 
@@ -125,19 +230,15 @@ def test_the_example_above_leaves_nothing_out(tmp_path: Path):
     settings, default = load_settings(written(tmp_path, EVERYTHING), {}), Settings()
     same = [
         f"{section}.{field}"
-        for section in ("server", "storage", "engine", "transport", "limits", "telemetry")
+        for section in ("server", "storage", "engine", "transport", "limits", "telemetry", "routing", "health")
         for field in getattr(default, section).__struct_fields__
         if getattr(getattr(settings, section), field) == getattr(getattr(default, section), field)
     ]
     assert same == []
-    tables = [table for rows in (settings.pool[:1], settings.model, settings.key) for table in rows]
-    same = [
-        f"{type(table).__name__}.{field.name}"
-        for table in tables
-        for field in msgspec.structs.fields(type(table))
-        if field.default is not msgspec.NODEFAULT and getattr(table, field.name) == field.default
-    ]
-    assert same == ["PoolSettings.dialect", "PoolSettings.weights"]
+    for rows in (settings.pool, settings.model, settings.key, settings.rule):
+        fields = [field for field in msgspec.structs.fields(type(rows[0])) if field.default is not msgspec.NODEFAULT]
+        said_nowhere = [field.name for field in fields if all(getattr(row, field.name) == field.default for row in rows)]
+        assert said_nowhere == []
 
 
 TYPOS = [
@@ -151,7 +252,7 @@ TYPOS = [
         "[[model]]\nname = 'm'\nusd_per_mtok = { input = '1', ouput = '2' }",
         "unknown field `ouput` in [model.usd_per_mtok]: did you mean `output`?",
     ),
-    ("[transport]\nxyzzy = 1", "known here: between_bytes_timeout_ms, connect_timeout_ms, first_byte_timeout_ms, idle_connections_max"),
+    ("[transport]\nxyzzy = 1", "known here: between_bytes_timeout_ms, ca_file, connect_timeout_ms"),
 ]
 
 
@@ -185,7 +286,7 @@ BAD = [
     ("[[pool]]\nname = 'a'\ndialect = 'local'\napi_key_env = 'K'", "pool 'a' is local"),
     ("[[pool]]\nname = 'a'\nendpoints = ['http://x']\nmodels = {m = 'm'}\nweights = 'w'", "pool 'a' has weights"),
     ("[[pool]]\nname = 'a'\nendpoints = ['http://x']\nmodels = {m = 'm'}\nconcurrency_max = 0", "concurrency_max is at least 1"),
-    ("[[pool]]\nname = 'a'\nendpoints = ['http://x']\nmodels = {m = 'm'}\ndrain_ms_max = -1", "drain_ms_max at least 0"),
+    ("[[pool]]\nname = 'a'\nendpoints = ['http://x']\nmodels = {m = 'm'}\ndrain_ms_max = -1", "drain_ms_max and probe_interval_ms are at least 0"),
     ("[[model]]\nname = 'm'\ntokens_out_max = 0", "tokens_out_max is at least 1"),
     ("[[model]]\nname = 'm'\nusd_per_mtok = { input = 'free' }", "'free' is not an amount of dollars"),
     ("[[model]]\nname = 'm'\nusd_per_mtok = { input = 0.2 }", "Expected `str`, got `float`"),

@@ -5,14 +5,17 @@ from datetime import date
 
 import pytest
 
-from headrace.compose.settings import Settings, parse_settings
-from headrace.compose.world import LimitedKeys, fixed_keys, price_book, providers, remote_pool, what_exists
+from headrace.compose.adapters import Adapters
+from headrace.compose.clock import MachineClock, Names
+from headrace.compose.settings import LimitSettings, Settings, parse_settings
+from headrace.compose.world import LimitedKeys, fixed_keys, price_book, version_of, what_exists
+from headrace.core.clock import SECOND
 from headrace.core.errors import SettingsInvalid
 from headrace.metering import digest, moment_of
-from headrace.providers import Endpoint, TransportSettings
+from headrace.providers import Provider
 from headrace.testing.builders import a_principal
 
-REMOTE = {"name": "fra", "endpoints": ["http://10.0.0.1:8000/v1"], "models": {"m": "its"}, "cloud": "oci"}
+REMOTE = {"name": "fra", "endpoints": ["http://10.0.0.1:8000/v1"], "models": {"m": "its"}, "cloud": "oci", "region": "eu-frankfurt-2"}
 
 
 def settings(**tables: object) -> Settings:
@@ -53,39 +56,70 @@ def test_an_own_price_is_above_the_shipped_one():
 
 
 def test_what_exists():
-    held = what_exists(
-        settings(
-            pool=[REMOTE, {"name": "b", "endpoints": ["http://b"], "models": {"m": "m", "e": "e"}}],
-            model=[{"name": "e", "operations": ["embeddings"], "tokens_out_max": 5, "tokens_context_max": 512}],
-        ),
-        [],
-        now_s=7,
+    chosen = settings(
+        pool=[REMOTE, {"name": "b", "endpoints": ["http://b"], "models": {"m": "m", "e": "e"}}],
+        model=[{"name": "e", "operations": ["embeddings"], "tokens_out_max": 5, "tokens_context_max": 512}],
     )
+    held = what_exists(chosen, [], price_book(chosen), 7 * SECOND)
     assert [pool.name for pool in held.pools_of["m"]] == ["fra", "b"]
     assert (held.models["m"].operations, held.models["m"].created, held.models["m"].tokens_out_max) == (frozenset({"chat"}), 7, 16_384)
     embedding = held.models["e"]
     assert (embedding.operations, embedding.tokens_out_max, embedding.tokens_context_max) == (frozenset({"embeddings"}), 5, 512)
-    assert held.pools["fra"] == remote_pool(settings(pool=[REMOTE]).pool[0])
     assert (held.pools["fra"].cloud, held.pools["fra"].models) == ("oci", {"m": "its"})
+    assert held.version == version_of(chosen) != version_of(settings(pool=[REMOTE]))
 
 
 def test_two_pools_of_one_name():
     with pytest.raises(SettingsInvalid, match="two pools are named 'fra'"):
-        what_exists(settings(pool=[REMOTE, REMOTE]), [], now_s=0)
+        what_exists(settings(pool=[REMOTE, REMOTE]), [], price_book(settings()), 0)
 
 
 async def test_who_answers_for_a_pool():
-    def endpoint(url: str) -> Endpoint:
-        return Endpoint(url, TransportSettings(), asyncio.get_running_loop())
+    def providers(chosen: Settings, environ: dict[str, str]) -> dict[str, Provider]:
+        clock = MachineClock()
+        return Adapters(environ, clock, Names(clock), asyncio.get_running_loop()).providers(chosen, [])
 
-    assert set(providers(settings(pool=[REMOTE]), [], {}, endpoint)) == {"fra"}
+    assert set(providers(settings(pool=[REMOTE]), {})) == {"fra"}
     keyed = settings(pool=[REMOTE | {"api_key_env": "FRA_KEY"}])
-    assert set(providers(keyed, [], {"FRA_KEY": "secret"}, endpoint)) == {"fra"}
+    assert set(providers(keyed, {"FRA_KEY": "secret"})) == {"fra"}
     for environ in ({}, {"FRA_KEY": ""}):
         with pytest.raises(SettingsInvalid, match="pool 'fra' takes its secret from the environment variable FRA_KEY, which is not set"):
-            providers(keyed, [], environ, endpoint)
+            providers(keyed, environ)
     with pytest.raises(SettingsInvalid, match=r"pool 'fra': '10\.0\.0\.1' is not an endpoint"):
-        providers(settings(pool=[REMOTE | {"endpoints": ["10.0.0.1"]}]), [], {}, endpoint)
+        providers(settings(pool=[REMOTE | {"endpoints": ["10.0.0.1"]}]), {})
+
+
+DIALECTS = [
+    ({"dialect": "azure", "endpoints": ["https://a.openai.azure.com"], "api_key_env": "K"}, "AzureProvider"),
+    ({"dialect": "anthropic", "api_key_env": "K"}, "AnthropicProvider"),
+    ({"dialect": "bedrock", "cloud": "aws", "region": "eu-central-1", "api_key_env": "K"}, "BedrockProvider"),
+    ({"dialect": "bedrock", "cloud": "aws", "region": "eu-central-1", "aws": {"access_key_id_env": "K", "secret_access_key_env": "K"}},
+     "BedrockProvider"),
+    ({"dialect": "gemini", "api_key_env": "K"}, "GeminiProvider"),
+    ({"endpoints": ["http://a", "http://b"]}, "Spread"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "kind"), DIALECTS)
+async def test_each_dialect_has_its_adapter(said, kind):
+    clock = MachineClock()
+    adapters = Adapters({"K": "secret"}, clock, Names(clock), asyncio.get_running_loop())
+    found = adapters.providers(settings(pool=[{"name": "a", "models": {"m": "m"}} | said]), [])
+    assert type(found["a"]).__name__ == kind
+    adapters.close()
+
+
+async def test_a_provider_is_kept_as_long_as_its_settings_are():
+    clock = MachineClock()
+    environ = {"K": "one"}
+    adapters = Adapters(environ, clock, Names(clock), asyncio.get_running_loop())
+    chosen = settings(pool=[REMOTE | {"api_key_env": "K"}])
+    first = adapters.providers(chosen, [])["fra"]
+    assert adapters.providers(settings(pool=[REMOTE | {"api_key_env": "K"}]), [])["fra"] is first
+    environ["K"] = "two"
+    second = adapters.providers(chosen, [])["fra"]
+    assert second is not first
+    assert adapters.providers(settings(pool=[REMOTE | {"api_key_env": "K", "concurrency_max": 7}]), [])["fra"] is not second
 
 
 KEY = {"name": "dev", "secret_env": "DEV", "organization": "acme", "project": "demo", "class": "enterprise", "tokens_per_minute": 9}
@@ -94,7 +128,7 @@ KEY = {"name": "dev", "secret_env": "DEV", "organization": "acme", "project": "d
 def test_fixed_keys():
     (row,) = fixed_keys(settings(key=[KEY]), {"DEV": "sk-hr-" + "s" * 40}, created=5)
     assert (row.id, row.name, row.created, row.digest) == ("settings:dev", "dev", 5, digest("sk-hr-" + "s" * 40))
-    assert row.principal == a_principal(key="settings:dev", traffic_class="enterprise", tokens_per_minute=9)
+    assert row.principal == a_principal(key="settings:dev", key_name="dev", traffic_class="enterprise", tokens_per_minute=9)
     assert "s" * 5 not in repr(row)
 
 
@@ -116,7 +150,8 @@ LIMITED = [
 @pytest.mark.parametrize(("own", "general", "holds"), LIMITED)
 def test_limits_of_a_key_without_its_own(own, general, holds):
     principal = a_principal(requests_per_minute=own[0], tokens_per_minute=own[1])
-    keys = LimitedKeys({"s": principal}.get, *general)
+    keys = LimitedKeys({"s": principal}.get)
+    keys.limit(LimitSettings(requests_per_minute=general[0], tokens_per_minute=general[1]))
     found = keys.find("s")
     assert found is not None
     assert (found.requests_per_minute, found.tokens_per_minute) == holds

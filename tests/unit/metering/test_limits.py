@@ -140,3 +140,72 @@ def test_a_retry_after_is_true_to_the_millisecond(limit, debt, more):
         assert outcome.retry_after_ms is not None
         assert isinstance(one.take((outcome.retry_after_ms - 1) * MS, min(more, limit)), Refused)
         assert isinstance(one.take(outcome.retry_after_ms * MS, min(more, limit)), Granted)
+
+
+# --------------------------------------------------------------------------------------------------- what others who share it have taken
+
+
+def test_what_others_have_taken_is_gone():
+    one = limiter(requests=10, tokens=600)
+    one.heard(0, 4, 500, 0)
+    granted = grant(one.take(0, 50))
+    assert (granted.remaining_requests, granted.remaining_tokens) == (5, 50)
+    assert isinstance(one.take(0, 51), Refused)
+
+
+def test_what_others_have_taken_can_be_more_than_there_was():
+    one = limiter(requests=1, tokens=600)
+    one.heard(0, 3, 1_200, 0)
+    assert one.take(0, 1) == Refused("requests", 180_000, 0, 0, 180_000, 120_000)
+
+
+def test_what_others_give_back_is_there_again():
+    one = limiter(tokens=600)
+    one.heard(0, 1, 600, 0)
+    one.heard(0, 0, 0, 590)
+    assert grant(one.take(0, 590)).remaining_tokens == 0
+
+
+def test_others_give_back_of_their_own_only():
+    """What is held here for a request of ours is not theirs to give."""
+    one = limiter(tokens=600)
+    mine = grant(one.take(0, 500))
+    one.heard(0, 1, 50, 0)
+    one.heard(0, 0, 0, 600)
+    assert grant(one.take(0, 100)).remaining_tokens == 0
+    one.give_back(0, 500, mine)
+    assert grant(one.take(0, 500)).remaining_tokens == 0
+
+
+def test_they_give_back_the_latest_first_and_nothing_that_time_has_paid():
+    one = limiter(tokens=60)
+    one.heard(0, 1, 20, 0)
+    one.heard(0, 1, 30, 0)
+    one.heard(30 * SECOND, 0, 0, 25)  # 20 of the first and 10 of the second are paid: 20 were left, of 25 given back
+    assert grant(one.take(30 * SECOND, 60)).remaining_tokens == 0
+    one.heard(90 * SECOND, 0, 0, 5)
+    assert grant(one.take(90 * SECOND, 60)).remaining_tokens == 0
+
+
+def test_they_give_back_a_part_of_several():
+    one = limiter(tokens=600)
+    for _ in range(3):
+        one.heard(0, 1, 100, 0)
+    one.heard(0, 0, 0, 150)
+    assert grant(one.take(0, 450)).remaining_tokens == 0
+
+
+def test_of_what_is_not_limited_nothing_is_kept():
+    one = limiter(requests=10)
+    one.heard(0, 3, 500, 100)
+    assert grant(one.take(0, 10**9)).remaining_requests == 6
+    two = limiter(tokens=600)
+    two.heard(0, 3, 500, 0)
+    assert grant(two.take(0, 100)).remaining_requests is None
+
+
+def test_nothing_new_changes_nothing():
+    one = limiter(requests=10, tokens=600)
+    one.heard(0, 0, 0, 0)
+    granted = grant(one.take(0, 1))
+    assert (granted.remaining_requests, granted.remaining_tokens) == (9, 599)

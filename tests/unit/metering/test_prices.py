@@ -3,10 +3,15 @@
 from datetime import date
 from pathlib import Path
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import headrace.metering
-from headrace.metering import Price, PriceBook, UsdPerMtok, day_of, moment_of, parse_prices, price_row
+from headrace.core.usage import Usage
+from headrace.metering import Price, PriceBook, UsdPerMtok, day_of, moment_of, parse_prices, price_row, rate
+from headrace.metering.prices import share_of
 
 SHIPPED = (Path(headrace.metering.__file__).parent / "prices.toml").read_text()
 
@@ -104,3 +109,65 @@ def test_a_wrong_book_says_what_is_wrong(text, says):
 
 def test_an_empty_book_has_no_price():
     assert parse_prices("") == ()
+
+
+# ---------------------------------------------------------------------------------------------------------- a part of the prices
+
+FULL = price_row(model="m", usd_per_mtok=UsdPerMtok(input="0.20", cached_input="0.02", output="1.25"), source="a test")
+
+PARTS = [
+    # thousandths, input, cached, output
+    (500, 100_000, 10_000, 625_000),
+    (1, 200, 20, 1_250),
+    (0, 0, 0, 0),
+    (1_500, 300_000, 30_000, 1_875_000),
+]
+
+
+@pytest.mark.parametrize(("permille", "input_pico", "cached_pico", "output_pico"), PARTS)
+def test_a_part_of_the_prices(permille, input_pico, cached_pico, output_pico):
+    price = PriceBook([FULL]).price_on("m", moment_of(date(2026, 1, 1)), permille)
+    assert price == msgspec.structs.replace(
+        FULL, id=f"{FULL.id}*{permille}", input_pico=input_pico, cached_input_pico=cached_pico, output_pico=output_pico
+    )
+
+
+def test_the_whole_of_the_prices_is_the_row_itself():
+    book = PriceBook([FULL])
+    moment = moment_of(date(2026, 1, 1))
+    assert book.price_on("m", moment, 1_000) is book.price_on("m", moment) is FULL
+    assert book.price_on("m", moment, 500) is book.price_on("m", moment, 500), "it is worked out once"
+
+
+def test_half_a_pico_dollar_is_rounded_up():
+    odd = msgspec.structs.replace(FULL, input_pico=3, cached_input_pico=1, output_pico=None)
+    assert [share_of(odd, permille).input_pico for permille in (499, 500, 166, 167)] == [1, 2, 0, 1]
+    assert share_of(odd, 500).cached_input_pico == 1
+    assert share_of(odd, 500).output_pico is None, "what has no price has no part of one"
+
+
+def test_what_is_unpriced_stays_so_and_each_day_has_its_own_row():
+    book = PriceBook([MARCH, MAY])
+    assert book.price_on("m", MARCH.valid_from - 1, 500) is None
+    assert book.price_on("other", MARCH.valid_from, 500) is None
+    march, may = (book.price_on("m", row.valid_from, 500) for row in (MARCH, MAY))
+    assert march is not None
+    assert may is not None
+    assert (march.input_pico, may.input_pico, march.id != may.id) == (1_500_000, 2_500_000, True)
+
+
+def test_the_parts_are_no_rows_of_the_book():
+    book = PriceBook([FULL])
+    book.price_on("m", moment_of(date(2026, 1, 1)), 500)
+    assert book.rows == (FULL,)
+
+
+USAGES = st.builds(Usage, st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6))
+
+
+@given(usage=USAGES, permille=st.integers(0, 1_000), more=st.integers(0, 1_000), pico=st.tuples(*[st.integers(0, 10**8)] * 3))
+def test_a_larger_part_never_costs_less_and_none_costs_more_than_the_whole(usage, permille, more, pico):
+    price = msgspec.structs.replace(FULL, input_pico=pico[0], cached_input_pico=pico[1], output_pico=pico[2])
+    costs = [rate(usage, share_of(price, part)) for part in (permille, min(1_000, permille + more), 1_000)]
+    assert costs == sorted(costs, key=lambda cost: cost or 0)
+    assert costs[2] == rate(usage, price)

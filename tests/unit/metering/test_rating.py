@@ -17,7 +17,7 @@ INPUT_ONLY = price_row(model="e", usd_per_mtok=UsdPerMtok(input="0.005"), source
 DEAR_CACHE = price_row(model="c", usd_per_mtok=UsdPerMtok(input="1", cached_input="3", output="2"), source="a test")
 
 COUNTS = st.integers(0, 10**12)
-USAGES = st.builds(Usage, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS)
+USAGES = st.builds(Usage, *[COUNTS] * 8)
 
 TABLE = [
     # usage                     price       cost in pico-USD
@@ -25,6 +25,7 @@ TABLE = [
     (Usage(1),                  PRICE,      2_500_000),
     (Usage(0, 1),               PRICE,      250_000),
     (Usage(0, 0, 1),            PRICE,      2_500_000),
+    (Usage(0, 0, 1, 0, 0, 2, 4, 8), PRICE,  37_500_000),
     (Usage(0, 0, 0, 1),         PRICE,      15_000_000),
     (Usage(0, 0, 0, 0, 1),      PRICE,      15_000_000),
     (Usage(10**6, 0, 0, 10**6), PRICE,      17_500_000_000_000),

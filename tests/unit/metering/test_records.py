@@ -3,18 +3,31 @@
 import msgspec
 import pytest
 
+from headrace.core.translation import Change
 from headrace.core.usage import NOTHING
-from headrace.metering import Record, admitted, standing
+from headrace.metering import Evidence, Record, admitted, standing
 from tests.unit.metering.builders import BOUND, admit, lost, settle, void
 
 RECORDS: list[Record] = [admit(), settle(admit()), lost(admit()), void(admit())]
+PLACED = msgspec.structs.replace(admit(), evidence="e" * 24, placed=tuple((number, number % 5, number / 3) for number in range(64)))
+TRANSLATED = msgspec.structs.replace(settle(PLACED), translation=(Change("dropped", "logit_bias", "it has none"),))
 
 
-@pytest.mark.parametrize("record", RECORDS)
+@pytest.mark.parametrize("record", [*RECORDS, PLACED, TRANSLATED, Evidence("e1", 5, bytes(60_000))])
 def test_a_record_comes_back_from_its_bytes(record):
     payload = msgspec.msgpack.encode(record)
-    assert msgspec.msgpack.decode(payload, type=Record) == record
-    assert len(payload) < 220
+    assert msgspec.msgpack.decode(payload, type=Record | Evidence) == record
+
+
+def test_how_long_records_are():
+    assert max(len(msgspec.msgpack.encode(record)) for record in RECORDS) < 230
+    assert len(msgspec.msgpack.encode(PLACED)) < 1_050
+
+
+def test_what_was_said_before_there_was_placing_and_translation_is_read():
+    older = msgspec.to_builtins(settle(admit()))[:-1]
+    older[1] = older[1][:-2]
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(older), type=Record) == settle(admit())
 
 
 @pytest.mark.parametrize("record", RECORDS)

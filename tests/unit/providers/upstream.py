@@ -1,10 +1,12 @@
-"""An upstream of a few lines over a real socket: for each request it says what the script tells it to."""
+"""An upstream of a few lines over a real socket, plain, with TLS or on a path: for each request it says what the script tells it to."""
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TypeAlias
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -34,6 +36,16 @@ class Caller:
             self._writer.write(part)
             await self._writer.drain()
             await asyncio.sleep(0.005 if len(parts) > 1 else 0)
+
+    @property
+    def alpn(self) -> str | None:
+        """What was agreed on with TLS."""
+        agreed: str | None = self._writer.get_extra_info("ssl_object").selected_alpn_protocol()
+        return agreed
+
+    async def read(self, size_max: int) -> bytes:
+        """Whatever comes next, as it comes."""
+        return await self._reader.read(size_max)
 
     async def gone(self) -> None:
         """Until the caller hangs up."""
@@ -81,10 +93,14 @@ class Upstream:
 
 
 @asynccontextmanager
-async def upstream(script: Script) -> AsyncGenerator[Upstream, None]:
+async def upstream(script: Script, *, tls: ssl.SSLContext | None = None, path: Path | None = None) -> AsyncGenerator[Upstream, None]:
     made = Upstream(script)
-    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
-    made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    if path is None:
+        server = await asyncio.start_server(made.serve, "127.0.0.1", 0, ssl=tls)
+        made.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    else:
+        server = await asyncio.start_unix_server(made.serve, path)
+        made.url = f"unix:{path}:/v1"
     try:
         yield made
     finally:

@@ -34,10 +34,16 @@ def layout(tmp_path: Path) -> Layout:
 
 @pytest.fixture
 def new_log(layout: Layout, clock: HandClock) -> Callable[..., UsageLog]:
-    def new(segment_size_max: int = 64 * 1024) -> UsageLog:
-        return UsageLog(layout.usage, clock=clock, pid=PID, process="a test", settings=UsageLogSettings(segment_size_max=segment_size_max))
+    def new(segment_size_max: int = 64 * 1024, mapped: bool | None = None, pid: int = PID) -> UsageLog:
+        settings = UsageLogSettings(segment_size_max=segment_size_max)
+        return UsageLog(layout.usage, clock=clock, pid=pid, process="a test", settings=settings, mapped=mapped)
 
     return new
+
+
+def crash(log: UsageLog) -> None:
+    """What a killed process leaves: the file as it is. (Its descriptor and its lock go with the process; here with the log.)"""
+    log._segment.close()
 
 
 @pytest.fixture

@@ -1,10 +1,14 @@
 """The database: made, migrated, and refused with a clear word where it can't be used."""
 
+import sqlite3
+
 import pytest
 
 from headrace.core.errors import NotReady, SetupError
 from headrace.storage import connect
+from headrace.storage.books import Bookkeeper
 from headrace.storage.database import migrations, snapshot, transaction
+from tests.unit.metering.builders import admit, settle
 
 
 def test_a_new_database_has_the_newest_schema(layout):
@@ -13,9 +17,49 @@ def test_a_new_database_has_the_newest_schema(layout):
     assert first.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
     assert second.execute("PRAGMA synchronous").fetchone()[0] == 2
     tables = {name for (name,) in second.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    assert {"segment", "usage", "account", "transfer", "api_key"} <= tables
+    assert {"segment", "attempt", "label", "account", "posting", "evidence", "api_key"} <= tables
     first.close()
     second.close()
+
+
+FIRST_ROWS = [
+    # in the order of the first schema's columns; the last is how many transfers were posted
+    ("a", 1, "confirmed", 10, 20, "o/1", "p", "k", "batch", "chat", "m", "x", 1, 99, "m@1", 1, 2, 3, 4, 5, 30, "completed", 6, 7, "m-1", 1),
+    ("b", 1, "held", 11, None, "o/1", "p", "k", "batch", "chat", "m", "x", 1, 99, None, 1, 2, 3, 4, 5, None, None, None, None, None, 0),
+    ("c", 1, "confirmed", 12, 22, "o", "p", "k", "batch", "chat", "m", "x", 0, 99, "m@1", 1, 2, 3, 4, 5, 7, "completed", 6, 7, None, 3),
+    ("d", 1, "lost", 13, 23, "o", "p", "k", "batch", "chat", "m", "x", 0, 50, "m@1", 1, 2, 3, 4, 5, 50, None, None, None, None, 1),
+    ("e", 2, "void", 14, 24, "o", "p", "k", "batch", "chat", "m", "y", 0, 50, "m@1", 0, 0, 0, 0, 0, None, "refused", None, None, None, 0),
+]  # fmt: skip
+FIRST_TRANSFERS = [
+    ("a.1.0", 20, "charge", 1, 2, 30),
+    ("c.1.0", 21, "hold", 3, 4, 99), ("c.1.1", 22, "reversal", 4, 3, 99), ("c.1.2", 22, "charge", 3, 2, 7),
+    ("d.1.0", 23, "hold", 3, 4, 50),
+]  # fmt: skip
+ACCOUNTS = [(1, "customer:o%2F1/p", "30"), (2, "revenue:m", "-37"), (3, "customer:o/p", "57"), (4, "suspense:unknown_held", "-50")]
+
+
+def test_what_the_first_schema_held_is_there_in_the_newest(layout):
+    database = sqlite3.connect(layout.database)
+    database.executescript(migrations()[0])
+    database.executemany(f"INSERT INTO usage VALUES ({', '.join('?' * 26)})", FIRST_ROWS)
+    database.executemany("INSERT INTO account VALUES (?, ?, ?)", ACCOUNTS)
+    database.executemany("INSERT INTO transfer VALUES (?, ?, ?, ?, ?, ?)", FIRST_TRANSFERS)
+    database.execute("PRAGMA user_version = 1")
+    before = database.execute("SELECT * FROM usage").fetchall()
+    names = [name for name, *_ in database.execute("SELECT * FROM usage").description]
+    database.commit()
+    database.close()
+    database = connect(layout.database)
+    assert database.execute(f"SELECT {', '.join(names[:-1])} FROM usage ORDER BY request").fetchall() == [row[:-1] for row in before]
+    assert database.execute("SELECT request, posted FROM usage ORDER BY request").fetchall() == [
+        ("a", 0), ("b", 0), ("c", 3), ("d", 1), ("e", 0),
+    ]  # fmt: skip
+    assert database.execute("SELECT * FROM transfer ORDER BY id").fetchall() == FIRST_TRANSFERS
+    assert database.execute("SELECT * FROM account ORDER BY id").fetchall()[:4] == ACCOUNTS
+    with transaction(database):
+        assert Bookkeeper(database).book([settle(admit("b", 1), cost_pico=5)]) == 1
+    assert database.execute("SELECT state FROM usage WHERE request = 'b'").fetchone() == ("confirmed",)
+    database.close()
 
 
 def test_a_newer_schema_is_refused(layout):

@@ -2,7 +2,7 @@
 
 import json
 
-from headrace.core.stream import Finished, Text, TokenLogprob, ToolCallArguments, ToolCallBegun, Used, Verbatim
+from headrace.core.stream import Finished, Reasoning, Said, Text, TokenLogprob, ToolCallArguments, ToolCallBegun, Used, Verbatim
 from headrace.core.usage import Usage
 from headrace.wire.openai_answer import AnswerGatherer, ChunkWriter, usage_object
 from headrace.wire.sse import frames, payload
@@ -131,3 +131,38 @@ def test_what_the_upstream_said_in_the_same_dialect_is_the_answer():
     parts.hear(Verbatim(b'{"id":'))
     parts.hear(Verbatim(b'"its own"}'))
     assert whole.answer() == parts.answer() == b'{"id":"its own"}'
+
+
+THOUGHTS = [
+    Reasoning("Let", format="a"),
+    Reasoning(" me", format="a"),
+    Reasoning("", signature="s1", format="a"),
+    Reasoning("", redacted="d", format="a"),
+    Reasoning("b"),
+    Reasoning("!", signature="s2"),
+    Reasoning(" open"),
+]
+PIECES = [
+    {"type": "reasoning.text", "text": "Let me", "signature": "s1", "format": "a", "index": 0},
+    {"type": "reasoning.encrypted", "data": "d", "format": "a", "index": 1},
+    {"type": "reasoning.text", "text": "b!", "signature": "s2", "index": 2},
+]
+
+
+def test_thoughts_that_are_gathered_are_pieces_with_their_signatures():
+    one = gatherer()
+    ends: list[Said] = [Finished("stop"), Finished("stop", choice=1), Used(None)]
+    for said in (*THOUGHTS, Reasoning("of another choice", choice=1), *ends):
+        one.hear(said)
+    first, second = (choice["message"] for choice in json.loads(one.answer())["choices"])
+    assert (first["reasoning_content"], first["reasoning_details"]) == ("Let meb! open", PIECES)
+    assert second["reasoning_content"] == "of another choice"
+    assert "reasoning_details" not in second
+
+
+def test_thoughts_in_a_stream_are_said_as_they_come_and_given_whole_with_their_signature():
+    write = writer().write
+    write(Reasoning("of another choice", choice=1, signature="s0"))
+    deltas = [chunks(write(said))[-1]["choices"][0]["delta"] for said in THOUGHTS]  # type: ignore[index]
+    assert [delta.get("reasoning_content") for delta in deltas] == ["Let", " me", None, None, "b", "!", " open"]
+    assert [piece for delta in deltas for piece in delta.get("reasoning_details", [])] == PIECES

@@ -6,7 +6,7 @@ from array import array
 
 import pytest
 
-from headrace.core.errors import InvalidRequest, UnsupportedParameter, UpstreamFailed
+from headrace.core.errors import HeadraceError, InvalidRequest, UnsupportedParameter, UpstreamFailed, UpstreamOverloaded
 from headrace.core.usage import Usage
 from headrace.wire.openai_embeddings import body_for, read_answer, read_request, write_answer
 
@@ -39,6 +39,9 @@ def test_the_upstreams_own_name_of_the_model():
 
 ANSWERS = [
     (b'{"usage":{"prompt_tokens":7,"total_tokens":7},"model":"its"}', (Usage(7), "its")),
+    (b'{"usage":{"prompt_tokens":null,"total_tokens":7},"model":"its"}', (Usage(7), "its")),
+    (b'{"usage":{"prompt_tokens":0,"total_tokens":0}}', (None, None)),
+    (b'{"usage":{}}', (None, None)),
     (b'{"data":[]}', (None, None)),
 ]
 
@@ -52,6 +55,12 @@ def test_what_an_upstream_used(body, read):
 def test_what_is_no_answer_is_the_upstreams_failure(body: bytes):
     with pytest.raises(UpstreamFailed, match="not a list of embeddings"):
         read_answer(body)
+
+
+@pytest.mark.parametrize(("error", "kind"), [(b'{"message":"hot"}', UpstreamFailed), (b'{"message":"hot","code":429}', UpstreamOverloaded)])
+def test_an_error_inside_of_a_good_status(error: bytes, kind: type[HeadraceError]):
+    with pytest.raises(kind, match="hot"):
+        read_answer(b'{"error":%b}' % error)
 
 
 def test_the_answers_two_codings_hold_the_same():

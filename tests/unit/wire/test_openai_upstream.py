@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from headrace.core.errors import InvalidJson, UpstreamCut, UpstreamFailed
+from headrace.core.errors import HeadraceError, InvalidJson, UpstreamCut, UpstreamFailed, UpstreamOverloaded, UpstreamRefused
 from headrace.core.usage import Usage
 from headrace.wire.openai_chat import read_head
 from headrace.wire.openai_upstream import StreamReader, body_for, read_answer
@@ -64,23 +64,107 @@ def test_what_else_the_client_wishes_of_the_stream_is_kept():
     assert json.loads(body_for(sent, read_head(sent), "m"))["stream_options"] == {"include_obfuscation": False, "include_usage": True}
 
 
+def test_who_is_not_to_be_asked_for_usage_is_not():
+    sent = b'{"model":"m","messages":[],"stream":true}'
+    assert body_for(sent, read_head(sent), "m", asks_usage=False) is sent
+    assert body_for(sent, read_head(sent), "its", asks_usage=False) == b'{"model":"its","messages":[],"stream":true}'
+
+
+def told(prompt: int, completion: int, total: int | None = None, **more: object) -> dict[str, object]:
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total or prompt + completion, **more}
+
+
 USAGES = [
-    # what vendors tell, in segments
-    ({"prompt_tokens": 10, "completion_tokens": 5}, Usage(10, output=5)),
-    ({"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": 4}}, Usage(6, cache_read=4)),
-    ({"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": None}, "cached_tokens": 3}, Usage(7, cache_read=3)),
-    ({"prompt_tokens": 10, "num_cached_tokens": 3}, Usage(7, cache_read=3)),
-    ({"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 5}}, Usage(1, cache_read=4, cache_write=5)),
-    ({"completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 8}}, Usage(0, output=1, reasoning=8)),
-    ({"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": 99, "cache_write_tokens": 99}}, Usage(0, cache_read=10)),
-    ({"completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 99}}, Usage(0, reasoning=9)),
-    ({}, Usage(0)),
+    # what servers tell, in segments
+    pytest.param(told(10, 5), Usage(10, output=5), id="vLLM, TGI, Ollama"),
+    pytest.param({"prompt_tokens": 10, "completion_tokens": 5}, Usage(10, output=5), id="without a total"),
+    pytest.param(told(32, 3, prompt_tokens_details={"cached_tokens": 31}), Usage(1, cache_read=31, output=3), id="llama.cpp, CoreWeave"),
+    pytest.param(told(10, 9, prompt_tokens_details=None, completion_tokens_details=None), Usage(10, output=9), id="vLLM without details"),
+    pytest.param(
+        told(
+            2_006,
+            300,
+            prompt_tokens_details={"cached_tokens": 1_920, "audio_tokens": 0},
+            completion_tokens_details={"reasoning_tokens": 256, "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0},
+        ),
+        Usage(86, cache_read=1_920, output=44, reasoning=256),
+        id="OpenAI, Azure, OCI, Cerebras",
+    ),
+    pytest.param(
+        told(
+            5_000,
+            10,
+            prompt_tokens_details={
+                "cached_tokens": 1_000,
+                "cache_write_tokens": 3_500,
+                "cache_write_tokens_details": {"ttl_30m_tokens": 500, "ttl_12h_tokens": 3_000},
+            },
+        ),
+        Usage(500, cache_read=1_000, output=10, cache_write_30m=500, cache_write_12h=3_000),
+        id="OpenAI, cache writes by how long they are kept",
+    ),
+    pytest.param(
+        told(100, 1, prompt_tokens_details={"cache_write_tokens": 90, "cache_write_tokens_details": {"ttl_30m_tokens": 60}}),
+        Usage(10, cache_write=30, output=1, cache_write_30m=60),
+        id="a part of the writes by how long they are kept",
+    ),
+    pytest.param(
+        told(100, 1, prompt_tokens_details={"cache_write_tokens": 90, "cache_write_tokens_details": None}),
+        Usage(10, cache_write=90, output=1),
+        id="OpenRouter, cache writes",
+    ),
+    pytest.param(
+        told(100, 1, cache_creation_input_tokens=40, prompt_tokens_details={"cached_tokens": 50}),
+        Usage(10, cache_read=50, cache_write=40, output=1),
+        id="LiteLLM before Anthropic",
+    ),
+    pytest.param(
+        told(100, 1, prompt_tokens_details={"cached_tokens": 0, "cache_creation_input_tokens": 40}),
+        Usage(60, cache_write=40, output=1),
+        id="Qwen, cache writes",
+    ),
+    pytest.param(told(100, 1, cached_tokens=30), Usage(70, cache_read=30, output=1), id="Moonshot"),
+    pytest.param(told(100, 1, num_cached_tokens=30), Usage(70, cache_read=30, output=1), id="Mistral"),
+    pytest.param(
+        told(100, 7, prompt_cache_hit_tokens=64, prompt_cache_miss_tokens=36, completion_tokens_details={"reasoning_tokens": 5}),
+        Usage(36, cache_read=64, output=2, reasoning=5),
+        id="DeepSeek",
+    ),
+    pytest.param(told(100, 7, reasoning_tokens=5, prompt_tokens_details=None), Usage(100, output=2, reasoning=5), id="SGLang"),
+    pytest.param(
+        told(10_120, 1_499, 14_428, prompt_tokens_details={"cached_tokens": 128}, completion_tokens_details={"reasoning_tokens": 2_809}),
+        Usage(9_992, cache_read=128, output=1_499, reasoning=2_809),
+        id="xAI counts thoughts beside the completion",
+    ),
+    pytest.param(told(10, 3, 113), Usage(10, output=3, reasoning=100), id="Gemini's thoughts are only in the total"),
+    pytest.param(told(10, 3, 12), Usage(10, output=3), id="a total that is too small"),
+    # what contradicts itself
+    pytest.param(
+        told(10, 1, 110, prompt_tokens_details={"cached_tokens": 99, "cache_write_tokens": 99}),
+        Usage(0, cache_read=10, output=1),
+        id="more read than there is",
+    ),
+    pytest.param(
+        told(
+            10, 1, prompt_tokens_details={"cache_write_tokens": 3, "cache_write_tokens_details": {"ttl_30m_tokens": 8, "ttl_12h_tokens": 7}}
+        ),
+        Usage(0, output=1, cache_write_30m=3, cache_write_12h=7),
+        id="more written than there is",
+    ),
+    pytest.param(told(0, 9, completion_tokens_details={"reasoning_tokens": 99}), Usage(0, reasoning=9), id="more thought than said"),
+    # what is no measurement
+    pytest.param({}, None, id="nothing"),
+    pytest.param(told(0, 0), None, id="zeros"),
+    pytest.param({"prompt_tokens": None, "completion_tokens": None}, None, id="nulls"),
 ]
 
 
 @pytest.mark.parametrize(("told", "usage"), USAGES)
 def test_usage_is_made_disjoint(told, usage):
     assert read_answer(json.dumps({"choices": [], "usage": told, "model": "its"}).encode()) == (usage, "its")
+    reader = StreamReader(show_usage=False)
+    reader.feed(b"data: " + json.dumps({"choices": None, "usage": told}).encode() + b"\n\ndata: [DONE]\n\n")
+    assert reader.usage == usage
 
 
 NO_ANSWERS = [
@@ -101,7 +185,7 @@ def test_what_is_no_answer_is_the_upstreams_failure(body: bytes):
         read_answer(body)
 
 
-@pytest.mark.parametrize(("error", "words"), [(b'{"message":"too hot"}', "too hot"), (b'"too hot"', "too hot"), (b"{}", "None")])
+@pytest.mark.parametrize(("error", "words"), [(b'{"message":"too hot"}', "too hot"), (b'"too hot"', "too hot"), (b"{}", "an error.")])
 def test_an_error_inside_of_a_good_status(error: bytes, words: str):
     with pytest.raises(UpstreamFailed, match=words):
         read_answer(b'{"error":%s}' % error)
@@ -111,6 +195,11 @@ SAYS = b'data: {"choices":[{"delta":{"content":"hi"}}],"usage":null}\n\n'
 TELLS = b'data: {"choices":[],"model":"its","usage":{"prompt_tokens":3,"completion_tokens":1}}\n\n'
 BOTH = b'data: {"choices":[{"delta":{}}],"usage":{"prompt_tokens":3,"completion_tokens":1}}\n\n'
 GROQ = b'data: {"choices":[{"delta":{}}],"x_groq":{"usage":{"prompt_tokens":3,"completion_tokens":1}}}\n\n'
+FILTERED = (
+    b'data: {"choices":[],"created":0,"id":"","model":"","object":"","prompt_filter_results":[{"prompt_index":0,'
+    b'"content_filter_results":{"hate":{"filtered":false},"jailbreak":{"error":{"code":"content_filter_error"}}}}],"usage":null}\n\n'
+)
+ZEROS = b'data: {"choices":[],"usage":{"prompt_tokens":0,"completion_tokens":0}}\n\n'
 DONE = b"data: [DONE]\n\n"
 PING = b": ping\n\n"
 USED = Usage(3, output=1)
@@ -121,6 +210,9 @@ STREAMS = [
     (SAYS + TELLS + DONE, False, SAYS, DONE, USED),
     (SAYS + BOTH + DONE, False, SAYS + BOTH, DONE, USED),
     (SAYS + GROQ + DONE, False, SAYS + GROQ, DONE, USED),
+    (FILTERED + SAYS + TELLS + DONE, False, FILTERED + SAYS, DONE, USED),
+    (SAYS + TELLS + ZEROS + DONE, False, SAYS, DONE, USED),
+    (SAYS + ZEROS + DONE, True, SAYS, ZEROS + DONE, None),
     (SAYS + PING + DONE, True, SAYS + PING, DONE, None),
     (SAYS + TELLS + PING, False, SAYS + PING, b"", USED),
     (BOTH, True, BOTH, b"", USED),
@@ -153,11 +245,24 @@ def test_a_stream_that_ends_before_its_answer_is_cut(wire: bytes):
         reader.close()
 
 
-def test_what_came_before_an_error_inside_of_a_stream_passes():
+ERRORS = [
+    # as it is said inside of a stream             what that is
+    (b'{"error":{"message":"the GPU fell off"}}', UpstreamFailed),
+    (b'{"error":{"message":"the GPU fell off","type":"InternalServerError","param":null,"code":500}}', UpstreamFailed),
+    (b'{"error":"the GPU fell off","error_type":"generation"}', UpstreamFailed),
+    (b'{"error":{"code":502,"message":"the GPU fell off"},"choices":[{"delta":{},"finish_reason":"error"}]}', UpstreamFailed),
+    (b'{"error":{"code":429,"message":"the GPU fell off"}}', UpstreamOverloaded),
+    (b'{"error":{"object":"error","message":"the GPU fell off","type":"BadRequestError","param":null,"code":400}}', UpstreamRefused),
+    (b'{"object":"error","message":"the GPU fell off","type":"BadRequestError","param":null,"code":400}', UpstreamRefused),
+]
+
+
+@pytest.mark.parametrize(("error", "kind"), ERRORS)
+def test_what_came_before_an_error_inside_of_a_stream_passes(error: bytes, kind: type[HeadraceError]):
     reader = StreamReader(show_usage=True)
-    assert reader.feed(SAYS + b'data: {"error":{"message":"the GPU fell off"}}\n\n') == SAYS
-    assert isinstance(reader.failure, UpstreamFailed)
-    assert "the GPU fell off" in reader.failure.message
+    assert reader.feed(SAYS + b"data: " + error + b"\n\n" + DONE) == SAYS
+    assert type(reader.failure) is kind
+    assert reader.failure.message == "The upstream reported an error: the GPU fell off"
 
 
 def test_a_stream_whose_lines_end_in_cr_alone():

@@ -25,6 +25,7 @@ class LocalProvider:
         answer = self._engine.chat(ask.request, read_request(ask.body))
         try:
             async for said in answer:
+                hearer.usage = answer.used
                 hearer.hear(said)
                 if hearer.gate.must_wait:
                     await hearer.gate.drained()

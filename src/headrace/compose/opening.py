@@ -1,0 +1,147 @@
+"""What is opened before the event loop runs: the address, the data folder, keys, the usage log, the weights."""
+
+import contextlib
+import logging
+import secrets
+import socket
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+
+from headrace.compose.clock import MachineClock, Names, process_id
+from headrace.compose.place import cache_folder
+from headrace.compose.settings import ServerSettings, Settings
+from headrace.compose.world import Fetched, LocalPool, fixed_keys, local_pools, price_book, what_exists
+from headrace.core.errors import PortInUse, SetupError
+from headrace.metering import KeyRow, digest, shown
+from headrace.storage import DataFolder, KeyRing, KeyStore, Layout, UsageLog, connect, development_key, recover
+
+log = logging.getLogger("headrace")
+BACKLOG = 4_096
+
+
+class House(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server has once, however many processes serve: the data folder, the development key, the weights."""
+
+    settings: Settings
+    environ: Mapping[str, str]
+    clock: MachineClock
+    names: Names
+    layout: Layout
+    secret: str
+    admins: frozenset[str]
+    local: Sequence[LocalPool]
+
+
+class Opened(msgspec.Struct, frozen=True, kw_only=True):
+    """What one process of a server serves with."""
+
+    house: House
+    names: Names
+    listener: socket.socket
+    usage_log: UsageLog
+    ring: KeyRing
+
+
+def open_house(settings: Settings, environ: Mapping[str, str], clock: MachineClock, fetched: Fetched, closing: ExitStack) -> House:
+    """Hold the data folder, find what a killed server left, and have the weights at hand. Raises SetupError."""
+    names = Names(clock)
+    layout = closing.enter_context(DataFolder.hold(Path(settings.storage.path), process_id())).layout
+    fixed_keys(settings, environ, clock.moment())
+    what_exists(settings, (), price_book(settings), clock.moment())  # what is wrong with it is said before anything is fetched
+    with contextlib.closing(connect(layout.database, durable=True)) as database:
+        development, secret = _development_key(database, layout, clock, names)
+    local = local_pools(settings, cache_folder(environ), names, log, fetched)
+    bury(layout, clock, names, settings)
+    return House(
+        settings=settings,
+        environ=environ,
+        clock=clock,
+        names=names,
+        layout=layout,
+        secret=secret,
+        admins=frozenset((development, *(f"settings:{key.name}" for key in settings.key if key.admin))),
+        local=local,
+    )
+
+
+def open_process(house: House, listener: socket.socket, closing: ExitStack) -> Opened:
+    """A usage log and a view of the keys of this process's own."""
+    names = Names(house.clock)
+    settings = house.settings
+    database = closing.enter_context(contextlib.closing(connect(house.layout.database, durable=True)))
+    usage_log = UsageLog(house.layout.usage, clock=house.clock, pid=process_id(), process=names("process_"), settings=settings.storage)
+    closing.callback(usage_log.close)
+    fixed = fixed_keys(settings, house.environ, house.clock.moment())
+    ring = closing.enter_context(contextlib.closing(KeyRing(database, house.layout, fixed)))
+    return Opened(house=house, names=names, listener=listener, usage_log=usage_log, ring=ring)
+
+
+def bury(layout: Layout, clock: MachineClock, names: Names, settings: Settings) -> None:
+    """Book what processes that were killed had open: it is billed at its bound, as estimates, until its usage is known."""
+    usage_log = UsageLog(layout.usage, clock=clock, pid=process_id(), process=names("process_"), settings=settings.storage)
+    try:
+        found = recover(layout.usage, usage_log, clock.moment())
+    finally:
+        usage_log.close()
+    for damage in found.damages:
+        log.error("%s", damage)
+    if found.lost:
+        log.warning(
+            "the last server was killed while %d attempts ran: they are billed at their bound, as estimates, until their usage is known",
+            len(found.lost),
+        )
+
+
+def _development_key(database: sqlite3.Connection, layout: Layout, clock: MachineClock, names: Names) -> tuple[str, str]:
+    """The id and the secret of a key that works, for whoever can read the data folder; a revoked one is followed by another."""
+    while True:
+        secret = development_key(layout, secrets.token_bytes(30))
+        row = KeyRow(
+            id=names("key_"),
+            name="development",
+            organization="default",
+            project="default",
+            digest=digest(secret),
+            shown=shown(secret),
+            created=clock.moment(),
+        )
+        held = KeyStore(database, layout).ensure(row)
+        if held.revoked is None:
+            return held.id, secret
+        layout.development_key.unlink()
+
+
+@contextlib.contextmanager
+def listening(settings: ServerSettings, *, shared: bool = False) -> Iterator[socket.socket]:
+    """The door's address. `shared`: other processes of this server listen there too, and the system deals connections out to them.
+
+    Raises PortInUse or SetupError.
+    """
+    with reserved(settings, shared=shared) as listener:
+        listener.listen(BACKLOG)
+        yield listener
+
+
+@contextlib.contextmanager
+def reserved(settings: ServerSettings, *, shared: bool = False) -> Iterator[socket.socket]:
+    """The door's address, taken, while nobody listens there yet."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    where = f"{settings.host} port {settings.port}"
+    with socket.socket(family, socket.SOCK_STREAM) as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            held.bind((settings.host, settings.port))
+        except OSError as wrong:
+            taken = "Address already in use" in str(wrong)
+            remedy = f"another program listens there: stop it, or choose another port with --port {settings.port + 1}"
+            raise (PortInUse if taken else SetupError)(
+                f"cannot listen on {where}: {remedy if taken else wrong.strerror or wrong}"
+            ) from None
+        held.setblocking(False)
+        yield held

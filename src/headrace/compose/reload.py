@@ -1,0 +1,144 @@
+"""Hot reload: the settings are read again, and swapped whole or not at all.
+
+A bad file changes nothing and says why. Requests that run keep the world that they began with. What can't change while the server runs
+(where it listens, where its data is, the built-in engine) is said to need a restart, and everything else is taken on.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from headrace.compose.adapters import Adapters
+from headrace.compose.settings import Settings
+from headrace.compose.world import LimitedKeys, LocalPool, fixed_keys, live_world, price_book, what_exists
+from headrace.core.clock import Clock
+from headrace.core.errors import HeadraceError
+from headrace.gateway import Gateway, World
+from headrace.storage import Commons, KeyRing
+
+log = logging.getLogger("headrace")
+LOOK_S = 0.5
+FIXED = ("server", "storage", "engine", "telemetry")
+
+
+class Reloaded(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reload did: the version that is served by now, whether it is another, and what only a restart would change."""
+
+    version: str
+    changed: bool
+    needs_restart: tuple[str, ...]
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Where settings come from: `read` gives them as they are now, and they change when `file` does, where there is one."""
+
+    read: Callable[[], Settings]
+    file: Path | None
+
+
+class Reloading:
+    """The settings in force, and the way to others."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        source: Source,
+        environ: Mapping[str, str],
+        local: Sequence[LocalPool],
+        adapters: Adapters,
+        ring: KeyRing,
+        clock: Clock,
+        commons: Commons | None = None,
+    ) -> None:
+        """`commons`: the other workers of this server, which read the settings again when one does."""
+        self._commons = commons
+        self.settings, self._read, self._file = settings, source.read, source.file
+        self._environ, self._local, self._adapters, self._ring, self._clock = environ, local, adapters, ring, clock
+        self._gateway: Gateway | None = None
+        self._seen = self._mark()
+        self.keys = LimitedKeys(ring.find)
+        self.keys.limit(settings.limits)
+
+    def first(self) -> World:
+        """The world of the settings that the server starts with. Raises SettingsInvalid."""
+        return self._world(self.settings, None)
+
+    def serve(self, gateway: Gateway) -> None:
+        """From now on reloads change `gateway`."""
+        self._gateway = gateway
+
+    def reload(self) -> Reloaded:
+        """Read the settings again and serve by them. Raises SettingsInvalid, and has changed nothing then."""
+        assert self._gateway is not None
+        settings = self._read()
+        fixed = tuple(name for name in FIXED if getattr(settings, name) != getattr(self.settings, name))
+        if _local(settings) != _local(self.settings):
+            fixed = (*fixed, "pool (local)")
+        effective = msgspec.structs.replace(
+            settings,
+            **{name: getattr(self.settings, name) for name in FIXED},
+            pool=(*_local(self.settings), *(pool for pool in settings.pool if pool.dialect != "local")),
+        )
+        keys = fixed_keys(effective, self._environ, self._clock.moment())
+        world = self._world(effective, self._gateway.world)
+        changed = world.snapshot.version != self._gateway.world.snapshot.version
+        self._ring.fix(keys)
+        self.keys.limit(effective.limits)
+        self._gateway.change(world)
+        self.settings = effective
+        return Reloaded(version=f"{world.snapshot.version:08x}", changed=changed, needs_restart=fixed)
+
+    async def watch(self) -> None:
+        """Reload whenever the file has changed; run it as a task of the server's group."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            mark, called = self._mark(), self._commons is not None and self._commons.reload_called()
+            if mark != self._seen or called:
+                self._seen = mark
+                self.try_reload()
+
+    def reload_all(self) -> Reloaded:
+        """Reload here, and have the other workers do so within a second. Raises SettingsInvalid."""
+        done = self.reload()
+        if self._commons is not None:
+            self._commons.call_for_reload()
+        return done
+
+    def try_reload(self) -> None:
+        """Reload, and say in the log what came of it."""
+        try:
+            done = self.reload()
+        except HeadraceError as wrong:
+            log.error("the settings were changed and are not taken on: %s", wrong)  # noqa: TRY400 -- the sentence says it all
+            return
+        except Exception:
+            log.exception("the settings were changed and can't be taken on")
+            return
+        if done.needs_restart:
+            log.warning("of the changed settings these need a restart: %s", ", ".join(done.needs_restart))
+        if done.changed:
+            log.info("settings %s are in force", done.version)
+
+    def _world(self, settings: Settings, earlier: World | None) -> World:
+        book, moment = price_book(settings), self._clock.moment()
+        seen = what_exists(settings, self._local, book, moment)
+        draft = live_world(settings, seen, book, {}, {} if earlier is None else earlier.rooms)
+        return msgspec.structs.replace(draft, providers=self._adapters.providers(settings, self._local))
+
+    def _mark(self) -> tuple[int, int, int] | None:
+        """What changes when the file does."""
+        if self._file is None:
+            return None
+        try:
+            found = self._file.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _local(settings: Settings) -> tuple[object, ...]:
+    return tuple(pool for pool in settings.pool if pool.dialect == "local")

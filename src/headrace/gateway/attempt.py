@@ -1,0 +1,182 @@
+"""One try at one pool: admitted when made, ended exactly once, heard before the listener is."""
+
+from typing import Protocol
+
+from headrace.core.ask import Ask
+from headrace.core.clock import MS, Clock, Instant, Moment
+from headrace.core.errors import HeadraceError, Side
+from headrace.core.stream import Said, Used
+from headrace.core.translation import Change
+from headrace.core.usage import Usage
+from headrace.gateway.visit import Visit
+from headrace.metering import Admit, Evidence, Outcome, Price, Record, Settle, Void, rate, rate_bound
+from headrace.providers import Gate
+from headrace.routing import Choice, Placed
+
+
+class Log(Protocol):
+    """Where records go to stay. Raises StorageFull for an admission that could not be settled later."""
+
+    def append(self, record: Record | Evidence) -> None: ...
+
+
+class Listener(Protocol):
+    """Who hears the answer. The story says how long work for one who left may go on; the door keeps to it."""
+
+    patience_s: float
+
+    @property
+    def left(self) -> bool: ...
+
+    @property
+    def lost(self) -> bool:
+        """Another attempt speaks to the client, and nobody hears this one."""
+        ...
+
+    def hear(self, said: Said) -> None: ...
+
+    @property
+    def gate(self) -> Gate: ...
+
+
+class Attempt:
+    """A hearer for a provider, and a book-keeper for the log."""
+
+    __slots__ = (
+        "_admit",
+        "_clock",
+        "_listener",
+        "_log",
+        "_open",
+        "_price",
+        "_translation",
+        "_visit",
+        "began",
+        "choice",
+        "confirmed",
+        "ended_at",
+        "first_said_at",
+        "gate",
+        "heard",
+        "usage",
+        "usage_likely",
+        "used",
+    )
+
+    def __init__(
+        self,
+        log: Log,
+        clock: Clock,
+        moment: Moment,
+        ask: Ask,
+        visit: Visit,
+        choice: Choice,
+        placed: Placed,
+        price: Price | None,
+        listener: Listener,
+    ) -> None:
+        self._clock, self._log, self._visit, self._listener, self._price = clock, log, visit, listener, price
+        self._open, self.heard, self.confirmed = True, False, False
+        self._translation: tuple[Change, ...] = ()
+        self.choice = choice
+        self.usage = self.usage_likely = None
+        self.gate = listener.gate
+        self.began = self.ended_at = clock.instant()
+        self.first_said_at = None
+        who, bound = ask.principal, visit.bound
+        visit.attempts += 1
+        visit.pool = choice.pool.name
+        self.used = bound
+        self._admit = Admit(
+            ask.request,
+            visit.attempts,
+            moment,
+            who.organization,
+            who.project,
+            who.key,
+            ask.traffic_class,
+            ask.operation,
+            ask.model,
+            choice.pool.name,
+            ask.stream,
+            bound,
+            rate_bound(bound, price),
+            price.id if price is not None else None,
+            visit.evidence,
+            placed,
+        )
+        log.append(self._admit)
+
+    usage: Usage | None
+    usage_likely: Usage | None
+    first_said_at: Instant | None
+
+    def hear(self, said: Said) -> None:
+        """Settle as soon as the usage is known, before what follows it is passed on."""
+        listener = self._listener
+        if not self.heard and not listener.lost:
+            visit = self._visit
+            self.heard = visit.heard = True
+            visit.pool, visit.translation = self.choice.pool.name, self._translation
+        if isinstance(said, Used):
+            self._finish(said.usage, "client_left" if listener.left else "completed", said.model_served)
+        elif self.first_said_at is None:
+            self.first_said_at = now = self._clock.instant()
+            if self.heard and self._visit.first_said_at is None:
+                self._visit.first_said_at = now
+        listener.hear(said)
+
+    def translated(self, changes: tuple[Change, ...]) -> None:
+        self._translation = changes
+        if not self._listener.lost:
+            self._visit.translation = changes
+
+    def fail(self, failure: HeadraceError) -> None:
+        """The upstream failed, or refused."""
+        if not self._open:
+            return
+        known = self.usage or self.usage_likely
+        if known is not None and known.tokens_out:
+            self._finish(self.usage, "failed", None)
+        elif failure.may_bill or (self.first_said_at is not None and failure.side is Side.UPSTREAM):
+            self._finish(None, "failed", None)  # it may have computed, and may bill: only it knows what
+        else:
+            self._open = False
+            self.ended_at = now = self._clock.instant()
+            self._log.append(Void(self._admit, self._admit.moment + now - self.began, failure.code))
+
+    def end(self) -> None:
+        """However the attempt ended: when nothing has settled it by now, the client has left, the server stops, or another was faster."""
+        if self._open:
+            self._finish(self.usage, "client_left" if self._listener.left else "stopped", None)
+
+    def _finish(self, usage: Usage | None, outcome: Outcome, model_served: str | None) -> None:
+        """Settle: at what was used, or where nobody said so at the bound, as an estimate."""
+        self._open = False
+        visit, now = self._visit, self._clock.instant()
+        self.ended_at, self.confirmed = now, usage is not None
+        self.used = used = usage or self.usage_likely or visit.bound
+        cost_pico: int | None = 0  # nobody pays for an answer of which nothing arrived; the tokens stay on record
+        if self.heard or (outcome in PAID and not self._listener.lost):
+            cost_pico = rate(used, self._price)
+            visit.tokens_used += used.total
+        if not self._listener.lost:
+            visit.usage, visit.cost_pico = used, cost_pico
+        said_at = visit.first_said_at
+        self._log.append(
+            Settle(
+                self._admit,
+                self._admit.moment + now - self.began,
+                used,
+                cost_pico,
+                "confirmed" if usage is not None else "estimated",
+                outcome,
+                None if said_at is None else (said_at - visit.admitted_at) // MS,
+                (now - visit.admitted_at) // MS,
+                model_served,
+                self._translation,
+            )
+        )
+
+
+PAID: frozenset[Outcome] = frozenset(("completed", "client_left"))

@@ -1,0 +1,215 @@
+"""HTTP/1.1 on one connection: idle, then asked (a request is written), then answering (its head was received), then idle again or closed.
+
+The parser (llhttp) is strict, and whoever says anything beside one answer to one request is not asked again on the same connection. What
+most answers never need costs them nothing: headers become values when somebody looks at them, and a body of known length that does not
+fit into one read is counted, not parsed, so that its pieces are the very bytes that were read.
+"""
+
+import asyncio
+from typing import Protocol, cast
+
+import httptools
+
+from headrace.core.errors import UpstreamFailed, UpstreamGarbled, UpstreamTimedOut
+from headrace.providers.answering import HEAD_BYTES_MAX, Answering
+from headrace.providers.settings import TransportSettings
+from headrace.providers.sweep import Patience
+
+STALE_WALKS_MAX = 4
+"""An idle connection that the upstream was just closing ends within a round trip. One that ends a second later may have computed."""
+
+
+class Owner(Protocol):
+    """Who hears when a connection is free again or gone."""
+
+    def idle_again(self, connection: "Connection") -> None: ...
+
+    def lost(self, connection: "Connection") -> None: ...
+
+
+class Connection(Answering, asyncio.Protocol):
+    def __init__(self, owner: Owner, origin: str, settings: TransportSettings, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(origin, loop)
+        self._owner = owner
+        self._parser = httptools.HttpResponseParser(self)
+        self._patience = Patience(settings)
+        self._idle_timeout_ms = settings.idle_timeout_ms
+        self._idle_since = -1.0
+        self._asked = self._stirred = self._kept = self._behind = False
+        self._walks = self._left = 0
+        self.raw_head = b""
+        self.closed = self._ended = self._reused = False
+
+    # What the event loop tells.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are not of that class, but are like it
+
+    def eof_received(self) -> None:
+        self.closed = self._ended = True  # whoever looks for an idle connection must not find this one, though it is lost a moment later
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        self._owner.lost(self)
+        if self._asked and not self.complete:
+            if self._ended and exc is None and self._failure is None:
+                self._end_at_eof()
+            if not self.complete:
+                self._fail(self._cut())
+
+    def _end_at_eof(self) -> None:
+        """An answer with neither a length nor chunks ends where the connection does."""
+        if self._headed and not read_headers(self.raw_head).keys() & {b"content-length", b"transfer-encoding"}:
+            self.complete = True
+            self._came()
+
+    def pause_writing(self) -> None:
+        self._behind = True
+
+    def resume_writing(self) -> None:
+        self._behind = False
+
+    def data_received(self, data: bytes) -> None:
+        if not self._asked:
+            self.abort()  # nobody asked: what an upstream says unasked must not become the next answer
+            return
+        self.heard = self._stirred = True
+        if self._left:
+            self._count(data)
+        elif not self._read(data):
+            return
+        if self.complete and self._tap is None:
+            self._wake()
+        else:
+            self._came()
+
+    def _read(self, data: bytes) -> bool:
+        """Parse; False when that gives nothing to tell yet, or nothing more."""
+        headed = self._headed
+        if not headed:
+            self.raw_head = self.raw_head + data if self.raw_head else data
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as wrong:
+            return self._misread(str(wrong))
+        if headed:
+            return True
+        if not self._headed:
+            if len(self.raw_head) > HEAD_BYTES_MAX:
+                self._fail(UpstreamFailed(f"{self._origin} answers with headers of over {HEAD_BYTES_MAX} bytes."))
+            return False
+        if not self.complete:
+            self.raw_head = self.raw_head[: len(self.raw_head) - self._unread]  # a stream may be long, and need not hold its beginning
+            length = read_headers(self.raw_head).get(b"content-length")
+            if length is not None:
+                self._left = int(length) - self._unread
+                self._kept = self._parser.should_keep_alive()
+        return True
+
+    def _misread(self, wrong: str) -> bool:
+        if self.complete:
+            self._kept = False  # the answer is whole; what came with it is none
+            return True
+        kind = UpstreamGarbled if self._headed else UpstreamFailed
+        self._fail(kind(f"{self._origin} does not speak HTTP: {wrong}"))
+        return False
+
+    def _count(self, data: bytes) -> None:
+        left = self._left - len(data)
+        if left < 0:
+            data = data[:left]
+        self._pieces.append(data)
+        self._unread += len(data)
+        if left > 0:
+            self._left = left
+        else:
+            self._left = 0
+            self._parser = httptools.HttpResponseParser(self)  # the old one still waits for this body
+            self.complete = True
+            self._kept = self._kept and left == 0
+
+    # What the parser tells.
+
+    def on_message_begin(self) -> None:
+        if self.complete:
+            raise ValueError("it says more than was asked")
+
+    def on_headers_complete(self) -> None:
+        self.status = status = self._parser.get_status_code()
+        if status < 100 or not self.raw_head.startswith(b"HTTP/1."):
+            raise ValueError("the parser takes more than there is in HTTP/1")
+        self._headed = status >= 200  # 1xx is only a sign of life
+
+    def on_body(self, body: bytes) -> None:
+        self._pieces.append(body)
+        self._unread += len(body)
+
+    def on_message_complete(self) -> None:
+        if self._headed:
+            self.complete = True
+            self._kept = self._parser.should_keep_alive()
+
+    # What the exchange asks for.
+
+    def ask(self, parts: list[bytes]) -> None:
+        """Write one request. Its pieces are held, not copied, until the upstream has taken them."""
+        self._begin()
+        self._asked, self._stirred = True, False
+        self._walks = 0
+        self.raw_head = b""
+        self._transport.writelines(parts)
+
+    @property
+    def stale(self) -> bool:
+        """Whether the upstream ended it while it was idle, so that the request was never read."""
+        return self._reused and not self.heard and self._walks <= STALE_WALKS_MAX
+
+    def release(self) -> None:
+        """The exchange is over: back to the idle ones if it went to its end, else closed."""
+        if self.complete and self._kept and self._failure is None and not (self._pieces or self._behind or self.closed):
+            self._resume()  # a large answer may have ended while its reading was stopped
+            self._asked = False
+            self._reused = True
+            self._idle_since = -1.0
+            self.raw_head = b""
+            self._owner.idle_again(self)
+        else:
+            self._asked = False
+            self.abort()
+
+    def sweep(self, now: float) -> None:
+        """Called now and then: give up when a limit has passed."""
+        if not self._asked:
+            if self._idle_since < 0:
+                self._idle_since = now
+            elif (now - self._idle_since) * 1000 > self._idle_timeout_ms:
+                self.abort()
+            return
+        if not self._walks:
+            self._patience.renew()
+        self._walks += 1
+        stirred, self._stirred = self._stirred or self._paused, False
+        lost = self._patience.lost(now, stirred=stirred, heard=self.heard)
+        if lost is not None and not self.complete:
+            self._fail(UpstreamTimedOut(f"{self._origin} {lost}."))
+
+    def _stop(self) -> None:
+        self._transport.pause_reading()
+
+    def _go_on(self) -> None:
+        self._transport.resume_reading()
+        self._stirred = True
+
+    def abort(self) -> None:
+        self.closed = True
+        self._transport.abort()
+
+
+def read_headers(raw: bytes) -> dict[bytes, bytes]:
+    """Names, in lower case, and values of the answer that `raw` begins with, after its signs of life (1xx). It has passed the parser."""
+    begin = 0
+    while raw.startswith((b"HTTP/1.1 1", b"HTTP/1.0 1"), begin):
+        begin = raw.index(b"HTTP/", raw.index(b"\r\n\r\n", begin) + 4)  # the parser passes over empty lines between them
+    lines = raw[begin : raw.index(b"\r\n\r\n", begin)].split(b"\r\n")
+    named = (line.partition(b":") for line in lines[1:])
+    return {name.lower(): value.strip() for name, _, value in named}

@@ -1,0 +1,113 @@
+"""The balances by the usage log alone: what the books of SQLite are held against.
+
+Nearly every attempt ends once, so its end is all that has to be added up. Which attempts are told of more than once is found by the hashes
+of their names, eight bytes each; what the log says of those is read again and booked in full.
+"""
+
+from array import array
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+
+from headrace.metering import Account, Admit, Certainty, Evidence, Ledger, State
+from headrace.metering.ledger import entry
+from headrace.storage.segment import Found, decoded, read_pieces, records_in
+
+Parts: TypeAlias = Sequence[tuple[Path, int]]
+Sums: TypeAlias = dict[tuple[State, str, str, str], int]
+
+
+class _Admitted(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
+    """Of an admission what the books need; what is not looked into stays encoded."""
+
+    request: str
+    attempt: int
+    moment: msgspec.Raw
+    organization: str
+    project: str
+    key: msgspec.Raw
+    traffic_class: msgspec.Raw
+    operation: msgspec.Raw
+    model: str
+    pool: msgspec.Raw
+    streamed: msgspec.Raw
+    bound: msgspec.Raw
+    bound_pico: int | None
+
+
+class _Settled(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
+    admitted: _Admitted
+    moment: msgspec.Raw
+    usage: msgspec.Raw
+    cost_pico: int | None
+    state: Certainty
+
+
+class _Lost(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=3):
+    admitted: _Admitted
+
+
+class _Voided(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=4):
+    admitted: _Admitted
+
+
+class _Evidence(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=5):
+    id: msgspec.Raw
+
+
+_decode = msgspec.msgpack.Decoder(_Admitted | _Settled | _Lost | _Voided | _Evidence).decode
+
+
+def balances_of(parts: Parts) -> dict[Account, int]:
+    """Debits less credits of every account that is not even, by these segments, each up to an offset."""
+    sums: Sums = {}
+    names = array("q")
+    for found in _pieces(parts):
+        for end in decoded([*found.ends, *found.alone], _decode):
+            if not isinstance(end, (_Admitted, _Evidence)):  # these owe nothing
+                names.append(hash((end.admitted.request, end.admitted.attempt)))
+                _add(sums, end, 1)
+    balances = _booked(parts, _repeated(names), sums)
+    for (state, organization, project, model), pico in sums.items():
+        posted = entry(state, organization, project, model, pico)
+        if posted is not None:
+            balances[posted.debit] = balances.get(posted.debit, 0) + pico
+            balances[posted.credit] = balances.get(posted.credit, 0) - pico
+    return {account: pico for account, pico in balances.items() if pico}
+
+
+def _booked(parts: Parts, repeated: set[int], sums: Sums) -> dict[Account, int]:
+    """What the ledger says of attempts with these hashes; what was summed up for them is taken out again."""
+    ledger = Ledger()
+    for found in _pieces(parts) if repeated else ():
+        for payload in (*found.ends, *found.alone):
+            for record in records_in([payload]):
+                if not isinstance(record, (Admit, Evidence)) and hash(record.admitted.id) in repeated:
+                    ledger.book(record)
+                    summed = _decode(payload)
+                    assert not isinstance(summed, (_Admitted, _Evidence))
+                    _add(sums, summed, -1)
+    return dict(ledger.balances)
+
+
+def _pieces(parts: Parts) -> Iterator[Found]:
+    for path, stop in parts:
+        for piece in read_pieces(path, stop=stop, quick=True):
+            yield piece.found
+
+
+def _add(sums: Sums, end: _Settled | _Lost | _Voided, sign: int) -> None:
+    admit = end.admitted
+    if isinstance(end, _Settled):
+        key: tuple[State, str, str, str] = (end.state, admit.organization, admit.project, admit.model)
+        sums[key] = sums.get(key, 0) + sign * (end.cost_pico or 0)
+    elif isinstance(end, _Lost):
+        key = ("lost", admit.organization, admit.project, admit.model)
+        sums[key] = sums.get(key, 0) + sign * (admit.bound_pico or 0)
+
+
+def _repeated(names: "array[int]") -> set[int]:
+    return {one for one, other in pairwise(sorted(names)) if one == other}
