@@ -155,7 +155,7 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
         if worker is not None:
             background.append(tasks.create_task(reports.keep_telling(), name="metrics"))
         if worker is None:
-            loading = Loading(house.layout)
+            loading = Loading(house.layout, house.settings.storage.sync_interval_ms)
             closing.push_async_callback(loading.finish)
             background.append(tasks.create_task(loading.keep_running(), name="usage-loader"))
         server = _server(opened, gateway, reloading, reports, starting)

@@ -55,7 +55,8 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
 class _Family:
     """The workers that live, by process id."""
 
-    def __init__(self, house: House, held: socket.socket, count: int, life: Life, hosting: Hosting) -> None:
+    def __init__(self, house: House, held: socket.socket, count: int, life: Life, hosting: Hosting, loader: int) -> None:
+        self._loader = loader
         self._house, self._held, self._count, self._life, self._hosting = house, held, count, life, hosting
         self._port = held.getsockname()[1]
         self._path = house.layout.commons
@@ -76,10 +77,10 @@ class _Family:
         status = 1
         try:
             os.setsid()  # a terminal's Ctrl-C is for the first process, which passes it on once
-            os.close(self._held_end)
-            os.close(self.hearing)
-            for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
-                signal.signal(each, signal.SIG_DFL)
+            for each in (self._held_end, self.hearing, self._loader):  # what is open in a child outlives the first process
+                os.close(each)
+            for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+                signal.signal(signum, signal.SIG_DFL)
             signal.set_wakeup_fd(-1)
             if number == ENGINES:
                 self._hosting(self.lifeline)
@@ -127,8 +128,8 @@ def _called(number: int) -> str:
 def supervise(house: House, held: socket.socket, count: int, life: Life, hosting: Hosting, tell: Tell) -> None:
     """Run `count` workers until a signal, and return when all have ended; where there are local pools, `hosting` is the life of the
     process that runs their engines, given its lifeline. Raises SetupError when they can't be kept alive."""
-    with _signals() as (heard, asked), _loader(house):
-        family = _Family(house, held, count, life, hosting)
+    with _signals() as (heard, asked), _loader(house) as loader:
+        family = _Family(house, held, count, life, hosting, loader)
         for number in (*([ENGINES] if house.local else []), *range(count)):
             family.start(number)
         deaths: list[int] = []
@@ -200,13 +201,14 @@ def _taken(asked: list[int]) -> list[int]:
 
 
 @contextmanager
-def _loader(house: House) -> Iterator[None]:
-    """The process that loads the usage log; it ends when our end of its standard input closes."""
-    loader = subprocess.Popen([sys.executable, "-m", "headrace.storage", str(house.layout.root)], stdin=subprocess.PIPE)  # noqa: S603 -- our own program
+def _loader(house: House) -> Iterator[int]:
+    """The process that loads the usage log, by our end of its standard input: when that closes, it ends."""
+    command = [sys.executable, "-m", "headrace.storage", str(house.layout.root), str(house.settings.storage.sync_interval_ms)]
+    loader = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603 -- our own program
+    assert loader.stdin is not None
     try:
-        yield
+        yield loader.stdin.fileno()
     finally:
-        assert loader.stdin is not None
         loader.stdin.close()
         try:
             loader.wait(LOADING_S)

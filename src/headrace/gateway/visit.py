@@ -8,7 +8,8 @@ from headrace.metering import Granted, Limiter, Refused
 
 
 class Visit:
-    """`tried` are the pools that were asked, in their order. `usage`, `cost_pico`, `pool` and `translation` are the last attempt's; `tokens_used` are those that the client pays for."""
+    """`tried` are the pools that were asked, in their order. `usage`, `cost_pico`, `pool` and `translation` are the last attempt's;
+    `tokens_used` are those that the client pays for."""
 
     __slots__ = (
         "admitted_at",
