@@ -304,11 +304,11 @@ def test_what_is_paid_anyhow_is_used_before_what_is_charged_by_the_token(policy,
 NUMBERS = [1 << 32 | number for number in Random(8).sample(range(2**32), 2_000)]
 
 
-def homes(*there: str, inflight: dict[str, int] | None = None, policy: str = "affinity") -> list[str]:
-    """Where each of the numbers is sent first."""
+def homes(*there: str, inflight: dict[str, int] | None = None, count: int = len(NUMBERS)) -> list[str]:
+    """Where each of the first `count` numbers is sent first."""
     stand = {name: Load(1_024, inflight=(inflight or {}).get(name, 0)) for name in there}
     board, rng = Board(a_snapshot(*(a_pool(name) for name in there)), stand), Random(0)
-    made = [decide(an_ask(affinity=number), board, NOW, rng, POLICIES[policy]) for number in NUMBERS]
+    made = [decide(an_ask(affinity=number), board, NOW, rng, POLICIES["affinity"]) for number in NUMBERS[:count]]
     return [one.order[0].pool.name for one in made if isinstance(one, Send)]
 
 
@@ -346,4 +346,4 @@ def test_no_home_is_crowded(inflight: list[int]):
     """With more than its share of what all have to do, and with more than a little to do, nobody is anybody's home."""
     stand = dict(zip(NAMES, inflight, strict=False))
     crowd = {name for name, count in stand.items() if count >= 1.25 * (1 + sum(inflight)) / 3 and count >= 512}
-    assert not crowd & set(homes(*stand, inflight=stand)[:50])
+    assert not crowd & set(homes(*stand, inflight=stand, count=50))

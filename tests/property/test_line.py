@@ -36,11 +36,10 @@ class Lines(RuleBasedStateMachine):
         tenant=TENANTS,
         priority=PRIORITIES,
         patience=st.sampled_from([NEVER, NEVER, NEVER, 3]),
-        idle_share=st.sampled_from([1.0, 1.0, 0.5]),
     )
-    def come(self, where: tuple[int, ...], tenant: str, priority: int, patience: int, idle_share: float) -> None:
+    def come(self, where: tuple[int, ...], tenant: str, priority: int, patience: int) -> None:
         self.number += 1
-        share = idle_share if priority == 4 else 1.0  # in one line those who use only what idles are of the lowest class
+        share = 0.5 if priority == 4 else 1.0  # those who use only what idles are of the lowest class
         place = Place(self.number, tenant=tenant, priority=priority, leaves_at=self.now + patience, idle_share=share)
         for at in where:
             before = self.live(at)

@@ -7,8 +7,9 @@ a request did not use of the key's limit is given back; and the client hears at 
 import asyncio
 from collections import Counter
 from contextlib import suppress
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,13 +27,15 @@ from headrace.core.errors import (
     UpstreamTimedOut,
     UpstreamUnreachable,
 )
+from headrace.core.identity import TrafficClass
 from headrace.core.stream import Finished, Said, Text, Used, Verbatim
 from headrace.core.usage import Usage
-from headrace.gateway import Visit
-from headrace.metering import Admit, Settle, Void, rate
-from headrace.testing.builders import a_pool, a_price
+from headrace.gateway import Terms, Visit
+from headrace.metering import Admit, Evidence, Settle, Void, rate
+from headrace.routing import CLASSES, HealthSettings
+from headrace.testing.builders import a_pool, a_price, a_principal, an_ask
 from headrace.testing.scripted import Pause, ScriptedListener, ScriptedProvider, Silence, Spent, Step
-from tests.unit.gateway.world import BOUND, World, limited_ask, told
+from tests.unit.gateway.world import BOUND, World, limited_ask, told, turns
 
 # ----------------------------------------------------------------------------------------------------------------------- the table
 
@@ -242,3 +245,146 @@ def check(world: World, visit: Visit, heard_from: list[str | None]) -> None:
 def test_whatever_happens_the_laws_hold(scripts, leaves_at, on_hearing, patient, seed):
     with asyncio.Runner() as runner:
         runner.run(any_story(scripts, leaves_at=leaves_at, on_hearing=on_hearing, patient=patient, seed=seed))
+
+
+# -------------------------------------------------------------------------------------------------- many stories, in lines and in races
+
+SOON_MS = 6
+IMPATIENT = {name: msgspec.structs.replace(terms, wait_ms_max=SOON_MS) for name, terms in CLASSES.items()}
+NAMES = ("a", "b", "c")
+
+
+class Slow(ScriptedProvider):
+    """Says its own name after a while, and then goes on by its script. It minds that nobody sends it more than it may be sent."""
+
+    def __init__(self, name: str, delay_ms: int, limit: int, *steps: Step) -> None:
+        super().__init__(*steps)
+        self.said, self._delay_ms, self._limit = Text(name), delay_ms, limit
+
+    async def answer(self, ask, hearer):
+        assert self.running < self._limit, "a pool is sent no more than it may take"
+        self.running += 1
+        try:
+            await asyncio.sleep(self._delay_ms / 1_000)
+            if not isinstance(self.steps[0], Exception):
+                hearer.hear(self.said)
+            self.running -= 1
+            try:
+                await super().answer(ask, hearer)
+            finally:
+                self.running += 1
+        except asyncio.CancelledError:
+            self.stopped += 1
+            raise
+        finally:
+            self.running -= 1
+
+
+class Upstream(NamedTuple):
+    """A pool of `limit` places, whose first word takes `delay_ms`, and what it says then. `drain_ms` is for losers and leavers."""
+
+    limit: int
+    delay_ms: int
+    drain_ms: int
+    steps: tuple[Step, ...]
+
+
+class Client(NamedTuple):
+    """One request: how long after the one before it, of which class and tenant, and after how many milliseconds its client leaves."""
+
+    after_turns: int
+    traffic_class: TrafficClass
+    tenant: str
+    leaves_after_ms: int | None
+
+
+UPSTREAMS = st.builds(
+    Upstream,
+    st.integers(1, 2),
+    st.sampled_from([0, 0, 2, 4]),
+    st.sampled_from([0, 3]),
+    st.sampled_from([(END, U), (END, U), (Pause(3), END, L), (BUSY,), (CUT,), (Pause(1), CUT), (Silence(),), (UNTOLD,), (WRONG,), (DIED,)]),
+)
+CLIENTS = st.builds(
+    Client,
+    st.integers(0, 3),
+    st.sampled_from(["realtime", "agentic", "batch"]),
+    st.sampled_from(["x", "y"]),
+    st.sampled_from([None, None, None, 0, 1, 3, 5]),
+)
+
+
+async def many_stories(upstreams: list[Upstream], clients: list[Client], *, hedged: bool, waiting_max: int, seed: int) -> None:
+    there = dict(zip(NAMES, upstreams, strict=False))
+    world = World(
+        *(a_pool(name, concurrency_max=of.limit, drain_ms_max=of.drain_ms, waiting_max=waiting_max) for name, of in there.items()),
+        scripts={name: Slow(name, of.delay_ms, of.limit, *of.steps) for name, of in there.items()},
+        terms=Terms(hedge_share_max=0.5 if hedged else 0.0),
+        classes=IMPATIENT,
+        health=HealthSettings(failures_max=1_000, samples_min=1_000, overloaded_ms=1),
+        seed=seed,
+    )
+    for name, room in world.rooms.items():
+        world.loads[name].inflight = 0
+        for _ in range(20):
+            room.answered(world.clock.instant(), ttft_ms=1.0, duration_ms=0.1, tokens_out=2)
+    loop = asyncio.get_running_loop()
+    listeners: list[ScriptedListener] = []
+    stories: list[asyncio.Task[None]] = []
+    for number, client in enumerate(clients):
+        await turns(client.after_turns)
+        ask = an_ask(request=f"req_{number}", traffic_class=client.traffic_class, principal=a_principal(organization=client.tenant))
+        listeners.append(ScriptedListener())
+        stories.append(loop.create_task(one_story(world, ask, listeners[-1])))
+        if client.leaves_after_ms is not None:
+            loop.call_later(client.leaves_after_ms / 1_000, leave, listeners[-1], stories[-1])
+    await asyncio.sleep(2 * SOON_MS / 1_000)
+    for story in stories:
+        story.cancel()  # who is still listened to is stopped
+    results = await asyncio.gather(*stories, *world.tasks, return_exceptions=True)
+    assert not [result for result in results if isinstance(result, AssertionError)]
+    check_all(world, listeners)
+
+
+def leave(listener: ScriptedListener, story: "asyncio.Task[None]") -> None:
+    listener.left = True
+    story.cancel()
+
+
+async def one_story(world: World, ask, listener: ScriptedListener) -> None:
+    with suppress(HeadraceError):
+        await world.gateway.answer(ask, world.gateway.admit(ask), listener)
+
+
+def check_all(world: World, listeners: list[ScriptedListener]) -> None:
+    assert world.inflight == dict.fromkeys(world.inflight, 0), "nobody is in a room"
+    assert {name: load.waiting for name, load in world.loads.items()} == dict.fromkeys(world.inflight, 0), "nor in a line"
+    assert all(provider.running == 0 for provider in world.providers.values())
+    ends = Counter(record.admitted.id for record in world.log.records if isinstance(record, Settle | Void))
+    assert ends == dict.fromkeys([admit.id for admit in world.admits], 1), "every admission has exactly one end"
+    paid = Counter(record.admitted.request for record in world.log.records if isinstance(record, Settle) and record.cost_pico)
+    assert set(paid.values()) <= {1}, "nobody pays for two"
+    for listener in listeners:
+        names = [said.text for said in listener.heard if isinstance(said, Text)]
+        assert len(names) <= 1, "one voice"
+        assert sum(isinstance(said, Used) for said in listener.heard) <= 1
+    evidence: set[str | None] = set()
+    for record in world.log.records:
+        if isinstance(record, Evidence):
+            assert record.id not in evidence
+            evidence.add(record.id)
+        elif isinstance(record, Admit):
+            assert record.evidence in evidence
+            assert record.attempt <= Terms().attempts_max + 1, "and one more beside a slow first one"
+
+
+@given(
+    upstreams=st.lists(UPSTREAMS, min_size=1, max_size=3),
+    clients=st.lists(CLIENTS, min_size=1, max_size=6),
+    hedged=st.booleans(),
+    waiting_max=st.sampled_from([0, 1, 5]),
+    seed=st.integers(0, 99),
+)
+def test_however_many_come_and_wait_and_race_nothing_is_left(upstreams, clients, hedged, waiting_max, seed):
+    with asyncio.Runner() as runner:
+        runner.run(many_stories(upstreams, clients, hedged=hedged, waiting_max=waiting_max, seed=seed))

@@ -27,6 +27,7 @@ TOKENS_MAX = 1 << 31
 PREFIX_BYTES = 1_024
 """Conversations whose first messages agree so far are taken to share a prefix."""
 DEADLINE_MS_MAX = 86_400_000
+NAMES_MAX = 64
 CLASSES: frozenset[str] = frozenset(get_args(TrafficClass))
 
 CLASS, JURISDICTIONS, VENDORS = b"x-headrace-class", b"x-headrace-jurisdictions", b"x-headrace-vendors"
@@ -143,13 +144,13 @@ def _wishes(headers: Mapping[bytes, bytes]) -> Wishes:
         rules=_rules(headers) if narrowed else NO_RULES,
         strict=_truth(headers, STRICT),
         deadline_ms=_deadline_ms(headers),
-        session=headers.get(SESSION, b""),
+        session=headers.get(SESSION, b"").strip(),
     )
 
 
 def _rules(headers: Mapping[bytes, bytes]) -> Rules:
     data_class = _text(headers, DATA_CLASS).lower()
-    if data_class and data_class not in DATA_CLASSES:
+    if DATA_CLASS in headers and data_class not in DATA_CLASSES:
         raise _unreadable(DATA_CLASS, f"one of {', '.join(DATA_CLASSES)}")
     return Rules(
         names=("request",),
@@ -162,7 +163,7 @@ def _rules(headers: Mapping[bytes, bytes]) -> Rules:
 
 def _class(headers: Mapping[bytes, bytes]) -> TrafficClass | None:
     asked = _text(headers, CLASS).lower()
-    if asked and asked not in CLASSES:
+    if CLASS in headers and asked not in CLASSES:
         raise _unreadable(CLASS, f"one of {', '.join(get_args(TrafficClass))}")
     return next((one for one in get_args(TrafficClass) if one == asked), None)
 
@@ -171,23 +172,23 @@ def _names(headers: Mapping[bytes, bytes], header: bytes) -> frozenset[str] | No
     if header not in headers:
         return None
     names = frozenset(name for part in _text(headers, header).lower().split(",") if (name := part.strip()))
-    if not names:
-        raise _unreadable(header, "names separated by commas")
+    if not 1 <= len(names) <= NAMES_MAX:
+        raise _unreadable(header, f"1 to {NAMES_MAX} names separated by commas")
     return names
 
 
 def _truth(headers: Mapping[bytes, bytes], header: bytes) -> bool:
     said = _text(headers, header).lower()
-    if said not in ("", "true", "1", "false", "0"):
+    if header in headers and said not in ("true", "1", "false", "0"):
         raise _unreadable(header, "true or false")
     return said in ("true", "1")
 
 
 def _deadline_ms(headers: Mapping[bytes, bytes]) -> int | None:
     said = _text(headers, DEADLINE)
-    if not said:
+    if DEADLINE not in headers:
         return None
-    if not said.isascii() or not said.isdigit() or not 1 <= int(said) <= DEADLINE_MS_MAX:
+    if not (said.isascii() and said.isdigit() and len(said) <= 9) or not 1 <= int(said) <= DEADLINE_MS_MAX:
         raise _unreadable(DEADLINE, f"milliseconds from now, 1 to {DEADLINE_MS_MAX}")
     return int(said)
 

@@ -106,7 +106,7 @@ class Door:
             voice.break_off(error)  # the status is long sent; clients raise on a frame with an error
             self._log.warning("a stream broke: %s", error, extra={"request": ask.request})
             return status_of(error)
-        voice.finish(f"x-headrace-cost: {_cost(visit)}\r\n".encode())
+        voice.finish(f"x-headrace-cost: {_cost(visit)}\r\n".encode() if ask.stream else b"")
         return 200
 
     def _refuse(self, exchange: Exchange, request: str, began: Instant, error: HeadraceError) -> int:
@@ -122,14 +122,16 @@ class Door:
 
     def _headers(self, ask: Ask, visit: Visit) -> bytes:
         """What an answer says of itself. A stream's head goes out before its cost is known, which follows in its trailer."""
-        known = f"x-headrace-cost: {_cost(visit)}\r\n" if not ask.stream else "trailer: x-headrace-cost\r\n"
-        whose = (
+        told = (
+            f"x-request-id: {ask.request}\r\nopenai-version: 2020-10-01\r\n"
+            f"openai-processing-ms: {(self._clock.instant() - visit.admitted_at) // MS}\r\n"
             f"openai-organization: {ask.principal.organization}\r\nx-headrace-pool: {visit.pool}\r\n"
-            f"x-headrace-class: {ask.traffic_class}\r\nx-headrace-attempts: {visit.attempts}\r\n{known}{_limits(visit.left)}"
+            f"x-headrace-class: {ask.traffic_class}\r\nx-headrace-attempts: {visit.attempts}\r\n"
+            f"{'trailer: x-headrace-cost' if ask.stream else f'x-headrace-cost: {_cost(visit)}'}\r\n{_limits(visit.left)}"
         )
         if visit.translation:
-            whose += f"x-headrace-translation: {_translation(visit.translation)}\r\n"
-        return self._common(ask.request, visit.admitted_at) + whose.encode("latin-1", "replace")
+            told += f"x-headrace-translation: {_translation(visit.translation)}\r\n"
+        return told.encode("latin-1", "replace")
 
     def _common(self, request: str, began: Instant) -> bytes:
         took_ms = (self._clock.instant() - began) // MS
@@ -153,7 +155,7 @@ def _masked(secret: str) -> str:
 
 def _json_body(exchange: Exchange) -> bytes:
     kind = exchange.headers.get(b"content-type", b"application/json")
-    if kind.partition(b";")[0].strip().lower() != b"application/json":
+    if kind != b"application/json" and kind.partition(b";")[0].strip().lower() != b"application/json":
         raise UnsupportedMediaType(f"The request's content type is {kind.decode('latin-1')!r}: send application/json.")
     return exchange.body
 
@@ -172,8 +174,10 @@ def _translation(changes: Sequence[Change]) -> str:
 def _limits(left: Mapping[str, tuple[int, int, int]]) -> str:
     lines = ""
     for name, (limit, remaining, reset_ms) in left.items():
-        lines += f"x-ratelimit-limit-{name}: {limit}\r\nx-ratelimit-remaining-{name}: {remaining}\r\n"
-        lines += f"x-ratelimit-reset-{name}: {duration(reset_ms)}\r\n"
+        lines += (
+            f"x-ratelimit-limit-{name}: {limit}\r\nx-ratelimit-remaining-{name}: {remaining}\r\n"
+            f"x-ratelimit-reset-{name}: {duration(reset_ms)}\r\n"
+        )
     return lines
 
 

@@ -6,7 +6,7 @@ from headrace.api.errors import body_of
 from headrace.api.socket import Exchange
 from headrace.core.ask import Ask
 from headrace.core.errors import HeadraceError
-from headrace.core.stream import Said
+from headrace.core.stream import Said, Verbatim
 from headrace.wire import sse
 from headrace.wire.openai_answer import AnswerGatherer, ChunkWriter
 
@@ -40,14 +40,25 @@ class Streamed(_Voice):
 
     def __init__(self, exchange: Exchange, ask: Ask, created: int, headers: Callable[[], bytes]) -> None:
         super().__init__(exchange, headers)
-        self._writer = ChunkWriter(id=f"chatcmpl-{ask.request[4:]}", model=ask.model, created=created, include_usage=ask.include_usage)
+        self._ask, self._created = ask, created
+        self._writer: ChunkWriter | None = None
 
     def hear(self, said: Said) -> None:
-        data = self._writer.write(said)
+        data = said.data if type(said) is Verbatim else self._written(said)
         if not data:
             return
-        self._begin()
+        if not self.begun:
+            self._begin()
         self._exchange.write(data)
+
+    def _written(self, said: Said) -> bytes:
+        """In our own words, which a relayed answer needs none of."""
+        if self._writer is None:
+            ask = self._ask
+            self._writer = ChunkWriter(
+                id=f"chatcmpl-{ask.request[4:]}", model=ask.model, created=self._created, include_usage=ask.include_usage
+            )
+        return self._writer.write(said)
 
     def finish(self, trailer: bytes) -> None:
         self._begin()

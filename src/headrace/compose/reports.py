@@ -76,7 +76,7 @@ class Reports:
     async def keep_telling(self) -> None:
         """Tell the other workers what this one has counted, every second; whichever is scraped adds all up."""
         assert self._file is not None
-        draft = self._file.with_suffix(".new")
+        draft = self._file.with_name(f"{self._file.name}.new")
         while True:
             await asyncio.sleep(TOLD_EVERY_S)
             self.count()
@@ -136,15 +136,21 @@ class Reports:
             return
         engines = {one.pool.name: one.engine for one in local}
 
-        def of(field: str) -> dict[str, float]:
-            return {name: getattr(engine.status(), field) for name, engine in engines.items()}
+        def of(field: str) -> Callable[[], dict[str, float]]:
+            return lambda: {name: getattr(engine.status(), field) for name, engine in engines.items()}
 
-        metrics.gauge("headrace_engine_requests_running", "Answers that the engine works on.", lambda: of("running"))
-        metrics.gauge("headrace_engine_requests_waiting", "Requests in the engine's line.", lambda: of("waiting"))
-        metrics.gauge("headrace_engine_kv_cache_usage_ratio", "Share of the key-value cache in use.", lambda: of("kv_use"), adds=False)
-        metrics.gauge("headrace_engine_resident_memory_bytes", "Memory of the engine's worker.", lambda: of("rss_bytes"))
-        metrics.gauge("headrace_engine_ready", "1 while the engine's worker can answer.", lambda: of("ready"), adds=False)
-        metrics.counter("headrace_engine_prompt_tokens", "Prompt tokens the engine was given.", lambda: of("tokens_in"))
-        metrics.counter("headrace_engine_prefix_cache_hit_tokens", "Prompt tokens found in its cache.", lambda: of("tokens_cached"))
-        metrics.counter("headrace_engine_generation_tokens", "Tokens the engine made.", lambda: of("tokens_out"))
-        metrics.counter("headrace_engine_restarts", "Times the engine's worker was started again.", lambda: of("restarts"))
+        def gauge(name: str, help: str, field: str) -> None:
+            metrics.gauge(f"headrace_engine_{name}", help, of(field), adds=False)  # all workers have the same engines
+
+        def counter(name: str, help: str, field: str) -> None:
+            metrics.counter(f"headrace_engine_{name}", help, of(field), adds=False)
+
+        gauge("requests_running", "Answers that the engine works on.", "running")
+        gauge("requests_waiting", "Requests in the engine's line.", "waiting")
+        gauge("kv_cache_usage_ratio", "Share of the key-value cache in use.", "kv_use")
+        gauge("resident_memory_bytes", "Memory of the engine's worker.", "rss_bytes")
+        gauge("ready", "1 while the engine's worker can answer.", "ready")
+        counter("prompt_tokens", "Prompt tokens the engine was given.", "tokens_in")
+        counter("prefix_cache_hit_tokens", "Prompt tokens found in its cache.", "tokens_cached")
+        counter("generation_tokens", "Tokens the engine made.", "tokens_out")
+        counter("restarts", "Times the engine's worker was started again.", "restarts")

@@ -33,6 +33,8 @@ DEATHS_WITHIN = 30 * SECOND
 ENGINES = -1
 """The number, beside the workers', of the process that runs the embedded engines."""
 
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+
 Life = Callable[["Worker"], None]
 Hosting = Callable[[int], None]
 Tell = Callable[[House, socket.socket, tuple[str, ...]], None]
@@ -70,18 +72,21 @@ class _Family:
     def start(self, number: int) -> None:
         """Start one. It leaves this function only by ending its process."""
         sys.stdout.flush()
+        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)  # until the child has handlers of its own, which would miss what comes before
         pid = os.fork()
         if pid:
             self.living[pid] = number
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
             return
         status = 1
         try:
             os.setsid()  # a terminal's Ctrl-C is for the first process, which passes it on once
             for each in (self._held_end, self.hearing, self._loader):  # what is open in a child outlives the first process
                 os.close(each)
-            for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
-                signal.signal(signum, signal.SIG_DFL)
             signal.set_wakeup_fd(-1)
+            for signum in HANDLED:
+                signal.signal(signum, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
             if number == ENGINES:
                 self._hosting(self.lifeline)
             else:

@@ -114,6 +114,9 @@ class Attempt:
     def hear(self, said: Said) -> None:
         """Settle as soon as the usage is known, before what follows it is passed on."""
         listener = self._listener
+        if self.first_said_at is not None and self.heard and type(said) is not Used:  # more of what is being said
+            listener.hear(said)
+            return
         if not self.heard and not listener.lost:
             visit = self._visit
             self.heard = visit.heard = True

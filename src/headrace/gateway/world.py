@@ -71,7 +71,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
                 (rule.project, (principal.project,)),
                 (rule.key, (principal.key, principal.key_name)),
                 (rule.model, (model,)),
-                (rule.traffic_class, (traffic_class,)),
+                (rule.traffic_class, (traffic_class, principal.traffic_class)),  # asking in another class leads past no rule
             )
             if all(named is None or named in values for named, values in asked):
                 found = found.and_(rule.rules)

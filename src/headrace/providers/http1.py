@@ -111,6 +111,7 @@ class Http1Connections:
             connection.abort()
 
     def close(self) -> None:
+        self._idle_max = 0  # one that is being opened now is not kept either
         self._sweep.stop()
         for connection in tuple(self._open):
             connection.abort()

@@ -33,7 +33,8 @@ class Hearer(Protocol):
     def hear(self, said: Said) -> None: ...
 
     def translated(self, changes: tuple[Change, ...]) -> None:
-        """What the pool's dialect could not take as it was asked; said before the upstream is contacted, by adapters that translate."""
+        """What the pool's dialect could not take as it was asked; said before the upstream is contacted, by adapters that translate,
+        and again, whole, when the upstream tells of more before it answers."""
         ...
 
 

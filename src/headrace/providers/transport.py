@@ -5,7 +5,7 @@ settings    how long to wait, whom to trust
 proxy       the way that the environment prescribes
 dialing     an open connection: sockets, tls, and the proxy's tunnel
 connection  HTTP/1.1 on one connection; http1 keeps many; forwarding has a proxy ask
-http2       HTTP/2 on one connection for many exchanges
+http2       HTTP/2: as few connections as the upstream allows; multiplexed is one of them
 answering   an answer as it comes in, and who waits for it: what both have in common
 sweep       time limits without a timer a request
 endpoint    all of it behind one address

@@ -98,7 +98,7 @@ class Metrics:
         self._series: dict[tuple[str, str, str, str], _Series] = {}
         self._told: list[State] = []
         self._gauges: dict[str, tuple[str, Callable[[], float | Mapping[str, float]], bool]] = {}
-        self._counters: dict[str, tuple[str, Callable[[], float | Mapping[str, float]]]] = {}
+        self._counters: dict[str, tuple[str, Callable[[], float | Mapping[str, float]], bool]] = {}
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -129,9 +129,9 @@ class Metrics:
         """A value that goes up and down; a mapping is one value a pool. `adds`: over several processes it is the sum, else any one's."""
         self._gauges[name] = (help, read, adds)
 
-    def counter(self, name: str, help: str, read: Callable[[], float | Mapping[str, float]]) -> None:
-        """A value that only grows, kept elsewhere; a mapping is one value a pool."""
-        self._counters[name] = (help, read)
+    def counter(self, name: str, help: str, read: Callable[[], float | Mapping[str, float]], *, adds: bool = True) -> None:
+        """A value that only grows, kept elsewhere; a mapping is one value a pool. `adds` as of a gauge."""
+        self._counters[name] = (help, read, adds)
 
     def text(self, others: Iterable[bytes] = ()) -> bytes:
         """All of it, in Prometheus' text format, with what other processes of the same server have told by `state`."""
@@ -150,7 +150,7 @@ class Metrics:
             for labels, one in self._series.items()
         ]
         gauges = {name: _plain(read()) for name, (_, read, adds) in self._gauges.items() if adds}
-        counters = {name: _plain(read()) for name, (_, read) in self._counters.items()}
+        counters = {name: _plain(read()) for name, (_, read, adds) in self._counters.items() if adds}
         return msgspec.msgpack.encode(State(tuple(series), gauges, counters))
 
     def collect(self) -> Iterator[Metric]:
@@ -160,7 +160,7 @@ class Metrics:
         for name, (help, read, _) in self._gauges.items():
             value = _sum(read(), [told.gauges[name] for told in self._told if name in told.gauges])
             yield _filled(GaugeMetricFamily(name, help, labels=_labels(value)), value)
-        for name, (help, read) in self._counters.items():
+        for name, (help, read, _) in self._counters.items():
             value = _sum(read(), [told.counters[name] for told in self._told if name in told.counters])
             yield _filled(CounterMetricFamily(name, help, labels=_labels(value)), value)
 

@@ -66,10 +66,11 @@ async def check_leaving(
             answer.cancel()
         assert not any(isinstance(one, Used) for one in listener.heard), "the upstream was at its end already: this check says nothing"
         await stopped()
+    known = listener.usage or listener.usage_likely
     if knows_usage:
-        assert listener.usage is not None, "the adapter knows what was used, and must say so while it answers"
-    if listener.usage is not None:
-        check_usage(listener.usage, ask)
+        assert known is not None, "the adapter knows what was used, and must say so while it answers"
+    if known is not None:
+        check_usage(known, ask)
 
 
 async def check_failure(provider: Provider, ask: Ask, expected: type[Failure]) -> Failure:

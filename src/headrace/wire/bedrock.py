@@ -349,8 +349,8 @@ class _Writer:
         usual = None
         if options is not None:
             usual = Mark("prompt_cache_options", None if options.get("ttl") is None else str(options["ttl"]))
-        if usual is not None and options is not None and options.get("mode") != "explicit":
-            self._mark_end(usual)
+            if options.get("mode") != "explicit":
+                self._mark_end(usual)
         lists = [tools.get("tools"), self._conversation.system, *(turn.content for turn in self._conversation.turns)]
         places = [blocks for blocks in lists if isinstance(blocks, list)]
         marks = [block["cachePoint"] for blocks in places for block in blocks if "cachePoint" in block]

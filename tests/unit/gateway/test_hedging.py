@@ -21,6 +21,7 @@ from headrace.core.usage import Usage
 from headrace.gateway import Terms, Visit
 from headrace.metering import Settle, rate
 from headrace.portfolio import Pool
+from headrace.providers import Hearer
 from headrace.testing.builders import a_pool, a_price, an_ask
 from headrace.testing.scripted import ScriptedListener, ScriptedProvider, Silence, Spent
 from tests.unit.gateway.world import BOUND, World, turns
@@ -41,7 +42,7 @@ class Gated(ScriptedProvider):
         self.gate = asyncio.Event()
         self._before = ScriptedProvider(*before)
 
-    async def answer(self, ask, hearer):
+    async def answer(self, ask: Ask, hearer: Hearer) -> None:
         await self._before.answer(ask, hearer)
         try:
             await self.gate.wait()
@@ -124,10 +125,11 @@ async def test_an_answer_that_has_begun_is_not_hedged_however_slowly_it_goes_on(
 
 
 async def test_of_a_pool_of_which_little_is_known_nobody_is_slow():
-    world = World(a_pool("a"), a_pool("b"), scripts={"a": Gated(HI, END, U), "b": ScriptedProvider(HO, END, V)}, terms=HEDGING)
+    a = Gated(HI, END, U)
+    world = World(a_pool("a"), a_pool("b"), scripts={"a": a, "b": ScriptedProvider(HO, END, V)}, terms=HEDGING)
     story = Story(world)
     await asyncio.sleep(0.03)
-    world.providers["a"].gate.set()
+    a.gate.set()
     assert await story.ended() is None
     assert (world.providers["b"].asked, outcomes(world)) == ([], {"a": ("completed", cost(MINE))})
 
@@ -159,8 +161,8 @@ async def test_what_is_said_of_the_answer_is_said_of_the_one_that_is_heard():
     """The other adapter had to change the request; that is no business of a client who did not hear it."""
 
     class Translating(Gated):
-        async def answer(self, ask, hearer):
-            hearer.translated((Change("dropped", f"seed for {self.steps[0].text}", "it has none"),))
+        async def answer(self, ask: Ask, hearer: Hearer) -> None:
+            hearer.translated((Change("dropped", f"seed for {self.steps[0]}", "it has none"),))
             await super().answer(ask, hearer)
 
     a, b = Translating(HI, END, U), Translating(HO, END, V)
@@ -169,7 +171,7 @@ async def test_what_is_said_of_the_answer_is_said_of_the_one_that_is_heard():
     await story.until_asked("b")
     a.gate.set()
     assert await story.ended() is None
-    assert [change.param for change in story.visit.translation] == ["seed for hi"]
+    assert [change.param for change in story.visit.translation] == [f"seed for {HI}"]
 
 
 async def test_only_the_first_to_speak_is_heard_though_both_speak_at_once():
@@ -550,8 +552,9 @@ async def test_both_are_admitted_before_they_are_asked_and_name_one_evidence():
 
 @pytest.mark.parametrize("leaves_after", range(12))
 async def test_whenever_the_story_is_stopped_nothing_is_left(leaves_after):
-    world = two(Gated(HI, END, U), Gated(HO, END, V), spawn=None)
-    for provider in world.providers.values():
+    a, b = Gated(HI, END, U), Gated(HO, END, V)
+    world = two(a, b)
+    for provider in (a, b):
         asyncio.get_running_loop().call_later(0.004, provider.gate.set)
     story = Story(world)
     if leaves_after < 6:

@@ -1,6 +1,7 @@
 """A pool's room: who is in it, who waits before it, how it feels, and what the other workers say of it."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ from headrace.testing.builders import a_pool
 T0 = 1_000 * SECOND
 
 
-def a_room(name: str = "a", **fields: object) -> Room:
+def a_room(name: str = "a", **fields: Any) -> Room:
     return Room(a_pool(name, **fields), HealthSettings(failures_max=1))
 
 
@@ -121,7 +122,8 @@ async def test_whoever_is_next_gets_the_place_that_is_free():
 
 async def test_in_whichever_room_there_is_a_place_first():
     one, other, place = a_room("a", concurrency_max=1), a_room("b", concurrency_max=1), a_place()
-    one.take(T0), other.take(T0)
+    one.take(T0)
+    other.take(T0)
     stand(place, [one, other])
     other.free(T0)
     assert granted(place) is other

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 import pytest
@@ -25,7 +26,7 @@ SOON_MS = 40
 IMPATIENT = {name: msgspec.structs.replace(terms, wait_ms_max=SOON_MS) for name, terms in CLASSES.items()}
 
 
-def a_full_world(*names: str, classes=CLASSES, service_ms: float = 1.0, **pool: object) -> World:
+def a_full_world(*names: str, classes: Any = CLASSES, service_ms: float = 1.0, **pool: Any) -> World:
     """Pools of one place each, which is taken."""
     pools = [a_pool(name, **{"concurrency_max": 1, **pool}) for name in names]
     world = World(*pools, scripts={name: ScriptedProvider(*ANSWER) for name in names}, classes=classes)

@@ -187,7 +187,9 @@ def read_by_h11(said: bytes) -> tuple[int, bytes, bytes]:
                 body += bytes(piece)
             case h11.EndOfMessage():
                 return status, body, other.trailing_data[0].strip(b"\r\n")
-            case h11.NEED_DATA:
+            case h11.InformationalResponse():
+                pass
+            case _:
                 raise AssertionError(f"h11 waits for more after {said!r}")
 
 

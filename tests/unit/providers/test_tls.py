@@ -15,7 +15,7 @@ from headrace.providers import Endpoint, TransportSettings
 from headrace.providers.tls import tls_context
 from headrace.testing.scripted import ScriptedListener
 from tests.unit.providers.authority import Authority
-from tests.unit.providers.upstream import OK, Caller, Upstream, says, upstream
+from tests.unit.providers.upstream import OK, Caller, Upstream, says, says_once, upstream
 
 ASK = [b"POST /v1/x HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n", b"{}"]
 
@@ -86,6 +86,13 @@ async def test_large_bodies(authority: Authority, streamed: bool):
             assert b"".join(pieces) == bytes(size)
         assert [len(request) for request in made.requests] == [size + len(large[0])] * 2
         assert made.connections == 1
+
+
+async def test_a_body_that_ends_with_its_connection(authority: Authority):
+    async with reach(says_once(b"HTTP/1.1 200 OK\r\n\r\n", b"o", b"k"), authority.server(), authority.ca) as (made, reached):
+        for _ in range(2):
+            assert await whole(reached) == (200, b"ok")
+        assert made.connections == 2
 
 
 async def test_an_upstream_waits_for_a_slow_client(authority: Authority):

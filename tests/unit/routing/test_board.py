@@ -1,5 +1,7 @@
 """Who may serve a request: each filter alone, what a pool that says nothing gets, and what the evidence keeps of it."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -136,7 +138,7 @@ RESTRICTED = Rules(
 
 
 def test_the_evidence_names_everybody_who_was_left_out_and_why():
-    fits = {"jurisdictions": named("eu"), "data_class": "restricted", "zero_retention": True}
+    fits: dict[str, Any] = {"jurisdictions": named("eu"), "data_class": "restricted", "zero_retention": True}
     board = a_board(
         a_pool("a", **fits),
         a_pool("b", **fits | {"jurisdictions": named("us")}),

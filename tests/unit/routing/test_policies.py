@@ -1,6 +1,7 @@
 """Policies: what each prefers, in figures that can be worked out by hand."""
 
 from collections import Counter
+from collections.abc import Mapping
 from math import isclose
 from random import Random
 
@@ -23,9 +24,9 @@ def cost(usd_in: float, usd_out: float = 0.0, cached: float = 0.0) -> dict[str, 
     return {MODEL: TokenCost(usd_in * 1e6, cached * 1e6, usd_out * 1e6)}
 
 
-def a_board(*pools: Pool, terms: ClassTerms = HURRY, **inflight: int) -> Board:
+def a_board(*pools: Pool, terms: ClassTerms = HURRY, busy: Mapping[str, int] | None = None, **inflight: int) -> Board:
     loads = {pool.name: Load(pool.concurrency_max, ttft_ms=pool.ttft_ms, tpot_ms=pool.tpot_ms) for pool in pools}
-    for name, count in inflight.items():
+    for name, count in {**(busy or {}), **inflight}.items():
         loads[name].inflight = count
     return Board(a_snapshot(*pools), loads, {**CLASSES, "realtime": terms})
 
@@ -129,11 +130,11 @@ def test_a_crowded_home_is_left():
     asked = an_ask(affinity=NUMBER)
     home = order("affinity", a_board(*pools), asked)[0]
     even = dict.fromkeys("abcd", 400)
-    assert order("affinity", a_board(*pools, **even), asked)[0] == home
+    assert order("affinity", a_board(*pools, busy=even), asked)[0] == home
     just, over = (even | {home: count} for count in (545, 546))  # 1.25 shares of 1,746 are 545.6
     assert just[home] < CROWDED * (1 + sum(just.values())) / 4
-    assert order("affinity", a_board(*pools, **just), asked)[0] == home
-    assert order("affinity", a_board(*pools, **over), asked)[0] != home
+    assert order("affinity", a_board(*pools, busy=just), asked)[0] == home
+    assert order("affinity", a_board(*pools, busy=over), asked)[0] != home
 
 
 def test_when_nearly_all_idles_one_request_is_no_crowd():
@@ -141,16 +142,16 @@ def test_when_nearly_all_idles_one_request_is_no_crowd():
     pools = [a_pool(name) for name in "abcd"]
     asked = an_ask(affinity=NUMBER)
     home = order("affinity", a_board(*pools), asked)[0]
-    assert order("affinity", a_board(*pools, **{home: 2}), asked)[0] == home
+    assert order("affinity", a_board(*pools, busy={home: 2}), asked)[0] == home
 
 
 def test_of_homes_that_are_crowded_the_next_is_taken():
     pools = [a_pool(name, concurrency_max=40) for name in "abc"]
     asked = an_ask(affinity=NUMBER)
     home = order("affinity", a_board(*pools), asked)[0]
-    second = order("affinity", a_board(*pools, **{home: 30}), asked)[0]
+    second = order("affinity", a_board(*pools, busy={home: 30}), asked)[0]
     (third,) = {"a", "b", "c"} - {home, second}
-    assert order("affinity", a_board(*pools, **{home: 30, second: 30, third: 3}), asked)[0] == third
+    assert order("affinity", a_board(*pools, busy={home: 30, second: 30, third: 3}), asked)[0] == third
 
 
 def test_without_a_prefix_nobody_is_at_home():

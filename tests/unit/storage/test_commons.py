@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from hashlib import blake2b
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 
 import pytest
@@ -308,13 +308,8 @@ def test_processes_read_each_other(file: File, processes: list[Process]):
 
 def test_processes_that_name_the_same_things_at_once_find_the_same_rows(file: File, processes: list[Process]):
     """Names that are new to all, in another order for each, many of them for one row: none is given two rows, and no row two names."""
-    by_row: dict[int, list[str]] = {}
-    for number in count():
-        name = f"pool-{number}"
-        by_row.setdefault(rows_of(name) // 64, []).append(name)
-        if len(by_row[rows_of(name) // 64]) == 60:
-            names = [*by_row[rows_of(name) // 64], *(f"other-{number}" for number in range(200))]
-            break
+    crowded = islice((name for number in count() if rows_of(name := f"pool-{number}") < 20), 60)
+    names = [*crowded, *(f"other-{number}" for number in range(200))]
     hears = file.worker(3, 4)
     for process in processes:
         process.begin("all", names)
