@@ -20,7 +20,7 @@ pytestmark = pytest.mark.xdist_group("upstreams")
 TWO = "".join(WORDS[:2])
 TRANSPORT = """
 [transport]
-connect_timeout_ms = 500
+connect_timeout_ms = 2000
 first_byte_timeout_ms = 700
 between_bytes_timeout_ms = 700
 [health]  # one vendor plays all parts here: what it does for one model must not close it for the next

@@ -62,6 +62,7 @@ EU, DE = Rules(jurisdictions=frozenset({"eu"})), Rules(jurisdictions=frozenset({
 @given(st.lists(RULES, max_size=4), POOLS)
 @example([EU, DE], FRANKFURT)
 @example([EU, DE], a_pool(jurisdictions=frozenset({"eu"})))
+@example([EU, DE], a_pool(jurisdictions=frozenset({"de"})))
 def test_together_they_allow_what_each_of_them_allows(rules: list[Rules], pool: Pool):
     assert allowed(reduce(Rules.and_, rules, NO_RULES), pool) == all(allowed(each, pool) for each in rules)
 

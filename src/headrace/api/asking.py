@@ -26,6 +26,8 @@ CHOICES_MAX = 128
 TOKENS_MAX = 1 << 31
 PREFIX_BYTES = 1_024
 """Conversations whose first messages agree so far are taken to share a prefix."""
+CACHED_BYTES_MIN = 4_096
+"""Vendors cache prompts from 1,024 tokens on; where a shorter one goes makes no difference."""
 DEADLINE_MS_MAX = 86_400_000
 NAMES_MAX = 64
 CLASSES: frozenset[str] = frozenset(get_args(TrafficClass))
@@ -222,7 +224,8 @@ def _affinity(head: ChatHead, wishes: Wishes) -> int:
         return crc32(wishes.session) | _NAMED
     if head.prompt_cache_key:
         return crc32(head.prompt_cache_key.encode("utf-8", "surrogatepass")) | _NAMED
-    return crc32(memoryview(head.messages)[:PREFIX_BYTES]) | _NAMED
+    messages = memoryview(head.messages)
+    return crc32(messages[:PREFIX_BYTES]) | _NAMED if len(messages) >= CACHED_BYTES_MIN else 0
 
 
 _NAMED = 1 << 32  # never 0, which means: no prefix

@@ -41,6 +41,7 @@ class Streamed(_Voice):
     def __init__(self, exchange: Exchange, ask: Ask, created: int, headers: Callable[[], bytes]) -> None:
         super().__init__(exchange, headers)
         self._ask, self._created = ask, created
+        self.verbatim: Callable[[bytes], None] | None = exchange.write
         self._writer: ChunkWriter | None = None
 
     def hear(self, said: Said) -> None:
@@ -82,6 +83,7 @@ class Gathered(_Voice):
         super().__init__(exchange, headers)
         self._gatherer = AnswerGatherer(id=f"chatcmpl-{ask.request[4:]}", model=ask.model, created=created)
         self.hear = self._gatherer.hear
+        self.verbatim = None
 
     def finish(self, trailer: bytes) -> None:
         self.begun = True

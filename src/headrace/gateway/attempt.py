@@ -1,11 +1,12 @@
 """One try at one pool: admitted when made, ended exactly once, heard before the listener is."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from headrace.core.ask import Ask
 from headrace.core.clock import MS, Clock, Instant, Moment
 from headrace.core.errors import HeadraceError, Side
-from headrace.core.stream import Said, Used
+from headrace.core.stream import Said, Used, Verbatim
 from headrace.core.translation import Change
 from headrace.core.usage import Usage
 from headrace.gateway.visit import Visit
@@ -36,6 +37,11 @@ class Listener(Protocol):
     def hear(self, said: Said) -> None: ...
 
     @property
+    def verbatim(self) -> Callable[[bytes], None] | None:
+        """Where more of an answer in the client's own dialect may go at once; None: nowhere."""
+        ...
+
+    @property
     def gate(self) -> Gate: ...
 
 
@@ -61,6 +67,7 @@ class Attempt:
         "usage",
         "usage_likely",
         "used",
+        "verbatim",
     )
 
     def __init__(
@@ -79,7 +86,7 @@ class Attempt:
         self._open, self.heard, self.confirmed = True, False, False
         self._translation: tuple[Change, ...] = ()
         self.choice = choice
-        self.usage = self.usage_likely = None
+        self.usage = self.usage_likely = self.verbatim = None
         self.gate = listener.gate
         self.began = self.ended_at = clock.instant()
         self.first_said_at = None
@@ -109,6 +116,7 @@ class Attempt:
 
     usage: Usage | None
     usage_likely: Usage | None
+    verbatim: Callable[[bytes], None] | None
     first_said_at: Instant | None
 
     def hear(self, said: Said) -> None:
@@ -128,6 +136,8 @@ class Attempt:
             if self.heard and self._visit.first_said_at is None:
                 self._visit.first_said_at = now
         listener.hear(said)
+        if type(said) is Verbatim and self._open:
+            self.verbatim = listener.verbatim
 
     def translated(self, changes: tuple[Change, ...]) -> None:
         self._translation = changes

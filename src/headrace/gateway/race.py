@@ -61,6 +61,8 @@ class Runner:
         if self._race.winner is self:
             self._race.listener.hear(said)
 
+    verbatim = None  # who may have lost must be asked each time
+
     @property
     def gate(self) -> Gate:
         return self

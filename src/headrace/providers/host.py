@@ -190,6 +190,7 @@ class _Caller(asyncio.Protocol):
         self._last = False  # nothing is asked any more
         self.usage: Usage | None = None
         self.usage_likely: Usage | None = None
+        self.verbatim: Callable[[bytes], None] | None = None
         self._told = Spent()
 
     # What the event loop tells.

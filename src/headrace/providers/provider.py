@@ -1,5 +1,6 @@
 """What every adapter is: something that answers an ask at one pool."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from headrace.core.ask import Ask
@@ -26,6 +27,9 @@ class Hearer(Protocol):
     """What the attempt has used until now, set by adapters that know it at every moment; who leaves early pays that."""
     usage_likely: Usage | None
     """An estimate of the same, set by adapters whose vendor says it only at the end; who leaves early pays that, marked as an estimate."""
+
+    verbatim: Callable[[bytes], None] | None
+    """Where more bytes of the client's own dialect may go without being said one by one, once the first were heard; None: nowhere."""
 
     @property
     def gate(self) -> Gate: ...

@@ -97,7 +97,10 @@ async def relay(pool: str, exchange: Exchange, ask: Ask, hearer: Hearer) -> None
 
     def take(piece: bytes) -> None:
         if ready := feed(piece):
-            hear(Verbatim(ready))
+            if (pass_on := hearer.verbatim) is None:
+                hear(Verbatim(ready))
+            else:
+                pass_on(ready)
         if reader.failure is not None:
             raise reader.failure
 

@@ -112,6 +112,7 @@ class ScriptedListener:
         self.usage_likely: Usage | None = None
         self.changes: tuple[Change, ...] = ()
         self.left = self.lost = False
+        self.verbatim: Callable[[bytes], None] | None = None
         self.patience_s = 0.0
         self._on_hear = on_hear
         self._news, self._flows = asyncio.Event(), asyncio.Event()

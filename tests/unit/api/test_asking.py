@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.api.asking import FRAMING_TOKENS_MAX, Reader
+from headrace.api.asking import CACHED_BYTES_MIN, FRAMING_TOKENS_MAX, Reader
 from headrace.core.ask import Ask
 from headrace.core.clock import MS
 from headrace.core.errors import InvalidRequest, ModelNotFound
@@ -55,7 +55,7 @@ def test_a_plain_request(clients: Clients):
     assert (ask.request, ask.operation, ask.principal, ask.model, ask.body) == ("req_7", "chat", who, MODEL, body)
     assert (ask.stream, ask.include_usage, ask.tokens_in_max, ask.tokens_out_max) == (False, False, len(body) + FRAMING_TOKENS_MAX, None)
     assert (ask.traffic_class, ask.rules, ask.needs, ask.deadline, ask.strict) == ("coding", NO_RULES, frozenset(), None, False)
-    assert ask.affinity != 0
+    assert ask.affinity == 0, "so short a prompt is cached nowhere"
 
 
 def test_a_plain_request_for_embeddings(clients: Clients):
@@ -330,9 +330,9 @@ def talk(*texts: str) -> list[dict[str, str]]:
 
 
 def test_requests_that_share_a_prefix_share_a_number(clients: Clients):
-    long = "x" * 2_000
-    assert clients.chat(messages=talk(long)).affinity == clients.chat(messages=talk(long, "more")).affinity
-    assert clients.chat(messages=talk("a")).affinity != clients.chat(messages=talk("b")).affinity
+    long = "x" * CACHED_BYTES_MIN
+    assert clients.chat(messages=talk(long)).affinity == clients.chat(messages=talk(long, "more")).affinity != 0
+    assert clients.chat(messages=talk("a" + long)).affinity != clients.chat(messages=talk("b" + long)).affinity
 
 
 def test_a_name_that_the_client_gave_goes_before_what_it_says(clients: Clients):

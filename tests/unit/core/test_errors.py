@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from headrace.core import errors
-from headrace.core.errors import HeadraceError, ModelNotFound, RateLimited, SetupError, Side, UpstreamRefused
+from headrace.core.errors import HeadraceError, ModelNotFound, RateLimited, RequestNotFound, SetupError, Side, UpstreamRefused
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, HeadraceError) and kind is not HeadraceError]
 
@@ -44,3 +44,4 @@ def test_facts():
     refused = UpstreamRefused("no", status=422, body=b"{}")
     assert (refused.status, refused.body, refused.param, refused.retry_after_ms) == (422, b"{}", None, None)
     assert not SetupError("stop").retryable
+    assert str(RequestNotFound("req_7")) == "No request 'req_7' is on record here, or it is another project's."

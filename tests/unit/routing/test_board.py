@@ -24,6 +24,8 @@ def named(*names: str) -> frozenset[str]:
     return frozenset(names)
 
 
+EU_AND_DE = Rules(jurisdictions=named("eu")).and_(Rules(jurisdictions=named("de")))
+
 BROKEN = [
     # the pool                                        the rule                                       what it breaks
     (a_pool(),                                        Rules(),                                       None),
@@ -31,6 +33,9 @@ BROKEN = [
     (a_pool(jurisdictions=named("us")),               Rules(jurisdictions=named("eu")),              "jurisdiction"),
     (a_pool(),                                        Rules(jurisdictions=named("eu")),              "jurisdiction"),
     (a_pool(jurisdictions=named("eu")),               Rules(jurisdictions=named()),                  "jurisdiction"),
+    (a_pool(jurisdictions=named("eu", "de")),         EU_AND_DE, None),
+    (a_pool(jurisdictions=named("eu")),               EU_AND_DE, "jurisdiction"),
+    (a_pool(jurisdictions=named("de")),               EU_AND_DE, "jurisdiction"),
     (a_pool(vendor="azure"),                          Rules(vendors=named("azure", "oci")),          None),
     (a_pool(vendor="azure"),                          Rules(vendors=named("oci")),                   "vendor"),
     (a_pool(),                                        Rules(vendors=named("azure")),                 "vendor"),
@@ -169,8 +174,7 @@ def test_the_evidence_names_everybody_who_was_left_out_and_why():
 
 
 def test_the_evidence_of_several_rules_about_places_keeps_each():
-    both = Rules(jurisdictions=named("eu")).and_(Rules(jurisdictions=named("de")))
-    shortlist = a_board(a_pool(jurisdictions=named("eu"))).shortlist(an_ask(rules=both))
+    shortlist = a_board(a_pool(jurisdictions=named("eu"))).shortlist(an_ask(rules=EU_AND_DE))
     assert shortlist.excluded == (("a", "jurisdiction"),)
     said = read_evidence(shortlist.content).rules
     assert {name for value in said.values() for each in value for name in ([each] if isinstance(each, str) else each)} == {"eu", "de"}

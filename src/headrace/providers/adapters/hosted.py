@@ -7,6 +7,7 @@ connection, learns what was used until then, and closes it.
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import assert_never, cast
 
@@ -150,6 +151,7 @@ class Nobody:
     def __init__(self) -> None:
         self.usage: Usage | None = None
         self.usage_likely: Usage | None = None
+        self.verbatim: Callable[[bytes], None] | None = None
 
     @property
     def gate(self) -> "Nobody":
