@@ -15,7 +15,7 @@ SOURCES := $(wildcard src tests bench scripts)
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test check lint types layers docs-check fix cover bench soak lock system clean \
-	bench-engine bench-relay bench-money bench-start
+	bench-engine bench-relay bench-money bench-start bench-decide bench-15b bench-streams
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,7 +50,7 @@ cover: $(DEV) ## branches of the heads that no test of unit/ or property/ takes
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-bench: bench-start bench-engine bench-relay bench-money ## the named benchmarks one after another, with machine and versions
+bench: bench-start bench-engine bench-relay bench-decide bench-15b bench-streams bench-money ## the named benchmarks one after another, with machine and versions
 
 bench-start: $(SERVE) ## fresh environment to first streamed token; start to ready
 	@exec $(BIN)/python -m bench.start $(ARGS)
@@ -60,6 +60,15 @@ bench-engine: $(SERVE) ## tokens a second of the embedded model, time to the fir
 
 bench-relay: $(SERVE) ## processor time of a relayed request, beside nginx
 	@exec $(BIN)/python -m bench.relay $(ARGS)
+
+bench-decide: $(DEV) ## what a decision costs, by the number of pools
+	@exec $(BIN)/python -m bench.decide $(ARGS)
+
+bench-15b: $(SERVE) ## tokens a minute through one small machine, with prompts of 50,000 to 100,000 tokens
+	@exec $(BIN)/python -m bench.fifteen $(ARGS)
+
+bench-streams: $(SERVE) ## streams held at once, and what each takes
+	@exec $(BIN)/python -m bench.streams $(ARGS)
 
 bench-money: $(SERVE) ## admission and settlement: reserve, log, post
 	@exec $(BIN)/python -m bench.money $(ARGS)

@@ -3,9 +3,9 @@
     make bench-relay            ARGS="--shapes 2k,sse --rounds 5"
 
 On loopback it starts a vendor (nginx with a fixed chat completion, and `bench.vendor` for streams), the floor (nginx as a reverse proxy
-to either), and headrace with everything on: keys, limits, placement, usage log, pricing, ledger. The load comes from wrk. The figure is
-processor time, user and system, of a target with all its processes, since on a shared machine that moves less than seconds do; what to
-quote is the ratio to the floor, taken round by round. Needs nginx and wrk (`make system`).
+to either), and headrace with everything on: keys, limits, rules, placement among 12 pools a model, usage log, pricing, ledger. The load
+comes from wrk. The figure is processor time, user and system, of a target with all its processes, since on a shared machine that moves less
+than seconds do; what to quote is the ratio to the floor, taken round by round. Needs nginx and wrk (`make system`).
 """
 
 import argparse
@@ -26,25 +26,28 @@ from bench.machine import machine, tell
 from bench.server import free_port, processor_s, serving
 from bench.vendor import ANSWER, EVENTS
 
-SETTINGS = """
+POOLS = 12
+"""For each kind of vendor, so that each request is placed among so many."""
+HEAD = """
 [limits]
 requests_per_minute = 1_000_000_000
 tokens_per_minute = 1_000_000_000_000
 [telemetry]
 access_log = false
+[[rule]]
+name = "nobody's"
+organization = "nobody"
+jurisdictions = ["eu"]
+"""
+POOL = """
 [[pool]]
-name = "plain"
-endpoints = ["http://127.0.0.1:{plain}/v1"]
-models = {{ "mock" = "mock" }}
-[[pool]]
-name = "streams"
-endpoints = ["http://127.0.0.1:{streams}/v1"]
-models = {{ "mock-streams" = "mock-streams" }}
+name = "{model}-{number}"
+endpoints = ["http://127.0.0.1:{port}/v1"]
+models = {{ "{model}" = "{model}" }}
+"""
+PRICE = """
 [[model]]
-name = "mock"
-usd_per_mtok = {{ input = "2.50", cached_input = "0.25", output = "15.00" }}
-[[model]]
-name = "mock-streams"
+name = "{model}"
 usd_per_mtok = {{ input = "2.50", cached_input = "0.25", output = "15.00" }}
 """
 NGINX = """
@@ -67,7 +70,8 @@ def main() -> None:
     chosen = ask.parse_args()
     if missing := [program for program in ("nginx", "wrk") if shutil.which(program) is None]:
         sys.exit(f"bench-relay needs {' and '.join(missing)}: `make system` installs them on Debian")
-    rows, figures = [], {}
+    rows: list[tuple[str, ...]] = []
+    figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="bench-relay-") as scratch, _field(Path(scratch)) as (targets, key):
         for shape in chosen.shapes.split(","):
             for name, cpu_us, ratio, load in _measure(Path(scratch), shape, targets, key, chosen.rounds, chosen.seconds):
@@ -96,11 +100,17 @@ def _field(scratch: Path) -> Iterator[tuple[dict[str, tuple[int, dict[bool, str]
         _nginx(scratch, "vendor", plain),
         _process([sys.executable, "-m", "bench.vendor", str(ports["streams"])]),
         _nginx(scratch, "floor", _proxy("plain", ports) + _proxy("streams", ports)) as floor,
-        serving(scratch / "headrace", SETTINGS.format(**ports)) as server,
+        serving(scratch / "headrace", settings({"mock": ports["plain"], "mock-streams": ports["streams"]})) as server,
     ):
         time.sleep(1)
         floors = {False: f"http://127.0.0.1:{ports['floor_plain']}", True: f"http://127.0.0.1:{ports['floor_streams']}"}
         yield {"nginx": (floor.pid, floors), "headrace": (server.process.pid, {False: server.url, True: server.url})}, server.key
+
+
+def settings(vendors: dict[str, int]) -> str:
+    """Everything on: limits, rules, prices, and for each model a dozen pools at its vendor's port."""
+    pools = [POOL.format(model=model, port=port, number=number) for model, port in vendors.items() for number in range(POOLS)]
+    return "".join((HEAD, *pools, *(PRICE.format(model=model) for model in vendors)))
 
 
 def _proxy(kind: str, ports: dict[str, int]) -> str:

@@ -1,6 +1,6 @@
 """A vendor for load: streams of 100 events, 20 ms apart, as cheap as Python can send them; and the answer that nginx gives unstreamed.
 
-python -m bench.vendor PORT
+python -m bench.vendor PORT [EVENTS INTERVAL_MS]
 """
 
 import asyncio
@@ -44,6 +44,8 @@ END = (
 class Vendor(asyncio.Protocol):
     """Answers every request with a stream."""
 
+    events, interval_s = EVENTS, INTERVAL_S
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: asyncio.Transport = transport  # type: ignore[assignment]  # uvloop's are like it
         self._loop = asyncio.get_running_loop()
@@ -54,7 +56,7 @@ class Vendor(asyncio.Protocol):
         self._parser.feed_data(data)
 
     def on_message_complete(self) -> None:
-        self._left = EVENTS
+        self._left = self.events
         self._transport.write(BEGIN)
         self._tick()
 
@@ -66,7 +68,7 @@ class Vendor(asyncio.Protocol):
             return
         self._left -= 1
         self._transport.write(EVENT)
-        self._loop.call_later(INTERVAL_S, self._tick)
+        self._loop.call_later(self.interval_s, self._tick)
 
 
 async def main(port: int) -> None:
@@ -75,4 +77,6 @@ async def main(port: int) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        Vendor.events, Vendor.interval_s = int(sys.argv[2]), int(sys.argv[3]) / 1000
     uvloop.run(main(int(sys.argv[1])))

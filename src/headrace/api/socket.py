@@ -18,6 +18,7 @@ from uvicorn.server import ServerState
 
 from headrace.api.errors import answer_for
 from headrace.core.errors import BodyTooLarge, HeadersTooLarge, HeadraceError, MalformedRequest, RequestTimedOut
+from headrace.providers import outbox_of
 
 STATUS_LINE = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
 LINGER_S = 2.0
@@ -86,7 +87,7 @@ class Exchange:
         if self.left:
             return
         length = b"content-length: %d\r\n" % len(body)
-        self._transport.write(b"".join((STATUS_LINE[status], headers, length, self._closing(), b"\r\n", body)))
+        self._say(b"".join((STATUS_LINE[status], headers, length, self._closing(), b"\r\n", body)))
         self._completed()
 
     def begin(self, headers: bytes) -> None:
@@ -95,12 +96,12 @@ class Exchange:
             return
         self.keep_alive = self.keep_alive and self._chunked
         coding = b"transfer-encoding: chunked\r\n" if self._chunked else b""
-        self._transport.write(b"".join((STATUS_LINE[200], headers, coding, self._closing(), b"\r\n")))
+        self._say(b"".join((STATUS_LINE[200], headers, coding, self._closing(), b"\r\n")))
 
     def write(self, data: bytes) -> None:
         """More of a streamed answer: one read of the upstream, one write."""
         if not self.left:
-            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+            self._say(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     @property
     def must_wait(self) -> bool:
@@ -116,11 +117,16 @@ class Exchange:
         if self.left:
             return
         if self._chunked:
-            self._transport.write(b"0\r\n%b\r\n" % trailer)
+            self._say(b"0\r\n%b\r\n" % trailer)
         self._completed()
+
+    def _say(self, data: bytes) -> None:
+        """With all that this turn of the loop writes."""
+        self._lane.outbox.send(self._transport, (data,))
 
     def cut(self) -> None:
         """End the connection in the middle of an answer, so that nobody takes the part for the whole."""
+        self._lane.outbox.flush()
         self._transport.close()
 
     def _closing(self) -> bytes:
@@ -129,6 +135,7 @@ class Exchange:
     def _completed(self) -> None:
         self.response_complete = True
         if not self.keep_alive:
+            self._lane.outbox.flush()
             self._transport.close()
         self._lane.on_response_complete()
 
@@ -161,6 +168,7 @@ class Lane(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._handlers, self._settings = handlers, settings
+        self.outbox = outbox_of(self.loop)
         self._open: list[Exchange] = []
         self._in_head = self._receiving = self._refused = False
         self._head_bytes = 0
@@ -227,6 +235,7 @@ class Lane(HttpToolsProtocol):
         return b"%b %b HTTP/1.1\r\n%b\r\n" % (self.parser.get_method(), self.url, b"".join(kept))
 
     def _to_application(self) -> None:
+        self.outbox.flush()
         url, headers, expects = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expects
@@ -251,6 +260,7 @@ class Lane(HttpToolsProtocol):
         if length.isdigit() and int(length) > self._settings.body_bytes_max:
             self._too_large()
         elif self.expect_100_continue:
+            self.outbox.flush()
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
@@ -302,6 +312,7 @@ class Lane(HttpToolsProtocol):
         self.flow.resume_reading()
         if not self.pipeline:
             return
+        self.outbox.flush()  # who follows may be another application, which writes by itself
         following, app = self.pipeline.pop()
         if not isinstance(following, Exchange):
             self._start_asgi_task(following, app)
@@ -312,6 +323,7 @@ class Lane(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """The server stops: what is being answered is answered, and nothing more is read."""
+        self.outbox.flush()
         if self._open:
             for exchange in self._open:
                 exchange.keep_alive = False
@@ -339,6 +351,7 @@ class Lane(HttpToolsProtocol):
             self._last_answer()
             return
         status, headers, body = answer_for(error)
+        self.outbox.flush()
         length = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
         self.transport.write(b"".join((STATUS_LINE[status], headers, length, body)))
         if self.transport.can_write_eof():

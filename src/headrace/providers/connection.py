@@ -12,6 +12,7 @@ import httptools
 
 from headrace.core.errors import UpstreamFailed, UpstreamGarbled, UpstreamTimedOut
 from headrace.providers.answering import HEAD_BYTES_MAX, Answering
+from headrace.providers.outbox import outbox_of
 from headrace.providers.settings import TransportSettings
 from headrace.providers.sweep import Patience
 
@@ -32,6 +33,7 @@ class Connection(Answering, asyncio.Protocol):
         super().__init__(origin, loop)
         self._owner = owner
         self._parser = httptools.HttpResponseParser(self)
+        self._send = outbox_of(loop).send
         self._patience = Patience(settings)
         self._idle_timeout_ms = settings.idle_timeout_ms
         self._idle_since = -1.0
@@ -157,7 +159,7 @@ class Connection(Answering, asyncio.Protocol):
         self._asked, self._stirred = True, False
         self._walks = 0
         self.raw_head = b""
-        self._transport.writelines(parts)
+        self._send(self._transport, parts)
 
     @property
     def stale(self) -> bool:

@@ -128,6 +128,19 @@ def test_what_a_request_is_bound_by(ask, bound):
     assert World(a_pool("a"), scripts={}).gateway.admit(ask).tokens_bound == bound
 
 
+LEFT = [
+    (limited_ask(), {"requests": (10, 9, 6_000), "tokens": (10_000, 8_500, 9_000)}),
+    (limited_ask(tokens_per_minute=None), {"requests": (10, 9, 6_000)}),
+    (limited_ask(requests_per_minute=None), {"tokens": (10_000, 8_500, 9_000)}),
+    (an_ask(), {}),
+]
+
+
+@pytest.mark.parametrize(("ask", "left"), LEFT)
+def test_what_the_limits_leave(ask, left):
+    assert World(a_pool("a"), scripts={}).gateway.admit(ask).left == left
+
+
 def test_a_key_whose_limits_change_starts_anew():
     gateway = World(a_pool("a"), scripts={}).gateway
     first = gateway.admit(limited_ask(requests_per_minute=5))

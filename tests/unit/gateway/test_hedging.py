@@ -19,12 +19,13 @@ from headrace.core.stream import Finished, Text, Used
 from headrace.core.translation import Change
 from headrace.core.usage import Usage
 from headrace.gateway import Terms, Visit
+from headrace.gateway.race import Race
 from headrace.metering import Settle, rate
 from headrace.portfolio import Pool
 from headrace.providers import Hearer
 from headrace.testing.builders import a_pool, a_price, an_ask
 from headrace.testing.scripted import ScriptedListener, ScriptedProvider, Silence, Spent
-from tests.unit.gateway.world import BOUND, World, turns
+from tests.unit.gateway.world import BOUND, World, limited_ask, turns
 
 HI, HO, END = Text("hi"), Text("ho"), Finished("stop")
 MINE, ITS = Usage(10, output=2), Usage(20, output=4)
@@ -387,6 +388,23 @@ async def test_and_for_no_longer_than_that_vendor_may_take():
     assert outcomes(world)["a"] == ("stopped", 0)
 
 
+async def test_a_fault_of_ours_in_the_loser_is_not_lost():
+    """Nobody waits for it any more, so it is said where the loop says what nobody has caught."""
+    said: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: said.append(context))
+    bug = KeyError("a bug")
+    a, b = Gated(bug), Gated(HO, END, V)
+    world = a_world(a_pool("a", drain_ms_max=2_000), a_pool("b"), scripts={"a": a, "b": b})
+    story = Story(world)
+    await story.until_asked("b")
+    b.gate.set()
+    await asyncio.wait_for(story.task, SOON_S)
+    a.gate.set()
+    assert await story.ended() is None
+    assert [context["exception"] for context in said] == [bug]
+    assert world.inflight == world.idle
+
+
 async def test_what_is_learned_of_the_loser_is_its_own():
     """Its pool is no faster because the other one's answer was longer."""
     a, b = Gated(HI, END, Used(Usage(10, output=1))), Gated(HO, END, Used(Usage(10, output=1_000)))
@@ -405,8 +423,6 @@ async def test_what_is_learned_of_the_loser_is_its_own():
 async def test_the_loser_gives_back_nothing_and_takes_nothing():
     a, b = Gated(HI, END, U), Gated(HO, END, V)
     world = a_world(a_pool("a", drain_ms_max=2_000), a_pool("b"), scripts={"a": a, "b": b})
-    from tests.unit.gateway.world import limited_ask
-
     story = Story(world, limited_ask(tokens_per_minute=100_000))
     await story.until_asked("b")
     b.gate.set()
@@ -567,6 +583,23 @@ async def test_whenever_the_story_is_stopped_nothing_is_left(leaves_after):
     assert world.inflight == world.idle
     admits = {admit.id for admit in world.admits}
     assert len(world.books) == len(admits)
+
+
+def test_a_runner_is_a_listener_of_its_own():
+    listener = ScriptedListener()
+    race = Race(listener)
+    first, second = race.first, race.runner()
+    first.patience_s, second.patience_s = 1.5, 2.5
+    assert (first.patience_s, second.patience_s, listener.patience_s) == (1.5, 2.5, 1.5)
+    listener.left = True
+    assert (first.left, second.left, first.lost, second.lost) == (True, False, False, False)
+    second.hear(HI)
+    assert (listener.patience_s, listener.heard) == (2.5, [HI])
+    assert (first.left, second.left, first.lost, second.lost) == (False, True, True, False)
+    first.hear(HO)
+    assert listener.heard == [HI]
+    listener.stall()
+    assert (first.gate.must_wait, second.gate.must_wait) == (False, True), "who is not heard need not wait"
 
 
 async def test_a_race_is_timed_from_its_own_start():

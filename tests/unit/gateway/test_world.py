@@ -36,7 +36,8 @@ MATCHES = [
     ({"model": "m"},                                            True),
     ({"model": "n"},                                            False),
     ({"traffic_class": "batch"},                                True),
-    ({"traffic_class": "realtime"},                             False),
+    ({"traffic_class": "realtime"},                             True),  # the key's own class, whatever class a request asks for
+    ({"traffic_class": "coding"},                               False),
     (ASKED,                                                     True),
     (ASKED | {"key": "key_2"},                                  False),
 ]  # fmt: skip

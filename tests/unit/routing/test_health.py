@@ -415,6 +415,12 @@ def test_who_has_said_little_or_is_closed_is_no_peer():
     assert outliers(peers, settings) == []
 
 
+def test_what_can_be_set():
+    HealthSettings(
+        failures_max=1, failure_share=1.0, samples_min=1, window_ms=1, closed_ms=1, closed_ms_max=1, slow_start_ms=0, overloaded_ms=1
+    )
+
+
 def test_without_a_factor_nobody_is_an_outlier():
     assert outliers(seen(1, 1, 10_000), HealthSettings(outlier_factor=0)) == []
 

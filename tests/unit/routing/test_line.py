@@ -89,6 +89,28 @@ def test_who_comes_again_after_a_while_has_saved_nothing_up():
     assert order[:6].count("y") == 3, "turn by turn, not fifty at once"
 
 
+def test_who_comes_one_by_one_has_half_of_the_turns_and_no_more():
+    """Each of theirs is the last of them for a moment; that must not put the next one before a flood that waits."""
+    line = a_line(*(place("flood", "x") for _ in range(100)), waiting_max=1_000)
+    order: list[str] = []
+    for _ in range(60):
+        line.enter(place("drop", "y"))
+        order += [one.who for one in [line.next(0, 0.0)] if one is not None]
+    assert order.count("flood") == 30
+
+
+def test_a_line_knows_how_long_it_is():
+    gone, late = place("gone", "x"), place("late", "y", leaves_at=5)
+    line = a_line(gone, late, place("here", "z"), place("here too", "z"), place("low", "x", priority=4))
+    gone.over = True
+    assert (len(line), line.first()) == (5, 0)
+    assert len(line) == 4, "who has left was forgotten on the way"
+    assert line.next(6, 0.0).who == "here"  # type: ignore[union-attr]
+    assert len(line) == 2
+    assert (line.next(6, 0.0).who, len(line)) == ("here too", 1)  # type: ignore[union-attr]
+    assert (line.next(6, 0.0).who, len(line)) == ("low", 0)  # type: ignore[union-attr]
+
+
 # -------------------------------------------------------------------------------------------------------------- those who are not there
 
 
@@ -169,6 +191,14 @@ def test_a_full_line_is_shared_evenly_and_no_further():
     shed = [line.enter(place("y", "y")) for _ in range(4)]
     assert [one.who if one is not None else None for one in shed] == ["x", "x", "y", "y"]
     assert sorted(drained(line)) == ["x", "x", "y", "y"]
+
+
+def test_nobody_is_shed_for_one_who_would_then_have_as_many():
+    """Else two would turn each other out of it in turn, without end."""
+    line = a_line(*(place("x", "x") for _ in range(3)), waiting_max=3)
+    shed = [line.enter(place("y", "y")) for _ in range(2)]
+    assert [one.who if one is not None else None for one in shed] == ["x", "y"]
+    assert (len(line), sorted(drained(line))) == (3, ["x", "x", "y"])
 
 
 def test_whoever_left_makes_room():

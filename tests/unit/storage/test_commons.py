@@ -34,9 +34,9 @@ def limited(limit, tokens, bound, tries):
     for _ in range(tries):
         news = shared.news()
         if news:
-            limiter.heard(0, *news[:3])
+            limiter.heard(0, *news)
         if isinstance(limiter.take(0, bound), Granted):
-            shared.add(1, bound, 0)
+            shared.add(1, bound, 0, limiter.paid_at)
             granted += 1
     return granted
 
@@ -45,7 +45,7 @@ def told(names):
     Random(number).shuffle(names)
     for name in names:
         commons.pool(name).tell(number + 1, 100 + number)
-        commons.key(name).add(number + 1, 10, 1)
+        commons.key(name).add(number + 1, 10, 1, (0, 0))
 
 for line in sys.stdin:
     what, *more = json.loads(line)
@@ -155,7 +155,7 @@ def test_a_single_worker_hears_nobody(file: File):
     alone = file.worker(0, 1)
     alone.pool("a").tell(5, 9)
     assert alone.pool("a").others() == (0, 0)
-    alone.key("k").add(1, 1, 0)
+    alone.key("k").add(1, 1, 0, (0, 0))
     assert alone.key("k").news() is None
 
 
@@ -163,15 +163,15 @@ def test_what_is_new_is_said_once(file: File):
     one, other = two(file)
     mine, its = one.key("k"), other.key("k")
     assert its.news() is None
-    mine.add(1, 500, 0)
-    mine.add(1, 300, 0)
-    mine.add(0, 0, 450)
+    mine.add(1, 500, 0, (0, 0))
+    mine.add(1, 300, 0, (0, 0))
+    mine.add(0, 0, 450, (0, 0))
     news = its.news()
     assert news is not None
     assert news[:3] == (2, 800, 450)
     assert its.news() is None
     assert mine.news() is None, "what one took oneself is no news"
-    its.add(3, 1, 0)
+    its.add(3, 1, 0, (0, 0))
     news = mine.news()
     assert news is not None
     assert news[:3] == (3, 1, 0)
@@ -187,7 +187,7 @@ def test_a_pool_and_a_key_of_one_name_are_two_things(file: File):
     one, other = two(file)
     one.pool("a").tell(1, 1)
     assert other.key("a").news() is None
-    one.key("a").add(5, 5, 5)
+    one.key("a").add(5, 5, 5, (0, 0))
     assert other.pool("a").others() == (1, 1)
 
 
@@ -230,7 +230,7 @@ def test_a_dead_worker_works_on_nothing_and_what_it_took_stays_taken(file: File)
     for number in range(2):
         for name in ("a", "b"):
             workers[number].pool(name).tell(number + 1, 50)
-        workers[number].key("k").add(1, 10, 0)
+        workers[number].key("k").add(1, 10, 0, (0, 0))
     workers[2].bury(1)
     assert [workers[2].pool(name).others() for name in ("a", "b")] == [(1, 50), (1, 50)]
     assert workers[0].pool("a").others() == (0, 0)
@@ -239,7 +239,7 @@ def test_a_dead_worker_works_on_nothing_and_what_it_took_stays_taken(file: File)
     assert news[:2] == (2, 20)
     again = file.worker(1, 3)
     again.pool("a").tell(9, 0)
-    again.key("k").add(1, 5, 0)
+    again.key("k").add(1, 5, 0, (0, 0))
     assert workers[2].pool("a").others() == (10, 50)
     news = hears.news()
     assert news is not None
@@ -279,7 +279,7 @@ def test_large_figures(file: File):
     one, other = two(file)
     hears = other.key("k")
     one.pool("a").tell(2**31, 2**62)
-    one.key("k").add(2**40, 2**60, 2**59)
+    one.key("k").add(2**40, 2**60, 2**59, (0, 0))
     assert other.pool("a").others() == (2**31, 2**62)
     news = hears.news()
     assert news is not None
