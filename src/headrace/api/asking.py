@@ -29,7 +29,8 @@ PREFIX_BYTES = 1_024
 CACHED_BYTES_MIN = 4_096
 """Vendors cache prompts from 1,024 tokens on; where a shorter one goes makes no difference."""
 DEADLINE_MS_MAX = 86_400_000
-NAMES_MAX = 64
+NAMES_MAX, NAME_SIZE_MAX = 64, 64
+"""Each kind of request is kept, in memory and in the usage log: what a client may name has an end."""
 CLASSES: frozenset[str] = frozenset(get_args(TrafficClass))
 
 CLASS, JURISDICTIONS, VENDORS = b"x-headrace-class", b"x-headrace-jurisdictions", b"x-headrace-vendors"
@@ -174,8 +175,8 @@ def _names(headers: Mapping[bytes, bytes], header: bytes) -> frozenset[str] | No
     if header not in headers:
         return None
     names = frozenset(name for part in _text(headers, header).lower().split(",") if (name := part.strip()))
-    if not 1 <= len(names) <= NAMES_MAX:
-        raise _unreadable(header, f"1 to {NAMES_MAX} names separated by commas")
+    if not 1 <= len(names) <= NAMES_MAX or max(map(len, names)) > NAME_SIZE_MAX:
+        raise _unreadable(header, f"1 to {NAMES_MAX} names separated by commas, of at most {NAME_SIZE_MAX} letters each")
     return names
 
 

@@ -20,10 +20,14 @@ class OfPool(Protocol):
 class OfKey(Protocol):
     """One key's limits, by all workers."""
 
-    def add(self, requests: int, tokens: int, given_back: int) -> None: ...
+    def add(self, requests: int, tokens: int, given_back: int, paid_at: tuple[Instant, Instant]) -> None:
+        """This worker has taken and given back so much more. By what it knows of all workers, what was taken of requests and of tokens is
+        paid at these instants."""
+        ...
 
-    def news(self) -> tuple[int, int, int] | None:
-        """What the others have taken and given back since the last time; None: nothing."""
+    def news(self) -> tuple[int, int, int, tuple[Instant, Instant] | None] | None:
+        """What the others have taken and given back since the last time, at first since ever; and when, by what the last of them knew who
+        took anything, all of it is paid. That is None where this worker was the last; None alone: nothing is new."""
         ...
 
 

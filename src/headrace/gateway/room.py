@@ -71,9 +71,9 @@ class Room:
         """A request goes there."""
         self.own += 1
         self.load.inflight += 1
-        self._tell()
         if self.health.state != "open":
             self.health.asked(now)
+        self._tell()
 
     def free(self, now: Instant) -> None:
         """It is done, and whoever waits is next."""

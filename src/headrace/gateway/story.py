@@ -71,7 +71,7 @@ class Gateway:
         match limiter.take(now, bound):
             case Granted() as granted:
                 if shared is not None:
-                    shared.add(1, bound, 0)
+                    shared.add(1, bound, 0, limiter.paid_at)
                 return Visit(self.world, now, limiter, granted, tokens_in, tokens_out)
             case Refused() as refused:
                 raise _limited(ask, limiter, refused, bound)
@@ -277,9 +277,9 @@ class Gateway:
         if visit.limiter is None or visit.granted is None:
             return
         unused = visit.tokens_bound - visit.tokens_used
-        visit.limiter.give_back(self.clock.instant(), unused, visit.granted)
+        back = visit.limiter.give_back(self.clock.instant(), unused, visit.granted)
         if self._neighbours is not None:
-            self._neighbours.key(ask.principal.key).add(0, max(0, -unused), max(0, unused))
+            self._neighbours.key(ask.principal.key).add(0, max(0, -back), max(0, back), visit.limiter.paid_at)
 
     def _hear(self, neighbours: Neighbours, now: Instant) -> None:
         self._heard_at = now

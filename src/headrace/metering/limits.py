@@ -14,6 +14,8 @@ import msgspec
 from headrace.core.clock import MS, SECOND, Instant
 
 MINUTE = 60 * SECOND
+UNKNOWN = 1 << 200
+"""More than anybody can owe."""
 Limited: TypeAlias = Literal["requests", "tokens"]
 
 
@@ -50,7 +52,17 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
 class Limiter:
     """The limits of one key. Instants that it is handed must not go back."""
 
-    __slots__ = ("_at", "_holds", "_of_others", "_requests_debt", "_tokens_debt", "requests_per_minute", "tokens_per_minute")
+    __slots__ = (
+        "_at",
+        "_holds",
+        "_of_others",
+        "_requests_debt",
+        "_requests_least",
+        "_tokens_debt",
+        "_tokens_least",
+        "requests_per_minute",
+        "tokens_per_minute",
+    )
 
     def __init__(self, *, requests_per_minute: int | None, tokens_per_minute: int | None, now: Instant) -> None:
         for limit in (requests_per_minute, tokens_per_minute):
@@ -58,6 +70,8 @@ class Limiter:
                 raise ValueError(f"a limit is at least 1 a minute, not {limit}")
         self.requests_per_minute, self.tokens_per_minute = requests_per_minute, tokens_per_minute
         self._requests_debt = self._tokens_debt = 0
+        # What is owed if time has never been without a debt to pay since others were heard of last. Before that nothing is known of them.
+        self._requests_least = self._tokens_least = -UNKNOWN
         self._holds: deque[Hold] = deque()  # no longer than the requests of the last minute
         self._of_others: deque[Hold] = deque()
         self._at = now
@@ -74,43 +88,69 @@ class Limiter:
         hold = None
         if self.requests_per_minute is not None:
             self._requests_debt += MINUTE
+            self._requests_least += MINUTE
         if self.tokens_per_minute is not None:
             hold = self._hold(tokens_bound)
         return Granted(hold, *self._left())
 
-    def give_back(self, now: Instant, tokens: int, granted: Granted) -> None:
-        """Give back what a grant's bound was too high by; a negative number takes what it was too low by."""
+    def give_back(self, now: Instant, tokens: int, granted: Granted) -> int:
+        """Give back what a grant's bound was too high by; a negative number takes what it was too low by. Returns how many whole tokens
+        are there again for it: what time had paid already is not, and who shares the limit must not be told so."""
         if granted.hold is None:
-            return
+            return 0
         self._pay(now)
         if tokens < 0:
             self._hold(-tokens)
-            return
+            return tokens
         refund = min(tokens * MINUTE, granted.hold.unpaid)
         granted.hold.unpaid -= refund
         self._tokens_debt -= refund
+        self._tokens_least -= refund
+        return refund // MINUTE
 
-    def heard(self, now: Instant, requests: int, tokens: int, given_back: int) -> None:
-        """Others who share these limits have taken so much more, and given so much back."""
+    @property
+    def paid_at(self) -> tuple[Instant, Instant]:
+        """When all that was taken of requests and of tokens will be paid, by what is known of all who share these limits."""
+        requests, tokens = self.requests_per_minute or 1, self.tokens_per_minute or 1
+        return self._at - -self._requests_debt // requests, self._at - -self._tokens_debt // tokens
+
+    def heard(self, now: Instant, requests: int, tokens: int, given_back: int, paid_at: tuple[Instant, Instant] | None = None) -> None:
+        """Others who share these limits have taken so much more since they were heard of last, and given so much back.
+
+        `paid_at` is that of one of them who took something later than we did, and knew of all that was taken before. By it what they took
+        and gave back while we heard nothing is not held against anybody for longer than it is owed. It is never believed that less is
+        owed than their numbers leave when time has paid all that it can: two who take at once don't know of each other yet.
+        """
         self._pay(now)
         if self.requests_per_minute is not None:
-            self._requests_debt += requests * MINUTE
-        if self.tokens_per_minute is None:
-            return
-        if tokens:
-            self._of_others.append(self._hold(tokens))
-        refund = given_back * MINUTE
-        while refund and self._of_others:
-            hold = self._of_others[-1]
-            part = min(refund, hold.unpaid)
-            hold.unpaid -= part
+            more = requests * MINUTE
+            most = self._requests_debt + more
+            if paid_at is not None:
+                most = min(most, (paid_at[0] - now) * self.requests_per_minute)
+            self._requests_debt = self._requests_least = max(0, most, self._requests_least + more)
+        if self.tokens_per_minute is not None:
+            more, back = tokens * MINUTE, given_back * MINUTE
+            most = self._tokens_debt + more - min(back, self._tokens_debt)  # time may have paid here what they gave back there
+            if paid_at is not None:
+                most = min(most, (paid_at[1] - now) * self.tokens_per_minute)
+            owed = max(0, most, self._tokens_least + more - back)
+            if tokens:
+                self._of_others.append(self._hold(tokens))
+            self._release(self._tokens_debt - owed)
+            self._tokens_least = self._tokens_debt
+
+    def _release(self, units: int) -> None:
+        """So much of what others have taken, the latest first; what we have taken is ours to give back."""
+        others = self._of_others
+        while units > 0 and others:
+            part = min(units, others[-1].unpaid)
+            others[-1].unpaid -= part
             self._tokens_debt -= part
-            refund -= part
-            if hold.unpaid:
-                break
-            self._of_others.pop()
-        while self._of_others and not self._of_others[0].unpaid:
-            self._of_others.popleft()
+            units -= part
+            if not others[-1].unpaid:
+                others.pop()
+        while others and not others[0].unpaid:
+            others.popleft()
 
     def _hold(self, tokens: int) -> Hold:
         hold = Hold(tokens * MINUTE)
@@ -118,15 +158,21 @@ class Limiter:
             self._holds.clear()  # all were given back whole, or asked for nothing
         self._holds.append(hold)
         self._tokens_debt += hold.unpaid
+        self._tokens_least += hold.unpaid
         return hold
 
     def _pay(self, now: Instant) -> None:
         elapsed = now - self._at
         self._at = now
-        if self._requests_debt and self.requests_per_minute is not None:
-            self._requests_debt = max(0, self._requests_debt - elapsed * self.requests_per_minute)
-        if self._tokens_debt and self.tokens_per_minute is not None:
-            self._pay_tokens(elapsed * self.tokens_per_minute)
+        if self.requests_per_minute is not None:
+            paid = elapsed * self.requests_per_minute
+            self._requests_debt = max(0, self._requests_debt - paid)
+            self._requests_least -= paid
+        if self.tokens_per_minute is not None:
+            paid = elapsed * self.tokens_per_minute
+            self._tokens_least -= paid
+            if self._tokens_debt:
+                self._pay_tokens(paid)
 
     def _pay_tokens(self, units: int) -> None:
         units = min(units, self._tokens_debt)

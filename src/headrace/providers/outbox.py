@@ -1,7 +1,7 @@
 """What is written in one turn of the event loop goes out together.
 
 A write wakes whoever waits at the other end, and waking a process that sleeps costs more than the write. Between two writes of one turn
-lies the work for a whole request, long enough for the other end to fall asleep again; written one after another, the first wakes it for all.
+lies the work for a whole request, long enough for the other end to fall asleep again; one after another, the first wakes it for all.
 """
 
 import asyncio

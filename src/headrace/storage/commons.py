@@ -21,7 +21,7 @@ KEYS_MAX: Final = 16_384
 CELL: Final = 8
 HEADER: Final = 8  # cells: how often the settings were read again, and room for more
 POOL_CELLS: Final = 2  # in flight, closed until
-KEY_CELLS: Final = 3  # requests, tokens taken, tokens given back
+KEY_CELLS: Final = 6  # requests, tokens taken, tokens given back; requests known of, and when all requests and tokens known of are paid
 
 
 class Commons:
@@ -118,31 +118,46 @@ class PoolCells:
 
 
 class KeyCells:
-    """What each worker has taken of one key's limits, in numbers that only grow."""
+    """What each worker has taken of one key's limits, in numbers that only grow, and how each sees the whole.
 
-    __slots__ = ("_cells", "_mine", "_others", "_seen")
+    Whoever takes a request knows of more requests than anybody before; so of two views the one that knows of more is the later one.
+    """
+
+    __slots__ = ("_cells", "_earlier", "_mine", "_others", "_seen")
 
     def __init__(self, cells: memoryview, row: int, worker: int, workers: int) -> None:
         self._cells = cells
         self._mine = row + 1 + KEY_CELLS * worker
         self._others = [row + 1 + KEY_CELLS * other for other in range(workers) if other != worker]
-        self._seen = self._sums()
+        self._seen = NOTHING
+        self._earlier = cells[self._mine], cells[self._mine + 1], cells[self._mine + 2]
 
-    def add(self, requests: int, tokens: int, given_back: int) -> None:
-        """This worker has taken so much more, or given so much back."""
+    def add(self, requests: int, tokens: int, given_back: int, paid_at: tuple[int, int]) -> None:
+        """This worker has taken so much more, or given so much back. By what it knows, all that was taken is paid at these instants."""
         cells, mine = self._cells, self._mine
+        cells[mine + 4], cells[mine + 5] = paid_at  # first: who reads the numbers must find instants that reckon with them
+        if requests:
+            cells[mine + 3] = self._seen[0] + cells[mine] + requests
         cells[mine] += requests
         cells[mine + 1] += tokens
         cells[mine + 2] += given_back
 
-    def news(self) -> tuple[int, int, int] | None:
-        """What the others have taken and given back since this was asked last; None: nothing."""
-        sums = self._sums()
-        if sums == self._seen:
+    def news(self) -> tuple[int, int, int, tuple[int, int] | None] | None:
+        """What the others have taken and given back since this was asked last; and when, by the latest view, all is paid: None where that
+        is this worker's own. At first: since the server began, and with what a worker before this one in its place has taken. None alone:
+        nothing is new."""
+        cells, others, before, earlier = self._cells, self._others, self._seen, self._earlier
+        sums = sum([cells[at] for at in others]), sum([cells[at + 1] for at in others]), sum([cells[at + 2] for at in others])
+        if sums == before and earlier == NOTHING:
             return None
-        before, self._seen = self._seen, sums
-        return sums[0] - before[0], sums[1] - before[1], sums[2] - before[2]
+        self._seen, self._earlier = sums, NOTHING
+        known = cells[self._mine + 3]
+        if earlier != NOTHING:
+            others, known = [*others, self._mine], -1
+            before = before[0] - earlier[0], before[1] - earlier[1], before[2] - earlier[2]
+        latest = max(others, key=lambda at: cells[at + 3])
+        paid_at = (cells[latest + 4], cells[latest + 5]) if cells[latest + 3] > known else None
+        return sums[0] - before[0], sums[1] - before[1], sums[2] - before[2], paid_at
 
-    def _sums(self) -> tuple[int, int, int]:
-        cells, others = self._cells, self._others
-        return sum([cells[at] for at in others]), sum([cells[at + 1] for at in others]), sum([cells[at + 2] for at in others])
+
+NOTHING: Final = (0, 0, 0)

@@ -286,7 +286,10 @@ BAD = [
     ("[[pool]]\nname = 'a'\ndialect = 'local'\napi_key_env = 'K'", "pool 'a' is local"),
     ("[[pool]]\nname = 'a'\nendpoints = ['http://x']\nmodels = {m = 'm'}\nweights = 'w'", "pool 'a' has weights"),
     ("[[pool]]\nname = 'a'\nendpoints = ['http://x']\nmodels = {m = 'm'}\nconcurrency_max = 0", "concurrency_max is at least 1"),
-    ("[[pool]]\nname = 'a'\nendpoints = ['http://x']\nmodels = {m = 'm'}\ndrain_ms_max = -1", "drain_ms_max and probe_interval_ms are at least 0"),
+    (
+        "[[pool]]\nname = 'a'\nendpoints = ['http://x']\nmodels = {m = 'm'}\ndrain_ms_max = -1",
+        "drain_ms_max and probe_interval_ms are at least 0",
+    ),
     ("[[model]]\nname = 'm'\ntokens_out_max = 0", "tokens_out_max is at least 1"),
     ("[[model]]\nname = 'm'\nusd_per_mtok = { input = 'free' }", "'free' is not an amount of dollars"),
     ("[[model]]\nname = 'm'\nusd_per_mtok = { input = 0.2 }", "Expected `str`, got `float`"),

@@ -46,5 +46,11 @@ def test_a_row_never_tells_its_digest():
 
 def test_whose_a_key_is():
     assert ROW.principal == Principal(
-        organization="acme", project="demo", key="key_1", key_name=ROW.name, traffic_class="batch", requests_per_minute=None, tokens_per_minute=9
+        organization="acme",
+        project="demo",
+        key="key_1",
+        key_name=ROW.name,
+        traffic_class="batch",
+        requests_per_minute=None,
+        tokens_per_minute=9,
     )

@@ -48,6 +48,7 @@ CLOSED_NOW, CLOSED_ONCE = {"closed_until": NOW + 1}, {"closed_until": NOW}
 CROWDED, IN_USE = {"inflight": 10}, {"inflight": 8}
 SHUT = {"a": CLOSED_NOW, "b": CLOSED_NOW, "c": CLOSED_NOW}
 SLOW = {"ttft_ms": CLASSES["realtime"].ttft_ms + 1}
+JUST_IN_TIME = {"ttft_ms": CLASSES["realtime"].ttft_ms, "tpot_ms": CLASSES["realtime"].tpot_ms}
 STUTTERS = {"tpot_ms": CLASSES["realtime"].tpot_ms + 1}
 GOOD, NEVER = RANKED, [DEADLINE, DEADLINE]
 
@@ -64,6 +65,8 @@ TABLE = [
     (an_ask(),                             {"a": {**CLOSED_NOW, "inflight": 10}},               ["b", "c"],         [CLOSED, GOOD, GOOD]),
     (an_ask(),                             {"a": SLOW},                                         ["b", "c", "a"],    [LATE, GOOD, GOOD]),
     (an_ask(),                             {"a": STUTTERS},                                     ["b", "c", "a"],    [LATE, GOOD, GOOD]),
+    (an_ask(),                             {"a": JUST_IN_TIME},                                 ["a", "b", "c"],    [GOOD, GOOD, GOOD]),
+    (an_ask(),                             {"a": JUST_IN_TIME, "b": SLOW},                      ["a", "c", "b"],    [GOOD, LATE, GOOD]),
     (an_ask(),                             {"a": {"over_share": True}},                         ["b", "c", "a"],    [SHARE, GOOD, GOOD]),
     (an_ask(),                             {"a": SLOW, "b": {"over_share": True}},              ["c", "a", "b"],    [LATE, SHARE, GOOD]),
     (an_ask(),                             {"a": SLOW, "b": SLOW, "c": STUTTERS},               ["a", "b", "c"],    [LATE, LATE, LATE]),
@@ -117,6 +120,11 @@ def test_who_has_room_for_so_long_a_request(tokens_in_max, tokens_out_max, decid
     made = decide(an_ask(tokens_in_max=tokens_in_max, tokens_out_max=tokens_out_max), a_board(*LONG), NOW, Random(0), LEAST_LOADED)
     assert names(made) == decided
     assert [name for name, code in codes(made).items() if code == CONTEXT] == [name for name in "abc" if name not in decided]
+
+
+def test_who_has_just_enough_room_has_enough_at_the_second_look_too():
+    made = decide(an_ask(tokens_in_max=8_000, tokens_out_max=None), a_board(*LONG, c=SLOW), NOW, Random(0), LEAST_LOADED)
+    assert names(made) == ["a", "b", "c"]
 
 
 def test_too_long_for_everybody():

@@ -209,6 +209,18 @@ def test_who_fails_while_it_recovers_is_closed_for_longer_and_once_open_all_is_f
     assert closed_ms(health, later + 10_000 * MS) == 2_000
 
 
+def test_who_is_open_again_begins_with_a_clean_sheet():
+    for settings in ({"failures_max": 5}, {"failures_max": 100, "samples_min": 6, "failure_share": 0.5}):
+        health = a_health(slow_start_ms=0, closed_ms=1_000, **settings)
+        fail(health, T0, 6)
+        later = T0 + 1_000 * MS
+        health.asked(later)
+        answer(health, later)
+        assert state(health) == "open"
+        fail(health, later, 4)
+        assert state(health) == "open", "what closed it before counts no more"
+
+
 def test_an_answer_is_a_sign_of_life_whenever_it_was_asked_for():
     health = a_closed()
     answer(health, T0 + 10 * MS)
@@ -331,6 +343,8 @@ def test_nothing_is_learned_of_what_was_not_there():
     assert (health.load.ttft_ms, health.load.tpot_ms, health.load.service_ms) == (*before, 70.0)
     answer(health, T0, ttft_ms=60.0, duration_ms=70.0, tokens_out=1)
     assert health.load.tpot_ms == before[1], "a single token has no pace"
+    answer(health, T0, ttft_ms=60.0, duration_ms=70.0, tokens_out=2)
+    assert health.load.tpot_ms == pytest.approx(before[1] + (10.0 - before[1]) / 3)
 
 
 # ------------------------------------------------------------------------------------------------------------------ other settings
