@@ -189,11 +189,11 @@ def test_failover_before_the_first_byte(tmp_path: Path):
     """Whatever fails before the client has heard anything is tried elsewhere, and each try is accounted for."""
     failing = ("500", "429-ms", "401", "cut-at-once", "stalls-at-once", "error-frame-first", "not-http", "html-error")
     with Vendor.open() as bad, Vendor.open() as good:
-        one = "\n".join(f'"{script}" = "{script}"' for script in failing).replace("\n", ", ")
         two = ", ".join(f'"{script}" = "answers"' for script in failing)
         settings = (
-            f'[[pool]]\nname = "bad"\nendpoints = ["{bad.url}"]\nmodels = {{ {one} }}\n'
-            f'[[pool]]\nname = "good"\nendpoints = ["{good.url}"]\nmodels = {{ {two} }}\n{TRANSPORT}'
+            "".join(pool(f"bad-{script}", bad.url, script) for script in failing)  # each rests when it says so, and no other for it
+            + '[routing]\npolicy = "weighted"\nretry_share = 1.0\n'
+            + f'[[pool]]\nname = "good"\nendpoints = ["{good.url}"]\nmodels = {{ {two} }}\n{TRANSPORT}'
         )
         installation = Installation(tmp_path, settings)
         rounds = 8
@@ -207,10 +207,11 @@ def test_failover_before_the_first_byte(tmp_path: Path):
         assert rows["good"]["output"] == sum(bill.tokens_out for bill in good.bills) == len(asks) * len(WORDS)
         tried = bad.asked
         assert sum(tried.values()) > len(failing), "chance sent none to the bad pool"
-        held = {row["model"]: row["estimated"] for row in installation.usage("model", "pool") if row["pool"] == "bad"}
+        held = {row["model"]: row["estimated"] for row in installation.usage("model", "pool") if row["pool"].startswith("bad-")}
         assert held["stalls-at-once"] == tried["stalls-at-once"]
         assert bool(held["cut-at-once"]) == bool(tried["cut-at-once"])
-        assert rows["bad"]["requests"] == held["stalls-at-once"] + held["cut-at-once"], "the others say themselves that nothing is owed"
+        owed = sum(row["requests"] for name, row in rows.items() if name.startswith("bad-"))
+        assert owed == held["stalls-at-once"] + held["cut-at-once"], "the others say themselves that nothing is owed"
 
 
 def test_an_unreachable_pool_is_passed_over(tmp_path: Path):
