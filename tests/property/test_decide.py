@@ -156,7 +156,8 @@ def test_sent_to_every_pool_that_may_and_can_and_to_no_other(scenery: Scenery, s
             assert not free
             assert names(choices) <= those
             assert all(FULL in hindrances(scenery, choice.pool) for choice in choices)
-            assert not any(hindrances(scenery, choice.pool) & {TRIED, CLOSED, CONTEXT} for choice in choices), "to wait there would be vain"
+            vain = {TRIED, CLOSED, CONTEXT, DEADLINE}
+            assert not any(hindrances(scenery, choice.pool) & vain for choice in choices), "to wait there would be in vain"
         case Refuse(reason="model_not_found"):
             assert not any(scenery.ask.model in pool.models for pool in snapshot.pools.values())
         case Refuse(reason="forbidden" | "incapable"):

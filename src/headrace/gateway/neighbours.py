@@ -25,9 +25,9 @@ class OfKey(Protocol):
         paid at these instants."""
         ...
 
-    def news(self) -> tuple[int, int, int, tuple[Instant, Instant] | None] | None:
-        """What the others have taken and given back since the last time, at first since ever; and when, by what the last of them knew who
-        took anything, all of it is paid. That is None where this worker was the last; None alone: nothing is new."""
+    def news(self) -> tuple[int, int, int, tuple[Instant, Instant], tuple[int, int]] | None:
+        """What the others have taken and given back since the last time, at first since ever. Then the view of the one of them who knows
+        most: when all is paid, and how many requests and tokens, of whomever, it does not know of. None: nothing is new."""
         ...
 
 

@@ -162,8 +162,9 @@ class Gateway:
     async def _wait(self, ask: Ask, visit: Visit, wait: Send | Wait | Refuse, now: Instant) -> Choice:
         """Stand in the lines of all that could serve it. Raises NoCapacity at once when the wait would be too long, or is; and why, where
         nobody could serve it however long it waited."""
-        if not isinstance(wait, Wait):
+        if isinstance(wait, Refuse):
             raise _refusal(ask, wait, now)
+        assert isinstance(wait, Wait), "who can be sent somewhere need not wait"
         world, terms = visit.world, visit.world.board.classes[ask.traffic_class]
         rooms = [world.rooms[choice.pool.name] for choice in wait.choices]
         expected_ms = min(room.expected_wait_ms(terms.priority) for room in rooms)
@@ -345,7 +346,7 @@ def _full(ask: Ask, wait_ms: float) -> NoCapacity:
     )
 
 
-def _refusal(ask: Ask, refuse: Send | Wait | Refuse, now: Instant) -> HeadraceError:
+def _refusal(ask: Ask, refuse: Refuse, now: Instant) -> HeadraceError:
     """Why nobody takes it, as an error that says what to do."""
     excluded = refuse.shortlist.excluded if refuse.shortlist is not None else ()
     why = ", ".join(sorted({rule for _, rule in excluded}))
@@ -363,8 +364,6 @@ def _refusal(ask: Ask, refuse: Send | Wait | Refuse, now: Instant) -> HeadraceEr
         case Refuse(open_at=open_at):
             wait_ms = None if open_at is None else -(-(open_at - now) // MS)
             return NoCapacity(f"Every pool that may serve {ask.model} is failing or resting.", retry_after_ms=wait_ms)
-        case _:
-            return NoCapacity(f"Every pool that may serve {ask.model} is full.")
 
 
 def _limited(ask: Ask, limiter: Limiter, refused: Refused, bound: int) -> RateLimited:

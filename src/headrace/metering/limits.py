@@ -14,8 +14,6 @@ import msgspec
 from headrace.core.clock import MS, SECOND, Instant
 
 MINUTE = 60 * SECOND
-UNKNOWN = 1 << 200
-"""More than anybody can owe."""
 Limited: TypeAlias = Literal["requests", "tokens"]
 
 
@@ -57,9 +55,7 @@ class Limiter:
         "_holds",
         "_of_others",
         "_requests_debt",
-        "_requests_least",
         "_tokens_debt",
-        "_tokens_least",
         "requests_per_minute",
         "tokens_per_minute",
     )
@@ -70,8 +66,6 @@ class Limiter:
                 raise ValueError(f"a limit is at least 1 a minute, not {limit}")
         self.requests_per_minute, self.tokens_per_minute = requests_per_minute, tokens_per_minute
         self._requests_debt = self._tokens_debt = 0
-        # What is owed if time has never been without a debt to pay since others were heard of last. Before that nothing is known of them.
-        self._requests_least = self._tokens_least = -UNKNOWN
         self._holds: deque[Hold] = deque()  # no longer than the requests of the last minute
         self._of_others: deque[Hold] = deque()
         self._at = now
@@ -88,7 +82,6 @@ class Limiter:
         hold = None
         if self.requests_per_minute is not None:
             self._requests_debt += MINUTE
-            self._requests_least += MINUTE
         if self.tokens_per_minute is not None:
             hold = self._hold(tokens_bound)
         return Granted(hold, *self._left())
@@ -105,7 +98,6 @@ class Limiter:
         refund = min(tokens * MINUTE, granted.hold.unpaid)
         granted.hold.unpaid -= refund
         self._tokens_debt -= refund
-        self._tokens_least -= refund
         return refund // MINUTE
 
     @property
@@ -114,30 +106,34 @@ class Limiter:
         requests, tokens = self.requests_per_minute or 1, self.tokens_per_minute or 1
         return self._at - -self._requests_debt // requests, self._at - -self._tokens_debt // tokens
 
-    def heard(self, now: Instant, requests: int, tokens: int, given_back: int, paid_at: tuple[Instant, Instant] | None = None) -> None:
+    def heard(
+        self,
+        now: Instant,
+        requests: int,
+        tokens: int,
+        given_back: int,
+        paid_at: tuple[Instant, Instant] | None = None,
+        unknown: tuple[int, int] = (0, 0),
+    ) -> None:
         """Others who share these limits have taken so much more since they were heard of last, and given so much back.
 
-        `paid_at` is that of one of them who took something later than we did, and knew of all that was taken before. By it what they took
-        and gave back while we heard nothing is not held against anybody for longer than it is owed. It is never believed that less is
-        owed than their numbers leave when time has paid all that it can: two who take at once don't know of each other yet.
+        `paid_at` is that of one of them, who did not know of so many requests and tokens as `unknown` says. By it what they took and gave
+        back while we heard nothing is held against nobody for longer than it is owed.
         """
         self._pay(now)
         if self.requests_per_minute is not None:
-            more = requests * MINUTE
-            most = self._requests_debt + more
+            owed = self._requests_debt + requests * MINUTE
             if paid_at is not None:
-                most = min(most, (paid_at[0] - now) * self.requests_per_minute)
-            self._requests_debt = self._requests_least = max(0, most, self._requests_least + more)
+                owed = min(owed, max(0, paid_at[0] - now) * self.requests_per_minute + unknown[0] * MINUTE)
+            self._requests_debt = owed
         if self.tokens_per_minute is not None:
-            more, back = tokens * MINUTE, given_back * MINUTE
-            most = self._tokens_debt + more - min(back, self._tokens_debt)  # time may have paid here what they gave back there
+            back = min(given_back * MINUTE, self._tokens_debt)  # time may have paid here what they gave back there
+            owed = self._tokens_debt + tokens * MINUTE - back
             if paid_at is not None:
-                most = min(most, (paid_at[1] - now) * self.tokens_per_minute)
-            owed = max(0, most, self._tokens_least + more - back)
+                owed = min(owed, max(0, paid_at[1] - now) * self.tokens_per_minute + unknown[1] * MINUTE)
             if tokens:
                 self._of_others.append(self._hold(tokens))
             self._release(self._tokens_debt - owed)
-            self._tokens_least = self._tokens_debt
 
     def _release(self, units: int) -> None:
         """So much of what others have taken, the latest first; what we have taken is ours to give back."""
@@ -158,21 +154,15 @@ class Limiter:
             self._holds.clear()  # all were given back whole, or asked for nothing
         self._holds.append(hold)
         self._tokens_debt += hold.unpaid
-        self._tokens_least += hold.unpaid
         return hold
 
     def _pay(self, now: Instant) -> None:
         elapsed = now - self._at
         self._at = now
-        if self.requests_per_minute is not None:
-            paid = elapsed * self.requests_per_minute
-            self._requests_debt = max(0, self._requests_debt - paid)
-            self._requests_least -= paid
-        if self.tokens_per_minute is not None:
-            paid = elapsed * self.tokens_per_minute
-            self._tokens_least -= paid
-            if self._tokens_debt:
-                self._pay_tokens(paid)
+        if self._requests_debt and self.requests_per_minute is not None:
+            self._requests_debt = max(0, self._requests_debt - elapsed * self.requests_per_minute)
+        if self._tokens_debt and self.tokens_per_minute is not None:
+            self._pay_tokens(elapsed * self.tokens_per_minute)
 
     def _pay_tokens(self, units: int) -> None:
         units = min(units, self._tokens_debt)

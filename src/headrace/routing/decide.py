@@ -107,10 +107,10 @@ def _verdict(choice: Choice, terms: ClassTerms, tokens_least: int, deadline_ms: 
         return CLOSED
     if tokens_least > choice.context_max:
         return CONTEXT
+    if load.ttft_ms > deadline_ms:
+        return DEADLINE  # the more so for who would have to wait for room
     if load.inflight >= load.limit * terms.idle_share or (load.waiting and load.waiting_first <= terms.priority):
         return FULL  # who waits of a lower class waits for what is not meant for it, and holds up nobody above
-    if load.ttft_ms > deadline_ms:
-        return DEADLINE
     if load.over_share:
         return SHARE
     return LATE if load.ttft_ms > terms.ttft_ms or load.tpot_ms > terms.tpot_ms else RANKED

@@ -21,7 +21,7 @@ KEYS_MAX: Final = 16_384
 CELL: Final = 8
 HEADER: Final = 8  # cells: how often the settings were read again, and room for more
 POOL_CELLS: Final = 2  # in flight, closed until
-KEY_CELLS: Final = 6  # requests, tokens taken, tokens given back; requests known of, and when all requests and tokens known of are paid
+KEY_CELLS: Final = 7  # requests, tokens taken, tokens given back; requests and tokens known of, and when all of these are paid
 
 
 class Commons:
@@ -48,16 +48,18 @@ class Commons:
         """The cells of a pool, by its name."""
         held = self._pools.get(name)
         if held is None:
-            row = self._row(name, self._pools_at, self._pool_row, POOLS_MAX, "pools")
-            held = self._pools[name] = PoolCells(self._cells, row, self._worker, self._workers)
+            row = self._row(name, self._pools_at, self._pool_row, POOLS_MAX)
+            held = PoolCells(_own_row(POOL_CELLS), 0, 0, 1) if row is None else PoolCells(self._cells, row, self._worker, self._workers)
+            self._pools[name] = held
         return held
 
     def key(self, name: str) -> "KeyCells":
         """The cells of a key, by its id."""
         held = self._keys.get(name)
         if held is None:
-            row = self._row(name, self._keys_at, self._key_row, KEYS_MAX, "keys")
-            held = self._keys[name] = KeyCells(self._cells, row, self._worker, self._workers)
+            row = self._row(name, self._keys_at, self._key_row, KEYS_MAX)
+            held = KeyCells(_own_row(KEY_CELLS), 0, 0, 1) if row is None else KeyCells(self._cells, row, self._worker, self._workers)
+            self._keys[name] = held
         return held
 
     def call_for_reload(self) -> None:
@@ -81,8 +83,8 @@ class Commons:
         self._map.close()
         os.close(self._file)
 
-    def _row(self, name: str, start: int, width: int, rows: int, what: str) -> int:
-        """Where the row of `name` begins; takes a free one when there is none yet."""
+    def _row(self, name: str, start: int, width: int, rows: int) -> int | None:
+        """Where the row of `name` begins; takes a free one when there is none yet. None: all are taken, and each worker is on its own."""
         sought = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little", signed=True) or 1
         fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
@@ -95,7 +97,12 @@ class Commons:
                     return row
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
-        raise SetupError(f"several workers share at most {rows} {what}: run fewer, or one worker")
+        return None
+
+
+def _own_row(cells: int) -> memoryview:
+    """A row that nobody else reads."""
+    return memoryview(bytearray(CELL * (1 + cells))).cast("q")
 
 
 class PoolCells:
@@ -118,10 +125,8 @@ class PoolCells:
 
 
 class KeyCells:
-    """What each worker has taken of one key's limits, in numbers that only grow, and how each sees the whole.
-
-    Whoever takes a request knows of more requests than anybody before; so of two views the one that knows of more is the later one.
-    """
+    """What each worker has taken of one key's limits, in numbers that only grow; and how each sees the whole: what it knows of, and when
+    all that is paid. Who reads that knows from the numbers what is missing in it."""
 
     __slots__ = ("_cells", "_earlier", "_mine", "_others", "_seen")
 
@@ -134,30 +139,28 @@ class KeyCells:
 
     def add(self, requests: int, tokens: int, given_back: int, paid_at: tuple[int, int]) -> None:
         """This worker has taken so much more, or given so much back. By what it knows, all that was taken is paid at these instants."""
-        cells, mine = self._cells, self._mine
-        cells[mine + 4], cells[mine + 5] = paid_at  # first: who reads the numbers must find instants that reckon with them
-        if requests:
-            cells[mine + 3] = self._seen[0] + cells[mine] + requests
+        cells, mine, seen = self._cells, self._mine, self._seen
+        cells[mine + 5], cells[mine + 6] = paid_at  # first: whoever reads what is known must find instants that reckon with it
+        cells[mine + 3], cells[mine + 4] = seen[0] + cells[mine] + requests, seen[1] + cells[mine + 1] + tokens
         cells[mine] += requests
         cells[mine + 1] += tokens
         cells[mine + 2] += given_back
 
-    def news(self) -> tuple[int, int, int, tuple[int, int] | None] | None:
-        """What the others have taken and given back since this was asked last; and when, by the latest view, all is paid: None where that
-        is this worker's own. At first: since the server began, and with what a worker before this one in its place has taken. None alone:
-        nothing is new."""
-        cells, others, before, earlier = self._cells, self._others, self._seen, self._earlier
+    def news(self) -> tuple[int, int, int, tuple[int, int], tuple[int, int]] | None:
+        """What the others have taken and given back since this was asked last: at first since the server began, and with what a worker
+        before this one in its place has taken. Then of the one who knows most: when all that is paid, and how many requests and tokens it
+        does not know of. None: nothing is new."""
+        cells, others, before, earlier, mine = self._cells, self._others, self._seen, self._earlier, self._mine
         sums = sum([cells[at] for at in others]), sum([cells[at + 1] for at in others]), sum([cells[at + 2] for at in others])
         if sums == before and earlier == NOTHING:
             return None
         self._seen, self._earlier = sums, NOTHING
-        known = cells[self._mine + 3]
         if earlier != NOTHING:
-            others, known = [*others, self._mine], -1
+            others = [*others, mine]
             before = before[0] - earlier[0], before[1] - earlier[1], before[2] - earlier[2]
-        latest = max(others, key=lambda at: cells[at + 3])
-        paid_at = (cells[latest + 4], cells[latest + 5]) if cells[latest + 3] > known else None
-        return sums[0] - before[0], sums[1] - before[1], sums[2] - before[2], paid_at
+        most = max(others, key=lambda at: cells[at + 3])
+        unknown = max(0, sums[0] + cells[mine] - cells[most + 3]), max(0, sums[1] + cells[mine + 1] - cells[most + 4])
+        return sums[0] - before[0], sums[1] - before[1], sums[2] - before[2], (cells[most + 5], cells[most + 6]), unknown
 
 
 NOTHING: Final = (0, 0, 0)

@@ -5,7 +5,7 @@ Each pool here is known to begin its answers within a millisecond; a first try t
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -23,6 +23,7 @@ from headrace.gateway.race import Race
 from headrace.metering import Settle, rate
 from headrace.portfolio import Pool
 from headrace.providers import Hearer
+from headrace.routing import Choice, Scene
 from headrace.testing.builders import a_pool, a_price, an_ask
 from headrace.testing.scripted import ScriptedListener, ScriptedProvider, Silence, Spent
 from tests.unit.gateway.world import BOUND, World, limited_ask, turns
@@ -532,14 +533,17 @@ async def test_where_nobody_else_may_or_can_there_is_no_second():
 
 
 async def test_no_more_than_the_share_is_hedged():
-    world = two(ScriptedProvider(Silence()), ScriptedProvider(HO, END, V), terms=Terms(hedge_share_max=0.1))
+    def a_first(ask: Ask, choices: Sequence[Choice], scene: Scene) -> list[float]:
+        return [float(choice.pool.name != "a") for choice in choices]
+
+    world = two(ScriptedProvider(Silence()), ScriptedProvider(HO, END, V), terms=Terms(hedge_share_max=0.125), policy=a_first)
     stories = [Story(world, an_ask(request=f"req_{number}")) for number in range(40)]
     await asyncio.sleep(0.1)
     hedged = sum(len(provider.asked) for provider in world.providers.values()) - len(stories)
     for story in stories:
         story.task.cancel()
     await asyncio.gather(*(story.task for story in stories), *world.tasks, return_exceptions=True)
-    assert hedged <= 4 + 1, "a tenth of forty, and one to begin with"
+    assert hedged == 5 + 1, "an eighth of forty, and one to begin with"
     assert world.inflight == world.idle
 
 

@@ -120,6 +120,17 @@ async def test_whoever_is_next_gets_the_place_that_is_free():
     assert (granted(second), room.load.inflight, room.load.waiting, room.load.hindered) == (room, 1, 0, False)
 
 
+async def test_nobody_is_called_into_a_full_room():
+    room, place = a_room(concurrency_max=2), a_place()
+    room.take(T0)
+    room.take(T0)
+    stand(place, [room])
+    room.tick(T0)
+    assert (granted(place), room.load.inflight) == (None, 2)
+    room.free(T0)
+    assert (granted(place), room.load.inflight) == (room, 2)
+
+
 async def test_in_whichever_room_there_is_a_place_first():
     one, other, place = a_room("a", concurrency_max=1), a_room("b", concurrency_max=1), a_place()
     one.take(T0)

@@ -163,6 +163,8 @@ async def test_a_deadline_cuts_the_wait_short():
     assert story.state == "no_capacity"
     (late,) = await told(world, an_ask(deadline=world.clock.instant() - SECOND))
     assert late.state == "no_capacity"
+    assert late.failure is not None
+    assert late.failure.retry_after_ms is None, "to come back later would be later still"
     free(world)
     check_nothing_is_left(world)
 

@@ -79,6 +79,12 @@ def test_what_can_not_be_set(fields, says):
         Terms(**fields)
 
 
+def test_the_most_and_the_least_that_can_be_set():
+    Terms(attempts_max=8, retry_share=1.0, hedge_share_max=0.5, share_window_s=1, vendor_share_max={"azure": 1.0, "oci": 0.0})
+    Terms(attempts_max=1, retry_share=0.0, hedge_share_max=0.0)
+    assert not Terms().strict
+
+
 def test_a_typo_is_an_error():
     with pytest.raises(msgspec.ValidationError, match="attempt_max"):
         msgspec.convert({"attempt_max": 2}, Terms)

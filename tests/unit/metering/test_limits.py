@@ -195,6 +195,57 @@ def test_they_give_back_a_part_of_several():
     assert grant(one.take(0, 450)).remaining_tokens == 0
 
 
+def test_what_they_took_long_ago_is_owed_by_nobody():
+    """They say when by what they know all is paid: 3 of 10 requests, and 90 of 600 tokens, are left of what they took in an hour."""
+    one = limiter(requests=10, tokens=600)
+    now = 3_600 * SECOND
+    one.heard(now, 200, 9_000, 3_000, (now + 18 * SECOND, now + 9 * SECOND))
+    granted = grant(one.take(now, 10))
+    assert (granted.remaining_requests, granted.remaining_tokens) == (6, 500)
+    two = limiter(requests=10, tokens=600)
+    two.heard(now, 200, 9_000, 3_000, (now - SECOND, now - SECOND))
+    granted = grant(two.take(now, 10))
+    assert (granted.remaining_requests, granted.remaining_tokens) == (9, 590), "all is paid"
+
+
+def test_what_they_did_not_know_of_is_owed_as_well():
+    """Two who took at once don't know of each other: what one of them says is paid by then leaves out what the other took."""
+    one = limiter(requests=60, tokens=600)
+    one.heard(SECOND, 20, 200, 0, (11 * SECOND, 11 * SECOND), (5, 50))
+    granted = grant(one.take(SECOND, 0))
+    assert (granted.remaining_requests, granted.remaining_tokens) == (60 - 15 - 1, 600 - 150)
+    two = limiter(requests=60, tokens=600)
+    two.heard(SECOND, 20, 200, 0, (0, 0), (5, 50))
+    granted = grant(two.take(SECOND, 0))
+    assert (granted.remaining_requests, granted.remaining_tokens) == (60 - 5 - 1, 600 - 50)
+
+
+def test_whoever_took_something_owes_it_whatever_others_know():
+    one = limiter(requests=60, tokens=600)
+    mine = grant(one.take(0, 300))
+    one.heard(0, 1, 100, 0, (0, 0))
+    granted = grant(one.take(0, 0))
+    assert granted.remaining_tokens == 300
+    one.give_back(0, 300, mine)
+    assert grant(one.take(0, 0)).remaining_tokens == 600
+
+
+def test_when_all_is_paid():
+    one = limiter(requests=60, tokens=600)
+    assert one.paid_at == (0, 0)
+    grant(one.take(5 * SECOND, 50))
+    assert one.paid_at == (6 * SECOND, 10 * SECOND)
+    assert limiter().paid_at == (0, 0)
+
+
+def test_how_much_was_given_back():
+    one = limiter(tokens=60)
+    first = grant(one.take(0, 30))
+    assert one.give_back(10 * SECOND, 30, first) == 20, "ten were paid by time"
+    assert one.give_back(10 * SECOND, -5, first) == -5
+    assert limiter(requests=5).give_back(0, 7, Granted(None, None, None, None, None)) == 0
+
+
 def test_of_what_is_not_limited_nothing_is_kept():
     one = limiter(requests=10)
     one.heard(0, 3, 500, 100)

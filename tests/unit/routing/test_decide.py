@@ -81,7 +81,8 @@ TABLE = [
     (an_ask(),                             SHUT,                                                "closed",           [CLOSED] * 3),
     (an_ask(deadline=NOW),                 {"a": CLOSED_NOW},                                   "closed",           [CLOSED, *NEVER]),
     (an_ask(deadline=NOW),                 {},                                                  "late",             [DEADLINE] * 3),
-    (an_ask(deadline=NOW - SECOND),        {"a": {"inflight": 10}},                             "wait for a",       [FULL, *NEVER]),
+    (an_ask(deadline=NOW - SECOND),        {"a": {"inflight": 10}},                             "late",             [DEADLINE, *NEVER]),
+    (an_ask(deadline=NOW + SECOND),        {"a": CROWDED, "b": CROWDED, "c": {**SLOW, **CROWDED}}, "wait for a b",  [FULL, FULL, DEADLINE]),
 ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from headrace.core.errors import SetupError
 from headrace.storage import Commons
-from headrace.storage.commons import POOLS_MAX, WORKERS_MAX
+from headrace.storage.commons import KEYS_MAX, POOLS_MAX, WORKERS_MAX
 
 PROCESS = """
 import json, sys
@@ -210,10 +210,25 @@ def test_more_names_than_there_is_room_for(file: File):
     one, other = two(file)
     for number in range(POOLS_MAX):
         one.pool(f"p{number}").tell(number, 0)
-    with pytest.raises(SetupError, match="at most 2048 pools"):
-        one.pool("one more")
+    more = one.pool("one more")
+    more.tell(5, 9)
+    assert (more.others(), other.pool("one more").others()) == ((0, 0), (0, 0)), "of those each worker knows what it does itself"
+    assert one.pool("one more") is more
     assert [other.pool(f"p{number}").others() for number in (0, 77, POOLS_MAX - 1)] == [(0, 0), (77, 0), (POOLS_MAX - 1, 0)]
     assert one.key("a key").news() is None
+
+
+def test_more_keys_than_there_is_room_for(file: File):
+    """A server with so many keys goes on: those that come too late are limited by each worker alone."""
+    one, other = two(file)
+    for number in range(KEYS_MAX):
+        one.key(f"k{number}")
+    one.key("one more").add(1, 5, 0, (0, 0))
+    assert (one.key("one more").news(), other.key("one more").news()) == (None, None)
+    one.key("k7").add(1, 5, 0, (0, 0))
+    news = other.key("k7").news()
+    assert news is not None
+    assert news[:3] == (1, 5, 0)
 
 
 def test_who_comes_later_finds_what_was_said(file: File):
