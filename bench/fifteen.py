@@ -12,7 +12,6 @@ cores, so besides what went through in a second the figure to read is the proces
 import argparse
 import json
 import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.machine import machine, tell
-from bench.relay import _nginx, _process, settings
+from bench.relay import _load, _nginx, _process, settings
 from bench.server import Server, free_port, processor_s, serving
 from bench.vendor import ANSWER
 
@@ -41,11 +40,11 @@ def main() -> None:
         script = _script(Path(scratch), server.key)
         _load(server.url, script, chosen.connections, 2)  # warm
         before, began = processor_s(server.process.pid), time.perf_counter()
-        full = _load(server.url, script, chosen.connections, chosen.seconds)
+        full = _figures(server.url, script, chosen.connections, chosen.seconds)
         spent_s, took_s = processor_s(server.process.pid) - before, time.perf_counter() - began
         resident_mb = server.resident_mb()
         whole = _script(Path(scratch), server.key, streams=False)
-        lone, direct = (_load(url, whole, 1, 4) for url in (server.url, vendor))
+        lone, direct = (_figures(url, whole, 1, 4) for url in (server.url, vendor))
     tokens_per_minute = full["rps"] * sum(PROMPTS) / len(PROMPTS) * 60
     cores = spent_s / took_s
     figures = {
@@ -104,33 +103,15 @@ def _script(scratch: Path, key: str, *, streams: bool = True) -> Path:
     return path
 
 
-def _load(url: str, script: Path, connections: int, seconds: int) -> dict[str, float]:
-    command = [
-        "wrk",
-        "-t1",
-        f"-c{connections}",
-        f"-d{seconds}s",
-        "--timeout",
-        "30s",
-        "--latency",
-        "-s",
-        str(script),
-        f"{url}/v1/chat/completions",
-    ]
-    said = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=True).stdout
-    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
-    return {
-        "requests": float(re.search(r"(\d+) requests in", said)[1]),  # type: ignore[index]  # wrk always says it
-        "rps": float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1]),  # type: ignore[index]
-        "p50": _ms(said, "50%"),
-        "p99": _ms(said, "99%"),
-        "refused": float(refused[1]) if refused else 0.0,
-    }
+def _figures(url: str, script: Path, connections: int, seconds: int) -> dict[str, float]:
+    """What wrk says, as numbers; times in milliseconds."""
+    said = _load(url, script, connections, seconds)
+    return {name: _number(value) for name, value in said.items()}
 
 
-def _ms(said: str, part: str) -> float:
-    found = re.search(rf"^\s+{part}\s+([\d.]+)(us|ms|s)", said, re.MULTILINE)
-    return float(found[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[found[2]] if found else 0.0
+def _number(said: str) -> float:
+    found = re.fullmatch(r"([\d.]+)(us|ms|s|)", said)
+    return float(found[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0, "": 1.0}[found[2]] if found else 0.0
 
 
 if __name__ == "__main__":
