@@ -22,6 +22,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     names: tuple[str, ...] = ()
     jurisdictions: tuple[str, ...] | None = None
+    jurisdictions_too: tuple[tuple[str, ...], ...] = ()
     vendors: tuple[str, ...] | None = None
     vendors_denied: tuple[str, ...] = ()
     data_class: str | None = None
@@ -174,6 +175,8 @@ def _required(rules: Rules) -> Iterator[str]:
             if rules.jurisdictions
             else "nowhere, since the jurisdictions exclude each other"
         )
+    for demand in rules.jurisdictions_too:
+        yield f"only where {' or '.join(demand)} holds as well"
     if rules.vendors is not None:
         yield f"only at {' or '.join(rules.vendors)}" if rules.vendors else "at nobody's, since the vendors exclude each other"
     if rules.vendors_denied:
