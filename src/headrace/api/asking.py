@@ -16,6 +16,7 @@ from headrace.core.errors import InvalidRequest, ModelNotFound
 from headrace.core.identity import Principal, TrafficClass
 from headrace.core.rules import DATA_CLASSES, NO_RULES, Capability, Rules
 from headrace.gateway import Gateway, World
+from headrace.metering import tier_of
 from headrace.routing import TIERS
 from headrace.wire import openai_embeddings
 from headrace.wire.openai_chat import ChatHead, read_head
@@ -86,6 +87,8 @@ class Reader:
             affinity=_affinity(head, wishes),
             deadline=None if wishes.deadline_ms is None else self._clock.instant() + wishes.deadline_ms * MS,
             strict=wishes.strict or world.terms.strict,
+            tier=tier_of(head.service_tier),
+            user=(head.safety_identifier or head.user or "")[:NAME_SIZE_MAX] or None,
         )
 
     def embeddings(self, request: str, principal: Principal, headers: Mapping[bytes, bytes], body: bytes) -> Ask:

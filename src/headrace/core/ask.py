@@ -19,7 +19,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     the client named none). `body` is the request as it came, so that a pool of the same dialect gets it unchanged.
 
     `needs` are the capabilities that a pool must have; `affinity` is a number that requests share which share a prefix (0: none does);
-    `deadline` is when an answer is of no more use; `strict` refuses a translation that would drop or change a parameter.
+    `deadline` is when an answer is of no more use; `strict` refuses a translation that would drop or change a parameter. `tier` is the
+    service tier that was asked for by name, and `user` whom the client says that it asks for.
     """
 
     request: str
@@ -37,3 +38,5 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     affinity: int = 0
     deadline: Instant | None = None
     strict: bool = False
+    tier: str | None = None
+    user: str | None = None

@@ -1,7 +1,7 @@
 """One try at one pool: admitted when made, ended exactly once, heard before the listener is."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from headrace.core.ask import Ask
 from headrace.core.clock import MS, Clock, Instant, Moment
@@ -10,7 +10,7 @@ from headrace.core.stream import Said, Used, Verbatim
 from headrace.core.translation import Change
 from headrace.core.usage import Usage
 from headrace.gateway.visit import Visit
-from headrace.metering import Admit, Evidence, Outcome, Price, Record, Settle, Void, rate, rate_bound
+from headrace.metering import Admit, Aside, Outcome, Price, Record, Settle, Void, bought, rate_bound, sold, tier_of
 from headrace.providers import Gate
 from headrace.routing import Choice, Placed
 
@@ -18,7 +18,7 @@ from headrace.routing import Choice, Placed
 class Log(Protocol):
     """Where records go to stay. Raises StorageFull for an admission that could not be settled later."""
 
-    def append(self, record: Record | Evidence) -> None: ...
+    def append(self, record: Record | Aside) -> None: ...
 
 
 class Listener(Protocol):
@@ -45,6 +45,13 @@ class Listener(Protocol):
     def gate(self) -> Gate: ...
 
 
+class Prices(NamedTuple):
+    """What the customer is promised, and what the vendor is expected to charge. None: unpriced, or paid by the hour."""
+
+    sell: Price | None
+    buy: Price | None
+
+
 class Attempt:
     """A hearer for a provider, and a book-keeper for the log."""
 
@@ -54,7 +61,7 @@ class Attempt:
         "_listener",
         "_log",
         "_open",
-        "_price",
+        "_prices",
         "_translation",
         "_visit",
         "began",
@@ -79,10 +86,10 @@ class Attempt:
         visit: Visit,
         choice: Choice,
         placed: Placed,
-        price: Price | None,
+        prices: "Prices",
         listener: Listener,
     ) -> None:
-        self._clock, self._log, self._visit, self._listener, self._price = clock, log, visit, listener, price
+        self._clock, self._log, self._visit, self._listener, self._prices = clock, log, visit, listener, prices
         self._open, self.heard, self.confirmed = True, False, False
         self._translation: tuple[Change, ...] = ()
         self.choice = choice
@@ -107,10 +114,13 @@ class Attempt:
             choice.pool.name,
             ask.stream,
             bound,
-            rate_bound(bound, price),
-            price.id if price is not None else None,
+            rate_bound(bound, prices.sell),
+            _id(prices.sell),
             visit.evidence,
             placed,
+            ask.tier,
+            ask.user,
+            _id(prices.buy),
         )
         log.append(self._admit)
 
@@ -130,7 +140,7 @@ class Attempt:
             self.heard = visit.heard = True
             visit.pool, visit.translation = self.choice.pool.name, self._translation
         if isinstance(said, Used):
-            self._finish(said.usage, "client_left" if listener.left else "completed", said.model_served)
+            self._finish(said.usage, "client_left" if listener.left else "completed", said)
         elif self.first_said_at is None:
             self.first_said_at = now = self._clock.instant()
             if self.heard and self._visit.first_said_at is None:
@@ -163,33 +173,52 @@ class Attempt:
         if self._open:
             self._finish(self.usage, "client_left" if self._listener.left else "stopped", None)
 
-    def _finish(self, usage: Usage | None, outcome: Outcome, model_served: str | None) -> None:
+    def _finish(self, usage: Usage | None, outcome: Outcome, said: Used | None) -> None:
         """Settle: at what was used, or where nobody said so at the bound, as an estimate."""
         self._open = False
         visit, now = self._visit, self._clock.instant()
         self.ended_at, self.confirmed = now, usage is not None
         self.used = used = usage or self.usage_likely or visit.bound
-        cost_pico: int | None = 0  # nobody pays for an answer of which nothing arrived; the tokens stay on record
-        if self.heard or (outcome in PAID and not self._listener.lost):
-            cost_pico = rate(used, self._price)
+        served, calls = (None, ()) if said is None else (tier_of(said.tier), said.calls)
+        sell, cost_pico = sold(used, self._prices.sell, served, calls)
+        buy, buy_pico = bought(used, self._prices.buy, served, calls)
+        ours = not (self.heard or (outcome in PAID and not self._listener.lost))
+        if ours:
+            cost_pico = 0  # nobody pays for an answer of which nothing arrived; the tokens stay on record, and so does what they cost us
+        else:
             visit.tokens_used += used.total
         if not self._listener.lost:
             visit.usage, visit.cost_pico = used, cost_pico
-        said_at = visit.first_said_at
+        said_at, admit = visit.first_said_at, self._admit
         self._log.append(
             Settle(
-                self._admit,
-                self._admit.moment + now - self.began,
+                admit,
+                admit.moment + now - self.began,
                 used,
                 cost_pico,
                 "confirmed" if usage is not None else "estimated",
                 outcome,
                 None if said_at is None else (said_at - visit.admitted_at) // MS,
                 (now - visit.admitted_at) // MS,
-                model_served,
+                None if said is None else said.model_served,
                 self._translation,
+                served,
+                _other(sell, admit.price),
+                _other(buy, admit.buy),
+                buy_pico,
+                ours,
+                calls,
             )
         )
 
 
 PAID: frozenset[Outcome] = frozenset(("completed", "client_left"))
+
+
+def _id(price: Price | None) -> str | None:
+    return None if price is None else price.id
+
+
+def _other(price: Price | None, admitted: str | None) -> str | None:
+    """The id of a row that is another than the admission's."""
+    return None if price is None or price.id == admitted else price.id

@@ -16,15 +16,15 @@ from random import Random
 from typing import Any, TypeAlias
 
 from headrace.core.ask import Ask
-from headrace.core.clock import MS, SECOND, Clock, Instant
+from headrace.core.clock import MS, SECOND, Clock, Instant, Moment
 from headrace.core.errors import ContextLengthExceeded, HeadraceError, ModelNotFound, NoCapacity, NotAllowed, NotTranslatable, RateLimited
-from headrace.gateway.attempt import Attempt, Listener, Log
+from headrace.gateway.attempt import Attempt, Listener, Log, Prices
 from headrace.gateway.neighbours import Neighbours
 from headrace.gateway.race import Race, Runner
 from headrace.gateway.room import Room, Waiter, leave, stand
 from headrace.gateway.visit import Visit, left_of
 from headrace.gateway.world import World
-from headrace.metering import Evidence, Granted, Limiter, Refused
+from headrace.metering import Evidence, Granted, Limiter, Refused, Sale, cards_of
 from headrace.portfolio import Pool
 from headrace.routing import Choice, Place, Placed, Refuse, RetryBudget, Send, Shares, Shortlist, Wait, decide, outliers
 
@@ -48,6 +48,7 @@ class Gateway:
         self._log, self._rng, self._spawn = log, rng, spawn
         self._limiters: dict[str, tuple[tuple[int | None, int | None], Limiter]] = {}
         self._evidenced: set[str] = set()
+        self._told_prices: set[str] = set()
         self._retries, self._hedges = RetryBudget(world.terms.retry_share), RetryBudget(world.terms.hedge_share_max, 10.0, saved=1.0)
         self._shares = Shares(world.terms.vendor_share_max, window_s=world.terms.share_window_s)
 
@@ -127,8 +128,8 @@ class Gateway:
         attempt: Attempt | None = None
         try:
             moment = self.clock.moment()
-            price = world.book.price_on(ask.model, moment, world.board.classes[ask.traffic_class].price_permille)
-            attempt = Attempt(self._log, self.clock, moment, ask, visit, choice, placed, price, listener)
+            prices = self._prices(ask, world, pool, moment)
+            attempt = Attempt(self._log, self.clock, moment, ask, visit, choice, placed, prices, listener)
             listener.patience_s = pool.drain_ms_max / 1000
             await world.providers[pool.name].answer(ask, attempt)
             self._done(room, attempt)
@@ -146,6 +147,18 @@ class Gateway:
             else:
                 attempt.end()
                 room.free(attempt.ended_at)
+
+    def _prices(self, ask: Ask, world: World, pool: Pool, moment: Moment) -> Prices:
+        """What the customer is promised, and what the vendor is expected to charge; what each row says is told once."""
+        who, permille = ask.principal, world.board.classes[ask.traffic_class].price_permille
+        sell = world.book.sale(Sale(ask.model, who.organization, who.project, ask.tier, permille), moment, pool)
+        buy = world.buys.price_on(pool.name, ask.model, moment)
+        for price in (sell, buy):
+            if price is not None and price.id not in self._told_prices:
+                self._told_prices.add(price.id)
+                for card in cards_of(price, moment):
+                    self._log.append(card)
+        return Prices(sell, buy)
 
     def _done(self, room: Room, attempt: Attempt) -> None:
         """What an answer says about its pool."""

@@ -1,13 +1,30 @@
 """What it costs: the price book, rating, the usage log's records, the ledger, limits and keys. Pure and synchronous."""
 
+from headrace.metering.cards import card_of, cards_of
 from headrace.metering.keys import PREFIX, KeyRow, digest, secret_from, shown
 from headrace.metering.ledger import Account, Entry, Ledger, Transfer
 from headrace.metering.limits import Granted, Limiter, Refused
-from headrace.metering.prices import Price, PriceBook, UsdPerMtok, day_of, moment_of, parse_prices, price_row
-from headrace.metering.rating import rate, rate_bound
+from headrace.metering.pricebook import CustomerContract, PriceBook, Sale, Uplift
+from headrace.metering.prices import (
+    Above,
+    Price,
+    UsdPerMtok,
+    WrittenPrice,
+    compiled,
+    day_of,
+    moment_of,
+    parse_prices,
+    price_row,
+    read_prices,
+    tier_of,
+)
+from headrace.metering.purchases import Purchases
+from headrace.metering.rating import bought, parts_of, rate, rate_bound, sold
 from headrace.metering.records import (
     Admit,
+    Aside,
     AttemptId,
+    Card,
     Certainty,
     Evidence,
     Lost,
@@ -23,10 +40,14 @@ from headrace.metering.records import (
 
 __all__ = [
     "PREFIX",
+    "Above",
     "Account",
     "Admit",
+    "Aside",
     "AttemptId",
+    "Card",
     "Certainty",
+    "CustomerContract",
     "Entry",
     "Evidence",
     "Granted",
@@ -37,23 +58,35 @@ __all__ = [
     "Outcome",
     "Price",
     "PriceBook",
+    "Purchases",
     "Record",
     "Refused",
+    "Sale",
     "Settle",
     "Standing",
     "State",
     "Transfer",
+    "Uplift",
     "UsdPerMtok",
     "Void",
+    "WrittenPrice",
     "admitted",
+    "bought",
+    "card_of",
+    "cards_of",
+    "compiled",
     "day_of",
     "digest",
     "moment_of",
     "parse_prices",
+    "parts_of",
     "price_row",
     "rate",
     "rate_bound",
+    "read_prices",
     "secret_from",
     "shown",
+    "sold",
     "standing",
+    "tier_of",
 ]

@@ -1,32 +1,108 @@
-"""What usage costs: counts times prices, in integers, with no rounding anywhere."""
+"""What usage costs: counts times prices, in integers, with no rounding anywhere.
 
-from headrace.core.usage import Usage
-from headrace.metering.prices import Price
+What is sold is priced by the tier that was asked for, or by the one that served where that is cheaper: nobody pays more than the bound that
+was held. What is bought is priced by the tier that the vendor says it served in.
+"""
+
+from collections.abc import Iterable, Sequence
+from operator import mul
+from typing import TypeAlias
+
+import msgspec
+
+from headrace.core.usage import OUTPUTS, SEGMENTS, Usage
+from headrace.metering.prices import REQUEST, Price
+
+Calls: TypeAlias = Sequence[tuple[str, int]]
+"""The tools that a vendor ran, and how often."""
+Rated: TypeAlias = tuple[Price | None, int | None]
+"""The row that held, and the exact cost in pico-USD; None: unpriced."""
 
 
-def rate(usage: Usage, price: Price | None) -> int | None:
-    """The exact cost in pico-USD; None where there is no price for what was used: unpriced, never free.
-
-    What is written to the cache, for however long, costs what input costs, until the book has tiers.
-    """
+def rate(usage: Usage, price: Price | None, calls: Calls = ()) -> int | None:
+    """The exact cost in pico-USD; None where there is no price for what was used: unpriced, never free."""
     if price is None:
         return None
-    cost = (usage.uncached + usage.cache_written) * price.input_pico + usage.cache_read * price.cached_input_pico
-    tokens_out = usage.output + usage.reasoning
-    if not tokens_out:
+    row = price.at(usage.tokens_in) if price.above else price
+    weights, counts = row.weights, msgspec.structs.astuple(usage)
+    if None not in weights:
+        cost: int = sum(map(mul, counts, weights))
+    else:
+        cost = 0
+        for count, pico in zip(counts, weights, strict=True):
+            if count:
+                if pico is None:
+                    return None
+                cost += count * pico
+    if not calls and not row.fees:
         return cost
-    if price.output_pico is None:
-        return None
-    return cost + tokens_out * price.output_pico
+    fees = _fees(row, calls)
+    return None if fees is None else cost + fees
 
 
-def rate_bound(bound: Usage, price: Price | None) -> int | None:
-    """The most that usage within `bound` can cost: its input at the dearer of the two input prices, its output in full."""
+def sold(usage: Usage, price: Price | None, served: str | None = None, calls: Calls = ()) -> Rated:
+    """What a customer pays who was promised `price`, and was served in the tier `served`, where that is known."""
+    if price is None:
+        return None, None
+    if served is None or served == price.tier or not price.tiers:
+        return price.at(usage.tokens_in), rate(usage, price, calls)
+    other = price.tiers.get(served)
+    if other is None:
+        return None, None
+    asked, got = rate(usage, price, calls), rate(usage, other, calls)
+    cheaper = price if asked is not None and (got is None or asked <= got) else other
+    return cheaper.at(usage.tokens_in), asked if cheaper is price else got
+
+
+def bought(usage: Usage, price: Price | None, served: str | None = None, calls: Calls = ()) -> Rated:
+    """What a vendor charges who served in the tier `served`; of one that says nothing the row that was expected holds."""
+    if price is not None and served is not None and served != price.tier:
+        price = price.tiers.get(served)
+    return (None, None) if price is None else (price.at(usage.tokens_in), rate(usage, price, calls))
+
+
+def rate_bound(bound: Usage, price: Price | None, calls: Calls = ()) -> int | None:
+    """The most that usage within `bound` can cost: every token at the dearest price that it can come to, however the input turns out to be
+    cached and whatever length it has at last. `calls`: the most calls of each tool."""
     if price is None:
         return None
-    cost = bound.tokens_in * max(price.input_pico, price.cached_input_pico)
-    if not bound.tokens_out:
-        return cost
-    if price.output_pico is None:
-        return None
-    return cost + bound.tokens_out * price.output_pico
+    rows = [price, *(step.price for step in price.above if bound.tokens_in > step.tokens_in)]
+    costs = [_bound(bound, row, calls) for row in rows]
+    return None if any(cost is None for cost in costs) else max(cost for cost in costs if cost is not None)
+
+
+def parts_of(usage: Usage, row: Price, calls: Calls = ()) -> dict[str, tuple[int, int]]:
+    """Of a cost its parts: by segment, or `call:` and a tool's name, how many and what they cost together. Their sum is the cost by `rate`,
+    where `row` is the one that held for it."""
+    parts: dict[str, tuple[int, int]] = {
+        segment: (count, count * pico)
+        for segment, count, pico in zip(SEGMENTS, msgspec.structs.astuple(usage), row.weights, strict=True)
+        if count and pico is not None
+    }
+    fees = {f"call:{name}": (count, count * row.fees[name]) for name, count in _calls(row, calls) if name in row.fees}
+    return {**parts, **fees}
+
+
+def _bound(bound: Usage, row: Price, calls: Calls) -> int | None:
+    priced = dict(zip(SEGMENTS, row.weights, strict=True))
+    cost = bound.tokens_in * max(pico for segment, pico in priced.items() if pico is not None and segment not in OUTPUTS)
+    if bound.tokens_out:
+        if row.output_pico is None:
+            return None
+        cost += bound.tokens_out * max(pico for segment, pico in priced.items() if pico is not None and segment in OUTPUTS)
+    fees = _fees(row, calls)
+    return None if fees is None else cost + fees
+
+
+def _fees(row: Price, calls: Calls) -> int | None:
+    """What calls cost, and the request itself; None: one has no price."""
+    fees = 0
+    for name, count in _calls(row, calls):
+        if name not in row.fees:
+            return None
+        fees += count * row.fees[name]
+    return fees
+
+
+def _calls(row: Price, calls: Calls) -> Iterable[tuple[str, int]]:
+    return (*calls, (REQUEST, 1)) if REQUEST in row.fees else calls

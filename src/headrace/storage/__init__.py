@@ -6,12 +6,14 @@ from headrace.storage.decisions import AttemptRow, decision_of
 from headrace.storage.folder import DataFolder, FileLock, Layout, development_key, make_folder
 from headrace.storage.keys import KeyRing, KeyStore
 from headrace.storage.loading import Loaded, load_once
-from headrace.storage.queries import DIMENSIONS, Difference, Dimension, UsageRow, balances, key_names, usage_by, verify
+from headrace.storage.queries import Difference, UsageRow, balances, key_names, usage_by, verify
 from headrace.storage.recovery import Recovery, recover
 from headrace.storage.segment import Damage
+from headrace.storage.tallies import ALWAYS, DIMENSIONS, Dimension, Places, Tally, tallies
 from headrace.storage.usagelog import UsageLog, UsageLogSettings
 
 __all__ = [
+    "ALWAYS",
     "DIMENSIONS",
     "WORKERS_MAX",
     "AttemptRow",
@@ -25,7 +27,9 @@ __all__ = [
     "KeyStore",
     "Layout",
     "Loaded",
+    "Places",
     "Recovery",
+    "Tally",
     "UsageLog",
     "UsageLogSettings",
     "UsageRow",
@@ -37,6 +41,7 @@ __all__ = [
     "load_once",
     "make_folder",
     "recover",
+    "tallies",
     "usage_by",
     "verify",
 ]

@@ -17,10 +17,12 @@ from headrace.core.errors import NotReady
 from headrace.storage.books import Bookkeeper
 from headrace.storage.database import connect, transaction
 from headrace.storage.folder import FileLock, Layout
+from headrace.storage.rollups import tidy
 from headrace.storage.segment import ACTIVE, Damage, Reading, read_pieces, read_segment, segments
 
 WAIT_S: Final = 10.0
 POLL_S: Final = 0.02
+TIDIED_MAX: Final = 24  # hours whose sums are made in one pass
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -51,6 +53,8 @@ class Loader:
                     damages += piece.damages
             except FileNotFoundError:
                 continue  # sealed between our look at the folder and at the file: the next pass finds it under its new name
+        if not records:
+            tidy(self._database, TIDIED_MAX)
         return Loaded(records, tuple(damages))
 
     @property

@@ -14,7 +14,7 @@ import pytest
 from headrace.core.errors import InternalFailure, InvalidRequest, StorageFull
 from headrace.core.translation import Change
 from headrace.core.usage import Usage
-from headrace.metering import Admit, Evidence, Record, Settle
+from headrace.metering import Admit, Aside, Evidence, Record, Settle
 from headrace.storage import UsageLog, UsageLogSettings
 from headrace.storage.filesystem import keeps_reservations
 from headrace.storage.segment import RECORD_MAX, read_pieces, segments
@@ -23,7 +23,7 @@ from tests.unit.metering.builders import admit, lost, settle, void
 from tests.unit.storage.conftest import HandClock
 
 
-def read(usage: Path) -> list[Record | Evidence]:
+def read(usage: Path) -> list[Record | Aside]:
     return [record for path in segments(usage) for piece in read_pieces(path) for record in piece.records]
 
 
