@@ -4,9 +4,9 @@ from headrace.compose.books import Books
 from headrace.compose.checkup import Finding, examine
 from headrace.compose.clock import now
 from headrace.compose.place import Place, cache_folder, here, version
+from headrace.compose.prices import price_book
 from headrace.compose.serve import Ready, serve_until_stopped
 from headrace.compose.settings import Settings, load_settings
-from headrace.compose.world import price_book
 
 __all__ = [
     "Books",

@@ -13,8 +13,9 @@ import msgspec
 
 from headrace.compose.clock import MachineClock, Names, process_id
 from headrace.compose.place import cache_folder
+from headrace.compose.prices import price_book
 from headrace.compose.settings import ServerSettings, Settings
-from headrace.compose.world import Fetched, LocalPool, fixed_keys, local_pools, price_book, what_exists
+from headrace.compose.world import Fetched, LocalPool, fixed_keys, local_pools, what_exists
 from headrace.core.errors import PortInUse, SetupError
 from headrace.metering import KeyRow, digest, shown
 from headrace.storage import DataFolder, KeyRing, KeyStore, Layout, UsageLog, connect, development_key, recover

@@ -203,6 +203,7 @@ def _reloading(opened: Opened, source: Source, adapters: Adapters, commons: Comm
         ring=opened.ring,
         clock=opened.house.clock,
         commons=commons,
+        layout=opened.house.layout,
     )
 
 

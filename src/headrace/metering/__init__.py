@@ -1,6 +1,7 @@
 """What it costs: the price book, rating, the usage log's records, the ledger, limits and keys. Pure and synchronous."""
 
 from headrace.metering.cards import card_of, cards_of
+from headrace.metering.catalogue import Catalogue
 from headrace.metering.keys import PREFIX, KeyRow, digest, secret_from, shown
 from headrace.metering.ledger import Account, Entry, Ledger, Transfer
 from headrace.metering.limits import Granted, Limiter, Refused
@@ -46,6 +47,7 @@ __all__ = [
     "Aside",
     "AttemptId",
     "Card",
+    "Catalogue",
     "Certainty",
     "CustomerContract",
     "Entry",

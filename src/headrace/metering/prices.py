@@ -112,6 +112,18 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             priced["cache_write_1h"] = None
         return tuple(priced[segment] for segment in SEGMENTS)
 
+    def renamed(self, model: str) -> "Price":
+        """The same under another name of the model."""
+        if model == self.model:
+            return self
+        return msgspec.structs.replace(
+            self,
+            id=model + self.id.removeprefix(self.model),
+            model=model,
+            above=tuple(Step(step.tokens_in, step.price.renamed(model)) for step in self.above),
+            tiers={tier: other.renamed(model) for tier, other in self.tiers.items()},
+        )
+
     def at(self, tokens_in: int) -> "Price":
         """The row for a request of that length."""
         found = self

@@ -6,6 +6,7 @@ from headrace.storage.decisions import AttemptRow, decision_of
 from headrace.storage.folder import DataFolder, FileLock, Layout, development_key, make_folder
 from headrace.storage.keys import KeyRing, KeyStore
 from headrace.storage.loading import Loaded, load_once
+from headrace.storage.pricesets import PriceSet, price_sets, set_price
 from headrace.storage.queries import Difference, UsageRow, balances, key_names, usage_by, verify
 from headrace.storage.recovery import Recovery, recover
 from headrace.storage.segment import Damage
@@ -28,6 +29,7 @@ __all__ = [
     "Layout",
     "Loaded",
     "Places",
+    "PriceSet",
     "Recovery",
     "Tally",
     "UsageLog",
@@ -40,7 +42,9 @@ __all__ = [
     "key_names",
     "load_once",
     "make_folder",
+    "price_sets",
     "recover",
+    "set_price",
     "tallies",
     "usage_by",
     "verify",

@@ -24,7 +24,7 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
 
     `requests` counts what customers pay for: attempts that ended with something owed, or might have; not those void, still running (`held`)
     or borne by us (`ours`: nothing of them was heard). `lost` of them are held at their bound, `estimated` rest on an estimate, and
-    `unpriced` have no price, so that `cost_pico` leaves them out. `buy_pico` is what vendors charge for all attempts, `ours` too, and leaves
+    `unpriced` have no price, so that `cost_pico` leaves them out. `buy_pico` is what vendors charge for all attempts, ours too, and leaves
     out `unbought`, whose pools are paid by the hour or whose price nobody knows.
     """
 
