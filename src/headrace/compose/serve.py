@@ -22,11 +22,12 @@ import msgspec
 import uvicorn
 import uvloop
 
-from headrace.api import HOT_PATHS, Admin, Cold, Door, Lane
+from headrace.api import HOT_PATHS, Admin, Cold, Door, Lane, Organization
 from headrace.compose.adapters import Adapters
 from headrace.compose.clock import MachineClock, chance
 from headrace.compose.decisions import Decisions
 from headrace.compose.enginehost import host_engines, seen_by_workers
+from headrace.compose.finance import Finance
 from headrace.compose.loading import Loading
 from headrace.compose.opening import BACKLOG, House, Opened, listening, open_house, open_process, reserved
 from headrace.compose.place import version
@@ -259,6 +260,12 @@ def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Rep
         decisions=decisions.of,
         reload=lambda: msgspec.structs.asdict(reloading.reload_all()),
     )
+    organization = Organization(
+        keys=reloading.keys,
+        may=lambda principal: principal.key in opened.house.admins,
+        clock=opened.house.clock,
+        finance=Finance(opened.house.layout),
+    )
     cold = Cold(
         snapshot=lambda: gateway.world.snapshot,
         keys=reloading.keys,
@@ -266,7 +273,7 @@ def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Rep
         metrics=reports.text,
         metrics_type=CONTENT_TYPE,
         new_id=opened.names,
-        more=admin.routes(),
+        more=[*admin.routes(), *organization.routes()],
     )
     lane = functools.partial(Lane, handlers=handlers, settings=opened.house.settings.server)
     return Server(

@@ -2,9 +2,11 @@
 
 from headrace.metering.cards import card_of, cards_of
 from headrace.metering.catalogue import Catalogue
+from headrace.metering.invoices import Attempted, Invoice, InvoiceLine, corrections, faults, invoice, other_line
 from headrace.metering.keys import PREFIX, KeyRow, digest, secret_from, shown
 from headrace.metering.ledger import Account, Entry, Ledger, Transfer
 from headrace.metering.limits import Granted, Limiter, Refused
+from headrace.metering.lines import Line, Owner, Sum, cache_savings, lines_of, merged
 from headrace.metering.pricebook import CustomerContract, PriceBook, Sale, Uplift
 from headrace.metering.prices import (
     Above,
@@ -46,6 +48,7 @@ __all__ = [
     "Admit",
     "Aside",
     "AttemptId",
+    "Attempted",
     "Card",
     "Catalogue",
     "Certainty",
@@ -53,11 +56,15 @@ __all__ = [
     "Entry",
     "Evidence",
     "Granted",
+    "Invoice",
+    "InvoiceLine",
     "KeyRow",
     "Ledger",
     "Limiter",
+    "Line",
     "Lost",
     "Outcome",
+    "Owner",
     "Price",
     "PriceBook",
     "Purchases",
@@ -67,6 +74,7 @@ __all__ = [
     "Settle",
     "Standing",
     "State",
+    "Sum",
     "Transfer",
     "Uplift",
     "UsdPerMtok",
@@ -74,12 +82,19 @@ __all__ = [
     "WrittenPrice",
     "admitted",
     "bought",
+    "cache_savings",
     "card_of",
     "cards_of",
     "compiled",
+    "corrections",
     "day_of",
     "digest",
+    "faults",
+    "invoice",
+    "lines_of",
+    "merged",
     "moment_of",
+    "other_line",
     "parse_prices",
     "parts_of",
     "price_row",

@@ -1,7 +1,7 @@
-"""What capacity that is paid by the hour cost whom: its hours are shared out by the work that was done on it, and what stood idle is said apart.
+"""What capacity paid by the hour cost whom: its hours are shared out by the work that was done on it; what stood idle is said apart.
 
-Work is weighed as placement weighs it: a cached token a tenth of an input token, one of the answer five times. The shares add up to the hours'
-price exactly: what integers leave over goes to the largest remainders.
+Work is weighed as placement weighs it: a cached token a tenth of an input token, one of the answer five times. The shares add up to the
+hours' price exactly: what integers leave over goes to the largest remainders.
 """
 
 from collections.abc import Mapping
@@ -34,8 +34,8 @@ def work_of(usage: Usage) -> int:
 
 
 def shared(whole_pico: int, capacity: int, by: Mapping[str, int]) -> Shared:
-    """Share out what `capacity` units of work would have cost, by the work that was done. Work beyond the capacity, which then was more than
-    was known, pays all and nothing stood idle. A capacity of 0 is not known: nothing is called idle."""
+    """Share out what `capacity` units of work would have cost, by the work that was done. Work beyond the capacity, which was more than was
+    known then, pays all, and nothing stood idle. A capacity of 0 is not known: nothing is called idle."""
     done = sum(by.values())
     if not done:
         return Shared(whole_pico, {}, whole_pico)

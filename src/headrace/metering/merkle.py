@@ -1,4 +1,4 @@
-"""One hash for any number of records, and a short proof that one of them is among them (as in RFC 6962: leaves and nodes are hashed apart)."""
+"""One hash for any number of records, and a short proof that one is among them (as in RFC 6962: leaves and nodes are hashed apart)."""
 
 import hashlib
 from collections.abc import Sequence

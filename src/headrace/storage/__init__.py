@@ -1,9 +1,12 @@
 """Hands that keep: the usage log, its recovery, the SQLite database, its loader and queries, keys, and the data folder."""
 
+from headrace.storage.audit import audit, head
 from headrace.storage.commons import WORKERS_MAX, Commons
 from headrace.storage.database import connect
 from headrace.storage.decisions import AttemptRow, decision_of
+from headrace.storage.finance import attempted, cards, organizations, owned
 from headrace.storage.folder import DataFolder, FileLock, Layout, development_key, make_folder
+from headrace.storage.journal import JournalEntry, enter, entries, invoices, issue
 from headrace.storage.keys import KeyRing, KeyStore
 from headrace.storage.loading import Loaded, load_once
 from headrace.storage.pricesets import PriceSet, price_sets, set_price
@@ -24,6 +27,7 @@ __all__ = [
     "Difference",
     "Dimension",
     "FileLock",
+    "JournalEntry",
     "KeyRing",
     "KeyStore",
     "Layout",
@@ -35,13 +39,23 @@ __all__ = [
     "UsageLog",
     "UsageLogSettings",
     "UsageRow",
+    "attempted",
+    "audit",
     "balances",
+    "cards",
     "connect",
     "decision_of",
     "development_key",
+    "enter",
+    "entries",
+    "head",
+    "invoices",
+    "issue",
     "key_names",
     "load_once",
     "make_folder",
+    "organizations",
+    "owned",
     "price_sets",
     "recover",
     "set_price",

@@ -14,6 +14,8 @@ from typing import Final
 import msgspec
 
 from headrace.core.errors import NotReady
+from headrace.metering.chain import START, linked
+from headrace.storage.audit import digest_of
 from headrace.storage.books import Bookkeeper
 from headrace.storage.database import connect, transaction
 from headrace.storage.folder import FileLock, Layout
@@ -94,6 +96,7 @@ class Loader:
         try:
             with transaction(self._database):
                 self._books.take(piece.found)
+                self._chain(path, piece.end)
                 self._database.execute(
                     "INSERT INTO segment (name, loaded, complete, damaged) VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE "
                     "SET loaded = excluded.loaded, complete = excluded.complete, damaged = damaged + excluded.damaged",
@@ -105,6 +108,18 @@ class Loader:
         self._loaded[path.stem] = piece.end
         if complete:
             self._complete.add(path.stem)
+
+    def _chain(self, path: Path, end: int) -> None:
+        """A page of the ledger's chain: these bytes were loaded, after all those before."""
+        start = self._loaded.get(path.stem, 0)
+        if end == start:
+            return
+        number, before = self._database.execute("SELECT id, hash FROM page ORDER BY id DESC LIMIT 1").fetchone() or (0, START)
+        digest = digest_of(path, start, end)
+        self._database.execute(
+            "INSERT INTO page (id, segment, start, stop, digest, hash) VALUES (?, ?, ?, ?, ?, ?)",
+            (number + 1, path.stem, start, end, digest, linked(before, path.stem, start, end, digest)),
+        )
 
 
 def load_once(layout: Layout, pid: int, *, wait_s: float = WAIT_S) -> Loaded:

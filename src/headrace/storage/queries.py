@@ -94,9 +94,10 @@ def verify(database: sqlite3.Connection, usage: Path) -> list[Difference]:
     """Add everything up again: the balances from the usage log, as far as it is loaded, and from the transfers. Empty: all agree."""
     with snapshot(database):
         found = balances(database)
-        by_transfers = _by_transfers(database)
+        entered = _entered(database)
+        by_transfers = _plus(_by_transfers(database), entered)
         loaded: dict[str, int] = dict(database.execute("SELECT name, loaded FROM segment"))
-    by_log = balances_of([(path, loaded[path.stem]) for path in segments(usage) if path.stem in loaded])
+    by_log = _plus(balances_of([(path, loaded[path.stem]) for path in segments(usage) if path.stem in loaded]), entered)
     return [*_differences("usage log", by_log, found), *_differences("transfers", by_transfers, found)]
 
 
@@ -125,6 +126,20 @@ def _by_transfers(database: sqlite3.Connection) -> dict[Account, int]:
     for debit, credit, high, low in rows:
         for account, sign in ((names[debit], 1), (names[credit], -1)):
             sums[account] = sums.get(account, 0) + sign * (high * PART + low)
+    return {account: pico for account, pico in sums.items() if pico}
+
+
+def _entered(database: sqlite3.Connection) -> dict[Account, int]:
+    """What people entered, by account: the usage log does not know of it."""
+    sums: dict[Account, int] = {}
+    for debit, credit, pico in database.execute("SELECT debit, credit, amount_pico FROM journal"):
+        sums[debit] = sums.get(debit, 0) + int(pico)
+        sums[credit] = sums.get(credit, 0) - int(pico)
+    return sums
+
+
+def _plus(one: Mapping[Account, int], other: Mapping[Account, int]) -> dict[Account, int]:
+    sums = {account: one.get(account, 0) + other.get(account, 0) for account in {*one, *other}}
     return {account: pico for account, pico in sums.items() if pico}
 
 

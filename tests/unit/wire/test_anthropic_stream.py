@@ -279,9 +279,9 @@ def test_usage(first: dict[str, Any], last: dict[str, Any], used: Usage | None):
 
 
 def test_the_tier_that_served_and_the_tools_that_were_run():
-    usage = {"output_tokens": 1, "service_tier": "batch", "server_tool_use": {"web_search_requests": 3}}
+    usage: dict[str, Any] = {"output_tokens": 1, "service_tier": "batch", "server_tool_use": {"web_search_requests": 3}}
     assert heard(start(input_tokens=2), finish(**usage), STOP)[-1] == Used(Usage(2, output=1), MODEL, "batch", (("web_search", 3),))
-    odd = {"output_tokens": 1, "service_tier": 7, "server_tool_use": {"web_search_requests": 0}}
+    odd: dict[str, Any] = {"output_tokens": 1, "service_tier": 7, "server_tool_use": {"web_search_requests": 0}}
     assert heard(start(input_tokens=2), finish(**odd), STOP)[-1] == Used(Usage(2, output=1), MODEL)
 
 
