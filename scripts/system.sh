@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Debian and Ubuntu: the programs that some tests and benchmarks use beside Python. None is needed to serve.
 #   nginx-light  the bare proxy that the relay is measured against      wrk   makes the load
+#   hledger      checks the books that we export
 #   prometheus   for promtool, which reads our /metrics as a judge      curl  the client that everybody has
 # They are only put on the disk: no service is started by installing them here, and one that was there before is left as it was.
 set -euo pipefail
 
-declare -A package=([nginx]=nginx-light [wrk]=wrk [promtool]=prometheus [curl]=curl [node]=nodejs [npm]=npm)
+declare -A package=([nginx]=nginx-light [wrk]=wrk [promtool]=prometheus [curl]=curl [node]=nodejs [npm]=npm [hledger]=hledger)
 
 missing=()
 for program in "${!package[@]}"; do

@@ -1,4 +1,4 @@
-"""Usage and costs as OpenAI's own client reads them, over a socket, from a vendor that names tiers, long prompts, sound and its own tools."""
+"""Usage and costs as OpenAI's own client reads them, over a socket, from a vendor that names tiers, long prompts and cached tokens."""
 
 import json
 import threading
@@ -59,7 +59,7 @@ CALLS = [
     ("gpt-5.4", "flex", usage(1_000, 100, "flex"), "0.002", "0.002"),
     ("gpt-5.4-nano", None, usage(1_000, 100), "0.000325", "0.000325"),
     ("gpt-5.4-nano", None, usage(1_000, 100, "priority"), "0.000325", None),
-    ("gpt-5.4-nano", "flex", usage(1_000, 100, "flex"), "0.0001625", None),
+    ("gpt-5.4-nano", "flex", usage(1_000, 100, "flex"), "0.0001625", "0.0001625"),
     ("nobody-knows", None, usage(1_000, 100), None, None),
 ]
 PAID = sum(Decimal(paid) for *_, paid, _ in CALLS if paid)

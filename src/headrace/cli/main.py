@@ -8,10 +8,13 @@ import click
 
 from headrace.cli.chat import chat
 from headrace.cli.doctor import doctor
+from headrace.cli.invoice import invoice
 from headrace.cli.keys import keys
+from headrace.cli.ledger import ledger
 from headrace.cli.models import models
 from headrace.cli.portfolio import portfolio
 from headrace.cli.price import price
+from headrace.cli.reconcile import reconcile
 from headrace.cli.reload import reload
 from headrace.cli.serve import serve
 from headrace.cli.usage import usage
@@ -34,7 +37,7 @@ def headrace(context: click.Context, config: Path | None, data: Path | None) -> 
     context.obj = here(config, data)
 
 
-for command in (serve, chat, portfolio, why, usage, keys, price, models, reload, doctor):
+for command in (serve, chat, portfolio, why, usage, ledger, invoice, reconcile, keys, price, models, reload, doctor):
     headrace.add_command(command)
 
 

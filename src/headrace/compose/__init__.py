@@ -1,25 +1,52 @@
 """Builds worlds from settings: the one room that reads the environment, the clock and chance, and names concrete adapters."""
 
 from headrace.compose.books import Books
+from headrace.compose.chargeback import Charged, chargeback
 from headrace.compose.checkup import Finding, examine
 from headrace.compose.clock import now
 from headrace.compose.place import Place, cache_folder, here, version
 from headrace.compose.prices import price_book
+from headrace.compose.pricing import (
+    PriceChange,
+    PriceFault,
+    finance_of,
+    moment_now,
+    price_change,
+    price_changes,
+    price_faults,
+    price_rows,
+    reconciled,
+    rerate,
+    set_price_row,
+)
 from headrace.compose.serve import Ready, serve_until_stopped
 from headrace.compose.settings import Settings, load_settings
 
 __all__ = [
     "Books",
+    "Charged",
     "Finding",
     "Place",
+    "PriceChange",
+    "PriceFault",
     "Ready",
     "Settings",
     "cache_folder",
+    "chargeback",
     "examine",
+    "finance_of",
     "here",
     "load_settings",
+    "moment_now",
     "now",
     "price_book",
+    "price_change",
+    "price_changes",
+    "price_faults",
+    "price_rows",
+    "reconciled",
+    "rerate",
     "serve_until_stopped",
+    "set_price_row",
     "version",
 ]

@@ -12,6 +12,7 @@ from headrace.api import Asked, Cost, Used
 from headrace.compose.clock import process_id
 from headrace.compose.settings import Settings
 from headrace.core.clock import SECOND, Moment
+from headrace.core.usage import Usage
 from headrace.metering import (
     Attempted,
     Card,
@@ -19,7 +20,9 @@ from headrace.metering import (
     InvoiceLine,
     Line,
     Sum,
+    cache_savings,
     corrections,
+    day_of,
     invoice,
     lines_of,
     merged,
@@ -32,21 +35,27 @@ from headrace.metering.lines import METERS
 from headrace.metering.prices import DAY
 from headrace.storage import (
     Dimension,
+    Exported,
     JournalEntry,
     Layout,
     Places,
+    Rated,
+    Tally,
     attempted,
     audit,
     cards,
     connect,
     enter,
     entries,
+    exported,
     head,
     invoices,
     issue,
+    key_names,
     load_once,
     organizations,
     owned,
+    rated,
     tallies,
 )
 
@@ -66,6 +75,7 @@ class Finance:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
+        self._cards: dict[str, Card] = {}
 
     @contextlib.contextmanager
     def _open(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
@@ -174,6 +184,41 @@ class Finance:
 
     def journal(self, since: Moment, until: Moment) -> str:
         return journal(self.posted(since, until), f"headrace, {_day(since // DAY)} to {_day(-(-until // DAY))}")
+
+    def purchased(self, vendor: str, since: Moment, until: Moment) -> dict[tuple[date, str], dict[str, Tally]]:
+        """What a vendor is booked to charge, by day and its own name of the model, and by the tier that served."""
+        group: tuple[Dimension, ...] = ("buy", "tier")
+        with self._open() as database:
+            found = tallies(database, group, since=since, until=until, width=DAY, only={"vendor": frozenset((vendor,))})
+        rows: dict[tuple[date, str], dict[str, Tally]] = {}
+        for (bucket, (buy, tier)), tally in found.items():
+            model = buy.partition("/")[2].rpartition("@")[0]
+            rows.setdefault((day_of(bucket * DAY), model), {}).setdefault(tier or f"standard {buy}", tally)
+        return rows
+
+    def exported(self, organization: str | None, since: Moment, until: Moment) -> Iterator[Exported]:
+        with self._open() as database:
+            yield from exported(database, organization=organization, since=since, until=until)
+
+    def tallied(self, group: Sequence[Dimension], since: Moment, until: Moment, places: Places) -> dict[tuple[str, ...], Tally]:
+        with self._open() as database:
+            self._cards = cards(database)
+            found = tallies(database, group, since=since, until=until, places=places)
+        return {name: tally for (_, name), tally in found.items()}
+
+    def savings(self, price: str, usage: Usage) -> int:
+        """What reading from the cache saved, where it is known what the price said."""
+        card = self._cards.get(price)
+        return 0 if card is None else cache_savings(usage, card)
+
+    def rated(self, since: Moment, until: Moment) -> Iterator[Rated]:
+        """What is needed to rate a period again: attempts that customers pay for, whose usage is known."""
+        with self._open() as database:
+            yield from rated(database, since, until)
+
+    def key_names(self) -> dict[str, str]:
+        with self._open() as database:
+            return key_names(database)
 
     # What people enter.
 

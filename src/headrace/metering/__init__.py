@@ -1,5 +1,6 @@
 """What it costs: the price book, rating, the usage log's records, the ledger, limits and keys. Pure and synchronous."""
 
+from headrace.metering.capacity import Shared, shared, work_of
 from headrace.metering.cards import card_of, cards_of
 from headrace.metering.catalogue import Catalogue
 from headrace.metering.invoices import Attempted, Invoice, InvoiceLine, corrections, faults, invoice, other_line
@@ -23,6 +24,7 @@ from headrace.metering.prices import (
 )
 from headrace.metering.purchases import Purchases
 from headrace.metering.rating import bought, parts_of, rate, rate_bound, sold
+from headrace.metering.reconcile import Booked, Explained, explain
 from headrace.metering.records import (
     Admit,
     Aside,
@@ -40,6 +42,7 @@ from headrace.metering.records import (
     admitted,
     standing,
 )
+from headrace.metering.vendorfiles import Billed, added, read_billed
 
 __all__ = [
     "PREFIX",
@@ -49,12 +52,15 @@ __all__ = [
     "Aside",
     "AttemptId",
     "Attempted",
+    "Billed",
+    "Booked",
     "Card",
     "Catalogue",
     "Certainty",
     "CustomerContract",
     "Entry",
     "Evidence",
+    "Explained",
     "Granted",
     "Invoice",
     "InvoiceLine",
@@ -72,6 +78,7 @@ __all__ = [
     "Refused",
     "Sale",
     "Settle",
+    "Shared",
     "Standing",
     "State",
     "Sum",
@@ -80,6 +87,7 @@ __all__ = [
     "UsdPerMtok",
     "Void",
     "WrittenPrice",
+    "added",
     "admitted",
     "bought",
     "cache_savings",
@@ -89,6 +97,7 @@ __all__ = [
     "corrections",
     "day_of",
     "digest",
+    "explain",
     "faults",
     "invoice",
     "lines_of",
@@ -100,10 +109,13 @@ __all__ = [
     "price_row",
     "rate",
     "rate_bound",
+    "read_billed",
     "read_prices",
     "secret_from",
+    "shared",
     "shown",
     "sold",
     "standing",
     "tier_of",
+    "work_of",
 ]

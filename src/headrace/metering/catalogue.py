@@ -27,7 +27,8 @@ MAKERS = (
     "voyageai",
 )
 """Whose own price is taken where we sell a model and say no price: the first that has the model."""
-_DATED = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})$")
+DATED = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})$")
+"""A dated name of a model; without its date it is the model's."""
 
 
 class _Row(msgspec.Struct, frozen=True, array_like=True):
@@ -82,7 +83,7 @@ class Catalogue:
         aliases = self._aliases.get(vendor, {})
         if model in aliases:
             yield aliases[model]
-        plain = _DATED.sub("", model)
+        plain = DATED.sub("", model)
         if plain != model:
             yield plain
 

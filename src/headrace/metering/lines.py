@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from headrace.core.usage import SEGMENTS, Segment
+from headrace.core.usage import SEGMENTS, Segment, Usage
 from headrace.metering.records import Card, State
 
 HELD, UNSPLIT, FEES, UNPRICED = "held", "unsplit", "fees", "unpriced"
@@ -116,19 +116,15 @@ def order_of(segment: str) -> int:
     return list(METERS).index(segment)
 
 
-def cache_savings(sums: Iterable[Sum], cards: Mapping[str, Card]) -> int:
+def cache_savings(usage: Usage, card: Card) -> int:
     """What reading from the cache saved, in pico-USD: what those tokens would have cost uncached, less what they did."""
     saved = 0
-    whole: Mapping[Segment, Segment] = {"cache_read": "uncached", "audio_read": "audio_in", "image_read": "image_in"}
-    for each in sums:
-        card = cards.get(each.owner.price)
-        if card is None or each.state in ("held", "void", "lost"):
-            continue
-        for cached, plain in whole.items():
-            count, full, paid = each.tokens[_AT[cached]], card.weights[_AT[plain]], card.weights[_AT[cached]]
-            if full is not None and paid is not None:
-                saved += count * (full - paid)
+    for cached, plain in _UNCACHED.items():
+        full, paid = card.weights[_AT[plain]], card.weights[_AT[cached]]
+        if full is not None and paid is not None:
+            saved += getattr(usage, cached) * (full - paid)
     return saved
 
 
+_UNCACHED: Mapping[Segment, Segment] = {"cache_read": "uncached", "audio_read": "audio_in", "image_read": "image_in"}
 _AT: Mapping[Segment, int] = {segment: at for at, segment in enumerate(SEGMENTS)}

@@ -4,7 +4,8 @@ from headrace.storage.audit import audit, head
 from headrace.storage.commons import WORKERS_MAX, Commons
 from headrace.storage.database import connect
 from headrace.storage.decisions import AttemptRow, decision_of
-from headrace.storage.finance import attempted, cards, organizations, owned
+from headrace.storage.export import COLUMNS, Exported, exported
+from headrace.storage.finance import Rated, attempted, cards, organizations, owned, rated
 from headrace.storage.folder import DataFolder, FileLock, Layout, development_key, make_folder
 from headrace.storage.journal import JournalEntry, enter, entries, invoices, issue
 from headrace.storage.keys import KeyRing, KeyStore
@@ -18,6 +19,7 @@ from headrace.storage.usagelog import UsageLog, UsageLogSettings
 
 __all__ = [
     "ALWAYS",
+    "COLUMNS",
     "DIMENSIONS",
     "WORKERS_MAX",
     "AttemptRow",
@@ -26,6 +28,7 @@ __all__ = [
     "DataFolder",
     "Difference",
     "Dimension",
+    "Exported",
     "FileLock",
     "JournalEntry",
     "KeyRing",
@@ -34,6 +37,7 @@ __all__ = [
     "Loaded",
     "Places",
     "PriceSet",
+    "Rated",
     "Recovery",
     "Tally",
     "UsageLog",
@@ -48,6 +52,7 @@ __all__ = [
     "development_key",
     "enter",
     "entries",
+    "exported",
     "head",
     "invoices",
     "issue",
@@ -57,6 +62,7 @@ __all__ = [
     "organizations",
     "owned",
     "price_sets",
+    "rated",
     "recover",
     "set_price",
     "tallies",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import msgspec
 
 from headrace.core.clock import Moment
-from headrace.core.usage import SEGMENTS
+from headrace.core.usage import SEGMENTS, Usage
 from headrace.metering import Attempted, Card, Owner, Sum
 from headrace.storage.books import STATES
 from headrace.storage.database import snapshot
@@ -65,3 +65,41 @@ def attempted(database: sqlite3.Connection, *, organization: str | None, since: 
 
 def organizations(database: sqlite3.Connection) -> list[str]:
     return [name for (name,) in database.execute("SELECT DISTINCT organization FROM label ORDER BY 1")]
+
+
+class Rated(msgspec.Struct, frozen=True, kw_only=True):
+    """What of an attempt is needed to rate it again."""
+
+    organization: str
+    project: str
+    model: str
+    traffic_class: str
+    tier: str
+    admitted: Moment
+    usage: Usage
+    cost_pico: int
+    calls: tuple[tuple[str, int], ...]
+
+
+def rated(database: sqlite3.Connection, since: Moment, until: Moment) -> Iterator[Rated]:
+    """The attempts that customers pay for and whose usage is known, but for those that have no price."""
+    sql = f"""
+        SELECT organization, project, model, class, coalesce(tier, ''), admitted, cost_pico, calls, {", ".join(SEGMENTS)}
+        FROM attempt JOIN label ON label.id = attempt.label
+        WHERE admitted >= ? AND admitted < ? AND NOT ours AND state >= 3 AND cost_pico IS NOT NULL
+    """  # noqa: S608 -- ours
+    for organization, project, model, traffic_class, tier, admitted, cost, calls, *tokens in database.execute(sql, (since, until)):
+        yield Rated(
+            organization=organization,
+            project=project,
+            model=model,
+            traffic_class=traffic_class,
+            tier=tier,
+            admitted=admitted,
+            usage=Usage(*tokens),
+            cost_pico=cost,
+            calls=() if calls is None else _calls(calls),
+        )
+
+
+_calls = msgspec.msgpack.Decoder(tuple[tuple[str, int], ...]).decode

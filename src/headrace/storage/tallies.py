@@ -32,7 +32,8 @@ ALWAYS: Final = HOUR * 10**6
 
 
 class Tally(msgspec.Struct, gc=False):
-    """What a group used. `requests` counts the attempts that a customer pays for, and `tokens` are theirs; `ours` counts those we bear.
+    """What a group used. `requests` counts the attempts that a customer pays for, and `tokens` are theirs; `ours` counts those we bear, and
+    `tokens_ours` are those of these. `tokens_uncertain` of both rest on estimates; `void` attempts ended with nothing owed.
     `buy_pico` is what vendors charge for all of them, and `unbought` of how many that is not known. `held` run still."""
 
     requests: int = 0
@@ -42,7 +43,10 @@ class Tally(msgspec.Struct, gc=False):
     estimated: int = 0
     unpriced: int = 0
     unbought: int = 0
+    void: int = 0
     tokens: list[int] = msgspec.field(default_factory=lambda: [0] * len(SEGMENTS))
+    tokens_ours: list[int] = msgspec.field(default_factory=lambda: [0] * len(SEGMENTS))
+    tokens_uncertain: list[int] = msgspec.field(default_factory=lambda: [0] * len(SEGMENTS))
     cost_pico: int = 0
     buy_pico: int = 0
 
@@ -54,14 +58,19 @@ class Tally(msgspec.Struct, gc=False):
         """Take in what attempts of one label and state add up to."""
         state, attempts, priced, bought = STATES[row[2]], row[3], row[4], row[5]
         if state == "void":
+            self.void += attempts
             return
         if state == "held":
             self.held += attempts
             return
         self.buy_pico += row[-2] * PART + row[-1]
         self.unbought += attempts - bought
+        counts = row[6 : 6 + len(SEGMENTS)]
+        if state != "confirmed":
+            _add(self.tokens_uncertain, counts)
         if ours:
             self.ours += attempts
+            _add(self.tokens_ours, counts)
             return
         self.requests += attempts
         self.unpriced += attempts - priced
@@ -70,10 +79,13 @@ class Tally(msgspec.Struct, gc=False):
             self.lost += attempts
         elif state == "estimated":
             self.estimated += attempts
-        tokens = self.tokens
-        for at, count in enumerate(row[6 : 6 + len(SEGMENTS)]):
-            if count:
-                tokens[at] += count
+        _add(self.tokens, counts)
+
+
+def _add(tokens: list[int], counts: Sequence[int]) -> None:
+    for at, count in enumerate(counts):
+        if count:
+            tokens[at] += count
 
 
 Group: TypeAlias = tuple[str, ...]
