@@ -1,5 +1,6 @@
 """`headrace price`: what a token costs, since when, what would cost otherwise, and what is wrong with a book."""
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def check(place: Place, kind: Format) -> None:
     faults = price_faults(place)
     show([_fault(one) for one in faults], ("grade", "model", "pool", "what"), kind, empty="Every model that is served has a price.")
     if any(one.grade == "error" for one in faults):
-        raise click.exceptions.Exit(1)
+        sys.exit(1)
 
 
 @price.command("what-if")

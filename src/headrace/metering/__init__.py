@@ -23,7 +23,7 @@ from headrace.metering.prices import (
     tier_of,
 )
 from headrace.metering.purchases import Purchases
-from headrace.metering.rating import bought, parts_of, rate, rate_bound, sold
+from headrace.metering.rating import bought, rate, rate_bound, sold
 from headrace.metering.reconcile import Booked, Explained, explain
 from headrace.metering.records import (
     Admit,
@@ -105,7 +105,6 @@ __all__ = [
     "moment_of",
     "other_line",
     "parse_prices",
-    "parts_of",
     "price_row",
     "rate",
     "rate_bound",

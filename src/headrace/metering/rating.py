@@ -71,18 +71,6 @@ def rate_bound(bound: Usage, price: Price | None, calls: Calls = ()) -> int | No
     return None if any(cost is None for cost in costs) else max(cost for cost in costs if cost is not None)
 
 
-def parts_of(usage: Usage, row: Price, calls: Calls = ()) -> dict[str, tuple[int, int]]:
-    """Of a cost its parts: by segment, or `call:` and a tool's name, how many and what they cost together. Their sum is the cost by `rate`,
-    where `row` is the one that held for it."""
-    parts: dict[str, tuple[int, int]] = {
-        segment: (count, count * pico)
-        for segment, count, pico in zip(SEGMENTS, msgspec.structs.astuple(usage), row.weights, strict=True)
-        if count and pico is not None
-    }
-    fees = {f"call:{name}": (count, count * row.fees[name]) for name, count in _calls(row, calls) if name in row.fees}
-    return {**parts, **fees}
-
-
 def _bound(bound: Usage, row: Price, calls: Calls) -> int | None:
     priced = dict(zip(SEGMENTS, row.weights, strict=True))
     cost = bound.tokens_in * max(pico for segment, pico in priced.items() if pico is not None and segment not in OUTPUTS)
