@@ -112,6 +112,12 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             priced["cache_write_1h"] = None
         return tuple(priced[segment] for segment in SEGMENTS)
 
+    @cached_property
+    def whole(self) -> tuple[int, ...] | None:
+        """The same where every segment has a price; None: one has none."""
+        known = tuple(pico for pico in self.weights if pico is not None)
+        return known if len(known) == len(SEGMENTS) else None
+
     def renamed(self, model: str) -> "Price":
         """The same under another name of the model."""
         if model == self.model:

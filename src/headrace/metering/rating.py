@@ -24,12 +24,12 @@ def rate(usage: Usage, price: Price | None, calls: Calls = ()) -> int | None:
     if price is None:
         return None
     row = price.at(usage.tokens_in) if price.above else price
-    weights, counts = row.weights, msgspec.structs.astuple(usage)
-    if None not in weights:
-        cost: int = sum(map(mul, counts, weights))
+    whole, counts = row.whole, msgspec.structs.astuple(usage)
+    if whole is not None:
+        cost: int = sum(map(mul, counts, whole))
     else:
         cost = 0
-        for count, pico in zip(counts, weights, strict=True):
+        for count, pico in zip(counts, row.weights, strict=True):
             if count:
                 if pico is None:
                     return None
