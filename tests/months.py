@@ -26,6 +26,8 @@ from headrace.metering import (
     sold,
 )
 from headrace.metering.prices import DAY, Price
+from headrace.storage import Layout, load_once
+from headrace.storage.segment import framed, header
 
 PRICES = """
 [[price]]
@@ -128,3 +130,16 @@ class Month:
             admit, admit.moment + 3 * SECOND, usage, 0 if ours else cost, "estimated" if rng.random() < 0.1 else "confirmed", "completed",
             12, 340, admit.model, (), served, price, purchase, buy_pico, ours, calls,
         )  # fmt: skip
+
+
+def write_month(layout: Layout, month: Month, rng: Random | None = None) -> Layout:
+    """The month in a usage log of several segments, loaded; with `rng` in another order, and some of it said twice."""
+    said = list(month.records)
+    if rng is not None:
+        said += rng.choices(month.records, k=20)
+        rng.shuffle(said)
+    for number, start in enumerate(range(0, len(said), 150)):
+        frames = [framed(msgspec.msgpack.encode(record)) for record in said[start : start + 150]]
+        (layout.usage / f"{number:013d}-1-000000.sealed").write_bytes(header(1, 1, "x") + b"".join(frames))
+    load_once(layout, 1)
+    return layout

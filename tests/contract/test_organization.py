@@ -12,7 +12,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.server import Installation, Running
+from tests.server import Installation, Running, eventually
 
 SETTINGS = """
 [[pool]]
@@ -161,6 +161,19 @@ def test_others_may_not_read_it(running, place):
         openai.OpenAI(base_url=running.base_url, admin_api_key=secret, api_key="none", max_retries=0).admin.organization.usage.costs(
             start_time=1
         )
+
+
+def test_a_price_that_is_set_holds_within_a_second(running, place):
+    place.run("price", "set", "nobody-knows", "--input", "1", "--output", "2", "--from", "2026-01-01")
+    client = openai.OpenAI(base_url=running.base_url, api_key=running.key, max_retries=0)
+
+    def cost() -> str | None:
+        asked = client.chat.completions.with_raw_response.create(
+            model="nobody-knows", messages=[{"role": "user", "content": usage(1_000, 100)}]
+        )
+        return asked.headers.get("x-headrace-cost")
+
+    assert eventually(lambda: cost() == "0.0012", within_s=5.0, every_s=0.2)
 
 
 def test_what_was_not_used_is_told_as_nothing(running):

@@ -6,12 +6,10 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from headrace.storage import make_folder
-from headrace.storage.segment import framed, header
-from tests.months import Month
+from tests.months import Month, write_month
 from tests.server import Installation
 
 SETTINGS = """
@@ -42,9 +40,7 @@ def month() -> Month:
 @pytest.fixture(scope="module")
 def place(month: Month, tmp_path_factory: pytest.TempPathFactory) -> Installation:
     place = Installation(tmp_path_factory.mktemp("finance"), SETTINGS)
-    layout = make_folder(place.data)
-    frames = [framed(msgspec.msgpack.encode(record)) for record in month.records]
-    (layout.usage / "0000000000001-1-000000.sealed").write_bytes(header(1, 1, "x") + b"".join(frames))
+    write_month(make_folder(place.data), month)
     return place
 
 
@@ -173,3 +169,16 @@ def test_the_journal_is_written(place, tmp_path: Path):
     told(place, "ledger", "journal", "--month", "2026-11", "--output", str(tmp_path / "j.journal"))
     assert (tmp_path / "j.journal").read_text().startswith("; headrace, 2026-11-01 to 2026-12-01\ncommodity")
     assert "2026-11-" in told(place, "ledger", "journal")
+
+
+def test_capacity_that_is_paid_by_the_hour_is_posted_once(place):
+    (row,) = json.loads(told(place, "usage", "capacity", "--month", "2026-11", "--format", "json"))
+    assert (row["pool"], row["hours"], Decimal(row["usd"])) == ("acme-cloud", 720, Decimal(1_440))
+    assert 0 < Decimal(row["usd_idle"]) < 1_440
+    assert abs(Decimal(row["usd_mtok_output"]) - 5 * Decimal(row["usd_mtok_input"])) < Decimal("0.001")
+    assert "idle:acme-cloud" in told(place, "ledger", "close", "2026-11")
+    told(place, "ledger", "close", "2026-11")
+    balances = {row["account"]: Decimal(row["usd"]) for row in json.loads(told(place, "ledger", "balances", "--format", "json"))}
+    assert balances["capacity:acme-cloud"] == -1_440
+    assert balances["idle:acme-cloud"] == Decimal(row["usd_idle"])
+    assert "The ledger is whole" in told(place, "ledger", "verify")

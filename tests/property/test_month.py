@@ -19,10 +19,10 @@ from headrace.metering.focus import COLUMNS, Names, rows_of
 from headrace.metering.hledger import named
 from headrace.metering.ledger import customer
 from headrace.metering.prices import DAY
-from headrace.storage import Layout, connect, load_once, make_folder
+from headrace.storage import Layout, connect, make_folder
 from headrace.storage.rollups import tidy
 from headrace.storage.segment import framed, header
-from tests.months import FIRST, ORGANIZATIONS, Month
+from tests.months import FIRST, ORGANIZATIONS, Month, write_month
 from tests.needs import need
 
 MONTH = "2026-11"
@@ -37,16 +37,7 @@ def month(request: pytest.FixtureRequest) -> Month:
 
 @pytest.fixture(scope="module")
 def layout(month: Month, tmp_path_factory: pytest.TempPathFactory) -> Layout:
-    """The month in a usage log of several segments, in another order, and with some of it said twice."""
-    layout = make_folder(tmp_path_factory.mktemp("month"))
-    rng = Random(len(month.records))
-    said = [*month.records, *rng.choices(month.records, k=20)]
-    rng.shuffle(said)
-    for number, start in enumerate(range(0, len(said), 150)):
-        frames = [framed(msgspec.msgpack.encode(record)) for record in said[start : start + 150]]
-        (layout.usage / f"{number:013d}-1-000000.sealed").write_bytes(header(1, 1, "x") + b"".join(frames))
-    load_once(layout, 1)
-    return layout
+    return write_month(make_folder(tmp_path_factory.mktemp("month")), month, Random(len(month.records)))
 
 
 @pytest.fixture(scope="module")

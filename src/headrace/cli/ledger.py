@@ -8,7 +8,7 @@ import click
 from headrace.cli.output import opened
 from headrace.cli.periods import FOREVER, Month, When, span
 from headrace.cli.tables import FORMATS, Format, show
-from headrace.compose import Books, Place, finance_of, moment_now
+from headrace.compose import Books, Place, close_month, finance_of, moment_now
 from headrace.core.clock import Moment
 from headrace.core.errors import InvalidRequest
 from headrace.core.money import usd
@@ -43,6 +43,19 @@ def verify(place: Place) -> None:
     if wrong:
         raise click.ClickException(f"the ledger is not whole: {len(wrong)} faults")
     click.echo("The ledger is whole: its chains, the usage log's bytes, every cost and every balance agree.")
+
+
+@ledger.command()
+@click.argument("month", type=Month())
+@click.pass_obj
+def close(place: Place, month: str) -> None:
+    """Post what capacity that is paid by the hour cost in a month, once: what was used of it, and what stood idle."""
+    try:
+        made = close_month(finance_of(place), place.settings(), month)
+    except ValueError as wrong:
+        raise InvalidRequest(f"{month} was closed with other amounts ({wrong}): enter an adjustment") from None
+    rows = [{"debit": one.debit, "credit": one.credit, "usd": usd(one.amount_pico), "memo": one.memo} for one in made]
+    show(rows, ("debit", "credit", "usd", "memo"), "table", empty="No pool is paid by the hour.")
 
 
 @ledger.command()

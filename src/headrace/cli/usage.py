@@ -7,15 +7,17 @@ import click
 from headrace.cli.output import opened, write_csv, write_jsonl, write_parquet
 from headrace.cli.periods import Month, When, span, this_month
 from headrace.cli.tables import FORMATS, Cell, Format, show
-from headrace.compose import Books, Place, chargeback, finance_of
+from headrace.compose import Books, Place, capacity, chargeback, finance_of
 from headrace.compose.finance import month_of
 from headrace.core.clock import Moment
-from headrace.core.money import usd
+from headrace.core.money import usd, usd_per_mtok
 from headrace.core.usage import SEGMENTS
+from headrace.metering.capacity import CACHED, INPUT, OUTPUT
 from headrace.metering.focus import COLUMNS as FOCUS
 from headrace.metering.focus import Names, rows_of
 from headrace.storage import COLUMNS, DIMENSIONS, Dimension, UsageRow
 
+WORK = (("input", INPUT), ("cached", CACHED), ("output", OUTPUT))
 NUMBERS = ("requests", "input", "cached", "output", "usd")
 
 
@@ -108,6 +110,35 @@ def focus(place: Place, month: str, organization: str | None, output: Path | Non
     issued = {(one.organization, one.month): one for one in finance.invoices(organization) if one.month == month}
     with opened(output) as file:
         write_csv(rows_of(lines, Names(keys=finance.key_names()), issued), FOCUS, file)
+
+
+@usage.command("capacity")
+@click.option("--month", type=Month(), help="A month, such as 2026-11 (default: this one until now).")
+@click.option("--since", type=When(), help="From then on.")
+@click.option("--until", type=When(), help="Before then.")
+@click.option("--format", "kind", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.pass_obj
+def show_capacity(place: Place, month: str | None, since: Moment | None, until: Moment | None, kind: Format) -> None:
+    """Pools that are paid by the hour: what they cost, how full they were, and what a million tokens cost at that, what stood idle included."""
+    first, last = month_of(month) if month is not None else this_month()
+    found = capacity(finance_of(place), place.settings(), since or first, until or last)
+    rows: list[dict[str, Cell]] = [
+        {
+            "pool": one.pool,
+            "hours": one.hours,
+            "usd": usd(one.paid.whole_pico),
+            "usd_idle": usd(one.paid.idle_pico),
+            "percent_used": f"{100 * one.paid.utilisation:.2f}",
+            **{f"usd_mtok_{what}": _mtok(one.per_mtok(work)) for what, work in WORK},
+        }
+        for one in found
+    ]
+    columns = ("pool", "hours", "usd", "usd_idle", "percent_used", *(f"usd_mtok_{what}" for what, _ in WORK))
+    show(rows, columns, kind, empty="No pool is paid by the hour.")
+
+
+def _mtok(pico: int | None) -> str | None:
+    return None if pico is None else usd_per_mtok(pico)
 
 
 def _margins(place: Place, group: tuple[Dimension, ...], since: Moment | None, until: Moment | None, kind: Format) -> None:

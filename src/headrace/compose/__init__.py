@@ -1,7 +1,7 @@
 """Builds worlds from settings: the one room that reads the environment, the clock and chance, and names concrete adapters."""
 
 from headrace.compose.books import Books
-from headrace.compose.chargeback import Charged, chargeback
+from headrace.compose.chargeback import Charged, capacity, chargeback, close_month
 from headrace.compose.checkup import Finding, examine
 from headrace.compose.clock import now
 from headrace.compose.place import Place, cache_folder, here, version
@@ -32,7 +32,9 @@ __all__ = [
     "Ready",
     "Settings",
     "cache_folder",
+    "capacity",
     "chargeback",
+    "close_month",
     "examine",
     "finance_of",
     "here",

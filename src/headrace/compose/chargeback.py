@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from headrace.compose.capacity import shipped_catalog, speed_of
-from headrace.compose.finance import Finance, places_of
+from headrace.compose.finance import Finance, month_of, places_of
 from headrace.compose.pools import PoolSettings
 from headrace.compose.settings import Settings
 from headrace.core.clock import SECOND, Moment
@@ -13,7 +13,7 @@ from headrace.core.usage import Usage
 from headrace.metering import Shared, shared, work_of
 from headrace.metering.capacity import INPUT, OUTPUT
 from headrace.portfolio import Rented, kind_of, pico_per_accelerator_hour
-from headrace.storage import Dimension, Tally
+from headrace.storage import Dimension, JournalEntry, Tally
 
 HOUR = 3_600 * SECOND
 IDLE = "(idle)"
@@ -68,6 +68,57 @@ def chargeback(finance: Finance, settings: Settings, group: Sequence[Dimension],
         )
     idle = [_idle(pool, shares[pool], group, places) for pool in sorted(shares) if shares[pool].idle_pico]
     return [*sorted(found.values(), key=lambda one: (-one.revenue_pico, one.group)), *idle]
+
+
+class Filled(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pool that is paid by the hour cost in a time. `unit_pico` is what the work of a tenth of an input token cost; None: none was
+    done."""
+
+    pool: str
+    hours: int
+    paid: Shared
+    unit_pico: float | None
+
+    def per_mtok(self, work: int) -> int | None:
+        """What a million tokens of so much work each cost, in pico-USD a token."""
+        return None if self.unit_pico is None else round(self.unit_pico * work)
+
+
+def capacity(finance: Finance, settings: Settings, since: Moment, until: Moment) -> list[Filled]:
+    """Every pool of the settings that is paid by the hour."""
+    hourly = {pool.name: paid for pool in settings.pool if (paid := hourly_of(settings, pool)) is not None}
+    tallied = finance.tallied(("pool",), since, until, {})
+    shares = _shares(tallied, 0, hourly, until - since)
+    filled = []
+    for pool, share in sorted(shares.items()):
+        tally = tallied.get((pool,)) or Tally()
+        work = work_of(tally.usage) + work_of(Usage(*tally.tokens_ours))
+        unit = share.whole_pico / work if work else None  # what stands idle is paid by the tokens that are served
+        filled.append(Filled(pool=pool, hours=(until - since) // HOUR, paid=share, unit_pico=unit))
+    return filled
+
+
+def close_month(finance: Finance, settings: Settings, month: str) -> list[JournalEntry]:
+    """Post what capacity that is paid by the hour cost in a month, once; return the entries."""
+    since, until = month_of(month)
+    made = []
+    for one in capacity(finance, settings, since, until):
+        used = one.paid.whole_pico - one.paid.idle_pico
+        for kind, pico in (("cost", used), ("idle", one.paid.idle_pico)):
+            if pico:
+                made.append(
+                    JournalEntry(
+                        name=f"capacity:{one.pool}:{month}:{kind}",
+                        moment=until - SECOND,
+                        kind="capacity",
+                        debit=f"{kind}:{one.pool}",
+                        credit=f"capacity:{one.pool}",
+                        amount_pico=pico,
+                        memo=f"{one.hours} hours",
+                    )
+                )
+    finance.enter(*made)
+    return made
 
 
 def hourly_of(settings: Settings, pool: PoolSettings) -> Hourly | None:

@@ -222,9 +222,10 @@ class Finance:
 
     # What people enter.
 
-    def enter(self, one: JournalEntry) -> int:
+    def enter(self, *asked: JournalEntry) -> int:
+        """Make entries, all or none; return how many were new."""
         with self._open(durable=True) as database:
-            return enter(database, one)
+            return enter(database, *asked)
 
     def invoices(self, organization: str | None = None) -> list[Invoice]:
         with self._open() as database:
