@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 
 from headrace.storage import make_folder
 from tests.months import Month, write_month
@@ -60,7 +61,6 @@ def test_exports_agree(place, tmp_path: Path):
     rows = list(csv.DictReader(io.StringIO(told(place, "usage", "export", "--month", "2026-11", "--format", "csv"))))
     assert [row["request"] for row in rows] == [line["request"] for line in lines]
     assert sum(line["cost_pico"] or 0 for line in lines) == sum(int(row["cost_pico"] or 0) for row in rows)
-    parquet = pytest.importorskip("pyarrow.parquet")
     told(place, "usage", "export", "--month", "2026-11", "--format", "parquet", "--output", str(tmp_path / "u.parquet"))
     table = parquet.read_table(tmp_path / "u.parquet")
     assert sum(value or 0 for value in table["cost_usd"].to_pylist()) == sum(Decimal(line["cost_usd"] or 0) for line in lines)

@@ -119,7 +119,7 @@ def focus(place: Place, month: str, organization: str | None, output: Path | Non
 @click.option("--format", "kind", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.pass_obj
 def show_capacity(place: Place, month: str | None, since: Moment | None, until: Moment | None, kind: Format) -> None:
-    """Pools that are paid by the hour: what they cost, how full they were, and what a million tokens cost at that, what stood idle included."""
+    """Pools that are paid by the hour: what they cost, how full they were, and what a million tokens cost at that, idle hours included."""
     first, last = month_of(month) if month is not None else this_month()
     found = capacity(finance_of(place), place.settings(), since or first, until or last)
     rows: list[dict[str, Cell]] = [

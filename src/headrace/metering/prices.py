@@ -19,7 +19,7 @@ import msgspec
 
 from headrace.core.clock import SECOND, Moment
 from headrace.core.money import PICO_PER_USD, pico_per_token
-from headrace.core.usage import SEGMENTS, Segment
+from headrace.core.usage import OUTPUTS, SEGMENTS, Segment
 
 DAY = 86_400 * SECOND
 STANDARD = "standard"
@@ -117,6 +117,13 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """The same where every segment has a price; None: one has none."""
         known = tuple(pico for pico in self.weights if pico is not None)
         return known if len(known) == len(SEGMENTS) else None
+
+    @cached_property
+    def dearest(self) -> tuple[int, int | None]:
+        """The most that a token of input and one of the answer can cost; None: no price for an answer is known."""
+        priced = [(segment, pico) for segment, pico in zip(SEGMENTS, self.weights, strict=True) if pico is not None]
+        input_pico = max(pico for segment, pico in priced if segment not in OUTPUTS)
+        return input_pico, None if self.output_pico is None else max(pico for segment, pico in priced if segment in OUTPUTS)
 
     def renamed(self, model: str) -> "Price":
         """The same under another name of the model."""

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from headrace.core.usage import OUTPUTS, SEGMENTS, Usage
+from headrace.core.usage import Usage
 from headrace.metering.prices import REQUEST, Price
 
 Calls: TypeAlias = Sequence[tuple[str, int]]
@@ -66,18 +66,23 @@ def rate_bound(bound: Usage, price: Price | None, calls: Calls = ()) -> int | No
     cached and whatever length it has at last. `calls`: the most calls of each tool."""
     if price is None:
         return None
-    rows = [price, *(step.price for step in price.above if bound.tokens_in > step.tokens_in)]
-    costs = [_bound(bound, row, calls) for row in rows]
-    return None if any(cost is None for cost in costs) else max(cost for cost in costs if cost is not None)
+    most = _bound(bound, price, calls)
+    for step in price.above:
+        if most is not None and bound.tokens_in > step.tokens_in:
+            longer = _bound(bound, step.price, calls)
+            most = None if longer is None else max(most, longer)
+    return most
 
 
 def _bound(bound: Usage, row: Price, calls: Calls) -> int | None:
-    priced = dict(zip(SEGMENTS, row.weights, strict=True))
-    cost = bound.tokens_in * max(pico for segment, pico in priced.items() if pico is not None and segment not in OUTPUTS)
+    input_pico, output_pico = row.dearest
+    cost = bound.tokens_in * input_pico
     if bound.tokens_out:
-        if row.output_pico is None:
+        if output_pico is None:
             return None
-        cost += bound.tokens_out * max(pico for segment, pico in priced.items() if pico is not None and segment in OUTPUTS)
+        cost += bound.tokens_out * output_pico
+    if not calls and not row.fees:
+        return cost
     fees = _fees(row, calls)
     return None if fees is None else cost + fees
 

@@ -60,10 +60,10 @@ def _bytes(database: sqlite3.Connection, usage: Path) -> Iterator[str]:
 
 
 def digest_of(path: Path, start: int, stop: int) -> bytes:
-    """SHA-256 of a part of a file."""
+    """BLAKE2b of a part of a file: as strong as SHA-256, and four times as fast where no instruction helps."""
     file = os.open(path, os.O_RDONLY)
     try:
-        return hashlib.sha256(os.pread(file, stop - start, start)).digest()
+        return hashlib.blake2b(os.pread(file, stop - start, start), digest_size=32).digest()
     finally:
         os.close(file)
 

@@ -59,7 +59,7 @@ CREATE TABLE page (
     segment TEXT NOT NULL,
     start INTEGER NOT NULL,            -- these bytes of it
     stop INTEGER NOT NULL,
-    digest BLOB NOT NULL,              -- SHA-256 of them
+    digest BLOB NOT NULL,              -- BLAKE2b of them
     hash BLOB NOT NULL                 -- SHA-256 of the hash before it, and of all that stands here
 );
 
