@@ -163,6 +163,17 @@ def test_others_may_not_read_it(running, place):
         )
 
 
+def test_chargeback(running):
+    status, body = running.get("/admin/chargeback?start_time=0&group_by=vendor&group_by=cloud")
+    assert status == 200, body
+    row, unknown = json.loads(body)["data"]
+    assert (row["vendor"], row["cloud"], row["requests"], row["cost_unknown"]) == ("openai", "on-premises", len(CALLS) - 1, 1)
+    assert (unknown["vendor"], unknown["requests"], unknown["cost_unknown"]) == ("", 1, 1), "nobody knows what that vendor charges"
+    assert Decimal(row["usd_revenue"]) == PAID
+    assert Decimal(row["usd_margin"]) == PAID - Decimal(row["usd_vendors"])
+    assert running.get("/admin/chargeback?start_time=0&group_by=colour")[0] == 400
+
+
 def test_a_price_that_is_set_holds_within_a_second(running, place):
     place.run("price", "set", "nobody-knows", "--input", "1", "--output", "2", "--from", "2026-01-01")
     client = openai.OpenAI(base_url=running.base_url, api_key=running.key, max_retries=0)

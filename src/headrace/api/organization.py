@@ -67,7 +67,9 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Finance(Protocol):
-    """Who counts; in a thread."""
+    """Who counts; in a thread. `charged` raises ValueError for what can't be grouped by."""
+
+    def charged(self, group: Sequence[str], start: Moment, end: Moment) -> Sequence[Mapping[str, str | int]]: ...
 
     def used(self, asked: Asked) -> Sequence[Used]: ...
 
@@ -84,6 +86,7 @@ class Organization:
         return [
             Route("/v1/organization/usage/{kind}", self.usage),
             Route("/v1/organization/costs", self.costs),
+            Route("/admin/chargeback", self.chargeback),
         ]
 
     async def usage(self, request: Request) -> Response:
@@ -109,6 +112,20 @@ class Organization:
         for each in await asyncio.to_thread(self._finance.costs, part):
             results.setdefault(each.bucket, []).append(_cost(asked.group, each))
         return _told(part, results, more)
+
+    async def chargeback(self, request: Request) -> Response:
+        """GET /admin/chargeback"""
+        self._organization(request)
+        said: dict[str, list[str]] = {}
+        for name, value in request.query_params.multi_items():
+            said.setdefault(name.removesuffix("[]"), []).extend(value.split(","))
+        start, end = _whole(said, "start_time", None), _whole(said, "end_time", self._clock.moment() // SECOND)
+        try:
+            group = said.get("group_by") or ["model"]
+            rows = await asyncio.to_thread(self._finance.charged, group, start * SECOND, max(start, end) * SECOND)
+        except ValueError as wrong:
+            raise InvalidRequest(f"{str(wrong)[0].upper()}{str(wrong)[1:]}.", param="group_by") from None
+        return Response(msgspec.json.encode({"object": "list", "data": rows}), media_type="application/json")
 
     def _asked(
         self, request: Request, groups: Sequence[str], widths: Mapping[str, tuple[int, int, int]], operation: str | None

@@ -8,6 +8,7 @@ from headrace.cli.output import opened, write_csv, write_jsonl, write_parquet
 from headrace.cli.periods import Month, When, span, this_month
 from headrace.cli.tables import FORMATS, Cell, Format, show
 from headrace.compose import Books, Place, capacity, chargeback, finance_of
+from headrace.compose.chargeback import shown
 from headrace.compose.finance import month_of
 from headrace.core.clock import Moment
 from headrace.core.money import usd, usd_per_mtok
@@ -144,20 +145,7 @@ def _mtok(pico: int | None) -> str | None:
 def _margins(place: Place, group: tuple[Dimension, ...], since: Moment | None, until: Moment | None, kind: Format) -> None:
     first, last = this_month()
     found = chargeback(finance_of(place), place.settings(), group, first if since is None else since, last if until is None else until)
-    rows: list[dict[str, Cell]] = [
-        {
-            **dict(zip(group, one.group, strict=True)),
-            "requests": one.requests,
-            "ours": one.ours,
-            "usd_revenue": usd(one.revenue_pico),
-            "usd_vendors": usd(one.buy_pico),
-            "usd_capacity": usd(one.capacity_pico),
-            "usd_margin": usd(one.margin_pico),
-            "usd_cache_saved": usd(one.saved_pico),
-            "cost_unknown": one.unbought,
-        }
-        for one in found
-    ]
+    rows: list[dict[str, Cell]] = [{**shown(one, group)} for one in found]
     columns = (*group, "requests", "ours", "usd_revenue", "usd_vendors", "usd_capacity", "usd_margin", "usd_cache_saved", "cost_unknown")
     show(rows, columns, kind, empty="Nothing was used in that time.")
 

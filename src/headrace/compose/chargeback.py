@@ -1,6 +1,6 @@
 """Who brought in what and cost what: revenue, what vendors charge, a share of the capacity paid by the hour, what the cache saved."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -9,11 +9,12 @@ from headrace.compose.finance import Finance, month_of, places_of
 from headrace.compose.pools import PoolSettings
 from headrace.compose.settings import Settings
 from headrace.core.clock import SECOND, Moment
+from headrace.core.money import usd
 from headrace.core.usage import Usage
 from headrace.metering import Shared, shared, work_of
 from headrace.metering.capacity import INPUT, OUTPUT
 from headrace.portfolio import Rented, kind_of, pico_per_accelerator_hour
-from headrace.storage import Dimension, JournalEntry, Tally
+from headrace.storage import DIMENSIONS, Dimension, JournalEntry, Layout, Tally
 
 HOUR = 3_600 * SECOND
 IDLE = "(idle)"
@@ -150,3 +151,34 @@ def _idle(pool: str, paid: Shared, group: Sequence[Dimension], places: Mapping[s
     """Capacity that nobody used, under the pool's own names where they are asked for."""
     named = {"pool": pool, **places.get(pool, {})}
     return Charged(group=tuple(named.get(one, IDLE) for one in group), capacity_pico=paid.idle_pico)
+
+
+def shown(one: Charged, group: Sequence[str]) -> dict[str, str | int]:
+    """A group as a row for people and programs."""
+    return {
+        **dict(zip(group, one.group, strict=True)),
+        "requests": one.requests,
+        "ours": one.ours,
+        "usd_revenue": usd(one.revenue_pico),
+        "usd_vendors": usd(one.buy_pico),
+        "usd_capacity": usd(one.capacity_pico),
+        "usd_margin": usd(one.margin_pico),
+        "usd_cache_saved": usd(one.saved_pico),
+        "cost_unknown": one.unbought,
+    }
+
+
+class Reader(Finance):
+    """What the door reads: the data folder's finance, with the settings that are in force."""
+
+    def __init__(self, layout: Layout, settings: Callable[[], Settings]) -> None:
+        super().__init__(layout)
+        self._settings = settings
+
+    def charged(self, group: Sequence[str], start: Moment, end: Moment) -> Sequence[Mapping[str, str | int]]:
+        """Chargeback by these dimensions. Raises ValueError for one that is not known."""
+        unknown = [one for one in group if one not in DIMENSIONS]
+        if unknown:
+            raise ValueError(f"usage can't be grouped by {unknown[0]!r}: choose from {', '.join(DIMENSIONS)}")
+        known: tuple[Dimension, ...] = tuple(dimension for one in group for dimension in DIMENSIONS if dimension == one)
+        return [shown(one, known) for one in chargeback(self, self._settings(), known, start, end)]

@@ -24,10 +24,10 @@ import uvloop
 
 from headrace.api import HOT_PATHS, Admin, Cold, Door, Lane, Organization
 from headrace.compose.adapters import Adapters
+from headrace.compose.chargeback import Reader
 from headrace.compose.clock import MachineClock, chance
 from headrace.compose.decisions import Decisions
 from headrace.compose.enginehost import host_engines, seen_by_workers
-from headrace.compose.finance import Finance
 from headrace.compose.loading import Loading
 from headrace.compose.opening import BACKLOG, House, Opened, listening, open_house, open_process, reserved
 from headrace.compose.place import version
@@ -264,7 +264,7 @@ def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Rep
         keys=reloading.keys,
         may=lambda principal: principal.key in opened.house.admins,
         clock=opened.house.clock,
-        finance=Finance(opened.house.layout),
+        finance=Reader(opened.house.layout, lambda: reloading.settings),
     )
     cold = Cold(
         snapshot=lambda: gateway.world.snapshot,
