@@ -81,6 +81,13 @@ def test_an_invoice_is_issued_once_and_verified_by_anybody(place, tmp_path: Path
     told(place, "usage", "export", "--month", "2026-11", "--output", str(records))
     assert "is right" in told(place, "invoice", "verify", str(files["json"]), "--records", str(records))
     rows = [json.loads(line) for line in records.read_text().splitlines()]
+    request = next(row["request"] for row in rows if row["organization"] == "acme" and row["cost_pico"])
+    proof = tmp_path / "proof.json"
+    proof.write_text(told(place, "invoice", "prove", str(files["json"]), request, "--records", str(records)))
+    assert "is right" in told(place, "invoice", "verify", str(files["json"]), "--proof", str(proof))
+    proof.write_text(proof.read_text().replace(request, "req_another"))
+    assert "is not shown" in place.run("invoice", "verify", str(files["json"]), "--proof", str(proof), expect=1).stderr
+    assert "is not on" in place.run("invoice", "prove", str(files["json"]), "req_another", "--records", str(records), expect=1).stderr
     next(row for row in rows if row["organization"] == "acme" and row["cost_pico"])["cost_pico"] += 1
     records.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert "Merkle root" in place.run("invoice", "verify", str(files["json"]), "--records", str(records), expect=1).stderr

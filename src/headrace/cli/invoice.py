@@ -16,7 +16,7 @@ from headrace.compose import Place, finance_of, moment_now
 from headrace.core.errors import InvalidRequest, SetupError
 from headrace.core.money import usd
 from headrace.core.usage import SEGMENTS
-from headrace.metering import Attempted, Invoice, faults
+from headrace.metering import Attempted, Invoice, Proven, faults, prove
 from headrace.metering.invoices import cents
 from headrace.metering.lines import METERS
 
@@ -75,15 +75,34 @@ def list_invoices(place: Place, kind: Format) -> None:
     show(rows, ("number", "organization", "month", "usd", "usd_left_out"), kind, empty="No invoice was issued yet: headrace invoice issue.")
 
 
+@invoice.command("prove")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("request")
+@click.option("--records", required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The invoice's records.")
+def prove_request(file: Path, request: str, records: Path) -> None:
+    """Show that a request is on an invoice (JSON), without giving the other records away: `verify --proof` checks what this prints."""
+    asked = _read(file)
+    try:
+        found = prove(asked, _records(records, asked), request)
+    except ValueError as wrong:
+        raise InvalidRequest(str(wrong)) from None
+    if not found:
+        raise InvalidRequest(f"{request} is not on the invoice {asked.number}")
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
+
+
 @invoice.command("verify")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--proof", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="What `headrace invoice prove` printed.")
 @click.option(
     "--records", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The records, as `headrace usage export` gives them."
 )
-def verify_invoice(file: Path, records: Path | None) -> None:
+def verify_invoice(file: Path, proof: Path | None, records: Path | None) -> None:
     """Compute an invoice (JSON) again: its lines, its total, and with its records the root over them. Needs no server and no data."""
     asked = _read(file)
     wrong = faults(asked, None if records is None else _records(records, asked))
+    if proof is not None:
+        wrong += _unproven(proof, asked)
     for fault in wrong:
         click.secho(fault, fg="red", err=True)
     if wrong:
@@ -97,6 +116,16 @@ def _read(file: Path) -> Invoice:
         return msgspec.json.decode(file.read_bytes(), type=Invoice)
     except msgspec.MsgspecError as wrong:
         raise SetupError(f"{file} is no invoice of ours: {wrong}") from None
+
+
+def _unproven(file: Path, asked: Invoice) -> list[str]:
+    """What a proof does not show."""
+    try:
+        found = msgspec.json.decode(file.read_bytes(), type=list[Proven])
+        held = [one.holds and one.root == asked.root for one in found]
+    except (msgspec.MsgspecError, ValueError) as wrong:
+        raise SetupError(f"{file} is no proof of ours: {wrong}") from None
+    return [f"{one.record.request} is not shown to be on {asked.number}" for one, holds in zip(found, held, strict=True) if not holds]
 
 
 def _records(file: Path, asked: Invoice) -> list[Attempted]:

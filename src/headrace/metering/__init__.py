@@ -3,7 +3,7 @@
 from headrace.metering.capacity import Shared, shared, work_of
 from headrace.metering.cards import card_of, cards_of
 from headrace.metering.catalogue import Catalogue
-from headrace.metering.invoices import Attempted, Invoice, InvoiceLine, corrections, faults, invoice, other_line
+from headrace.metering.invoices import Attempted, Invoice, InvoiceLine, Proven, corrections, faults, invoice, other_line, prove
 from headrace.metering.keys import PREFIX, KeyRow, digest, secret_from, shown
 from headrace.metering.ledger import Account, Entry, Ledger, Transfer
 from headrace.metering.limits import Granted, Limiter, Refused
@@ -73,6 +73,7 @@ __all__ = [
     "Owner",
     "Price",
     "PriceBook",
+    "Proven",
     "Purchases",
     "Record",
     "Refused",
@@ -106,6 +107,7 @@ __all__ = [
     "other_line",
     "parse_prices",
     "price_row",
+    "prove",
     "rate",
     "rate_bound",
     "read_billed",

@@ -12,7 +12,7 @@ import msgspec
 
 from headrace.core.money import PICO_PER_USD, usd
 from headrace.metering.lines import Line, merged, order_of
-from headrace.metering.merkle import leaf, root_of
+from headrace.metering.merkle import Proof, leaf, proof_of, proves, root_of
 
 PICO_PER_CENT = PICO_PER_USD // 100
 Kind: TypeAlias = Literal["usage", "correction", "credit", "adjustment"]
@@ -174,6 +174,37 @@ def corrections(invoiced: Iterable[InvoiceLine], now: Iterable[Line], month: str
         )
         for name in ordered
         if sums[name][1]
+    ]
+
+
+class Proven(msgspec.Struct, frozen=True, kw_only=True):
+    """One record of an invoice, and the hashes that show that it is under its root: on which side each lies, in hexadecimal digits."""
+
+    invoice: str
+    record: Attempted
+    path: tuple[tuple[bool, str], ...]
+    root: str
+
+    @property
+    def holds(self) -> bool:
+        path = tuple((left, bytes.fromhex(beside)) for left, beside in self.path)
+        return proves(Proof(path), msgspec.msgpack.encode(self.record), bytes.fromhex(self.root))
+
+
+def prove(asked: Invoice, records: Sequence[Attempted], request: str) -> list[Proven]:
+    """A proof for each attempt of a request that an invoice is made of. Raises ValueError where the records are not the invoice's."""
+    leaves = [record.leaf for record in records]
+    if root_of(leaves).hex() != asked.root:
+        raise ValueError(f"the records are not those that {asked.number} was made of")
+    return [
+        Proven(
+            invoice=asked.number,
+            record=record,
+            path=tuple((left, beside.hex()) for left, beside in proof_of(leaves, at).path),
+            root=asked.root,
+        )
+        for at, record in enumerate(records)
+        if record.request == request
     ]
 
 

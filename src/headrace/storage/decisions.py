@@ -23,7 +23,7 @@ class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt as the database has it.
 
     `usage` is its bound while it is held or lost. `outcome` is the code of the error for one that is void, and None for one that is held.
-    `buy_pico` is what the vendor charges for it, and `ours` says that no customer pays. `content` is what its evidence says, in msgpack; None
+    `buy_pico` is what the vendor charges, and `ours` says that no customer pays. `content` is what its evidence says, in msgpack; None
     where it names none, or one that is not there.
     """
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.metering import Attempted, Invoice, Line, Owner, corrections, faults, invoice, other_line
+from headrace.metering import Attempted, Invoice, Line, Owner, corrections, faults, invoice, other_line, prove
 from headrace.metering.invoices import PICO_PER_CENT, cents, rounded
 
 OWNER = Owner("acme", "demo", "key_1", "enterprise", "chat", "m", "", "m@always", "a")
@@ -71,6 +71,16 @@ def test_an_invoice_is_checked_by_its_records():
     assert faults(made, [msgspec.structs.replace(record, key="key_2")]) == [
         "the Merkle root over the records is another than the invoice's"
     ]
+
+
+def test_a_record_is_proved_to_be_on_an_invoice():
+    records = [Attempted(f"req_{at}", 1, "confirmed", 1, "demo", "key_1", "m", "", "m@always", (1,), at) for at in range(5)]
+    made = invoice(number="n", organization="acme", month="2026-11", issued=1, lines=[], leaves=[record.leaf for record in records])
+    (proven,) = prove(made, records, "req_3")
+    assert (proven.holds, proven.record, prove(made, records, "req_9")) == (True, records[3], [])
+    assert not msgspec.structs.replace(proven, record=records[2]).holds
+    with pytest.raises(ValueError, match="are not those that n was made of"):
+        prove(made, records[:4], "req_3")
 
 
 def test_what_is_learned_later_is_a_correction_once():
