@@ -115,6 +115,8 @@ def test_focus_says_what_the_ledger_does(finance, owed):
         for row in rows:
             if row["PricingUnit"] == "1000000 Tokens":
                 assert Decimal(row["PricingQuantity"]) * Decimal(row["ListUnitPrice"]) == Decimal(row["ListCost"])
+                assert Decimal(row["PricingQuantity"]) * Decimal(row["ContractedUnitPrice"]) == Decimal(row["ContractedCost"])
+                assert (Decimal(row["ListCost"]) > Decimal(row["BilledCost"])) == (organization == "globex"), "who has a contract pays less"
 
 
 def test_the_journal_passes_hledger_and_says_what_the_ledger_does(finance, month, tmp_path: Path):

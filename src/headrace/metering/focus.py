@@ -56,7 +56,8 @@ def rows_of(lines: Iterable[Line], names: Names, invoices: Mapping[tuple[str, st
 def _usage(line: Line, names: Names, invoice: str) -> Row:
     owner, counted = line.owner, line.unit_pico is not None
     start = line.bucket * DAY
-    cost, unit = exact(line.cost_pico), "" if line.unit_pico is None else _per_million(line.unit_pico)
+    cost, unit = exact(line.cost_pico), _each(line) if line.unit_pico is None else _per_million(line.unit_pico)
+    listed = unit if line.list_unit_pico is None else _per_million(line.list_unit_pico)
     pricing = _number(line.quantity, 10**6) if counted else _number(line.quantity, 1)
     meter = METERS[line.segment]
     return {
@@ -70,15 +71,15 @@ def _usage(line: Line, names: Names, invoice: str) -> Row:
         "ConsumedQuantity": _number(line.quantity, 1),
         "ConsumedUnit": "Tokens" if counted or line.segment not in (HELD, FEES) else "Requests",
         "ContractedCost": cost,
-        "ContractedUnitPrice": unit or _each(line),
+        "ContractedUnitPrice": unit,
         "EffectiveCost": cost,
-        "ListCost": cost,
-        "ListUnitPrice": unit or _each(line),
+        "ListCost": exact(line.list_pico),
+        "ListUnitPrice": listed,
         "PricingCategory": "Standard",
         "PricingCurrency": "USD",
-        "PricingCurrencyContractedUnitPrice": unit or _each(line),
+        "PricingCurrencyContractedUnitPrice": unit,
         "PricingCurrencyEffectiveCost": cost,
-        "PricingCurrencyListUnitPrice": unit or _each(line),
+        "PricingCurrencyListUnitPrice": listed,
         "PricingQuantity": pricing,
         "PricingUnit": "1000000 Tokens" if counted else "Tokens" if line.segment not in (HELD, FEES) else "Requests",
         "ResourceId": owner.key,

@@ -61,7 +61,8 @@ class Sum(msgspec.Struct, frozen=True):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """So many tokens (or requests, of what is not counted in tokens) of one segment, at one price, and what they cost."""
+    """So many tokens (or requests, of what is not counted in tokens) of one segment, at one price, and what they cost. `list_unit_pico` is
+    the list price, where the customer has agreed on another."""
 
     bucket: int
     owner: Owner
@@ -69,6 +70,12 @@ class Line(msgspec.Struct, frozen=True):
     quantity: int
     unit_pico: int | None
     cost_pico: int
+    list_unit_pico: int | None = None
+
+    @property
+    def list_pico(self) -> int:
+        """What it costs at the list price."""
+        return self.cost_pico if self.list_unit_pico is None else self.quantity * self.list_unit_pico
 
 
 def lines_of(sums: Iterable[Sum], cards: Mapping[str, Card]) -> Iterator[Line]:
@@ -84,31 +91,32 @@ def lines_of(sums: Iterable[Sum], cards: Mapping[str, Card]) -> Iterator[Line]:
         elif card is None:
             yield Line(each.bucket, each.owner, UNSPLIT, sum(each.tokens), None, each.cost_pico)
         else:
-            yield from _split(each, card)
+            yield from _split(each, card, cards.get(card.listed or ""))
 
 
-def _split(each: Sum, card: Card) -> Iterator[Line]:
+def _split(each: Sum, card: Card, listed: Card | None) -> Iterator[Line]:
     rest = each.cost_pico
-    for segment, count, pico in zip(SEGMENTS, each.tokens, card.weights, strict=False):
+    full = (None,) * len(SEGMENTS) if listed is None else listed.weights
+    for segment, count, pico, list_pico in zip(SEGMENTS, each.tokens, card.weights, full, strict=True):
         if count and pico is not None:
             rest -= count * pico
-            yield Line(each.bucket, each.owner, segment, count, pico, count * pico)
+            yield Line(each.bucket, each.owner, segment, count, pico, count * pico, list_pico)
     if rest:
         yield Line(each.bucket, each.owner, FEES, each.requests, None, rest)
 
 
 def merged(lines: Iterable[Line], of: Mapping[str, str]) -> list[Line]:
     """Lines added up whose owners are the same but for the fields that `of` sets, such as `{"key": ""}` for lines without keys."""
-    sums: dict[tuple[int, Owner, str, int | None], tuple[int, int]] = {}
+    sums: dict[tuple[int, Owner, str, int | None, int | None], tuple[int, int]] = {}
     for line in lines:
-        name = line.bucket, msgspec.structs.replace(line.owner, **of), line.segment, line.unit_pico
+        name = line.bucket, msgspec.structs.replace(line.owner, **of), line.segment, line.unit_pico, line.list_unit_pico
         quantity, cost = sums.get(name, (0, 0))
         sums[name] = quantity + line.quantity, cost + line.cost_pico
     rows = [
-        Line(bucket, owner, segment, *sums[bucket, owner, segment, pico][:1], pico, sums[bucket, owner, segment, pico][1])
-        for bucket, owner, segment, pico in sums
+        Line(bucket, owner, segment, quantity, pico, cost, listed)
+        for (bucket, owner, segment, pico, listed), (quantity, cost) in sums.items()
     ]
-    return sorted(rows, key=lambda line: (line.bucket, line.owner, order_of(line.segment), line.unit_pico or 0))
+    return sorted(rows, key=lambda line: (line.bucket, line.owner, order_of(line.segment), line.unit_pico or 0, line.list_unit_pico or 0))
 
 
 def order_of(segment: str) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from headrace.core.clock import Moment
-from headrace.metering.prices import STANDARD, Price, share_of
+from headrace.metering.prices import STANDARD, Price, agreed, share_of
 from headrace.portfolio import Pool
 
 KEPT_MAX = 100_000
@@ -132,16 +132,16 @@ class PriceBook:
         return price
 
     def _sold(self, sale: Sale, moment: Moment, pool: Pool | None) -> Price | None:
-        price, agreed = self._agreed(sale, moment)
+        price, own = self._by_contract(sale, moment)
         if price is None:
             return None
         if sale.tier is not None and price.tiers and sale.tier != STANDARD:
-            return self._raised(in_tier(price, sale.tier), sale.model, pool, agreed)
+            return self._raised(in_tier(price, sale.tier), sale.model, pool, own)
         if sale.permille != 1_000:
             price = share_of(price, sale.permille)
-        return self._raised(price, sale.model, pool, agreed)
+        return self._raised(price, sale.model, pool, own)
 
-    def _agreed(self, sale: Sale, moment: Moment) -> tuple[Price | None, bool]:
+    def _by_contract(self, sale: Sale, moment: Moment) -> tuple[Price | None, bool]:
         """What was agreed with the customer, and whether it is a price of its own, else the list price."""
         row = self._row(sale.model, moment)
         found = [one for one in self._contracts if one.covers(sale.organization, sale.project, sale.model, moment)]
@@ -150,14 +150,14 @@ class PriceBook:
         contract = max(found, key=lambda one: one.specificity)
         own = _holding([price for price in contract.prices if price.model == sale.model], moment)
         if own is not None:
-            return own, True
+            return own if row is None else agreed(own, row), True
         if row is None or contract.permille == 1_000:
             return row, False
-        return share_of(row, contract.permille, f"~{contract.name}*"), False
+        return agreed(share_of(row, contract.permille, f"~{contract.name}*"), row), False
 
-    def _raised(self, price: Price | None, model: str, pool: Pool | None, agreed: bool) -> Price | None:
+    def _raised(self, price: Price | None, model: str, pool: Pool | None, own: bool) -> Price | None:
         """With what the place costs more; a price that was agreed on is the whole price."""
-        if price is None or agreed or not self._uplifts:
+        if price is None or own or not self._uplifts:
             return price
         if pool is None:
             permille = max([1_000, *(one.permille for one in self._uplifts if not one.models or model in one.models)])

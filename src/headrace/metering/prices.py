@@ -84,7 +84,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One row: what a token of `model` costs from `valid_from` on, in pico-USD. `output_pico` of None: no price for output is known.
 
     `more` has the segments that are priced apart, `fees` what a call costs. `tiers` are the rows of the same model in other service tiers.
-    `recorded` is when the book learned of it: 0 for what it always knew.
+    `recorded` is when the book learned of it: 0 for what it always knew. `listed` is the list price where a customer has another.
     """
 
     id: str
@@ -101,6 +101,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     above: tuple[Step, ...] = ()
     tiers: Mapping[str, "Price"] = {}
     fees: Mapping[str, int] = {}
+    listed: "Price | None" = None
 
     @cached_property
     def weights(self) -> tuple[int | None, ...]:
@@ -177,6 +178,18 @@ _APART: Mapping[str, Segment] = {
 """The names under which people price a segment apart."""
 
 
+def agreed(price: Price, listed: Price) -> Price:
+    """A customer's own price, which knows the list price beside it: that of the same tier and length."""
+
+    def beside(own: Price, its: Price | None) -> Price:
+        plain = None if its is None else msgspec.structs.replace(its, tiers={}, above=())
+        steps = tuple(Step(step.tokens_in, beside(step.price, None if its is None else its.at(step.tokens_in + 1))) for step in own.above)
+        return msgspec.structs.replace(own, listed=plain, above=steps)
+
+    tiers = {tier: beside(own, listed.tiers.get(tier)) for tier, own in price.tiers.items()}
+    return msgspec.structs.replace(beside(price, listed), tiers=tiers)
+
+
 def share_of(price: Price, permille: int, mark: str = "*") -> Price:
     """A row at so many thousandths of its prices, such as the 500 of the batch class; half a pico-USD is rounded up.
 
@@ -196,6 +209,7 @@ def share_of(price: Price, permille: int, mark: str = "*") -> Price:
             fees={name: part(pico) for name, pico in of.fees.items()},
             above=tuple(Step(step.tokens_in, whole(step.price)) for step in of.above),
             tiers={tier: whole(other) for tier, other in of.tiers.items()},
+            listed=None if of.listed is None else whole(of.listed),
         )
 
     return whole(price)

@@ -112,7 +112,7 @@ class Evidence(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=5):
 
 class Card(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=6):
     """What a price said when it was used: once for all attempts that name its `id`. `weights` are pico-USD a token, in the order of `Usage`
-    (None: no price), `fees` pico-USD a call."""
+    (None: no price), `fees` pico-USD a call; `listed` names the card of the list price, where a customer has another."""
 
     id: str
     moment: Moment
@@ -121,6 +121,7 @@ class Card(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=6):
     weights: tuple[int | None, ...]
     fees: dict[str, int]
     source: str
+    listed: str | None = None
 
 
 Record: TypeAlias = Admit | Settle | Lost | Void

@@ -180,9 +180,18 @@ class Bookkeeper:
             [(record.id, record.moment, record.content) for record in alone if isinstance(record, Evidence)],
         )
         self._database.executemany(
-            "INSERT OR IGNORE INTO card (id, moment, model, tier, weights, fees, source) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO card (id, moment, model, tier, weights, fees, source, listed) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                (record.id, record.moment, record.model, record.tier, _encode(record.weights), _encode(record.fees), record.source)
+                (
+                    record.id,
+                    record.moment,
+                    record.model,
+                    record.tier,
+                    _encode(record.weights),
+                    _encode(record.fees),
+                    record.source,
+                    record.listed,
+                )
                 for record in alone
                 if isinstance(record, Card)
             ],

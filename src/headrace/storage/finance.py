@@ -20,9 +20,10 @@ _fees = msgspec.msgpack.Decoder(dict[str, int]).decode
 
 def cards(database: sqlite3.Connection) -> dict[str, Card]:
     """What each price said that was ever used, by its id."""
-    rows = database.execute("SELECT id, moment, model, tier, weights, fees, source FROM card")
+    rows = database.execute("SELECT id, moment, model, tier, weights, fees, source, listed FROM card")
     return {
-        id: Card(id, moment, model, tier, _weights(weights), _fees(fees), source) for id, moment, model, tier, weights, fees, source in rows
+        id: Card(id, moment, model, tier, _weights(weights), _fees(fees), source, listed)
+        for id, moment, model, tier, weights, fees, source, listed in rows
     }
 
 

@@ -41,6 +41,17 @@ def test_without_its_card_a_cost_is_not_split():
     assert (line.segment, line.quantity, line.cost_pico) == ("unsplit", 6, 82)
 
 
+def test_what_it_costs_at_the_list_price():
+    agreed = Card("p", 1, "m", "standard", (5,) * 14, {}, "a test", "list")
+    lines = list(lines_of([a_sum(30)], {"p": agreed, "list": CARD}))
+    assert [(line.segment, line.cost_pico, line.list_pico) for line in lines] == [
+        ("uncached", 15, 30),
+        ("cache_read", 10, 2),
+        ("output", 5, 50),
+    ]
+    assert [line.list_pico for line in lines_of([a_sum(30)], {"p": agreed})] == [15, 10, 5], "what is not known costs what was paid"
+
+
 def test_lines_are_added_up_in_the_order_in_which_they_are_read():
     lines = [Line(0, OWNER, "output", 1, 50, 50), Line(0, OWNER, "uncached", 3, 10, 30), Line(0, OWNER, "output", 2, 50, 100)]
     assert merged(lines, {"key": ""}) == [

@@ -7,6 +7,7 @@ import pytest
 
 from headrace.core.usage import Usage
 from headrace.metering import (
+    Above,
     CustomerContract,
     Price,
     PriceBook,
@@ -14,6 +15,7 @@ from headrace.metering import (
     Uplift,
     UsdPerMtok,
     WrittenPrice,
+    cards_of,
     compiled,
     moment_of,
     pricebook,
@@ -70,6 +72,31 @@ SALES = [
 def test_what_is_charged(book, sale, pool, pico):
     assert rate(TOKEN, book.sale(sale, MARCH, pool)) == pico
     assert book.sale(sale, MARCH, pool) is book.sale(sale, MARCH, pool), "it is worked out once"
+
+
+def test_an_agreed_price_knows_the_list_price_beside_it():
+    long = Above(tokens_in=100, usd_per_mtok=UsdPerMtok(input="2"))
+    written = WrittenPrice(model="m", usd_per_mtok=UsdPerMtok(input="1"), source="a test", above=(long,), tiers={"flex": "0.5"})
+    book = PriceBook([compiled(written)], contracts=[ACME], uplifts=[EU])
+    price = book.sale(Sale("m", "acme", tier="flex", permille=500), MARCH, EUROPE)
+    assert price is not None
+    assert price.listed is not None
+    assert (price.input_pico, price.listed.input_pico) == (495_000, 550_000)
+    longer = price.at(101)
+    assert longer.listed is not None
+    assert (longer.input_pico, longer.listed.input_pico) == (990_000, 1_100_000)
+    own = PriceBook([compiled(written)], contracts=[OWN]).sale(Sale("m", "acme"), MARCH, HERE)
+    assert own is not None
+    assert own.listed is not None
+    assert (own.input_pico, own.listed.input_pico) == (300_000, 1_000_000)
+    assert {card.id for card in cards_of(own, 1)} == {own.id, own.listed.id}
+    alone = PriceBook([], contracts=[OWN]).sale(Sale("m", "acme"), MARCH, HERE)
+    assert alone is not None
+    assert alone.listed is None
+    tiers = CustomerContract(name="t", organization="acme", prices=(row("0.3", tiers={"scale": "3"}),))
+    scale = PriceBook([compiled(written)], contracts=[tiers]).sale(Sale("m", "acme", tier="scale"), MARCH, HERE)
+    assert scale is not None
+    assert scale.listed is None, "the list has no such tier"
 
 
 def test_a_contract_that_is_over_no_longer_holds():

@@ -51,7 +51,8 @@ CREATE TABLE card (
     tier TEXT NOT NULL,
     weights BLOB NOT NULL,             -- msgpack: pico-USD a token by segment
     fees BLOB NOT NULL,                -- msgpack: pico-USD a call
-    source TEXT NOT NULL
+    source TEXT NOT NULL,
+    listed TEXT                        -- the card of the list price, where a customer has agreed on another
 ) WITHOUT ROWID;
 
 CREATE TABLE page (
