@@ -31,7 +31,7 @@ MAGIC: Final = b"HRUSAGE\n"
 VERSION: Final = 3
 HEADER_SIZE: Final = 64
 FRAME_MAX: Final = 65_536  # bytes of any frame
-RECORD_MAX: Final = 2_048  # bytes of the frame of an admit or an end; room for this much is kept free for each open admit
+RECORD_MAX: Final = 2_560  # bytes of the frame of an admit or an end; room for this much is kept free for each open admit
 CHUNK_SIZE: Final = 512 * 1024
 ACTIVE, SEALED, DRAFT = ".log", ".sealed", ".new"
 

@@ -37,6 +37,7 @@ PAYLOAD_MAX: Final = RECORD_MAX - FRAME_SIZE
 ADMIT_PAYLOAD_MAX: Final = PAYLOAD_MAX - 1_024  # what an end adds to its admit fits into the rest
 PLACED_MAX: Final = 64
 CALLS_MAX: Final = 4
+TIER_MAX: Final = 24
 TEXT_MAX: Final = 64  # characters of what an upstream said, where a record would be too long otherwise
 AMOUNT_MAX: Final = 2**63 - 1  # of one attempt: nine million dollars
 EVIDENCE_MAX: Final = 60 * 1024
@@ -257,7 +258,7 @@ def _shortened(record: Settle | Void) -> Settle | Void:
     if max(*msgspec.structs.astuple(record.usage), record.cost_pico or 0, record.buy_pico or 0) > AMOUNT_MAX:
         record = msgspec.structs.replace(record, usage=admit.bound, cost_pico=admit.bound_pico, buy_pico=None, calls=(), state="estimated")
     served = record.model_served and record.model_served[:TEXT_MAX]
-    tier, calls = record.tier and record.tier[:TEXT_MAX], tuple((name[:TEXT_MAX], count) for name, count in record.calls[:CALLS_MAX])
+    tier, calls = record.tier and record.tier[:TIER_MAX], tuple((name[:TEXT_MAX], count) for name, count in record.calls[:CALLS_MAX])
     short = msgspec.structs.replace(record, admitted=admit, model_served=served, tier=tier, calls=calls)
     kept = len(short.translation)
     while kept and len(_encode(short)) > PAYLOAD_MAX:

@@ -110,6 +110,23 @@ def test_what_an_upstream_says_never_keeps_an_attempt_from_ending(log, layout):
     ]
 
 
+def test_whatever_is_long_an_attempt_ends(log, layout):
+    """All that a vendor may say at once, after an admission as long as can be."""
+    long = msgspec.structs.replace(
+        admit("x" * 200), placed=PLACED[:64], price="p" * 80, buy="b" * 80, user="é" * 64, tier="priority", evidence="e" * 24
+    )
+    huge = Usage(*[2**62] * 14)
+    end = msgspec.structs.replace(
+        settle(long, usage=huge, cost_pico=2**62), model_served="é" * 500, tier="é" * 500, calls=(("é" * 99, 1),) * 9, price="p" * 90,
+        buy="b" * 90, buy_pico=2**62,
+    )  # fmt: skip
+    log.append(long)
+    log.append(end)
+    said, ended = read(layout.usage)
+    assert isinstance(ended, Settle)
+    assert (said, ended.usage, ended.tier, ended.price, len(ended.calls)) == (long, huge, "é" * 24, "p" * 90, 4)
+
+
 PLACED = tuple((number, number % 5, number / 7) for number in range(200))
 
 
