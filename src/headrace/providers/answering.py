@@ -5,6 +5,7 @@ is read, so that the upstream waits for the client.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
@@ -42,7 +43,7 @@ class Exchange(Protocol):
         ...
 
 
-class Answering:
+class Answering(ABC):
     """Who implements a wire calls `_came` after each read and `_fail` when it breaks, and offers `_stop`, `_go_on` and `abort`."""
 
     def __init__(self, origin: str, loop: asyncio.AbstractEventLoop) -> None:
@@ -61,17 +62,17 @@ class Answering:
 
     # What the wire offers.
 
+    @abstractmethod
     def _stop(self) -> None:
         """Hear no more for now."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _go_on(self) -> None:
         """Hear again."""
-        raise NotImplementedError
 
+    @abstractmethod
     def abort(self) -> None:
         """Hear nothing more at all: the upstream is told, and may stop working."""
-        raise NotImplementedError
 
     # What the wire tells.
 
