@@ -57,7 +57,7 @@ class Exchange:
     def __init__(self, lane: "Lane", handler: Handler, headers: Mapping[bytes, bytes], *, keep_alive: bool, chunked: bool) -> None:
         self._lane, self._transport = lane, lane.transport
         self.handler, self.headers = handler, headers
-        self.keep_alive, self._chunked = keep_alive, chunked
+        self.keep_alive, self.chunked = keep_alive, chunked
         self.pieces: list[bytes] = []
 
     @property
@@ -96,14 +96,19 @@ class Exchange:
         """Start a streamed answer."""
         if self.left:
             return
-        self.keep_alive = self.keep_alive and self._chunked
-        coding = b"transfer-encoding: chunked\r\n" if self._chunked else b""
+        self.keep_alive = self.keep_alive and self.chunked
+        coding = b"transfer-encoding: chunked\r\n" if self.chunked else b""
         self._say(b"".join((STATUS_LINE[200], headers, coding, self._closing(), b"\r\n")))
+
+    def write_chunk(self, chunk: bytes) -> None:
+        """More of a streamed answer, in a chunk that is framed already."""
+        if not self.left:
+            self._lane.outbox.send(self._transport, (chunk,))
 
     def write(self, data: bytes) -> None:
         """More of a streamed answer: one read of the upstream, one write."""
         if not self.left:
-            self._say(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+            self._say(b"%x\r\n%b\r\n" % (len(data), data) if self.chunked else data)
 
     @property
     def must_wait(self) -> bool:
@@ -118,7 +123,7 @@ class Exchange:
         """Finish a streamed answer. `trailer` are header lines that could not be known before; without chunks nobody hears them."""
         if self.left:
             return
-        if self._chunked:
+        if self.chunked:
             self._say(b"0\r\n%b\r\n" % trailer)
         self._completed()
 

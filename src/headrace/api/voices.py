@@ -41,7 +41,7 @@ class Streamed(_Voice):
     def __init__(self, exchange: Exchange, ask: Ask, created: int, headers: Callable[[], bytes]) -> None:
         super().__init__(exchange, headers)
         self._ask, self._created = ask, created
-        self.verbatim: Callable[[bytes], None] | None = exchange.write
+        self.verbatim: Exchange | None = exchange
         self._writer: ChunkWriter | None = None
 
     def hear(self, said: Said) -> None:

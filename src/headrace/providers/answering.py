@@ -8,7 +8,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeAlias
 
 from headrace.core.errors import HeadraceError, UpstreamCut, UpstreamGarbled
 from headrace.providers.provider import Gate
@@ -17,6 +17,9 @@ UNREAD_BYTES_MAX = 256 * 1024
 ANSWER_BYTES_MAX = 256 * 1024 * 1024
 """An unstreamed answer is held whole in memory, so it has a limit: twenty times the largest batch of embeddings."""
 HEAD_BYTES_MAX = 64 * 1024
+
+
+TakeChunk: TypeAlias = Callable[[bytes], bool]
 
 
 class Exchange(Protocol):
@@ -38,8 +41,11 @@ class Exchange(Protocol):
         """The rest of the body, in one piece."""
         ...
 
-    async def pour(self, take: Callable[[bytes], None], gate: Gate) -> None:
-        """The rest of the body, piece by piece to `take` as it arrives, until the end. Raises what `take` raises, too."""
+    async def pour(self, take: Callable[[bytes], None], gate: Gate, take_chunk: TakeChunk | None = None) -> None:
+        """The rest of the body, piece by piece to `take` as it arrives, until the end. Raises what `take` raises, too.
+
+        A read that is one whole chunk is shown to `take_chunk` first, with its frame: when that takes it, nobody looks into it.
+        """
         ...
 
 
@@ -58,6 +64,7 @@ class Answering(ABC):
         self._pieces: list[bytes] = []
         self._unread = 0
         self._tap: tuple[Callable[[bytes], None], Gate] | None = None
+        self._take_chunk: TakeChunk | None = None
         self._headed = self.complete = self.heard = self._gathers = False
 
     # What the wire offers.
@@ -122,9 +129,9 @@ class Answering(ABC):
                 await self._news()
         return self._take()
 
-    async def pour(self, take: Callable[[bytes], None], gate: Gate) -> None:
+    async def pour(self, take: Callable[[bytes], None], gate: Gate, take_chunk: TakeChunk | None = None) -> None:
         """The rest of the body, piece by piece to `take` as it arrives, until the end. Raises what `take` raises, too."""
-        self._tap = take, gate
+        self._tap, self._take_chunk = (take, gate), take_chunk
         try:
             self._pour(take, gate)
             while not self.complete or self._pieces:
@@ -135,7 +142,7 @@ class Answering(ABC):
                     await self._news()
                 self._pour(take, gate)
         finally:
-            self._tap = None
+            self._tap = self._take_chunk = None
         if self._failure is not None:
             raise self._failure
 

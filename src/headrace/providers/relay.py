@@ -93,19 +93,26 @@ async def relay(pool: str, exchange: Exchange, ask: Ask, hearer: Hearer) -> None
     if b"event-stream" not in kind:
         raise _no_stream(pool, kind, await exchange.whole())
     reader = StreamReader(show_usage=ask.include_usage)
-    feed = reader.feed
+    feed, passes = reader.feed, reader.passes
 
     def take(piece: bytes) -> None:
         if ready := feed(piece):
-            if (pass_on := hearer.verbatim) is None:
+            if (tap := hearer.verbatim) is None:
                 hear(Verbatim(ready))
             else:
-                pass_on(ready)
+                tap.write(ready)
         if reader.failure is not None:
             raise reader.failure
 
+    def take_chunk(chunk: bytes) -> bool:
+        tap = hearer.verbatim
+        if tap is None or not tap.chunked or not passes(chunk):
+            return False
+        tap.write_chunk(chunk)
+        return True
+
     try:
-        await exchange.pour(take, hearer.gate)
+        await exchange.pour(take, hearer.gate, take_chunk)
         reader.close()
     finally:
         hearer.usage = reader.usage  # some tell it in every chunk: a stream that breaks has used so much

@@ -89,6 +89,10 @@ class StreamReader:
         self.done = False
         self.failure: HeadraceError | None = None
 
+    def passes(self, chunk: bytes) -> bool:
+        """Whether a chunk, as HTTP frames it, may pass unread: whole frames, of which none is worth reading."""
+        return chunk[-4:] == FRAMES_END and self._cutter.empty and not _worth_reading(chunk)
+
     def feed(self, data: bytes) -> bytes:
         """What may pass. When the upstream reports an error inside of its stream, `failure` holds it, and what came before it passes."""
         ready = self._cutter.feed(data)
@@ -130,12 +134,16 @@ class StreamReader:
         return False
 
 
+FRAMES_END = b"\n\n\r\n"
 _TOLD = re.compile(rb'"usage"\s*:\s*\{')
 
 
 def _worth_reading(ready: bytes) -> bool:
     """Whether usage, an error or the end may be among these frames. Most chunks say `"usage":null`, which is not worth it."""
-    return b"[DONE]" in ready or b'"error"' in ready or (b'"usage"' in ready and _TOLD.search(ready) is not None)
+    if b"[DONE]" in ready or b'"error"' in ready:
+        return True
+    told = ready.count(b'"usage"')
+    return told != ready.count(b'"usage":null') and _TOLD.search(ready) is not None
 
 
 def _told(chunk: _Chunk) -> ToldUsage | None:

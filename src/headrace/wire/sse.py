@@ -22,6 +22,11 @@ class FrameCutter:
         self._rest = held[end:]
         return held[:end]
 
+    @property
+    def empty(self) -> bool:
+        """Nothing is held: what comes next begins a frame."""
+        return not self._rest
+
     def close(self) -> bytes:
         """What is left when the stream ends: a frame without its empty line, or nothing."""
         rest, self._rest = self._rest, b""
