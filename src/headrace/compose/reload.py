@@ -60,7 +60,7 @@ class Reloading:
         self._environ, self._local, self._adapters, self._ring, self._clock = environ, local, adapters, ring, clock
         self._gateway: Gateway | None = None
         self._seen = self._mark()
-        self.keys = LimitedKeys(ring.find)
+        self.keys = LimitedKeys(ring)
         self.keys.limit(settings.limits)
 
     def first(self) -> World:

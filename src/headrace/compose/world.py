@@ -11,6 +11,7 @@ from typing import cast
 
 import msgspec
 
+from headrace.api import Keys
 from headrace.compose.capacity import pool_of, region_of, shipped_catalog
 from headrace.compose.clock import Names
 from headrace.compose.place import secret_of
@@ -232,8 +233,9 @@ def _fixed_key(key: KeySettings, secret: str, created: Moment) -> KeyRow:
 class LimitedKeys:
     """The keys, with the settings' limits for those that have none of their own."""
 
-    def __init__(self, find: Callable[[str], Principal | None]) -> None:
-        self._find = find
+    def __init__(self, keys: Keys) -> None:
+        self._keys, self._find = keys, keys.find
+        self._changes = 0
         self._requests: int | None = None
         self._tokens: int | None = None
         self._limited: dict[str, tuple[Principal, Principal]] = {}  # by key: as it is kept, and as it is limited
@@ -242,6 +244,11 @@ class LimitedKeys:
         """From now on these hold."""
         self._requests, self._tokens = limits.requests_per_minute or None, limits.tokens_per_minute or None
         self._limited = {}
+        self._changes += 1
+
+    def version(self) -> int:
+        """Another number whenever a key or its limits may have changed."""
+        return self._keys.version() + self._changes
 
     def find(self, secret: str) -> Principal | None:
         principal = self._find(secret)
