@@ -24,6 +24,7 @@ FRAMING_TOKENS_MAX = 512
 """What a chat template and our own words about tools may add to a prompt, beyond the bytes of the request."""
 CHOICES_MAX = 128
 TOKENS_MAX = 1 << 31
+MESSAGES = b'"messages"'
 PREFIX_BYTES = 1_024
 """Conversations whose first messages agree so far are taken to share a prefix."""
 CACHED_BYTES_MIN = 4_096
@@ -91,7 +92,7 @@ class Reader:
             traffic_class=traffic_class,
             rules=rules if wishes.rules is NO_RULES else rules.and_(wishes.rules),
             needs=_needs(head) & partial if partial else NEEDS_NOTHING,
-            affinity=_affinity(head, wishes),
+            affinity=_affinity(head, wishes, body),
             deadline=None if wishes.deadline_ms is None else self._clock.instant() + wishes.deadline_ms * MS,
             strict=wishes.strict or standing.strict,
         )
@@ -233,14 +234,16 @@ def _needs(head: ChatHead) -> frozenset[Capability]:
     return frozenset(name for name, needed in found.items() if needed)
 
 
-def _affinity(head: ChatHead, wishes: Wishes) -> int:
+def _affinity(head: ChatHead, wishes: Wishes, body: bytes) -> int:
     """A number that requests share which share a prefix: by the name that the client gave it, else by the first bytes of its messages."""
     if wishes.session:
         return crc32(wishes.session) | _NAMED
     if head.prompt_cache_key:
         return crc32(head.prompt_cache_key.encode("utf-8", "surrogatepass")) | _NAMED
-    messages = memoryview(head.messages)
-    return 0 if len(messages) < CACHED_BYTES_MIN else crc32(messages[:PREFIX_BYTES]) | _NAMED
+    if len(body) < CACHED_BYTES_MIN:
+        return 0
+    begins = max(body.find(MESSAGES), 0)
+    return crc32(body[begins : begins + PREFIX_BYTES]) | _NAMED
 
 
 ARRAY = ord("[")
