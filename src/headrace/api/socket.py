@@ -58,7 +58,7 @@ class Exchange:
         self._lane, self._transport = lane, lane.transport
         self.handler, self.headers = handler, headers
         self.keep_alive, self.chunked = keep_alive, chunked
-        self.pieces: list[bytes] = []
+        self.pieces: list[bytes | memoryview] = []
 
     @property
     def disconnected(self) -> bool:
@@ -78,7 +78,7 @@ class Exchange:
     @property
     def body(self) -> bytes:
         """The request's body, whole when the handler runs."""
-        return self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
+        return bytes(self.pieces[0]) if len(self.pieces) == 1 else b"".join(self.pieces)
 
     @property
     def client(self) -> str:
@@ -103,7 +103,7 @@ class Exchange:
     def write_chunk(self, chunk: bytes) -> None:
         """More of a streamed answer, in a chunk that is framed already."""
         if not self.left:
-            self._lane.outbox.send(self._transport, (chunk,))
+            self._lane.outbox.send_now(self._transport, chunk)
 
     def write(self, data: bytes) -> None:
         """More of a streamed answer: one read of the upstream, one write."""
@@ -202,11 +202,12 @@ class Lane(HttpToolsProtocol):
         self.cycle = exchange = Exchange(self, head.handler, head.headers, keep_alive=True, chunked=True)
         self._open.append(exchange)
         exchange.in_turn = True
-        exchange.pieces.append(data[begins:])
         self._since = self.loop.time()
         if left:
+            exchange.pieces.append(memoryview(data)[begins:])  # copied once, when all is there
             self._receiving, self._body_left = True, left
         else:
+            exchange.pieces.append(data[begins:])
             exchange.more_body = False
             self._start(exchange)
         return True

@@ -89,7 +89,7 @@ class StreamReader:
 
     def passes(self, chunk: bytes) -> bool:
         """Whether a chunk, as HTTP frames it, may pass unread: whole frames, of which none is worth reading."""
-        return chunk[-4:] == FRAMES_END and self._cutter.empty and not _worth_reading(chunk)
+        return chunk[-4:] == FRAMES_END and not self._cutter.rest and not _worth_reading(chunk)
 
     def feed(self, data: bytes) -> bytes:
         """What may pass. When the upstream reports an error inside of its stream, `failure` holds it, and what came before it passes."""
@@ -140,8 +140,7 @@ def _worth_reading(ready: bytes) -> bool:
     """Whether usage, an error or the end may be among these frames. Most chunks say `"usage":null`, which is not worth it."""
     if b"[DONE]" in ready or b'"error"' in ready:
         return True
-    told = ready.count(b'"usage"')
-    return told != ready.count(b'"usage":null') and _TOLD.search(ready) is not None
+    return b'"usage"' in ready and ready.count(b'"usage"') != ready.count(b'"usage":null') and _TOLD.search(ready) is not None
 
 
 def _told(chunk: _Chunk) -> ToldUsage | None:
