@@ -10,6 +10,7 @@ from zlib import crc32
 
 import msgspec
 
+from headrace.api.heads import Headers
 from headrace.core.ask import NEEDS_NOTHING, Ask, Operation
 from headrace.core.clock import MS, Clock
 from headrace.core.errors import InvalidRequest, ModelNotFound
@@ -148,6 +149,14 @@ class Reader:
 
 
 def _wishes(headers: Mapping[bytes, bytes]) -> Wishes:
+    if not isinstance(headers, Headers):
+        return _read_wishes(headers)
+    if not isinstance(headers.wishes, Wishes):
+        headers.wishes = _read_wishes(headers)
+    return headers.wishes
+
+
+def _read_wishes(headers: Mapping[bytes, bytes]) -> Wishes:
     ours = [name for name in headers if name[:10] == OURS]
     if not ours:
         return NO_WISHES

@@ -18,11 +18,17 @@ Handler: TypeAlias = Callable[[Any], Coroutine[Any, Any, None]]
 """What answers an exchange."""
 
 
+class Headers(dict[bytes, bytes]):
+    """Names, in lower case, and values. `wishes` is what was made of them, by whoever did: the same head is not read twice."""
+
+    wishes: object = None
+
+
 class Head(NamedTuple):
     """A head of HTTP/1.1 that keeps its connection, and waits for no word of ours before its body comes."""
 
     handler: Handler
-    headers: dict[bytes, bytes]
+    headers: Headers
     """Shared by all requests of this head: nobody changes them."""
 
 

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from headrace.api.errors import answer_for
-from headrace.api.heads import Handler, Head, Heads
+from headrace.api.heads import Handler, Head, Headers, Heads
 from headrace.core.errors import BodyTooLarge, HeadersTooLarge, HeadraceError, MalformedRequest, RequestTimedOut
 from headrace.providers import outbox_of
 
@@ -54,7 +54,7 @@ class Exchange:
     task: asyncio.Task[None] | None = None
     message_event = asyncio.Event()  # uvicorn sets its cycle's event when a connection ends; nobody waits on ours
 
-    def __init__(self, lane: "Lane", handler: Handler, headers: Mapping[bytes, bytes], *, keep_alive: bool, chunked: bool) -> None:
+    def __init__(self, lane: "Lane", handler: Handler, headers: Headers, *, keep_alive: bool, chunked: bool) -> None:
         self._lane, self._transport = lane, lane.transport
         self.handler, self.headers = handler, headers
         self.keep_alive, self.chunked = keep_alive, chunked
@@ -293,9 +293,9 @@ class Lane(HttpToolsProtocol):
 
     def _to_lane(self, handler: Handler, first: bytes) -> None:
         """`first` is what this request's head began with, where that was read in one piece."""
-        headers = dict(self.headers)
+        headers = Headers(self.headers)
         if len(headers) != len(self.headers):
-            headers |= _repeated(self.headers)
+            headers.update(_repeated(self.headers))
         version = self.parser.get_http_version()
         keep_alive = version != "1.0" and self.parser.should_keep_alive()
         if first and keep_alive and version == "1.1" and not self.expect_100_continue:

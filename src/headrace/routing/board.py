@@ -100,9 +100,8 @@ class Load:
         self.look_again()
 
     def learn(self, ttft_ms: float, tpot_ms: float, service_ms: float) -> None:
-        """What is expected of it now."""
+        """What is expected of it from the next move on: who answered leaves, a moment later."""
         self._ttft_ms, self._tpot_ms, self.service_ms = ttft_ms, tpot_ms, service_ms
-        self.look_again()
 
 
 HINDERED: Final = 1e9
