@@ -15,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from headrace.api.socket import SocketSettings
+from headrace.compose.budgets import BudgetSettings, BudgetsSettings
 from headrace.compose.pools import PoolSettings
 from headrace.core.errors import SettingsInvalid
 from headrace.core.identity import TrafficClass
@@ -55,6 +56,12 @@ class StorageSettings(UsageLogSettings, frozen=True, kw_only=True, forbid_unknow
     """Where everything is kept that must not be lost."""
 
     path: str = ".headrace"
+    url: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.url is not None and not self.url.startswith(("postgresql://", "postgres://")):
+            raise ValueError('storage.url is the address of a PostgreSQL, such as "postgresql://db.internal/headrace"')
 
 
 class LocalEngineSettings(EngineSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -182,6 +189,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     telemetry: TelemetrySettings = TelemetrySettings()
     routing: RoutingSettings = RoutingSettings()
     health: HealthSettings = HealthSettings()
+    budgets: BudgetsSettings = BudgetsSettings()
+    budget: tuple[BudgetSettings, ...] = ()
     pool: tuple[PoolSettings, ...] = ()
     model: tuple[ModelSettings, ...] = ()
     key: tuple[KeySettings, ...] = ()
@@ -194,13 +203,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "keys": [key.name for key in self.key],
             "rules": [rule.name for rule in self.rule],
             "classes": [one.name for one in self.traffic_class],
+            "budgets": [one.name for one in self.budget],
         }
         for what, names in named.items():
             if twice := {name for name in names if names.count(name) > 1}:
                 raise ValueError(f"two {what} are named {min(twice)!r}: give each its own name")
 
 
-_SECTIONS = ("server", "storage", "engine", "transport", "limits", "telemetry", "routing", "health")
+_SECTIONS = ("server", "storage", "engine", "transport", "limits", "telemetry", "routing", "health", "budgets")
 
 
 def load_settings(file: Path | None, environ: Mapping[str, str]) -> Settings:

@@ -22,9 +22,10 @@ from headrace.gateway.attempt import Attempt, Listener, Log
 from headrace.gateway.neighbours import Neighbours
 from headrace.gateway.race import Race, Runner
 from headrace.gateway.room import Room, Waiter, leave, stand
+from headrace.gateway.till import Till
 from headrace.gateway.visit import Visit, left_of
 from headrace.gateway.world import World
-from headrace.metering import Evidence, Granted, Limiter, Refused
+from headrace.metering import Evidence, Granted, Limiter, Price, Refused
 from headrace.portfolio import Pool
 from headrace.routing import Choice, Place, Placed, Refuse, RetryBudget, Send, Shares, Shortlist, Wait, decide, outliers
 
@@ -41,8 +42,20 @@ Tasks: TypeAlias = "dict[asyncio.Task[None], tuple[Runner, Pool]]"
 class Gateway:
     """The live world: what exists, who answers, what it costs, and what is going on. `world` may be changed at any time, whole."""
 
-    def __init__(self, *, world: World, log: Log, clock: Clock, rng: Random, spawn: Spawn, neighbours: Neighbours | None = None) -> None:
-        """`spawn` starts a task that the server owns. `neighbours` are the other workers of this server, where there are any."""
+    def __init__(
+        self,
+        *,
+        world: World,
+        log: Log,
+        clock: Clock,
+        rng: Random,
+        spawn: Spawn,
+        neighbours: Neighbours | None = None,
+        till: Till | None = None,
+    ) -> None:
+        """`spawn` starts a task that the server owns. `neighbours` are the other workers of this server, where there are any; `till` is
+        where money is held, where there may be budgets."""
+        self._till = till
         self._neighbours, self._heard_at, self._compared_at = neighbours, 0, 0
         self.world, self.clock = world, clock
         self._log, self._rng, self._spawn = log, rng, spawn
@@ -64,7 +77,7 @@ class Gateway:
         bound = tokens_in + tokens_out
         limiter = self._limiter(ask, now)
         if limiter is None:
-            return Visit(self.world, now, None, None, tokens_in, tokens_out)
+            return self._held(ask, Visit(self.world, now, None, None, tokens_in, tokens_out))
         shared = self._neighbours.key(ask.principal.key) if self._neighbours is not None else None
         if shared is not None and (news := shared.news()):
             limiter.heard(now, *news)
@@ -72,15 +85,31 @@ class Gateway:
             case Granted() as granted:
                 if shared is not None:
                     shared.add(1, bound, 0, limiter.paid_at)
-                return Visit(self.world, now, limiter, granted, tokens_in, tokens_out)
+                return self._held(ask, Visit(self.world, now, limiter, granted, tokens_in, tokens_out))
             case Refused() as refused:
                 raise _limited(ask, limiter, refused, bound)
+
+    def _held(self, ask: Ask, visit: Visit) -> Visit:
+        """With its money held, or what it lacks of it known. Raises why it is refused, and has taken nothing then."""
+        if self._till is not None and self._till.concerns(ask):
+            try:
+                self._till.admit(ask, visit, self._price(ask, visit.world))
+            except BaseException:
+                self._give_back(ask, visit)
+                raise
+        return visit
+
+    def _price(self, ask: Ask, world: World) -> Price | None:
+        return world.book.price_on(ask.model, self.clock.moment(), world.board.classes[ask.traffic_class].price_permille)
 
     async def answer(self, ask: Ask, visit: Visit, listener: Listener) -> None:
         """Say the answer to `listener`, under the law of `core.stream`. Raises what the last attempt raised, or why no pool takes it."""
         world, failure = visit.world, None
         self._retries.earn()
         try:
+            if visit.lacks is not None and self._till is not None:
+                await self._till.fetch(ask, visit)
+            ask = visit.ask or ask
             while True:
                 now = self.clock.instant()
                 decided = self._decide(ask, visit, now)
@@ -127,7 +156,7 @@ class Gateway:
         attempt: Attempt | None = None
         try:
             moment = self.clock.moment()
-            price = world.book.price_on(ask.model, moment, world.board.classes[ask.traffic_class].price_permille)
+            price = visit.price or self._price(ask, world)
             attempt = Attempt(self._log, self.clock, moment, ask, visit, choice, placed, price, listener)
             listener.patience_s = pool.drain_ms_max / 1000
             await world.providers[pool.name].answer(ask, attempt)
@@ -227,7 +256,7 @@ class Gateway:
     def _second(self, ask: Ask, visit: Visit, race: Race, tasks: Tasks) -> None:
         now = self.clock.instant()
         decided = self._decide(ask, visit, now)
-        if isinstance(decided, Send) and self._hedges.spend():
+        if isinstance(decided, Send) and (visit.hold is None or visit.hold.again(visit.bound_pico)) and self._hedges.spend():
             other, runner = decided.order[0], race.runner()
             visit.world.rooms[other.pool.name].take(now)
             tasks[self._spawn(self._run(ask, visit, other, decided.placed, runner))] = runner, other.pool
@@ -275,6 +304,8 @@ class Gateway:
         self._evidenced.add(shortlist.evidence)
 
     def _give_back(self, ask: Ask, visit: Visit) -> None:
+        if visit.hold is not None:
+            visit.hold.release()
         if visit.limiter is None or visit.granted is None:
             return
         unused = visit.tokens_bound - visit.tokens_used
