@@ -23,14 +23,9 @@ BANK_PAUSE_S = 0.2
 BANK_END_S = 10.0
 
 
-class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An amount of money for the requests that match every field given of organization … class; with `for_each`, for each of them."""
+class WhomSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which requests something holds for."""
 
-    name: str
-    usd: str
-    period: Period = "month"
-    timezone: str = "UTC"
-    mode: Mode = "hard"
     organization: str | None = None
     project: str | None = None
     key: str | None = None
@@ -39,6 +34,21 @@ class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     model: str | None = None
     traffic_class: TrafficClass | None = msgspec.field(default=None, name="class")
     for_each: Scope | None = None
+
+    @property
+    def whom(self) -> Whom:
+        """As metering knows it."""
+        return Whom(**{field: getattr(self, field) for field in Whom.__struct_fields__})
+
+
+class BudgetSettings(WhomSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An amount of money for the requests that match every field given of organization … class; with `for_each`, for each of them."""
+
+    name: str
+    usd: str
+    period: Period = "month"
+    timezone: str = "UTC"
+    mode: Mode = "hard"
     alerts_percent: tuple[int, ...] = (50, 80, 100)
 
     def __post_init__(self) -> None:
@@ -76,16 +86,7 @@ def budget_of(settings: BudgetSettings) -> Budget:
     """As metering knows it."""
     return Budget(
         name=settings.name,
-        whom=Whom(
-            organization=settings.organization,
-            project=settings.project,
-            key=settings.key,
-            user=settings.user,
-            session=settings.session,
-            model=settings.model,
-            traffic_class=settings.traffic_class,
-            for_each=settings.for_each,
-        ),
+        whom=settings.whom,
         limit_pico=pico_of(settings.usd),
         period=settings.period,
         zone=zone_of(settings.timezone),

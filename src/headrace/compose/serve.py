@@ -149,7 +149,7 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
         loop = asyncio.get_running_loop()
         adapters = Adapters(house.environ, house.clock, opened.names, loop)
         closing.callback(adapters.close)
-        purse = Purse(house.clock, opened.names, house.layout, opened.usage_log, lambda hosts: None)
+        purse = Purse(house.clock, opened.names, house.layout, opened.usage_log, lambda hosts: gateway.share_limits(hosts))
         reloading = _reloading(opened, source, adapters, None if worker is None else worker.commons, purse)
         gateway = Gateway(
             world=reloading.first(),

@@ -183,6 +183,7 @@ def live_world(
         policy=policy_of(settings),
         terms=Terms(**terms),
         health=settings.health,
+        limits=tuple(one.limit for one in settings.limit),
     )
 
 

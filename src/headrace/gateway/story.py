@@ -19,6 +19,7 @@ from headrace.core.ask import Ask
 from headrace.core.clock import MS, SECOND, Clock, Instant
 from headrace.core.errors import ContextLengthExceeded, HeadraceError, ModelNotFound, NoCapacity, NotAllowed, NotTranslatable, RateLimited
 from headrace.gateway.attempt import Attempt, Listener, Log
+from headrace.gateway.meters import Meters, check, give_back, take
 from headrace.gateway.neighbours import Neighbours
 from headrace.gateway.race import Race, Runner
 from headrace.gateway.room import Room, Waiter, leave, stand
@@ -55,7 +56,8 @@ class Gateway:
     ) -> None:
         """`spawn` starts a task that the server owns. `neighbours` are the other workers of this server, where there are any; `till` is
         where money is held, where there may be budgets."""
-        self._till = till
+        self._till, self._meters = till, Meters(neighbours)
+        self._meters.change(world.limits)
         self._neighbours, self._heard_at, self._compared_at = neighbours, 0, 0
         self.world, self.clock = world, clock
         self._log, self._rng, self._spawn = log, rng, spawn
@@ -70,14 +72,30 @@ class Gateway:
             self._retries, self._hedges = RetryBudget(world.terms.retry_share), RetryBudget(world.terms.hedge_share_max, 10.0, saved=1.0)
             self._shares = Shares(world.terms.vendor_share_max, window_s=world.terms.share_window_s)
         self.world, self._heard_at = world, 0
+        self._meters.change(world.limits)
+
+    def share_limits(self, hosts: int) -> None:
+        """So many hosts share the limits that are not a key's own."""
+        self._meters.share(hosts)
 
     def admit(self, ask: Ask) -> Visit:
-        """Take the request and its bound of tokens from the key's limits, or raise RateLimited and take nothing."""
+        """Take the request and its bound from all limits that hold for it, and hold what it could cost; or raise why not, and take
+        nothing."""
         now, tokens_in, tokens_out = self.clock.instant(), ask.tokens_in_max, self._tokens_out_max(ask)
         bound = tokens_in + tokens_out
-        limiter = self._limiter(ask, now)
-        if limiter is None:
-            return self._held(ask, Visit(self.world, now, None, None, tokens_in, tokens_out))
+        limited = self._meters.of(ask, now)
+        if limited:
+            check(limited, ask, bound, now)
+        limiter, granted = self._limiter(ask, now), None
+        if limiter is not None:
+            granted = self._granted(ask, limiter, bound, now)
+        visit = Visit(self.world, now, limiter, granted, tokens_in, tokens_out)
+        if limited:
+            visit.taken = take(limited, bound, now)
+        return self._held(ask, visit)
+
+    def _granted(self, ask: Ask, limiter: Limiter, bound: int, now: Instant) -> Granted:
+        """From the key's own limits."""
         shared = self._neighbours.key(ask.principal.key) if self._neighbours is not None else None
         if shared is not None and (news := shared.news()):
             limiter.heard(now, *news)
@@ -85,7 +103,7 @@ class Gateway:
             case Granted() as granted:
                 if shared is not None:
                     shared.add(1, bound, 0, limiter.paid_at)
-                return self._held(ask, Visit(self.world, now, limiter, granted, tokens_in, tokens_out))
+                return granted
             case Refused() as refused:
                 raise _limited(ask, limiter, refused, bound)
 
@@ -306,6 +324,9 @@ class Gateway:
     def _give_back(self, ask: Ask, visit: Visit) -> None:
         if visit.hold is not None:
             visit.hold.release()
+        if visit.taken:
+            give_back(visit.taken, visit.tokens_bound - visit.tokens_used, self.clock.instant(), visit.admitted_at)
+            visit.taken = ()
         if visit.limiter is None or visit.granted is None:
             return
         unused = visit.tokens_bound - visit.tokens_used

@@ -4,6 +4,7 @@ from headrace.core.ask import Ask
 from headrace.core.clock import Instant
 from headrace.core.translation import Change
 from headrace.core.usage import Usage
+from headrace.gateway.meters import Taken, left_of_all
 from headrace.gateway.world import World
 from headrace.metering import Granted, Hold, Limiter, Price, Refused, Slice, rate_bound
 
@@ -33,6 +34,7 @@ class Visit:
         "limiter",
         "pool",
         "price",
+        "taken",
         "tokens_bound",
         "tokens_used",
         "translation",
@@ -59,6 +61,7 @@ class Visit:
         self.cost_pico: int | None = None
         self.hold: Hold | None = None
         self.lacks: tuple[tuple[Slice, ...], int] | None = None
+        self.taken: tuple[Taken, ...] = ()
         self.ask: Ask | None = None
         self.price: Price | None = None
         self.capped = ""
@@ -71,8 +74,9 @@ class Visit:
 
     @property
     def left(self) -> dict[str, tuple[int, int, int]]:
-        """What the key's limits leave: see `RateLimited.left`."""
-        return left_of(self.limiter, self.granted) if self.limiter is not None and self.granted is not None else {}
+        """What the limits leave: see `RateLimited.left`."""
+        left = left_of(self.limiter, self.granted) if self.limiter is not None and self.granted is not None else {}
+        return left_of_all(self.taken, left) if self.taken else left
 
 
 def left_of(limiter: Limiter, said: Granted | Refused) -> dict[str, tuple[int, int, int]]:

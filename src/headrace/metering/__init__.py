@@ -5,7 +5,7 @@ from headrace.metering.keys import PREFIX, KeyRow, digest, secret_from, shown
 from headrace.metering.leases import Account as LeaseAccount
 from headrace.metering.leases import Lease, close, correct, crossed, lend
 from headrace.metering.ledger import Account, Entry, Ledger, Transfer
-from headrace.metering.limits import Granted, Limiter, Refused
+from headrace.metering.limits import DAY_WINDOW, MINUTE, Granted, Limit, Limiter, Refused
 from headrace.metering.periods import Period, Span, span_of
 from headrace.metering.prices import Price, PriceBook, UsdPerMtok, day_of, moment_of, parse_prices, price_row
 from headrace.metering.purse import Hold, Said, Slice, Told, lacking, overspent, reserve
@@ -27,6 +27,8 @@ from headrace.metering.records import (
 )
 
 __all__ = [
+    "DAY_WINDOW",
+    "MINUTE",
     "PREFIX",
     "Account",
     "AccountOpening",
@@ -43,6 +45,7 @@ __all__ = [
     "Lease",
     "LeaseAccount",
     "Ledger",
+    "Limit",
     "Limiter",
     "Lost",
     "Mode",
