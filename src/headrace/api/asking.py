@@ -12,12 +12,14 @@ import msgspec
 
 from headrace.core.ask import NEEDS_NOTHING, Ask, Operation
 from headrace.core.clock import MS, Clock
-from headrace.core.errors import InvalidRequest, ModelNotFound
+from headrace.core.errors import InvalidRequest, ModelNotFound, NotAllowed
 from headrace.core.identity import Principal, TrafficClass
+from headrace.core.money import pico_of
 from headrace.core.rules import DATA_CLASSES, NO_RULES, Capability, Rules
 from headrace.gateway import Gateway, World
 from headrace.routing import TIERS
 from headrace.wire import openai_embeddings
+from headrace.wire.openai_caps import without_max_cost
 from headrace.wire.openai_chat import ChatHead, read_head
 
 FRAMING_TOKENS_MAX = 512
@@ -30,14 +32,16 @@ CACHED_BYTES_MIN = 4_096
 """Vendors cache prompts from 1,024 tokens on; where a shorter one goes makes no difference."""
 DEADLINE_MS_MAX = 86_400_000
 NAMES_MAX, NAME_SIZE_MAX = 64, 64
+USER_SIZE_MAX = 512
 """Each kind of request is kept, in memory and in the usage log: what a client may name has an end."""
 CLASSES: frozenset[str] = frozenset(get_args(TrafficClass))
 
 CLASS, JURISDICTIONS, VENDORS = b"x-headrace-class", b"x-headrace-jurisdictions", b"x-headrace-vendors"
 DATA_CLASS, ZERO_RETENTION = b"x-headrace-data-class", b"x-headrace-zero-retention"
 STRICT, DEADLINE, SESSION = b"x-headrace-strict", b"x-headrace-deadline-ms", b"x-headrace-session"
+MAX_COST = b"x-headrace-max-cost"
 OURS = b"x-headrace"
-HEADERS = frozenset((CLASS, JURISDICTIONS, VENDORS, DATA_CLASS, ZERO_RETENTION, STRICT, DEADLINE, SESSION))
+HEADERS = frozenset((CLASS, JURISDICTIONS, VENDORS, DATA_CLASS, ZERO_RETENTION, STRICT, DEADLINE, SESSION, MAX_COST))
 
 
 class Wishes(msgspec.Struct, frozen=True):
@@ -48,6 +52,7 @@ class Wishes(msgspec.Struct, frozen=True):
     strict: bool = False
     deadline_ms: int | None = None
     session: bytes = b""
+    max_cost_pico: int | None = None
 
 
 NO_WISHES = Wishes()
@@ -65,10 +70,15 @@ class Reader:
         """A chat completion. Raises InvalidRequest and its kin."""
         head = read_head(body)
         world, wishes = (
-            self._checked(head.model, "chat"),
+            self._checked(principal, head.model, "chat"),
             _wishes(headers),
         )
         traffic_class = wishes.traffic_class or (TIERS.get(head.service_tier) if head.service_tier else None) or principal.traffic_class
+        _check_class(principal, traffic_class)
+        max_cost_pico = wishes.max_cost_pico
+        if head.max_cost is not None:
+            body, asked_pico = without_max_cost(body), _max_cost(str(head.max_cost), "max_cost")
+            max_cost_pico = asked_pico if max_cost_pico is None else min(asked_pico, max_cost_pico)
         partial = world.board.partial(head.model)
         return Ask(
             request=request,
@@ -86,16 +96,21 @@ class Reader:
             affinity=_affinity(head, wishes),
             deadline=None if wishes.deadline_ms is None else self._clock.instant() + wishes.deadline_ms * MS,
             strict=wishes.strict or world.terms.strict,
+            user=_name(head.safety_identifier or head.user or "", "user"),
+            session=_name(wishes.session.decode("latin-1"), SESSION.decode()),
+            max_cost_pico=max_cost_pico,
+            choices=head.n or 1,
         )
 
     def embeddings(self, request: str, principal: Principal, headers: Mapping[bytes, bytes], body: bytes) -> Ask:
         """Embeddings. Raises InvalidRequest and its kin."""
         asked = openai_embeddings.read_request(body)
         world, wishes = (
-            self._checked(asked.model, "embeddings"),
+            self._checked(principal, asked.model, "embeddings"),
             _wishes(headers),
         )
         traffic_class = wishes.traffic_class or principal.traffic_class
+        _check_class(principal, traffic_class)
         return Ask(
             request=request,
             operation="embeddings",
@@ -110,12 +125,15 @@ class Reader:
             rules=self._rules_of(world, principal, asked.model, traffic_class, wishes),
             deadline=None if wishes.deadline_ms is None else self._clock.instant() + wishes.deadline_ms * MS,
             strict=wishes.strict or world.terms.strict,
+            user=_name(asked.user or "", "user"),
+            session=_name(wishes.session.decode("latin-1"), SESSION.decode()),
+            max_cost_pico=wishes.max_cost_pico,
         )
 
-    def _checked(self, model: str, operation: Operation) -> World:
+    def _checked(self, principal: Principal, model: str, operation: Operation) -> World:
         world = self._gateway.world
         profile = world.snapshot.models.get(model)
-        if profile is None:
+        if profile is None or (principal.models is not None and model not in principal.models):
             raise ModelNotFound(model)
         if operation not in profile.operations:
             does = " and ".join(sorted(profile.operations))
@@ -148,6 +166,7 @@ def _wishes(headers: Mapping[bytes, bytes]) -> Wishes:
         strict=_truth(headers, STRICT),
         deadline_ms=_deadline_ms(headers),
         session=headers.get(SESSION, b"").strip(),
+        max_cost_pico=_max_cost(_text(headers, MAX_COST), MAX_COST.decode()) if MAX_COST in headers else None,
     )
 
 
@@ -194,6 +213,25 @@ def _deadline_ms(headers: Mapping[bytes, bytes]) -> int | None:
     if not (said.isascii() and said.isdigit() and len(said) <= 9) or not 1 <= int(said) <= DEADLINE_MS_MAX:
         raise _unreadable(DEADLINE, f"milliseconds from now, 1 to {DEADLINE_MS_MAX}")
     return int(said)
+
+
+def _check_class(principal: Principal, traffic_class: str) -> None:
+    if principal.classes is not None and traffic_class not in principal.classes:
+        raise NotAllowed(f"This key may not ask in the class {traffic_class}: it may in {', '.join(sorted(principal.classes))}.")
+
+
+def _max_cost(said: str, param: str) -> int:
+    try:
+        return pico_of(said)
+    except ValueError as wrong:
+        raise InvalidRequest(f"Invalid value for {param}: {wrong}.", param=param) from None
+
+
+def _name(said: str, param: str) -> str:
+    """What budgets and limits are kept by has an end."""
+    if len(said) > USER_SIZE_MAX:
+        raise InvalidRequest(f"Invalid value for {param}: it may have {USER_SIZE_MAX} characters.", param=param)
+    return said
 
 
 def _text(headers: Mapping[bytes, bytes], header: bytes) -> str:

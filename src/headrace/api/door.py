@@ -25,7 +25,7 @@ from headrace.core.errors import (
 from headrace.core.identity import Principal
 from headrace.core.money import usd
 from headrace.core.translation import Change
-from headrace.gateway import Gateway, Visit
+from headrace.gateway import Gateway, Visit, remaining_pico
 
 TRANSLATION_SIZE_MAX = 1_024
 LEFT = 499
@@ -129,6 +129,8 @@ class Door:
             f"x-headrace-class: {ask.traffic_class}\r\nx-headrace-attempts: {visit.attempts}\r\n"
             f"{'trailer: x-headrace-cost' if ask.stream else f'x-headrace-cost: {_cost(visit)}'}\r\n{_limits(visit.left)}"
         )
+        if visit.hold is not None or visit.capped:
+            told += _money(visit)
         if visit.translation:
             told += f"x-headrace-translation: {_translation(visit.translation)}\r\n"
         return told.encode("latin-1", "replace")
@@ -163,6 +165,16 @@ def _json_body(exchange: Exchange) -> bytes:
 def _cost(visit: Visit) -> str:
     """In US dollars, to the last digit."""
     return "unpriced" if visit.cost_pico is None else usd(visit.cost_pico)
+
+
+def _money(visit: Visit) -> str:
+    """What is held for it at most, what its scarcest budget leaves, and whether the answer may end because the money does."""
+    told = f"x-headrace-cost-max: {usd(visit.bound_pico)}\r\n" if visit.price is not None else ""
+    if visit.hold is not None and (left := remaining_pico(visit.hold)) is not None:
+        told += f"x-headrace-budget-remaining: {usd(left)}\r\n"
+    if visit.capped:
+        told += f"x-headrace-tokens-out-max: {visit.bound.output}; {visit.capped}\r\n"
+    return told
 
 
 def _translation(changes: Sequence[Change]) -> str:

@@ -1,6 +1,8 @@
 """Builds worlds from settings: the one room that reads the environment, the clock and chance, and names concrete adapters."""
 
+from headrace.compose.banking import open_budgets
 from headrace.compose.books import Books
+from headrace.compose.budgets import BudgetSettings
 from headrace.compose.checkup import Finding, examine
 from headrace.compose.clock import now
 from headrace.compose.place import Place, cache_folder, here, version
@@ -10,6 +12,7 @@ from headrace.compose.world import price_book
 
 __all__ = [
     "Books",
+    "BudgetSettings",
     "Finding",
     "Place",
     "Ready",
@@ -19,6 +22,7 @@ __all__ = [
     "here",
     "load_settings",
     "now",
+    "open_budgets",
     "price_book",
     "serve_until_stopped",
     "version",

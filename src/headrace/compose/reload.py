@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from headrace.compose.adapters import Adapters
-from headrace.compose.budgets import Purse, webhook_of
+from headrace.compose.banking import Purse, webhook_of
 from headrace.compose.settings import Settings
 from headrace.compose.world import LimitedKeys, LocalPool, fixed_keys, live_world, price_book, what_exists
 from headrace.core.clock import Clock
@@ -63,7 +63,7 @@ class Reloading:
         self._environ, self._local, self._adapters, self._ring, self._clock = environ, local, adapters, ring, clock
         self._gateway: Gateway | None = None
         self._seen = self._mark()
-        self.keys = LimitedKeys(ring.find)
+        self.keys = LimitedKeys(ring.find, clock.moment)
         self.keys.limit(settings.limits)
 
     def first(self) -> World:

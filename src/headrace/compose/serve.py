@@ -22,13 +22,14 @@ import msgspec
 import uvicorn
 import uvloop
 
-from headrace.api import HOT_PATHS, Admin, Cold, Door, Lane
+from headrace.api import HOT_PATHS, Admin, Cold, Door, Lane, Money
 from headrace.compose.adapters import Adapters
-from headrace.compose.budgets import BankProcess, Purse
+from headrace.compose.banking import BankProcess, Purse
 from headrace.compose.clock import MachineClock, chance
 from headrace.compose.decisions import Decisions
 from headrace.compose.enginehost import host_engines, seen_by_workers
 from headrace.compose.loading import Loading
+from headrace.compose.minting import mint_key
 from headrace.compose.opening import BACKLOG, House, Opened, listening, open_house, open_process, reserved
 from headrace.compose.place import version
 from headrace.compose.probes import keep_probing, keep_ticking
@@ -270,6 +271,13 @@ def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Rep
         decisions=decisions.of,
         reload=lambda: msgspec.structs.asdict(reloading.reload_all()),
     )
+    money = Money(
+        keys=reloading.keys,
+        gateway=gateway,
+        clock=opened.house.clock,
+        new_id=opened.names,
+        mint=functools.partial(mint_key, opened.house.layout, opened.house.clock),
+    )
     cold = Cold(
         snapshot=lambda: gateway.world.snapshot,
         keys=reloading.keys,
@@ -277,7 +285,7 @@ def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Rep
         metrics=reports.text,
         metrics_type=CONTENT_TYPE,
         new_id=opened.names,
-        more=admin.routes(),
+        more=[*admin.routes(), *money.routes()],
     )
     lane = functools.partial(Lane, handlers=handlers, settings=opened.house.settings.server)
     return Server(

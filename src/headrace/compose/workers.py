@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 
 import msgspec
 
-from headrace.compose.budgets import BankProcess
+from headrace.compose.banking import BankProcess
 from headrace.compose.clock import MachineClock
 from headrace.compose.opening import House, bury
 from headrace.compose.reports import SHARED

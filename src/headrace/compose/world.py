@@ -233,8 +233,8 @@ def _fixed_key(key: KeySettings, secret: str, created: Moment) -> KeyRow:
 class LimitedKeys:
     """The keys, with the settings' limits for those that have none of their own."""
 
-    def __init__(self, find: Callable[[str], Principal | None]) -> None:
-        self._find = find
+    def __init__(self, find: Callable[[str], Principal | None], moment: Callable[[], Moment]) -> None:
+        self._find, self._moment = find, moment
         self._requests: int | None = None
         self._tokens: int | None = None
         self._limited: dict[str, tuple[Principal, Principal]] = {}  # by key: as it is kept, and as it is limited
@@ -246,7 +246,7 @@ class LimitedKeys:
 
     def find(self, secret: str) -> Principal | None:
         principal = self._find(secret)
-        if principal is None:
+        if principal is None or (principal.expires is not None and principal.expires <= self._moment()):
             return None
         held = self._limited.get(principal.key)
         if held is not None and held[0] is principal:

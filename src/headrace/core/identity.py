@@ -28,3 +28,5 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     models: frozenset[str] | None = None
     classes: frozenset[str] | None = None
     expires: int | None = None
+    limited_as: str = ""
+    key_limits: tuple[tuple[str, int | None, int | None], ...] = ()

@@ -13,7 +13,7 @@ from headrace.core.ask import Ask
 from headrace.core.clock import MS, Instant
 from headrace.core.errors import RateLimited
 from headrace.gateway.neighbours import Neighbours, OfKey, OfPool
-from headrace.metering import DAY_WINDOW, MINUTE, Asker, Granted, Limit, Limiter, Refused, instances
+from headrace.metering import DAY_WINDOW, MINUTE, Asker, Granted, Limit, Limiter, Refused, Whom, instances
 
 WAYS_MAX = 20_000
 METERS_MAX = 100_000
@@ -117,6 +117,8 @@ class Meters:
         by_name = {limit.name: limit for limit in self._limits}
         for (name, instance), meter in tuple(self._meters.items()):
             limit = by_name.get(name)
+            if name.startswith("key:"):
+                limit = meter.limit
             if limit is None or _shape(limit) != _shape(meter.limit):
                 del self._meters[name, instance]
                 continue
@@ -126,7 +128,7 @@ class Meters:
 
     def of(self, ask: Ask, now: Instant) -> tuple[Meter, ...]:
         """Those that hold for a request."""
-        if not self._limits:
+        if not self._limits and not ask.principal.key_limits:
             return ()
         kind = ask.principal.key, ask.model, ask.traffic_class, ask.user, ask.session
         found = self._ways.get(kind)
@@ -150,7 +152,11 @@ class Meters:
             traffic_class=ask.traffic_class,
         )
         found = []
-        for limit in self._limits:
+        minted = [
+            Limit(name=f"key:{key}", whom=Whom(), requests_per_minute=requests, tokens_per_minute=tokens)
+            for key, requests, tokens in who.key_limits
+        ]
+        for limit in (*self._limits, *minted):
             for instance in instances(limit.whom, asker):
                 meter = self._meters.get((limit.name, instance))
                 if meter is None:
@@ -173,7 +179,7 @@ def check(meters: tuple[Meter, ...], ask: Ask, tokens: int, now: Instant) -> Non
         if meter.concurrent_max is not None and meter.at_work >= meter.concurrent_max:
             wait_ms = max(50, round(meter.duration_ms / meter.concurrent_max))
             raise RateLimited(
-                f"Rate limit reached{_of(meter)} on concurrent requests: Limit {meter.concurrent_max}. A place is expected in {wait_ms} ms.",
+                f"Rate limit reached{_of(meter)} on concurrent requests: Limit {meter.concurrent_max}. Please try again in {wait_ms} ms.",
                 kind="requests",
                 retry_after_ms=wait_ms,
             )

@@ -23,7 +23,7 @@ from headrace.gateway.meters import Meters, check, give_back, take
 from headrace.gateway.neighbours import Neighbours
 from headrace.gateway.race import Race, Runner
 from headrace.gateway.room import Room, Waiter, leave, stand
-from headrace.gateway.till import Till
+from headrace.gateway.till import NOBODY, Quote, Till
 from headrace.gateway.visit import Visit, left_of
 from headrace.gateway.world import World
 from headrace.metering import Evidence, Granted, Limiter, Price, Refused
@@ -96,7 +96,7 @@ class Gateway:
 
     def _granted(self, ask: Ask, limiter: Limiter, bound: int, now: Instant) -> Granted:
         """From the key's own limits."""
-        shared = self._neighbours.key(ask.principal.key) if self._neighbours is not None else None
+        shared = self._neighbours.key(ask.principal.limited_as or ask.principal.key) if self._neighbours is not None else None
         if shared is not None and (news := shared.news()):
             limiter.heard(now, *news)
         match limiter.take(now, bound):
@@ -106,6 +106,12 @@ class Gateway:
                 return granted
             case Refused() as refused:
                 raise _limited(ask, limiter, refused, bound)
+
+    async def quote(self, ask: Ask) -> Quote:
+        """What the request could cost at most, and whether there is money for it; nothing is held. Raises BudgetsUnreachable."""
+        visit = Visit(self.world, self.clock.instant(), None, None, ask.tokens_in_max, self._tokens_out_max(ask))
+        till = self._till or Till(NOBODY, self.clock)
+        return await till.quote(ask, visit, self._price(ask, visit.world))
 
     def _held(self, ask: Ask, visit: Visit) -> Visit:
         """With its money held, or what it lacks of it known. Raises why it is refused, and has taken nothing then."""
@@ -332,7 +338,7 @@ class Gateway:
         unused = visit.tokens_bound - visit.tokens_used
         back = visit.limiter.give_back(self.clock.instant(), unused, visit.granted)
         if self._neighbours is not None:
-            self._neighbours.key(ask.principal.key).add(0, max(0, -back), max(0, back), visit.limiter.paid_at)
+            self._neighbours.key(ask.principal.limited_as or ask.principal.key).add(0, max(0, -back), max(0, back), visit.limiter.paid_at)
 
     def _hear(self, neighbours: Neighbours, now: Instant) -> None:
         self._heard_at = now
@@ -342,13 +348,14 @@ class Gateway:
     def _limiter(self, ask: Ask, now: Instant) -> Limiter | None:
         who = ask.principal
         limits = (who.requests_per_minute, who.tokens_per_minute)
-        held = self._limiters.get(who.key)
+        shared_by = who.limited_as or who.key
+        held = self._limiters.get(shared_by)
         if held is not None and held[0] == limits:
             return held[1]
         if limits == (None, None):
             return None
         limiter = Limiter(requests_per_minute=limits[0], tokens_per_minute=limits[1], now=now)
-        self._limiters[who.key] = (limits, limiter)
+        self._limiters[shared_by] = (limits, limiter)
         return limiter
 
     def _tokens_out_max(self, ask: Ask) -> int:

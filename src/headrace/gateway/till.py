@@ -12,7 +12,7 @@ import msgspec
 
 from headrace.core.ask import Ask
 from headrace.core.clock import Clock, Moment
-from headrace.core.errors import BudgetsUnreachable, CostTooHigh, NotReady, QuotaExceeded, Unpriced
+from headrace.core.errors import BudgetsUnreachable, CostTooHigh, HeadraceError, NotReady, QuotaExceeded, Unpriced
 from headrace.core.money import usd
 from headrace.core.usage import Usage
 from headrace.gateway.visit import Visit
@@ -21,6 +21,7 @@ from headrace.metering import (
     Asker,
     Budget,
     Hold,
+    Mode,
     Price,
     Slice,
     Span,
@@ -54,6 +55,42 @@ class Lender(Protocol):
     async def lend(self, slices: Iterable[Slice]) -> None:
         """Ask for what the slices need, and return when they were answered. Raises NotReady when nobody answers in time."""
         ...
+
+
+class Nobody:
+    """Who lends where there are no budgets."""
+
+    epoch = 0
+
+    async def lend(self, slices: Iterable[Slice]) -> None:
+        """Nobody has any."""
+
+
+NOBODY: Lender = Nobody()
+
+
+class BudgetLeft(msgspec.Struct, frozen=True, kw_only=True):
+    """One budget that holds for a request, and what there is of it for new ones."""
+
+    budget: str
+    instance: str
+    period: str
+    mode: Mode
+    limit_pico: int
+    free_pico: int
+
+
+class Quote(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request is bound by before it is sent. `cost_max_pico` of None: its model has no price. `why`: it would be refused, and so
+    it says."""
+
+    tokens_in_max: int
+    tokens_out_max: int
+    cost_max_pico: int | None
+    price: str | None
+    capped: str
+    budgets: tuple[BudgetLeft, ...]
+    why: HeadraceError | None
 
 
 class Way(msgspec.Struct, frozen=True):
@@ -100,18 +137,7 @@ class Till:
         way = self._way(ask)
         if not way.slices and ask.max_cost_pico is None:
             return
-        if ask.operation == "chat":
-            self._bound(ask, visit)
-        bound_pico = rate_bound(visit.bound, price)
-        if bound_pico is None:
-            if not way.hard and ask.max_cost_pico is None:
-                bound_pico = 0  # it is counted as what it is: unpriced, and flagged where usage is shown
-            else:
-                what = "a hard budget holds for this key" if way.hard else "the request names a max_cost"
-                raise Unpriced(f"The model {ask.model} has no price, and {what}: give it one with [[model]] usd_per_mtok.", param="model")
-        if ask.max_cost_pico is not None and bound_pico > ask.max_cost_pico:
-            bound_pico = _cap_to_max_cost(ask, visit, price, ask.max_cost_pico)
-        visit.price = price
+        bound_pico = self._bound_pico(ask, visit, way, price)
         visit.hold = None
         if all(one.account is not None for one in way.slices):
             visit.hold = reserve(way.slices, bound_pico)
@@ -121,6 +147,48 @@ class Till:
             visit.lacks = way.slices, bound_pico
         else:
             self._held(visit)
+
+    async def quote(self, ask: Ask, visit: Visit, price: Price | None) -> Quote:
+        """As `admit` would see it, with all that is known of the budgets fresh. Raises BudgetsUnreachable."""
+        way = self._way(ask)
+        why: HeadraceError | None = None
+        if way.slices:
+            await self._lend(way.slices, 0)
+        try:
+            bound_pico = self._bound_pico(ask, visit, way, price)
+            short = [one for one in way.slices if one.mode == "hard" and one.free + one.available < bound_pico]
+            if short:
+                scarcest = min(short, key=lambda one: one.free + one.available)
+                self._cap_to_budget(ask, visit, scarcest, scarcest.free + scarcest.available, bound_pico)
+            elif (spent := overspent(way.slices)) is not None:
+                why = _exceeded(spent, bound_pico)
+        except HeadraceError as refused:
+            why = refused
+        return Quote(
+            tokens_in_max=visit.bound.tokens_in,
+            tokens_out_max=visit.bound.output,
+            cost_max_pico=rate_bound(visit.bound, price),
+            price=None if price is None else price.id,
+            capped=visit.capped,
+            budgets=tuple(_left(one) for one in way.slices),
+            why=why,
+        )
+
+    def _bound_pico(self, ask: Ask, visit: Visit, way: Way, price: Price | None) -> int:
+        """What the request could cost, with its answer capped to what may be paid for it. Raises why it can't be served."""
+        if ask.operation == "chat":
+            self._bound(ask, visit)
+        visit.price = price
+        bound_pico = rate_bound(visit.bound, price)
+        if bound_pico is None:
+            if not way.hard and ask.max_cost_pico is None:
+                bound_pico = 0  # it is counted as what it is: unpriced, and flagged where usage is shown
+            else:
+                what = "a hard budget holds for this key" if way.hard else "the request names a max_cost"
+                raise Unpriced(f"The model {ask.model} has no price, and {what}: give it one with [[model]] usd_per_mtok.", param="model")
+        if ask.max_cost_pico is not None and bound_pico > ask.max_cost_pico:
+            bound_pico = _cap_to_max_cost(ask, visit, price, ask.max_cost_pico)
+        return bound_pico
 
     async def fetch(self, ask: Ask, visit: Visit) -> None:
         """Lease what is lacking. Raises QuotaExceeded where it is not there, BudgetsUnreachable where nobody can say."""
@@ -237,6 +305,19 @@ class Till:
         return held
 
 
+def _left(one: Slice) -> BudgetLeft:
+    free = one.free + one.available if one.mode == "hard" else one.limit_pico - one.spent_by_others - one.settled
+    opening = one.opening
+    return BudgetLeft(
+        budget=opening.budget,
+        instance=opening.instance,
+        period=opening.period,
+        mode=one.mode,
+        limit_pico=one.limit_pico,
+        free_pico=max(0, free),
+    )
+
+
 def _opening(budget: Budget, instance: str, span: Span) -> AccountOpening:
     name = "\x1f".join((budget.name, instance, span.name))
     return AccountOpening(name, budget.name, instance, span.name, span.end, budget.limit_pico, budget.mode, budget.alerts_percent)
@@ -292,4 +373,4 @@ def remaining_pico(hold: Hold) -> int | None:
     return max(0, min(left)) if left else None
 
 
-__all__ = ["IMAGE_TOKENS_MAX", "Lender", "Till", "remaining_pico"]
+__all__ = ["IMAGE_TOKENS_MAX", "NOBODY", "BudgetLeft", "Lender", "Quote", "Till", "remaining_pico"]

@@ -1,7 +1,7 @@
 """What it costs: the price book, rating, the usage log's records, the ledger, limits and keys. Pure and synchronous."""
 
 from headrace.metering.budgets import AccountOpening, Asker, Budget, Mode, Scope, Whom, instances
-from headrace.metering.keys import PREFIX, KeyRow, digest, secret_from, shown
+from headrace.metering.keys import PREFIX, KeyRow, digest, principal_of, secret_from, shown
 from headrace.metering.leases import Account as LeaseAccount
 from headrace.metering.leases import Lease, close, correct, crossed, lend
 from headrace.metering.ledger import Account, Entry, Ledger, Transfer
@@ -80,6 +80,7 @@ __all__ = [
     "overspent",
     "parse_prices",
     "price_row",
+    "principal_of",
     "rate",
     "rate_bound",
     "reserve",

@@ -1,9 +1,10 @@
-"""How many requests and tokens may be used a minute, or in another window of time: two integer token buckets, taken from together or not at all.
+"""How many requests and tokens may be used a minute, or in another window of time: two integer token buckets, taken from together or not
+at all.
 
 A bucket is kept as the debt that time pays off, in units so small that there is no fraction to round: a bucket of `limit` tokens pays
-`limit` units a nanosecond, and a token weighs as many units as its window has nanoseconds. The bound of a request is taken at admission, and the difference to the
-truth given back at settlement. Time pays what was taken first, first; what it has paid of a request can't be given back again, so that
-over any stretch of time no more is used than a full bucket and what flows into it.
+`limit` units a nanosecond, and a token weighs as many units as its window has nanoseconds. The bound of a request is taken at admission,
+and the difference to the truth given back at settlement. Time pays what was taken first, first; what it has paid of a request can't be
+given back again, so that over any stretch of time no more is used than a full bucket and what flows into it.
 """
 
 from collections import deque

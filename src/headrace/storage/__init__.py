@@ -8,16 +8,18 @@ from headrace.storage.commons import WORKERS_MAX, Commons
 from headrace.storage.database import connect
 from headrace.storage.decisions import AttemptRow, decision_of
 from headrace.storage.folder import DataFolder, FileLock, Layout, development_key, make_folder
-from headrace.storage.keys import KeyRing, KeyStore
+from headrace.storage.keys import LINEAGE_MAX, KeyRing, KeyStore
 from headrace.storage.loading import Loaded, load_once
 from headrace.storage.queries import DIMENSIONS, Difference, Dimension, UsageRow, balances, key_names, usage_by, verify
 from headrace.storage.recovery import Recovery, recover
 from headrace.storage.segment import Damage
 from headrace.storage.treasury import AccountRow, Alert, Fenced, Treasury, Unknown
+from headrace.storage.treasury import opened as opened_treasury
 from headrace.storage.usagelog import UsageLog, UsageLogSettings
 
 __all__ = [
     "DIMENSIONS",
+    "LINEAGE_MAX",
     "WORKERS_MAX",
     "AccountRow",
     "Alert",
@@ -50,6 +52,7 @@ __all__ = [
     "key_names",
     "load_once",
     "make_folder",
+    "opened_treasury",
     "recover",
     "usage_by",
     "verify",
