@@ -76,7 +76,7 @@ def test_a_hard_budget_lets_pass_what_fits_and_refuses_the_rest(tmp_path: Path):
 
 def test_of_64_at_once_one_passes_where_there_is_room_for_one(tmp_path: Path):
     with Vendor.open() as vendor:
-        names = [f"answers-slowly/{number}" for number in range(64)]
+        names = [f"answers-long/{number}" for number in range(64)]
         installation = Installation(tmp_path, pool("vendor", vendor.url, *names) + priced(*names) + budget("acme", "0.0012"))
         with installation.serving() as server:
             heard: list[Heard] = []
@@ -87,7 +87,7 @@ def test_of_64_at_once_one_passes_where_there_is_room_for_one(tmp_path: Path):
 
 def test_of_64_at_once_one_passes_over_four_workers(tmp_path: Path):
     with Vendor.open() as vendor:
-        names = [f"answers-slowly/{number}" for number in range(64)]
+        names = [f"answers-long/{number}" for number in range(64)]
         installation = Installation(tmp_path, pool("vendor", vendor.url, *names) + priced(*names) + budget("acme", "0.0012"))
         with installation.serving("--workers", "4") as server:
             heard: list[Heard] = []
