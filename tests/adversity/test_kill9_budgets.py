@@ -106,7 +106,7 @@ def standings(installation: Installation, name: str) -> dict[str, Any]:
 
 
 def costs(installation: Installation) -> Decimal:
-    return sum((Decimal(row["cost_usd"]) for row in installation.usage("model")), Decimal(0))
+    return sum((Decimal(row["usd"]) for row in installation.usage("model")), Decimal(0))
 
 
 def check(installations: list[Installation], vendor: Vendor, limit: Decimal) -> None:

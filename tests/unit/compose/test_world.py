@@ -3,6 +3,7 @@
 import asyncio
 from datetime import date
 
+import msgspec
 import pytest
 
 from headrace.compose.adapters import Adapters
@@ -150,10 +151,19 @@ LIMITED = [
 @pytest.mark.parametrize(("own", "general", "holds"), LIMITED)
 def test_limits_of_a_key_without_its_own(own, general, holds):
     principal = a_principal(requests_per_minute=own[0], tokens_per_minute=own[1])
-    keys = LimitedKeys({"s": principal}.get)
+    keys = LimitedKeys({"s": principal}.get, lambda: 100)
     keys.limit(LimitSettings(requests_per_minute=general[0], tokens_per_minute=general[1]))
     found = keys.find("s")
     assert found is not None
     assert (found.requests_per_minute, found.tokens_per_minute) == holds
     assert keys.find("s") is found
     assert keys.find("unknown") is None
+
+
+def test_a_key_is_nobodys_after_its_time():
+    principal = msgspec.structs.replace(a_principal(), expires=100)
+    now = [99]
+    keys = LimitedKeys({"s": principal}.get, lambda: now[0])
+    assert keys.find("s") is not None
+    now[0] = 100
+    assert keys.find("s") is None
