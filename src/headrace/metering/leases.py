@@ -82,8 +82,9 @@ def lend(account: Account, holder: int, said: Said) -> Told:
         lease.granted += given
         available -= given
     unspent = max(0, account.limit - account.spent_in_all - account.held_in_all - given)
-    cushion = 0 if account.short or said.idle else unspent * CUSHION_PERMILLE // 1_000 // keepers
-    room = min(available, cushion - max(0, lease.free - given))
+    cushions = unspent * CUSHION_PERMILLE // 1_000
+    cushion = 0 if account.short or said.idle else cushions // keepers
+    room = min(available, cushion - max(0, lease.free - given), cushions - others_free - max(0, lease.free - given))
     if room > 0 and not said.need > given:
         lease.granted += room
     return _told(account, holder, lease, cushion)
