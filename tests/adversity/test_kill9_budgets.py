@@ -118,7 +118,7 @@ def check(installations: list[Installation], vendor: Vendor, limit: Decimal) -> 
     assert spent <= limit
     assert spent == booked, "the budget and the books are one truth"
     assert spent >= billed, "what the vendor billed is spent or held"
-    assert (Decimal(row["held_usd"]), Decimal(row["leased_free_usd"])) == (0, 0), "nothing is out any more"
+    assert Decimal(row["held_usd"]) == Decimal(row["leased_free_usd"]) == 0, "nothing is out any more"
     assert spent + Decimal(row["free_usd"]) == limit
 
 
@@ -180,8 +180,7 @@ def test_kills_of_two_hosts_and_of_postgresql(tmp_path: Path, seed: int):
         time.sleep(rng.uniform(0.2, 0.8))
         load.stop()
         servers[1].stop()
-        for host in hosts:
-            eventually(lambda host=host: not any(map(_lives, [bank_of(host), *workers_of(host)])), 8)
+        eventually(lambda: not any(_lives(pid) for host in hosts for pid in (bank_of(host), *workers_of(host))), 8)
         for host in hosts:
             with host.serving() as server:
                 assert ask(server, "answers", max_completion_tokens=40).status in (200, 429)

@@ -9,7 +9,7 @@ session and so on among them. A request is charged to all accounts that it falls
 """
 
 from datetime import tzinfo
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, assert_never
 
 import msgspec
 
@@ -80,6 +80,8 @@ def instances(whom: Whom, asker: Asker) -> tuple[str, ...]:
             return (asker.model,)
         case "class":
             return (asker.traffic_class,)
+        case never:
+            assert_never(never)
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):

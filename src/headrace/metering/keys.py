@@ -65,7 +65,7 @@ def principal_of(lineage: Sequence[KeyRow]) -> Principal:
         models=_common([row.models for row in lineage]),
         classes=_common([row.classes for row in lineage]),
         expires=min(expiries, default=None),
-        limited_as=first.id,
+        limited_as=first.id if parents else "",
         key_limits=tuple(
             (row.id, row.requests_per_minute, row.tokens_per_minute)
             for row in lineage[:-1]

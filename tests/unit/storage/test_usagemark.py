@@ -13,7 +13,8 @@ PID = 4_711
 
 def admit(request: str, *, epoch: int = 3, accounts: tuple[int, ...] = (1, 2), bound: int = 100) -> Admit:
     return Admit(
-        request, 1, 5, "acme", "demo", "key_1", "batch", "chat", "m", "p", False, Usage(10, output=10), bound, None, None, (), epoch, accounts
+        request, 1, 5, "acme", "demo", "key_1", "batch", "chat", "m", "p", False, Usage(10, output=10), bound, None, None, (),
+        epoch, accounts,
     )  # fmt: skip
 
 
