@@ -6,10 +6,12 @@ Prices are 1 USD a million tokens in and 4 out; a request of these tests is held
 import json
 import os
 import signal
+import threading
 import urllib.error
 import urllib.request
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.client import Heard, ask, begin
 from tests.server import KEY, Installation, Running, at_once, eventually, pool, priced
@@ -266,3 +268,42 @@ def test_the_bank_may_be_killed_at_any_time(tmp_path: Path):
                 assert ask(server, "answers", max_completion_tokens=100).status == 200, "the lease in hand is enough"
                 assert eventually(lambda: (installation.data / "budgets.lock").read_text().strip() not in ("", str(bank))), "no next one"  # noqa: B023 -- called at once
         assert standing(installation, "acme")["spent_usd"] == "0.000108"
+
+
+def test_a_budget_may_be_larger_than_64_bits_of_pico_dollars(tmp_path: Path):
+    with Vendor.open() as vendor:
+        installation = Installation(tmp_path, pool("vendor", vendor.url, "answers") + priced("answers") + budget("acme", "2000000000"))
+        with installation.serving() as server:
+            assert ask(server, "answers").status == 200
+        assert standing(installation, "acme")["free_usd"] == "1999999999.999973"
+
+
+def test_parts_of_a_budget_are_told_to_a_webhook_once_each(tmp_path: Path):
+    heard: list[dict[str, Any]] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        fails: ClassVar[list[bool]] = [True]
+
+        def do_POST(self) -> None:
+            heard.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(500 if self.fails and self.fails.pop() else 204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with Vendor.open() as vendor, HTTPServer(("127.0.0.1", 0), Hook) as receiver:
+        thread = threading.Thread(target=receiver.serve_forever, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{receiver.server_address[1]}/"
+        settings = (
+            pool("vendor", vendor.url, "answers") + priced("answers") + budget("acme", "0.00054", mode="watch", alerts_percent=[5, 10])
+        )
+        installation = Installation(tmp_path, settings + f'[budgets]\nwebhook_url = "{url}"\n', {"HEADRACE_WEBHOOK_SECRET": "whsec"})
+        with installation.serving() as server:
+            assert ask(server, "answers").status == 200
+            assert eventually(lambda: len(heard) >= 1, 5), "a twentieth is spent"
+            assert ask(server, "answers").status == 200
+            assert eventually(lambda: len(heard) >= 3, 12), "the first was not heard, and is told again"
+        receiver.shutdown()
+    assert sorted(one["data"]["percent"] for one in heard) == [5, 5, 10]

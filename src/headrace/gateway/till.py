@@ -230,7 +230,7 @@ class Till:
     def _held(self, visit: Visit) -> None:
         assert visit.hold is not None
         visit.epoch = self._lender.epoch
-        visit.accounts = tuple(one.account for one in visit.hold.slices if one.account is not None)
+        visit.accounts = tuple([one.account for one in (*visit.hold.slices, *visit.hold.counted) if one.account is not None])
 
     # What a request is bound by.
 
@@ -297,11 +297,10 @@ class Till:
 
     def _slice(self, opening: AccountOpening) -> Slice:
         held = self.slices.get(opening.name)
-        if held is None or (held.mode == "hard") != (opening.mode == "hard"):
+        if held is None:
             held = self.slices[opening.name] = Slice(opening)
         elif held.opening != opening:
-            held.opening, held.mode, held.limit_pico = opening, opening.mode, opening.limit_pico
-            held.account = None  # the store is told of the change when it is next asked
+            held.change(opening)
         return held
 
 
@@ -369,7 +368,7 @@ def _exceeded(one: Slice, bound_pico: int) -> QuotaExceeded:
 
 def remaining_pico(hold: Hold) -> int | None:
     """What is left of the scarcest budget, as far as this worker knows; None: no budget holds."""
-    left = [one.limit_pico - one.spent_by_others - one.settled - one.held for one in hold.slices]
+    left = [one.limit_pico - one.spent_by_others - one.settled - one.held for one in (*hold.slices, *hold.counted)]
     return max(0, min(left)) if left else None
 
 

@@ -76,11 +76,23 @@ class Slice:
     def is_whole(self) -> bool:
         return self.granted - self.returned == self.free + self.held + self.settled and self.held >= 0
 
+    def resume(self, granted: int, returned: int, settled: int) -> None:
+        """Go on where a slice of the same life stood that had nothing free or held any more, and was forgotten."""
+        if not self.granted and not self.settled:
+            self.granted, self.returned, self.settled = granted, returned, settled
+            self.free = granted - returned - settled
+
+    def change(self, opening: AccountOpening) -> None:
+        """The budget is another now; what is held of it goes on as it began."""
+        self.opening, self.mode, self.limit_pico = opening, opening.mode, opening.limit_pico
+        self.account = None  # the store is told of it when it is next asked
+
     def say(self, *, idle: bool = False) -> Said:
         """How it stands, after giving back what lies here beyond the cushion and waits for nobody."""
         assert self.account is not None, "the store is told of slices that it knows"
-        if self.mode == "hard" and not self.needs and self.free > (0 if idle else self.cushion):
-            excess = self.free if idle else self.free - self.cushion
+        keep = 0 if idle or self.mode != "hard" else self.cushion
+        if not self.needs and self.free > keep:
+            excess = self.free - keep
             self.free -= excess
             self.returned += excess
         self.touched = False
@@ -98,18 +110,21 @@ class Slice:
 
 
 class Hold:
-    """What is held for one request, on all its slices, until the request is over and none of its attempts is open."""
+    """What is held for one request, on all its slices that hold, until the request is over and none of its attempts is open. Slices of
+    budgets that only count are `counted`."""
 
-    __slots__ = ("_over", "left_pico", "open", "slices")
+    __slots__ = ("_over", "counted", "left_pico", "open", "slices")
 
-    def __init__(self, slices: tuple[Slice, ...], bound_pico: int) -> None:
-        self.slices, self.left_pico, self.open, self._over = slices, bound_pico, 0, False
+    def __init__(self, slices: tuple[Slice, ...], counted: tuple[Slice, ...], bound_pico: int) -> None:
+        self.slices, self.counted, self.left_pico, self.open, self._over = slices, counted, bound_pico, 0, False
 
     def again(self, bound_pico: int) -> bool:
         """As much once more, for a second attempt beside the first: what a crash could leave open is held. False: it is not there."""
-        more = reserve(self.slices, bound_pico)
-        if more is None:
+        if any(one.free < bound_pico for one in self.slices):
             return False
+        for one in self.slices:
+            one.free -= bound_pico
+            one.held += bound_pico
         self.left_pico += bound_pico
         return True
 
@@ -119,12 +134,13 @@ class Hold:
         self.left_pico -= covered
         for one in self.slices:
             one.settled += cost_pico
+            one.held -= covered
+            one.free -= cost_pico - covered
             one.touched = True
-            if one.mode == "hard":
-                one.held -= covered
-                one.free -= cost_pico - covered
-            else:
-                one.granted += cost_pico  # what is not held is granted as it is spent
+        for one in self.counted:
+            one.settled += cost_pico
+            one.granted += cost_pico  # what is not held is granted as it is spent
+            one.touched = True
 
     def end(self) -> None:
         """One attempt is at its end."""
@@ -141,25 +157,30 @@ class Hold:
     def _free(self) -> None:
         left, self.left_pico = self.left_pico, 0
         for one in self.slices:
-            if one.mode == "hard":
-                one.held -= left
-                one.free += left
-                one.touched = True
+            one.held -= left
+            one.free += left
+            one.touched = True
 
 
 def reserve(slices: tuple[Slice, ...], bound_pico: int) -> Hold | None:
     """Hold the bound on all slices, or nothing: None, and `lacking` says why."""
+    hard = True
     for one in slices:
         if one.mode == "hard":
             if one.free < bound_pico:
                 return None
-        elif one.mode == "soft" and one.spent_by_others + one.settled >= one.limit_pico:
-            return None
+        else:
+            hard = False
+            if one.mode == "soft" and one.spent_by_others + one.settled >= one.limit_pico:
+                return None
+    counted: tuple[Slice, ...] = ()
+    if not hard:
+        counted = tuple([one for one in slices if one.mode != "hard"])
+        slices = tuple([one for one in slices if one.mode == "hard"])
     for one in slices:
-        if one.mode == "hard":
-            one.free -= bound_pico
-            one.held += bound_pico
-    return Hold(slices, bound_pico)
+        one.free -= bound_pico
+        one.held += bound_pico
+    return Hold(slices, counted, bound_pico)
 
 
 def lacking(slices: tuple[Slice, ...], bound_pico: int) -> tuple[Slice, ...]:

@@ -20,6 +20,7 @@ from typing import Final
 
 from headrace.core.clock import Moment
 from headrace.core.errors import HeadraceError
+from headrace.metering import AccountOpening
 from headrace.storage.alerts import deliver
 from headrace.storage.bankwords import (
     Answered,
@@ -108,7 +109,7 @@ class Bank:
                 client.process = process
                 return Welcome(client.epoch)
             case Open(openings=openings):
-                return Opened(tuple(self._treasury.open_account(opening) for opening in openings))
+                return Opened(tuple(self._opened(client, opening) for opening in openings))
             case Beat():
                 return self._beat(client, asked)
             case Rules():
@@ -116,6 +117,11 @@ class Bank:
             case Webhook():
                 self._webhook = asked
                 return Noted()
+
+    def _opened(self, client: Client, opening: AccountOpening) -> tuple[int, int, int, int]:
+        account = self._treasury.open_account(opening)
+        lease = self._treasury.lease(client.epoch, account)
+        return account, lease.granted, lease.returned, lease.settled
 
     def _beat(self, client: Client, beat: Beat) -> Answered:
         now = self._moment()

@@ -42,6 +42,8 @@ LOOK_S = 1.0
 """How often all slices are told of, whether or not they changed."""
 QUIET_LOOKS_MAX = 5
 """After so many of them without a request, what a slice has free goes back."""
+FORGET_LOOKS_MAX = 600
+"""After so many of them nothing is kept of it here: the store knows all of it."""
 LEND_S = 1.0
 ANSWER_S = 5.0
 AGAIN_S = 0.1
@@ -112,8 +114,8 @@ class BankLink:
 
     async def finish(self) -> None:
         """Return everything, and end this life: nothing runs any more."""
-        if self._writer is None or not self.epoch:
-            return
+        if self._writer is None or not self.epoch or any(one.held for one in self._slices().values()):
+            return  # what is held is seen in the log
         with suppress(_Gone, OSError, EOFError, asyncio.QueueFull):
             saids = tuple(one.say(idle=True) for one in self._slices().values() if one.account is not None)
             await self._asked(Beat(Mark(*self._place()), saids, last=True))
@@ -200,8 +202,9 @@ class BankLink:
             return
         answer = await self._asked(Open(tuple(one.opening for one in new.values())))
         assert isinstance(answer, Opened)
-        for one, number in zip(new.values(), answer.numbers, strict=True):
+        for one, (number, granted, returned, settled) in zip(new.values(), answer.numbers, strict=True):
             one.account = number
+            one.resume(granted, returned, settled)
 
     def _beat(self, wanted: Iterable[Slice]) -> Beat:
         """What has changed, what is needed, and once a second everything that has something."""
@@ -222,7 +225,8 @@ class BankLink:
         moment, over = self._moment(), []
         for name, one in self._slices().items():
             self._quiet[name] = 0 if one.touched or one.held or one.needs else self._quiet.get(name, 0) + 1
-            if one.opening.ends <= moment and not one.held and not one.free and not one.touched and not one.needs:
+            at_rest = not (one.held or one.free or one.touched or one.needs)
+            if at_rest and (one.opening.ends <= moment or self._quiet[name] > FORGET_LOOKS_MAX):
                 over.append(name)
         for name in over:
             self._quiet.pop(name, None)

@@ -1,4 +1,4 @@
-"""What a worker and the bank say to each other over the bank's socket: msgpack, each message after its length."""
+"""What a worker and the bank say to each other over the bank's socket: JSON, whose numbers have no end, each message after its length."""
 
 import asyncio
 import struct
@@ -52,7 +52,9 @@ class Welcome(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 class Opened(msgspec.Struct, frozen=True, tag=True, array_like=True):
-    numbers: tuple[int, ...]
+    """For each opening the account's number, and what was granted to this holder of it, returned and settled."""
+
+    numbers: tuple[tuple[int, int, int, int], ...]
 
 
 class Lent(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -90,9 +92,9 @@ class Recall(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 Answered: TypeAlias = Welcome | Opened | Lent | RulesAre | Noted | Down | FencedOff | Recall
 
-_encode = msgspec.msgpack.Encoder().encode
-decode_asked = msgspec.msgpack.Decoder(Asked).decode
-decode_answered = msgspec.msgpack.Decoder(Answered).decode
+_encode = msgspec.json.Encoder().encode
+decode_asked = msgspec.json.Decoder(Asked).decode
+decode_answered = msgspec.json.Decoder(Answered).decode
 
 
 def framed(message: Asked | Answered) -> bytes:

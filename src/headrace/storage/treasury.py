@@ -183,6 +183,13 @@ class Treasury:
 
     # Accounts.
 
+    def lease(self, epoch: int, account: int) -> Lease:
+        """What a holder has, as far as the store has heard."""
+        with self._database.transaction() as at:
+            sql = "SELECT granted, returned, settled, held FROM budget_lease WHERE account = ? AND holder = ?"
+            found = at.rows(sql, account, epoch)
+            return Lease(*(int(value) for value in found[0])) if found else Lease()
+
     def open_account(self, opening: AccountOpening) -> int:
         """The number of an account, which is made where it is not there; amount and mode are taken over where they are others now."""
         with self._database.transaction() as at:

@@ -107,3 +107,24 @@ def test_soft_slices_return_nothing():
     one = a_slice(mode="soft")
     one.free = 0
     assert one.say(idle=True) == Said(1, 0, 0, 0, 0, 0, True)
+
+
+def test_a_slice_that_was_forgotten_goes_on_where_it_stood():
+    one = a_slice()
+    one.resume(100, 30, 70)
+    assert (one.granted, one.free, one.is_whole) == (100, 0, True)
+    one.resume(500, 0, 0)
+    assert one.granted == 100, "one that is in use knows better"
+
+
+def test_a_budget_that_turns_soft_pays_out_what_was_held_and_gives_back_the_rest():
+    one = a_slice(free=100)
+    hold = reserve((one,), 60)
+    assert hold is not None
+    one.change(AccountOpening("a", "a", "", "", 0, 500, "soft", ()))
+    assert one.account is None
+    one.account = 1
+    hold.pay(20)
+    hold.release()
+    assert (one.held, one.settled, one.free, one.is_whole) == (0, 20, 80, True)
+    assert one.say().returned == 80
