@@ -307,3 +307,30 @@ def test_parts_of_a_budget_are_told_to_a_webhook_once_each(tmp_path: Path):
             assert eventually(lambda: len(heard) >= 3, 12), "the first was not heard, and is told again"
         receiver.shutdown()
     assert sorted(one["data"]["percent"] for one in heard) == [5, 5, 10]
+
+
+def test_what_nobody_knows_the_end_of_is_held_until_somebody_tells_it(tmp_path: Path):
+    """A server is killed in the middle of an answer: its bound stays spent and flagged, and the truth gives the difference back."""
+    with Vendor.open() as vendor:
+        settings = pool("vendor", vendor.url, "answers-long") + priced("answers-long") + budget("acme", "0.01")
+        installation = Installation(tmp_path, settings)
+        server = installation.start()
+        connection, answer = begin(server, "answers-long", max_completion_tokens=300)
+        assert answer.readline()
+        server.kill()
+        answer.close()
+        connection.close()
+        with installation.serving():
+            assert eventually(lambda: standing(installation, "acme")["unknown_usd"] != "0.00", 5)
+            (lost,) = json.loads(installation.run("budget", "unknown", "--format", "json").stdout)
+            before = standing(installation, "acme")
+            assert before["spent_usd"] == before["unknown_usd"] == lost["usd"]
+            for _ in range(2):
+                installation.run("budget", "correct", lost["request"], "--usd", "0.000107", "--input", "7", "--output", "25")
+            after = standing(installation, "acme")
+            assert (after["spent_usd"], after["unknown_usd"], after["free_usd"]) == ("0.000107", "0.00", "0.009893")
+            (row,) = installation.usage("model")
+            assert (row["usd"], row["lost"], row["input"], row["output"]) == ("0.000107", 0, 7, 25)
+        assert "agree with the usage log" in installation.run("usage", "verify").stdout
+        installation.run("budget", "correct", lost["request"], "--usd", "1", "--input", "7", "--output", "25", expect=1)
+        installation.run("budget", "correct", "req_nobody", "--usd", "1", "--input", "7", "--output", "25", expect=1)

@@ -7,10 +7,12 @@ import msgspec
 
 from headrace.cli.keys import CLASSES
 from headrace.cli.tables import FORMATS, Format, show
-from headrace.compose import BudgetSettings, Place, open_budgets
+from headrace.compose import BudgetSettings, Place, correct, open_budgets
 from headrace.core.errors import InvalidRequest
 from headrace.core.identity import TrafficClass
+from headrace.core.money import pico_of
 from headrace.core.money import usd as shown_usd
+from headrace.core.usage import Usage
 from headrace.metering import Mode, Period, Scope
 from headrace.storage import Treasury
 
@@ -136,6 +138,23 @@ def unknown(place: Place, kind: Format) -> None:
             {"request": one.request, "attempt": one.attempt, "usd": shown_usd(one.booked_pico)} for one in treasury.unknown()
         ]
     show(rows, ("request", "attempt", "usd"), kind, empty="Nothing is held for want of knowing.")
+
+
+@budget.command("correct")
+@click.argument("request")
+@click.option("--usd", required=True, help="What it came to, such as 0.0012.")
+@click.option("--input", "tokens_in", type=click.IntRange(min=0), required=True, help="Tokens of the prompt.")
+@click.option("--output", "tokens_out", type=click.IntRange(min=0), required=True, help="Tokens of the answer.")
+@click.option("--attempt", type=click.IntRange(min=1), default=1, show_default=True)
+@click.pass_obj
+def correct_attempt(place: Place, request: str, usd: str, tokens_in: int, tokens_out: int, attempt: int) -> None:
+    """Say what REQUEST came to that was booked at its bound. The books are corrected by new rows, and budgets get the difference back."""
+    try:
+        cost_pico = pico_of(usd)
+    except ValueError as wrong:
+        raise InvalidRequest(str(wrong)) from None
+    before, after = correct(place, request, attempt, Usage(tokens_in, output=tokens_out), cost_pico)
+    click.echo(f"{request}, attempt {attempt}: {shown_usd(after)} USD instead of {shown_usd(before)}.")
 
 
 def _standing(treasury: Treasury, name: str | None) -> list[dict[str, str | int | None]]:

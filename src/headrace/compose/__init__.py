@@ -5,6 +5,7 @@ from headrace.compose.books import Books
 from headrace.compose.budgets import BudgetSettings
 from headrace.compose.checkup import Finding, examine
 from headrace.compose.clock import now
+from headrace.compose.corrections import correct
 from headrace.compose.place import Place, cache_folder, here, version
 from headrace.compose.serve import Ready, serve_until_stopped
 from headrace.compose.settings import Settings, load_settings
@@ -18,6 +19,7 @@ __all__ = [
     "Ready",
     "Settings",
     "cache_folder",
+    "correct",
     "examine",
     "here",
     "load_settings",

@@ -332,7 +332,6 @@ class Gateway:
             visit.hold.release()
         if visit.taken:
             give_back(visit.taken, visit.tokens_bound - visit.tokens_used, self.clock.instant(), visit.admitted_at)
-            visit.taken = ()
         if visit.limiter is None or visit.granted is None:
             return
         unused = visit.tokens_bound - visit.tokens_used

@@ -1,5 +1,6 @@
 """Hands that keep: the usage log, its recovery, the SQLite database, its loader and queries, keys, and the data folder."""
 
+from headrace.storage.attempts import records_of
 from headrace.storage.banklink import BankLink
 from headrace.storage.bankwords import Webhook
 from headrace.storage.budgets_postgres import PostgresBudgets
@@ -53,6 +54,7 @@ __all__ = [
     "load_once",
     "make_folder",
     "opened_treasury",
+    "records_of",
     "recover",
     "usage_by",
     "verify",

@@ -275,23 +275,37 @@ class Treasury:
 
     # The truth, when it comes.
 
-    def correct(self, request: str, attempt: int, cost_pico: int, now: Moment) -> int | None:
-        """What an attempt of unknown end came to: the difference to its bound is there again. Once: again changes nothing.
+    def correct(
+        self, request: str, attempt: int, cost_pico: int, now: Moment, *, accounts: tuple[int, ...] = (), booked_pico: int = 0
+    ) -> int | None:
+        """What an attempt of unknown end came to: the difference to what it was booked at is there again. Once: again changes nothing.
 
-        Returns what its accounts were charged for it before; None: nothing is held for such an attempt."""
+        `accounts` and `booked_pico` are those of an attempt that was never listed as unknown, such as one that its vendor left untold.
+        Returns what its accounts were charged for it before; None: nothing is to be corrected.
+        """
         with self._database.transaction() as at:
-            sql = f"SELECT accounts, booked_pico FROM budget_unknown WHERE request = ? AND attempt = ? AND corrected IS NULL{self._database.lock_words}"  # noqa: E501, S608
+            sql = (
+                f"SELECT accounts, booked_pico, corrected FROM budget_unknown WHERE request = ? AND attempt = ?{self._database.lock_words}"  # noqa: S608
+            )
             found = at.rows(sql, request, attempt)
-            if not found:
+            if found and found[0][2] is not None:
                 return None
-            booked = int(found[0][1])
-            for number in sorted(_numbers(found[0][0])):
+            if found:
+                accounts, booked_pico = _numbers(found[0][0]), int(found[0][1])
+                at.run("UPDATE budget_unknown SET corrected = ? WHERE request = ? AND attempt = ?", now, request, attempt)
+            elif accounts:
+                at.run(
+                    "INSERT INTO budget_unknown (request, attempt, moment, accounts, booked_pico, corrected) VALUES (?, ?, ?, ?, ?, ?)",
+                    request, attempt, now, _listed(accounts), str(booked_pico), now,
+                )  # fmt: skip
+            else:
+                return None
+            for number in sorted(accounts):
                 account = self._load(at, number)
                 assert account is not None, "an account is never taken away"
-                correct(account, booked, cost_pico)
+                correct(account, booked_pico, cost_pico)
                 at.run("UPDATE budget_account SET spent_pico = ? WHERE id = ?", str(account.spent), number)
-            at.run("UPDATE budget_unknown SET corrected = ? WHERE request = ? AND attempt = ?", now, request, attempt)
-            return booked
+            return booked_pico
 
     def unknown(self) -> list[Unknown]:
         """What is held because nobody knows what became of it."""
