@@ -13,12 +13,14 @@ import msgspec
 from headrace.api.heads import Headers
 from headrace.core.ask import NEEDS_NOTHING, Ask, Operation
 from headrace.core.clock import MS, Clock
-from headrace.core.errors import InvalidRequest, ModelNotFound
+from headrace.core.errors import InvalidRequest, ModelNotFound, NotAllowed
 from headrace.core.identity import Principal, TrafficClass
+from headrace.core.money import pico_of
 from headrace.core.rules import DATA_CLASSES, NO_RULES, Capability, Rules
 from headrace.gateway import Gateway, World
 from headrace.routing import TIERS
 from headrace.wire import openai_embeddings
+from headrace.wire.openai_caps import without_max_cost
 from headrace.wire.openai_chat import ChatHead, read_head
 
 FRAMING_TOKENS_MAX = 512
@@ -32,6 +34,7 @@ CACHED_BYTES_MIN = 4_096
 """Vendors cache prompts from 1,024 tokens on; where a shorter one goes makes no difference."""
 DEADLINE_MS_MAX = 86_400_000
 NAMES_MAX, NAME_SIZE_MAX = 64, 64
+USER_SIZE_MAX = 512
 """Each kind of request is kept, in memory and in the usage log: what a client may name has an end."""
 STANDINGS_MAX = 16_384
 CLASSES: frozenset[str] = frozenset(get_args(TrafficClass))
@@ -39,8 +42,9 @@ CLASSES: frozenset[str] = frozenset(get_args(TrafficClass))
 CLASS, JURISDICTIONS, VENDORS = b"x-headrace-class", b"x-headrace-jurisdictions", b"x-headrace-vendors"
 DATA_CLASS, ZERO_RETENTION = b"x-headrace-data-class", b"x-headrace-zero-retention"
 STRICT, DEADLINE, SESSION = b"x-headrace-strict", b"x-headrace-deadline-ms", b"x-headrace-session"
+MAX_COST = b"x-headrace-max-cost"
 OURS = b"x-headrace"
-HEADERS = frozenset((CLASS, JURISDICTIONS, VENDORS, DATA_CLASS, ZERO_RETENTION, STRICT, DEADLINE, SESSION))
+HEADERS = frozenset((CLASS, JURISDICTIONS, VENDORS, DATA_CLASS, ZERO_RETENTION, STRICT, DEADLINE, SESSION, MAX_COST))
 
 
 class Wishes(msgspec.Struct, frozen=True):
@@ -51,6 +55,7 @@ class Wishes(msgspec.Struct, frozen=True):
     strict: bool = False
     deadline_ms: int | None = None
     session: bytes = b""
+    max_cost_pico: int | None = None
 
 
 NO_WISHES = Wishes()
@@ -60,6 +65,7 @@ class Standing(NamedTuple):
     """What is the same for all requests of a key for a model in a class: the settings' rules, what the model does, which capabilities some
     of its pools lack, and whether a request must be translated whole."""
 
+    principal: Principal
     rules: Rules
     operations: frozenset[str]
     partial: frozenset[Capability]
@@ -80,6 +86,10 @@ class Reader:
         traffic_class = wishes.traffic_class or (TIERS.get(head.service_tier) if head.service_tier else None) or principal.traffic_class
         standing = self._standing(principal, head.model, traffic_class, "chat")
         partial, rules, options = standing.partial, standing.rules, head.stream_options
+        max_cost_pico = wishes.max_cost_pico
+        if head.max_cost is not None:
+            body, asked_pico = without_max_cost(body), _max_cost(str(head.max_cost), "max_cost")
+            max_cost_pico = asked_pico if max_cost_pico is None else min(asked_pico, max_cost_pico)
         return Ask(
             request=request,
             operation="chat",
@@ -96,6 +106,10 @@ class Reader:
             affinity=_affinity(head, wishes, body),
             deadline=None if wishes.deadline_ms is None else self._clock.instant() + wishes.deadline_ms * MS,
             strict=wishes.strict or standing.strict,
+            user=_name(head.safety_identifier or head.user or "", "user"),
+            session=_name(wishes.session.decode("latin-1"), SESSION.decode()) if wishes.session else "",
+            max_cost_pico=max_cost_pico,
+            choices=head.n or 1,
         )
 
     def embeddings(self, request: str, principal: Principal, headers: Mapping[bytes, bytes], body: bytes) -> Ask:
@@ -117,15 +131,19 @@ class Reader:
             rules=standing.rules if wishes.rules is NO_RULES else standing.rules.and_(wishes.rules),
             deadline=None if wishes.deadline_ms is None else self._clock.instant() + wishes.deadline_ms * MS,
             strict=wishes.strict or standing.strict,
+            user=_name(asked.user or "", "user"),
+            session=_name(wishes.session.decode("latin-1"), SESSION.decode()) if wishes.session else "",
+            max_cost_pico=wishes.max_cost_pico,
         )
 
     def _standing(self, principal: Principal, model: str, traffic_class: TrafficClass, operation: Operation) -> Standing:
-        """Raises ModelNotFound, and InvalidRequest for a model that serves something else."""
+        """Raises ModelNotFound, NotAllowed for a class that the key may not ask for, and InvalidRequest for a model that serves something
+        else."""
         world = self._gateway.world
         if world is not self._world:
             self._world, self._standings = world, {}
         standing = self._standings.get((principal.key, model, traffic_class))
-        if standing is None:
+        if standing is None or (standing.principal is not principal and standing.principal != principal):
             standing = self._looked_up(world, principal, model, traffic_class)
         if operation not in standing.operations:
             does = " and ".join(sorted(standing.operations))
@@ -134,9 +152,11 @@ class Reader:
 
     def _looked_up(self, world: World, principal: Principal, model: str, traffic_class: TrafficClass) -> Standing:
         profile = world.snapshot.models.get(model)
-        if profile is None:
+        if profile is None or (principal.models is not None and model not in principal.models):
             raise ModelNotFound(model)
+        _check_class(principal, traffic_class)
         standing = Standing(
+            principal=principal,
             rules=world.rules_for(principal, model, traffic_class),
             operations=profile.operations,
             partial=world.board.partial(model),
@@ -172,6 +192,7 @@ def _read_wishes(headers: Mapping[bytes, bytes]) -> Wishes:
         strict=_truth(headers, STRICT),
         deadline_ms=_deadline_ms(headers),
         session=headers.get(SESSION, b"").strip(),
+        max_cost_pico=_max_cost(_text(headers, MAX_COST), MAX_COST.decode()) if MAX_COST in headers else None,
     )
 
 
@@ -218,6 +239,25 @@ def _deadline_ms(headers: Mapping[bytes, bytes]) -> int | None:
     if not (said.isascii() and said.isdigit() and len(said) <= 9) or not 1 <= int(said) <= DEADLINE_MS_MAX:
         raise _unreadable(DEADLINE, f"milliseconds from now, 1 to {DEADLINE_MS_MAX}")
     return int(said)
+
+
+def _check_class(principal: Principal, traffic_class: str) -> None:
+    if principal.classes is not None and traffic_class not in principal.classes:
+        raise NotAllowed(f"This key may not ask in the class {traffic_class}: it may in {', '.join(sorted(principal.classes))}.")
+
+
+def _max_cost(said: str, param: str) -> int:
+    try:
+        return pico_of(said)
+    except ValueError as wrong:
+        raise InvalidRequest(f"Invalid value for {param}: {wrong}.", param=param) from None
+
+
+def _name(said: str, param: str) -> str:
+    """What budgets and limits are kept by has an end."""
+    if len(said) > USER_SIZE_MAX:
+        raise InvalidRequest(f"Invalid value for {param}: it may have {USER_SIZE_MAX} characters.", param=param)
+    return said
 
 
 def _text(headers: Mapping[bytes, bytes], header: bytes) -> str:

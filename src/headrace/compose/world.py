@@ -184,6 +184,7 @@ def live_world(
         policy=policy_of(settings),
         terms=Terms(**terms),
         health=settings.health,
+        limits=tuple(one.limit for one in settings.limit),
     )
 
 
@@ -233,8 +234,8 @@ def _fixed_key(key: KeySettings, secret: str, created: Moment) -> KeyRow:
 class LimitedKeys:
     """The keys, with the settings' limits for those that have none of their own."""
 
-    def __init__(self, keys: Keys) -> None:
-        self._keys, self._find = keys, keys.find
+    def __init__(self, keys: Keys, moment: Callable[[], Moment]) -> None:
+        self._keys, self._find, self._moment = keys, keys.find, moment
         self._changes = 0
         self._requests: int | None = None
         self._tokens: int | None = None
@@ -252,7 +253,7 @@ class LimitedKeys:
 
     def find(self, secret: str) -> Principal | None:
         principal = self._find(secret)
-        if principal is None:
+        if principal is None or (principal.expires is not None and principal.expires <= self._moment()):
             return None
         held = self._limited.get(principal.key)
         if held is not None and held[0] is principal:

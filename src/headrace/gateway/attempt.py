@@ -110,8 +110,12 @@ class Attempt:
             price.id if price is not None else None,
             visit.evidence,
             placed,
+            visit.epoch,
+            visit.accounts,
         )
         log.append(self._admit)
+        if visit.hold is not None:
+            visit.hold.open += 1
 
     usage: Usage | None
     usage_likely: Usage | None
@@ -156,6 +160,8 @@ class Attempt:
             self._open = False
             self.ended_at = now = self._clock.instant()
             self._log.append(Void(self._admit, self._admit.moment + now - self.began, failure.code))
+            if self._visit.hold is not None:
+                self._visit.hold.end()
 
     def end(self) -> None:
         """However the attempt ended: when nothing has settled it by now, the client has left, the server stops, or another was faster."""
@@ -189,6 +195,9 @@ class Attempt:
                 self._translation,
             )
         )
+        if visit.hold is not None:  # with nothing in between: what the log shows and what was told of the slices must agree
+            visit.hold.pay(cost_pico or 0)
+            visit.hold.end()
 
 
 PAID: frozenset[Outcome] = frozenset(("completed", "client_left"))

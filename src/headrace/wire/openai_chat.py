@@ -37,6 +37,9 @@ class ChatHead(msgspec.Struct, frozen=True):
     response_format: msgspec.Raw = msgspec.Raw()
     reasoning_effort: str | None = None
     logprobs: bool | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    max_cost: str | float | None = None
 
 
 class FunctionCalled(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 import asyncio
 from datetime import date
 
+import msgspec
 import pytest
 
 from headrace.compose.adapters import Adapters
@@ -162,7 +163,7 @@ LIMITED = [
 @pytest.mark.parametrize(("own", "general", "holds"), LIMITED)
 def test_limits_of_a_key_without_its_own(own, general, holds):
     principal = a_principal(requests_per_minute=own[0], tokens_per_minute=own[1])
-    keys = LimitedKeys(OneKey("s", principal))
+    keys = LimitedKeys(OneKey("s", principal), lambda: 100)
     version = keys.version()
     keys.limit(LimitSettings(requests_per_minute=general[0], tokens_per_minute=general[1]))
     assert keys.version() != version, "what was found before holds no more"
@@ -171,3 +172,12 @@ def test_limits_of_a_key_without_its_own(own, general, holds):
     assert (found.requests_per_minute, found.tokens_per_minute) == holds
     assert keys.find("s") is found
     assert keys.find("unknown") is None
+
+
+def test_a_key_is_nobodys_after_its_time():
+    principal = msgspec.structs.replace(a_principal(), expires=100)
+    now = [99]
+    keys = LimitedKeys(OneKey("s", principal), lambda: now[0])
+    assert keys.find("s") is not None
+    now[0] = 100
+    assert keys.find("s") is None
