@@ -31,8 +31,14 @@ TRANSLATION_SIZE_MAX = 1_024
 LEFT = 499
 """The status that logs and metrics show for a client who hung up; nobody is left to read it."""
 
+ASKERS_MAX = 16_384
+
 
 class Keys(Protocol):
+    def version(self) -> int:
+        """Another number whenever any key may have changed: what was found before holds until then."""
+        ...
+
     def find(self, secret: str) -> Principal | None:
         """Whose key it is; None for one that is unknown or revoked."""
         ...
@@ -58,6 +64,8 @@ class Door:
         self._gateway, self._keys, self._clock, self._new_id = gateway, keys, clock, new_id
         self._report, self._log = report, log
         self._reader = Reader(gateway, clock)
+        self._askers: dict[bytes | None, Principal] = {}
+        self._keys_version = -1
 
     async def chat(self, exchange: Exchange) -> None:
         """POST /v1/chat/completions"""
@@ -71,7 +79,7 @@ class Door:
         request, began = self._new_id("req_"), self._clock.instant()
         ask, visit, status = None, None, 200
         try:
-            principal = authenticate(exchange.headers.get(b"authorization"), self._keys)
+            principal = self._asker(exchange.headers.get(b"authorization"))
             ask = read(request, principal, exchange.headers, _json_body(exchange))
             visit = self._gateway.admit(ask)
             status = await self._answer(exchange, ask, visit)
@@ -94,10 +102,20 @@ class Door:
             began=began,
         )
 
+    def _asker(self, authorization: bytes | None) -> Principal:
+        """Whose request it is, looked up once for each key as long as no key changes. Raises InvalidApiKey."""
+        version = self._keys.version()
+        if version != self._keys_version or len(self._askers) > ASKERS_MAX:
+            self._askers, self._keys_version = {}, version
+        principal = self._askers.get(authorization)
+        if principal is None:
+            principal = self._askers[authorization] = authenticate(authorization, self._keys)
+        return principal
+
     # What is answered.
 
     async def _answer(self, exchange: Exchange, ask: Ask, visit: Visit) -> int:
-        voice = (Streamed if ask.stream else Gathered)(exchange, ask, self._clock.moment() // SECOND, lambda: self._headers(ask, visit))
+        voice = (Streamed if ask.stream else Gathered)(exchange, ask, self._created, lambda: self._headers(ask, visit))
         try:
             await self._gateway.answer(ask, visit, voice)
         except HeadraceError as error:
@@ -108,6 +126,10 @@ class Door:
             return status_of(error)
         voice.finish(f"x-headrace-cost: {_cost(visit)}\r\n".encode() if ask.stream else b"")
         return 200
+
+    def _created(self) -> int:
+        """When an answer of our own words is made, in seconds of Unix time."""
+        return self._clock.moment() // SECOND
 
     def _refuse(self, exchange: Exchange, request: str, began: Instant, error: HeadraceError) -> int:
         if exchange.response_complete:

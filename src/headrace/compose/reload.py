@@ -63,7 +63,7 @@ class Reloading:
         self._environ, self._local, self._adapters, self._ring, self._clock = environ, local, adapters, ring, clock
         self._gateway: Gateway | None = None
         self._seen = self._mark()
-        self.keys = LimitedKeys(ring.find, clock.moment)
+        self.keys = LimitedKeys(ring, clock.moment)
         self.keys.limit(settings.limits)
 
     def first(self) -> World:

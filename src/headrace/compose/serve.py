@@ -22,7 +22,7 @@ import msgspec
 import uvicorn
 import uvloop
 
-from headrace.api import HOT_PATHS, Admin, Cold, Door, Lane, Money
+from headrace.api import HOT_PATHS, Admin, Cold, Door, Heads, Lane, Money
 from headrace.compose.adapters import Adapters
 from headrace.compose.banking import BankProcess, Purse
 from headrace.compose.clock import MachineClock, chance
@@ -287,7 +287,7 @@ def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Rep
         new_id=opened.names,
         more=[*admin.routes(), *money.routes()],
     )
-    lane = functools.partial(Lane, handlers=handlers, settings=opened.house.settings.server)
+    lane = functools.partial(Lane, handlers=handlers, heads=Heads(), settings=opened.house.settings.server)
     return Server(
         uvicorn.Config(
             cold.app(),

@@ -1,6 +1,5 @@
 """One try at one pool: admitted when made, ended exactly once, heard before the listener is."""
 
-from collections.abc import Callable
 from typing import Protocol
 
 from headrace.core.ask import Ask
@@ -11,7 +10,7 @@ from headrace.core.translation import Change
 from headrace.core.usage import Usage
 from headrace.gateway.visit import Visit
 from headrace.metering import Admit, Evidence, Outcome, Price, Record, Settle, Void, rate, rate_bound
-from headrace.providers import Gate
+from headrace.providers import Gate, Tap
 from headrace.routing import Choice, Placed
 
 
@@ -37,7 +36,7 @@ class Listener(Protocol):
     def hear(self, said: Said) -> None: ...
 
     @property
-    def verbatim(self) -> Callable[[bytes], None] | None:
+    def verbatim(self) -> Tap | None:
         """Where more of an answer in the client's own dialect may go at once; None: nowhere."""
         ...
 
@@ -120,7 +119,7 @@ class Attempt:
 
     usage: Usage | None
     usage_likely: Usage | None
-    verbatim: Callable[[bytes], None] | None
+    verbatim: Tap | None
     first_said_at: Instant | None
 
     def hear(self, said: Said) -> None:

@@ -168,7 +168,7 @@ class Gateway:
                 self._keep_evidence(decided.shortlist)
         if not isinstance(decided, Send):
             return None
-        choice = decided.order[0]
+        choice = decided.choice
         visit.world.rooms[choice.pool.name].take(now)
         return choice
 
@@ -281,7 +281,7 @@ class Gateway:
         now = self.clock.instant()
         decided = self._decide(ask, visit, now)
         if isinstance(decided, Send) and (visit.hold is None or visit.hold.again(visit.bound_pico)) and self._hedges.spend():
-            other, runner = decided.order[0], race.runner()
+            other, runner = decided.choice, race.runner()
             visit.world.rooms[other.pool.name].take(now)
             tasks[self._spawn(self._run(ask, visit, other, decided.placed, runner))] = runner, other.pool
 
@@ -306,7 +306,6 @@ class Gateway:
         for room in self.world.rooms.values():
             if room.load.over_share != (room.pool.vendor in over):
                 room.load.over_share = not room.load.over_share
-                room.load.look_again()
             room.tick(now)
         if now - self._compared_at > COMPARED_EVERY:
             self._compared_at = now

@@ -166,12 +166,17 @@ class KeyRing:
         self._file = _open(layout.keys_generation)
         self._map = mmap.mmap(self._file, GENERATION_SIZE, access=mmap.ACCESS_READ)
         self._seen = b""
-        self._changed = 0
+        self._changed = self.changes = 0
+
+    def version(self) -> int:
+        """Another number whenever any key may have changed; what was found of one holds until then."""
+        if self._map[:GENERATION_SIZE] != self._seen:
+            self._reload()
+        return self.changes
 
     def find(self, secret: str) -> Principal | None:
         """Whose secret this is; None: nobody's, or of a key that is revoked, or whose parent is."""
-        if self._map[:GENERATION_SIZE] != self._seen:
-            self._reload()
+        self.version()
         sought = digest(secret)
         held = self._rows.get(sought)
         if held is None or not hmac.compare_digest(held[0], sought):
@@ -190,6 +195,7 @@ class KeyRing:
             self._living.pop(gone.id, None)
         self._fixed = []
         self._add(rows)
+        self.changes += 1
 
     def _add(self, rows: Iterable[KeyRow]) -> None:
         for row in rows:
@@ -228,6 +234,7 @@ class KeyRing:
                 self._living.pop(row.id, None)
             self._changed = changed
         self._seen = seen
+        self.changes += 1
 
 
 def bump(path: Path) -> None:
