@@ -18,8 +18,13 @@ from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
+from bench import leases
+from bench.leases import PRICE, ask_of, budgets
 from headrace.compose.clock import MachineClock, Names
 from headrace.core.usage import Usage
+from headrace.gateway import Till as GatewayTill
+from headrace.gateway import Visit
+from headrace.gateway.till import NOBODY
 from headrace.metering import Admit, Granted, Limiter, PriceBook, Sale, Settle, parse_prices, rate, rate_bound, sold
 from headrace.storage import (
     KeyRing,
@@ -40,6 +45,7 @@ from headrace.storage import (
 from headrace.storage.rollups import tidy
 from headrace.storage.segment import segments
 from headrace.storage.syncer import Syncer
+from headrace.testing.builders import a_world
 
 MODEL = "smollm2-135m-instruct"
 BOUND, USED = Usage(2_000, output=500), Usage(900, cache_read=100, output=200)
@@ -60,18 +66,48 @@ class Till:
         self.book = PriceBook(shipped)
         self.limiter = Limiter(requests_per_minute=10**9, tokens_per_minute=10**13, now=self.clock.instant())
         self.keys = [self.names("key_") for _ in range(50)]
+        self.gate = GatewayTill(NOBODY, self.clock)
+        self.gate.change(budgets(1_000_000_000))
+        self.ask = ask_of("ann")
+        self.world = a_world()
+        self._fill()
         self.evidence = "0123456789abcdef01234567"
         self.count = 0
+
+    def _fill(self) -> None:
+        """The four scopes, with more leased than is ever spent here."""
+        self.gate.admit(self.ask, self._visit(), self.book.price_on(MODEL, self.clock.moment()))
+        for number, one in enumerate(self.gate.slices.values()):
+            one.account, one.granted, one.free = number + 1, 10**24, 10**24
+
+    def _visit(self) -> Visit:
+        return Visit(self.world, self.clock.instant(), None, None, BOUND.tokens_in, BOUND.output)
 
     def request(self) -> None:
         clock = self.clock
         granted = self.limiter.take(clock.instant(), BOUND.total)
         assert isinstance(granted, Granted)
-        admit, settle = self.records()
-        self.append(admit, settle)
+        visit = self._visit()
+        self.gate.admit(self.ask, visit, self.book.price_on(MODEL, clock.moment()))
+        admit, settle = self.records(visit.accounts)
+        self.log.append(admit)
+        visit.hold.open += 1
+        self.log.append(settle)
+        visit.hold.pay(settle.cost_pico)
+        visit.hold.end()
+        visit.hold.release()
         self.limiter.give_back(clock.instant(), BOUND.total - USED.total, granted)
 
-    def records(self) -> tuple[Admit, Settle]:
+    def held(self) -> None:
+        """Of a request what its budgets cost, beside the log."""
+        visit = self._visit()
+        self.gate.admit(self.ask, visit, PRICE)
+        visit.hold.open += 1
+        visit.hold.pay(1_000)
+        visit.hold.end()
+        visit.hold.release()
+
+    def records(self, accounts: tuple[int, ...] = (1, 2, 3, 4)) -> tuple[Admit, Settle]:
         self.count += 1
         moment = self.clock.moment()
         project = f"project-{self.count % 20}"
@@ -79,7 +115,7 @@ class Till:
         assert price is not None
         admit = Admit(
             self.names("req_"), 1, moment, "acme", project, self.keys[self.count % 50], "enterprise", "chat", MODEL,
-            "embedded", True, BOUND, rate_bound(BOUND, price), price.id, self.evidence, PLACED,
+            "embedded", True, BOUND, rate_bound(BOUND, price), price.id, self.evidence, PLACED, 7, accounts,
         )  # fmt: skip
         _, cost = sold(USED, price)
         return admit, Settle(admit, self.clock.moment(), USED, cost, "confirmed", "completed", 120, 900, "SmolLM2-135M-Instruct")
@@ -233,6 +269,7 @@ def measure(root: Path, requests: int, rows: int) -> dict[str, float]:
     figures["append_us"] = append_us(till, requests // 20)
     figures["sync_round_us"] = round_us(till)
     figures |= rate_us(till)
+    figures["budgets_us"] = cpu_us(till.held, requests // 20)
     figures["limiter_take_give_back_us"] = limiter_us()
     figures["find_key_us"] = find_key_us(layout)
     while till.count < requests:
@@ -262,8 +299,9 @@ def measure(root: Path, requests: int, rows: int) -> dict[str, float]:
 
 
 TABLE = [
-    ("admit_settle_us", "admit and settle: limits, price, both records", "µs"),
+    ("admit_settle_us", "admit and settle: limits, 4 budgets, price, both records", "µs"),
     ("append_us", "of it the two records in the usage log", "µs"),
+    ("budgets_us", "of it the budgets: hold on four scopes, pay, release", "µs"),
     ("limiter_take_give_back_us", "of it the limits: take, and give back", "µs"),
     ("price_us", "of it the price: a look-up", "µs"),
     ("rate_us", "of it the cost by that price", "µs"),
@@ -280,6 +318,11 @@ TABLE = [
     ("usage_query_keys_s", "in days by key too", "s"),
     ("costs_query_s", "costs of a month in days", "s"),
     ("usage_query_minutes_of_a_day_s", "usage of a day in minutes, by its attempts", "s"),
+    ("lease_requests_per_s", "leases: 4 workers, requests held on 4 scopes", "/s"),
+    ("lease_waits_permille", "of them those that waited for the bank", "permille"),
+    ("lease_stranded_permille_max", "leased and idle, of what was left", "permille"),
+    ("lease_wait_ms_p50", "at the end of a budget: wait for the bank", "ms"),
+    ("lease_wait_ms_p99", "the same, of one in a hundred", "ms"),
     ("log_bytes_per_request", "usage log", "bytes/request"),
     ("database_bytes_per_request", "SQLite", "bytes/request"),
 ]
@@ -291,7 +334,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000_000, help="attempts of the month that reports are made of")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
-        figures = measure(Path(folder), asked.requests, asked.rows)
+        figures = measure(Path(folder), asked.requests, asked.rows) | leases.measure(Path(folder))
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
     print(f"money: {int(figures['usage_rows']):,} requests, and a month of {asked.rows:,}, on {machine}")
     for name, what, unit in TABLE:

@@ -86,7 +86,7 @@ class Month:
             yield from self._cards(price, moment)
         admit = Admit(
             f"req_{number:05d}", 1, moment, organization, project, f"key_{rng.randrange(3)}", rng.choice(["enterprise", "batch"]), "chat",
-            model, vendor, True, BOUND, rate_bound(BOUND, sell), sell.id if sell else None, None, (), tier,
+            model, vendor, True, BOUND, rate_bound(BOUND, sell), sell.id if sell else None, None, (), 0, (), tier,
             rng.choice([None, "ann", "bob"]), buy.id if buy else None,
         )  # fmt: skip
         yield admit

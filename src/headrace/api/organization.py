@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from headrace.api.door import Keys, authenticate
+from headrace.api.askers import Keys, authenticate
 from headrace.core.clock import SECOND, Clock, Moment
 from headrace.core.errors import InvalidRequest, NotAllowed
 from headrace.core.identity import Principal

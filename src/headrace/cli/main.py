@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from headrace.cli.budget import budget
 from headrace.cli.chat import chat
 from headrace.cli.doctor import doctor
 from headrace.cli.invoice import invoice
@@ -37,7 +38,7 @@ def headrace(context: click.Context, config: Path | None, data: Path | None) -> 
     context.obj = here(config, data)
 
 
-for command in (serve, chat, portfolio, why, usage, ledger, invoice, reconcile, keys, price, models, reload, doctor):
+for command in (serve, chat, portfolio, why, usage, ledger, invoice, reconcile, keys, budget, price, models, reload, doctor):
     headrace.add_command(command)
 
 

@@ -1,9 +1,12 @@
 """Builds worlds from settings: the one room that reads the environment, the clock and chance, and names concrete adapters."""
 
+from headrace.compose.banking import open_budgets
 from headrace.compose.books import Books
+from headrace.compose.budgets import BudgetSettings
 from headrace.compose.chargeback import Charged, capacity, chargeback, close_month
 from headrace.compose.checkup import Finding, examine
 from headrace.compose.clock import now
+from headrace.compose.corrections import correct
 from headrace.compose.place import Place, cache_folder, here, version
 from headrace.compose.prices import price_book
 from headrace.compose.pricing import (
@@ -24,6 +27,7 @@ from headrace.compose.settings import Settings, load_settings
 
 __all__ = [
     "Books",
+    "BudgetSettings",
     "Charged",
     "Finding",
     "Place",
@@ -35,12 +39,14 @@ __all__ = [
     "capacity",
     "chargeback",
     "close_month",
+    "correct",
     "examine",
     "finance_of",
     "here",
     "load_settings",
     "moment_now",
     "now",
+    "open_budgets",
     "price_book",
     "price_change",
     "price_changes",

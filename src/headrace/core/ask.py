@@ -20,7 +20,10 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     `needs` are the capabilities that a pool must have; `affinity` is a number that requests share which share a prefix (0: none does);
     `deadline` is when an answer is of no more use; `strict` refuses a translation that would drop or change a parameter. `tier` is the
-    service tier that was asked for by name, and `user` whom the client says that it asks for.
+    service tier that was asked for by name.
+
+    `user` and `session` are whom and what the client says that it asks for; `max_cost_pico` is the most that it may cost, and `choices`
+    how many answers are asked for at once.
     """
 
     request: str
@@ -38,5 +41,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     affinity: int = 0
     deadline: Instant | None = None
     strict: bool = False
+    user: str = ""
+    session: str = ""
+    max_cost_pico: int | None = None
+    choices: int = 1
     tier: str | None = None
-    user: str | None = None

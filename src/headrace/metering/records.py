@@ -31,7 +31,8 @@ class Admit(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
     """An attempt may start, and will use `bound` at most; `price` is the id of the row that held at this moment.
 
     `evidence` names the record that says which pools were considered; `placed` has for each that was looked at its index in that list,
-    the code of the verdict and its score. `tier` is the service tier that was asked for by name, `user` whom the client asks for, and `buy`
+    the code of the verdict and its score. `accounts` are the numbers of the budgets' accounts that it is charged to, out of what the
+    holder of this `epoch` has leased. `tier` is the service tier that was asked for by name, `user` whom the client asks for, and `buy`
     the id of the row by which the vendor is expected to charge.
     """
 
@@ -51,6 +52,8 @@ class Admit(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
     price: str | None
     evidence: str | None = None
     placed: tuple[tuple[int, int, float], ...] = ()
+    epoch: int = 0
+    accounts: tuple[int, ...] = ()
     tier: str | None = None
     user: str | None = None
     buy: str | None = None

@@ -88,6 +88,8 @@ class _Admitted(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
     price: str | None
     evidence: str | None
     placed: msgspec.Raw
+    epoch: int = 0
+    accounts: msgspec.Raw = msgspec.Raw(b"\x90")
     tier: str | None = None
     user: str | None = None
     buy: str | None = None

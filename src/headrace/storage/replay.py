@@ -42,6 +42,8 @@ class _Admitted(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
     price: msgspec.Raw = NO_RAW
     evidence: msgspec.Raw = NO_RAW
     placed: msgspec.Raw = NO_RAW
+    epoch: msgspec.Raw = NO_RAW
+    accounts: msgspec.Raw = NO_RAW
     tier: msgspec.Raw = NO_RAW
     user: msgspec.Raw = NO_RAW
     buy: str | None = None

@@ -58,7 +58,7 @@ def an_ask(
     deadline: Instant | None = None,
     strict: bool = False,
     tier: str | None = None,
-    user: str | None = None,
+    user: str = "",
 ) -> Ask:
     """A request, with the body that such a client would send."""
     who = principal if principal is not None else a_principal()
