@@ -41,14 +41,13 @@ def rate(usage: Usage, price: Price | None, calls: Calls = ()) -> int | None:
 
 
 def sold(usage: Usage, price: Price | None, served: str | None = None, calls: Calls = ()) -> Rated:
-    """What a customer pays who was promised `price`, and was served in the tier `served`, where that is known."""
+    """What a customer pays who was promised `price`, and was served in the tier `served`, where that is known. Where the book has no price
+    for that tier, the promise holds."""
     if price is None:
         return None, None
-    if served is None or served == price.tier or not price.tiers:
-        return price.at(usage.tokens_in), rate(usage, price, calls)
-    other = price.tiers.get(served)
+    other = price.tiers.get(served) if served is not None and served != price.tier else None
     if other is None:
-        return None, None
+        return price.at(usage.tokens_in), rate(usage, price, calls)
     asked, got = rate(usage, price, calls), rate(usage, other, calls)
     cheaper = price if asked is not None and (got is None or asked <= got) else other
     return cheaper.at(usage.tokens_in), asked if cheaper is price else got

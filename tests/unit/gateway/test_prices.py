@@ -57,7 +57,7 @@ TIERS = [
     ("priority",  "default",       40,                20),
     ("flex",      None,            20,                20),
     ("flex",      "priority",      20,                40),
-    (None,        "ultrafast",     None,              None),
+    (None,        "ultrafast",     40,                None),
     ("scale",     "default",       None,              20),
 ]  # fmt: skip
 

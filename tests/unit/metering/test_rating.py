@@ -99,7 +99,7 @@ SOLD = [
     (ONE,    TIERED,     "priority",  (),                      "standard", 10_000_000),
     (ONE,    FLEX,       "standard",  (),                      "flex",     5_000_000),
     (ONE,    FLEX,       "priority",  (),                      "flex",     5_000_000),
-    (ONE,    TIERED,     "ultrafast", (),                      None,       None),
+    (ONE,    TIERED,     "ultrafast", (),                      "standard", 10_000_000),
     (ONE,    PRICE,      "ultrafast", (),                      "standard", 25_000_000),
     (ONE,    None,       "flex",      (),                      None,       None),
     (LONG,   TIERED,     None,        (),                      "standard", 202_000_000),
