@@ -1,8 +1,9 @@
 """The door: OpenAI's HTTP surface."""
 
 from headrace.api.admin import Admin
+from headrace.api.askers import Keys
 from headrace.api.cold import HOT_PATHS, Cold
-from headrace.api.door import Door, Keys
+from headrace.api.door import Door
 from headrace.api.heads import Heads
 from headrace.api.money import Minting, Money
 from headrace.api.socket import Lane, SocketSettings

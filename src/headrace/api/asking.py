@@ -65,6 +65,7 @@ class Standing(NamedTuple):
     """What is the same for all requests of a key for a model in a class: the settings' rules, what the model does, which capabilities some
     of its pools lack, and whether a request must be translated whole."""
 
+    principal: Principal
     rules: Rules
     operations: frozenset[str]
     partial: frozenset[Capability]
@@ -136,12 +137,13 @@ class Reader:
         )
 
     def _standing(self, principal: Principal, model: str, traffic_class: TrafficClass, operation: Operation) -> Standing:
-        """Raises ModelNotFound, and InvalidRequest for a model that serves something else."""
+        """Raises ModelNotFound, NotAllowed for a class that the key may not ask for, and InvalidRequest for a model that serves something
+        else."""
         world = self._gateway.world
         if world is not self._world:
             self._world, self._standings = world, {}
         standing = self._standings.get((principal.key, model, traffic_class))
-        if standing is None:
+        if standing is None or (standing.principal is not principal and standing.principal != principal):
             standing = self._looked_up(world, principal, model, traffic_class)
         if operation not in standing.operations:
             does = " and ".join(sorted(standing.operations))
@@ -154,6 +156,7 @@ class Reader:
             raise ModelNotFound(model)
         _check_class(principal, traffic_class)
         standing = Standing(
+            principal=principal,
             rules=world.rules_for(principal, model, traffic_class),
             operations=profile.operations,
             partial=world.board.partial(model),

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
+from headrace.api.askers import Askers, Keys
 from headrace.api.asking import Reader
 from headrace.api.errors import answer_for, status_of
 from headrace.api.socket import Exchange
@@ -18,7 +19,6 @@ from headrace.core.clock import MS, SECOND, Clock, Instant
 from headrace.core.errors import (
     HeadraceError,
     InternalFailure,
-    InvalidApiKey,
     RateLimited,
     UnsupportedMediaType,
 )
@@ -30,18 +30,6 @@ from headrace.gateway import Gateway, Visit, remaining_pico
 TRANSLATION_SIZE_MAX = 1_024
 LEFT = 499
 """The status that logs and metrics show for a client who hung up; nobody is left to read it."""
-
-ASKERS_MAX = 16_384
-
-
-class Keys(Protocol):
-    def version(self) -> int:
-        """Another number whenever any key may have changed: what was found before holds until then."""
-        ...
-
-    def find(self, secret: str) -> Principal | None:
-        """Whose key it is; None for one that is unknown or revoked."""
-        ...
 
 
 class Report(Protocol):
@@ -61,11 +49,9 @@ class Door:
     def __init__(
         self, *, gateway: Gateway, keys: Keys, clock: Clock, new_id: Callable[[str], str], report: Report, log: logging.Logger
     ) -> None:
-        self._gateway, self._keys, self._clock, self._new_id = gateway, keys, clock, new_id
+        self._gateway, self._askers, self._clock, self._new_id = gateway, Askers(keys), clock, new_id
         self._report, self._log = report, log
         self._reader = Reader(gateway, clock)
-        self._askers: dict[bytes | None, Principal] = {}
-        self._keys_version = -1
 
     async def chat(self, exchange: Exchange) -> None:
         """POST /v1/chat/completions"""
@@ -79,7 +65,7 @@ class Door:
         request, began = self._new_id("req_"), self._clock.instant()
         ask, visit, status = None, None, 200
         try:
-            principal = self._asker(exchange.headers.get(b"authorization"))
+            principal = self._askers.of(exchange.headers.get(b"authorization"))
             ask = read(request, principal, exchange.headers, _json_body(exchange))
             visit = self._gateway.admit(ask)
             status = await self._answer(exchange, ask, visit)
@@ -101,16 +87,6 @@ class Door:
             client=exchange.client,
             began=began,
         )
-
-    def _asker(self, authorization: bytes | None) -> Principal:
-        """Whose request it is, looked up once for each key as long as no key changes. Raises InvalidApiKey."""
-        version = self._keys.version()
-        if version != self._keys_version or len(self._askers) > ASKERS_MAX:
-            self._askers, self._keys_version = {}, version
-        principal = self._askers.get(authorization)
-        if principal is None:
-            principal = self._askers[authorization] = authenticate(authorization, self._keys)
-        return principal
 
     # What is answered.
 
@@ -160,21 +136,6 @@ class Door:
     def _common(self, request: str, began: Instant) -> bytes:
         took_ms = (self._clock.instant() - began) // MS
         return f"x-request-id: {request}\r\nopenai-version: 2020-10-01\r\nopenai-processing-ms: {took_ms}\r\n".encode()
-
-
-def authenticate(authorization: bytes | None, keys: Keys) -> Principal:
-    """Whose request it is. Raises InvalidApiKey."""
-    if authorization is None:
-        raise InvalidApiKey("You didn't provide an API key. Send it in the Authorization header, as `Authorization: Bearer sk-hr-…`.")
-    scheme, _, secret = authorization.decode("latin-1").partition(" ")
-    principal = keys.find(secret.strip()) if scheme.lower() == "bearer" else None
-    if principal is None:
-        raise InvalidApiKey(f"Incorrect API key provided: {_masked(secret)}. `headrace keys list` shows the keys that exist.")
-    return principal
-
-
-def _masked(secret: str) -> str:
-    return f"{secret[:6]}…{secret[-4:]}" if len(secret) > 16 else "…"
 
 
 def _json_body(exchange: Exchange) -> bytes:

@@ -29,7 +29,7 @@ class Head(NamedTuple):
 
     handler: Handler
     headers: Headers
-    """Shared by all requests of this head: nobody changes them."""
+    """Shared by all requests of this head, so without the length of any: nobody changes them."""
 
 
 class Heads:
@@ -54,7 +54,8 @@ class Heads:
             return
         if len(self._known) >= HEADS_MAX:
             self._known.clear()
-        self._known[found[0]] = head
+        headers = Headers((name, value) for name, value in head.headers.items() if name != b"content-length")
+        self._known[found[0]] = Head(head.handler, headers)
 
 
 def _split(data: bytes) -> tuple[bytes, int, int] | None:

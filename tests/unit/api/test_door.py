@@ -1,8 +1,10 @@
 """The door's small decisions: whose request it is, and how long is how long."""
 
+import msgspec
 import pytest
 
-from headrace.api.door import authenticate, duration
+from headrace.api.askers import Askers, authenticate
+from headrace.api.door import duration
 from headrace.core.errors import InvalidApiKey
 from headrace.testing.builders import a_principal
 
@@ -11,20 +13,41 @@ WHO = a_principal()
 
 
 class OneKey:
-    def __init__(self) -> None:
+    def __init__(self, expires: int | None = None) -> None:
         self.asked: list[str] = []
+        self.changes = 0
+        self.who = WHO if expires is None else msgspec.structs.replace(WHO, expires=expires)
 
     def version(self) -> int:
-        return 0
+        return self.changes
 
     def find(self, secret: str):
         self.asked.append(secret)
-        return WHO if secret == SECRET else None
+        return self.who if secret == SECRET else None
 
 
 @pytest.mark.parametrize("sent", [f"Bearer {SECRET}", f"bearer {SECRET}", f"BEARER   {SECRET} "])
 def test_a_key_that_is_ours(sent: str):
     assert authenticate(sent.encode(), OneKey()) is WHO
+
+
+def test_a_key_is_looked_up_once_until_any_key_changes():
+    keys = OneKey()
+    askers = Askers(keys)
+    for _ in range(3):
+        assert askers.of(f"Bearer {SECRET}".encode()) is WHO
+    assert len(keys.asked) == 1
+    keys.changes += 1
+    assert askers.of(f"Bearer {SECRET}".encode()) is WHO
+    assert len(keys.asked) == 2
+
+
+def test_a_key_that_ends_at_some_moment_is_looked_up_each_time():
+    keys = OneKey(expires=100)
+    askers = Askers(keys)
+    for _ in range(3):
+        askers.of(f"Bearer {SECRET}".encode())
+    assert len(keys.asked) == 3
 
 
 REFUSED = [
