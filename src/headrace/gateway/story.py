@@ -16,7 +16,7 @@ from random import Random
 from typing import Any, TypeAlias
 
 from headrace.core.ask import Ask
-from headrace.core.clock import MS, SECOND, Clock, Instant
+from headrace.core.clock import MS, SECOND, Clock, Instant, Moment
 from headrace.core.errors import ContextLengthExceeded, HeadraceError, ModelNotFound, NoCapacity, NotAllowed, NotTranslatable, RateLimited
 from headrace.gateway.attempt import Attempt, Listener, Log
 from headrace.gateway.meters import Meters, check, give_back, take
@@ -111,20 +111,20 @@ class Gateway:
         """What the request could cost at most, and whether there is money for it; nothing is held. Raises BudgetsUnreachable."""
         visit = Visit(self.world, self.clock.instant(), None, None, ask.tokens_in_max, self._tokens_out_max(ask))
         till = self._till or Till(NOBODY, self.clock)
-        return await till.quote(ask, visit, self._price(ask, visit.world))
+        return await till.quote(ask, visit, self._price(ask, visit.world, self.clock.moment()))
 
     def _held(self, ask: Ask, visit: Visit) -> Visit:
         """With its money held, or what it lacks of it known. Raises why it is refused, and has taken nothing then."""
         if self._till is not None and self._till.concerns(ask):
             try:
-                self._till.admit(ask, visit, self._price(ask, visit.world))
+                self._till.admit(ask, visit, self._price(ask, visit.world, self.clock.moment()))
             except BaseException:
                 self._give_back(ask, visit)
                 raise
         return visit
 
-    def _price(self, ask: Ask, world: World) -> Price | None:
-        return world.book.price_on(ask.model, self.clock.moment(), world.board.classes[ask.traffic_class].price_permille)
+    def _price(self, ask: Ask, world: World, moment: Moment) -> Price | None:
+        return world.book.price_on(ask.model, moment, world.board.classes[ask.traffic_class].price_permille)
 
     async def answer(self, ask: Ask, visit: Visit, listener: Listener) -> None:
         """Say the answer to `listener`, under the law of `core.stream`. Raises what the last attempt raised, or why no pool takes it."""
@@ -180,7 +180,7 @@ class Gateway:
         attempt: Attempt | None = None
         try:
             moment = self.clock.moment()
-            price = visit.price or self._price(ask, world)
+            price = visit.price or self._price(ask, world, moment)
             attempt = Attempt(self._log, self.clock, moment, ask, visit, choice, placed, price, listener)
             listener.patience_s = pool.drain_ms_max / 1000
             await world.providers[pool.name].answer(ask, attempt)
