@@ -10,7 +10,7 @@ ASKERS_MAX = 16_384
 
 class Keys(Protocol):
     def version(self) -> int:
-        """Another number whenever any key may have changed: what was found before holds until then."""
+        """Another number whenever any key may have changed or ended: what was found before holds until then."""
         ...
 
     def find(self, secret: str) -> Principal | None:
@@ -33,9 +33,7 @@ class Askers:
             self._known, self._version = {}, version
         principal = self._known.get(authorization)
         if principal is None:
-            principal = authenticate(authorization, self._keys)
-            if principal.expires is None:  # who ends at some moment is looked up each time
-                self._known[authorization] = principal
+            principal = self._known[authorization] = authenticate(authorization, self._keys)
         return principal
 
 

@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from headrace.api.askers import Keys, authenticate
 from headrace.api.asking import CLASSES, Reader
+from headrace.api.heads import Headers
 from headrace.core.clock import SECOND, Clock
 from headrace.core.errors import HeadraceError, InvalidRequest
 from headrace.core.identity import Principal, TrafficClass
@@ -69,7 +70,7 @@ class Money:
     async def quote(self, request: Request) -> Response:
         """POST /v1/quotes: a request as it would be sent, answered with what it could cost."""
         principal, body = self._principal(request), await request.body()
-        headers = {name: value for name, value in request.headers.raw if name.startswith(b"x-headrace-")}
+        headers = Headers({name: value for name, value in request.headers.raw if name.startswith(b"x-headrace-")})
         read = self._reader.embeddings if b'"input"' in body and b'"messages"' not in body else self._reader.chat
         ask = read(self._new_id("req_"), principal, headers, body)
         quote = await self._gateway.quote(ask)

@@ -237,6 +237,7 @@ class LimitedKeys:
     def __init__(self, keys: Keys, moment: Callable[[], Moment]) -> None:
         self._keys, self._find, self._moment = keys, keys.find, moment
         self._changes = 0
+        self._expires: Moment | None = None  # the first end of a key that was found
         self._requests: int | None = None
         self._tokens: int | None = None
         self._limited: dict[str, tuple[Principal, Principal]] = {}  # by key: as it is kept, and as it is limited
@@ -249,12 +250,19 @@ class LimitedKeys:
 
     def version(self) -> int:
         """Another number whenever a key or its limits may have changed."""
+        if self._expires is not None and self._expires <= self._moment():
+            self._expires = None
+            self._changes += 1
         return self._keys.version() + self._changes
 
     def find(self, secret: str) -> Principal | None:
         principal = self._find(secret)
-        if principal is None or (principal.expires is not None and principal.expires <= self._moment()):
+        if principal is None:
             return None
+        if principal.expires is not None:
+            if principal.expires <= self._moment():
+                return None
+            self._expires = principal.expires if self._expires is None else min(self._expires, principal.expires)
         held = self._limited.get(principal.key)
         if held is not None and held[0] is principal:
             return held[1]

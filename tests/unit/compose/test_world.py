@@ -179,5 +179,8 @@ def test_a_key_is_nobodys_after_its_time():
     now = [99]
     keys = LimitedKeys(OneKey("s", principal), lambda: now[0])
     assert keys.find("s") is not None
+    version = keys.version()
     now[0] = 100
+    assert keys.version() != version, "what was found before holds no more"
+    assert keys.version() == keys.version()
     assert keys.find("s") is None
