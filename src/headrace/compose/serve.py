@@ -178,7 +178,7 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
             loading = Loading(house.layout, house.settings.storage.sync_interval_ms)
             closing.push_async_callback(loading.finish)
             background.append(tasks.create_task(loading.keep_running(), name="usage-loader"))
-            bank = BankProcess(house.layout, house.settings.storage.url, lambda: bool(reloading.settings.budget))
+            bank = BankProcess(house.layout, house.settings.storage.url, house.clock, lambda: bool(reloading.settings.budget))
             closing.callback(bank.finish)
             background.append(tasks.create_task(bank.keep_running(), name="bank"))
         server = _server(opened, gateway, reloading, reports, starting)
