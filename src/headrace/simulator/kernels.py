@@ -57,8 +57,9 @@ FLOATS = 9
     NODES,
     NODE_FREE,
     PLACE,
-) = range(26)
-COUNTS = 26
+    SPARE,
+) = range(27)
+COUNTS = 27
 STARTED, FIRST = range(2)
 (TOKENS_IN, TOKENS_OUT, TODO, TAKE, HIT, DONE_STEP, REPLICA, NEXT, BEFORE, AFTER, PREEMPTED, GROWS, SEGMENTS, SAID, STATE, SERIAL) = range(16)
 FACTS = 16
@@ -428,7 +429,7 @@ def _begin(floats, counts, times, facts, segments, heaps, tables, nodes, replica
         return
     factor = floats[replica, FACTOR]
     step = floats[replica, STEP] + floats[replica, SEQUENCE] * (decoding + at_work) + floats[replica, HELD_MS] * counts[replica, HELD]
-    floats[replica, RUN_FIRST] = factor * (step + floats[replica, PROMPT] * read)
+    floats[replica, RUN_FIRST] = factor * (step + floats[replica, PROMPT] * max(0, read - counts[replica, SPARE]))
     floats[replica, RUN_MORE] = factor * floats[replica, HELD_MS] * decoding
     steps = 1
     if counts[replica, READ_HEAD] == NOBODY:

@@ -55,6 +55,21 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if len(self.weights) != len(GEOGRAPHIES) or min(self.weights) < 0 or sum(self.weights) <= 0:
             raise ValueError(f"source {self.name!r}: weights are {len(GEOGRAPHIES)} numbers, of {', '.join(GEOGRAPHIES)}")
 
+    @property
+    def calls_per_s(self) -> float:
+        """On average over a day."""
+        return self.sessions_per_s * self.turns
+
+    @property
+    def shape(self) -> tuple[float, float, float]:
+        """Of its calls on average: tokens in, how many of them an endless cache would have, and tokens out. By calls, a turn of a session
+        of a geometric number of them is the mean number less one; who would pass the context's end stays below it."""
+        later = (self.turns - 1) * (self.tokens_added + self.tokens_out)
+        tokens_in = min(self.tokens_in + later, self.tokens_context_max * 0.9)
+        repeat = 1 - 1 / self.turns
+        cached = repeat * max(0.0, tokens_in - self.tokens_added) + (1 - repeat) * self.tokens_shared
+        return tokens_in, min(cached, tokens_in - 1), self.tokens_out
+
     def rate(self, at_ms: float, start_hour: float) -> float:
         """Sessions a second at a moment."""
         hour = start_hour + at_ms / HOUR_MS
@@ -99,10 +114,11 @@ class Synthetic:
         self._sources, self._seed, self._duration_ms = tuple(sources), seed, duration_ms
         self._scale, self._start_hour, self._surges = scale, start_hour, tuple(surges)
         self._sessions: dict[int, tuple[Source, list[Turn], int]] = {}
+        self._closed = any(source.turns > 1 for source in sources)
 
     @property
     def closed(self) -> bool:
-        return any(source.turns > 1 for source in self._sources)
+        return self._closed
 
     @property
     def expected(self) -> int:
