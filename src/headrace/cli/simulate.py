@@ -41,11 +41,15 @@ SEGMENTS_REPLAYED = 300
 @click.option("--seed", type=int, help="Of all chance: the same seed gives the same bytes.")
 @click.option("--hours", type=float, help="How long, on the virtual clock.")
 @click.option("--scale", type=float, help="A part of the scenario: of its traffic and its replicas.")
-@click.option("--event", "events", multiple=True, type=click.Choice(tuple(EVENTS)), help="What goes wrong in the middle third; may be given again.")
+@click.option(
+    "--event", "events", multiple=True, type=click.Choice(tuple(EVENTS)), help="What goes wrong in the middle third; may be given again."
+)
 @click.option("--replay", metavar="FORMAT:FILE", help=f"A recorded trace in place of synthetic traffic: {', '.join(LOADERS)}.")
 @click.option("--speed", type=float, default=1.0, show_default=True, help="Replay so many times as fast.")
 @click.option("--trace", "watched", type=int, metavar="REQUEST", help="Tell the story of one request, by its number.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the report as JSON (- for standard output).")
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the report as JSON (- for standard output)."
+)
 @click.option("--html", "html_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the report as a page.")
 @click.pass_context
 def simulate(
@@ -87,7 +91,7 @@ def simulate(
     if json_file is not None:
         _write(json_file, encode(report))
     if html_file is not None:
-        from headrace.simulator.page import page  # noqa: PLC0415 -- plots are only drawn where they are asked for
+        from headrace.simulator.page import page
 
         _write(html_file, page(report).encode())
     if json_file is None or str(json_file) != "-":
@@ -102,7 +106,7 @@ def compare(one: Path, other: Path, html_file: Path | None) -> None:
     """Two reports, written with --json, side by side."""
     first, second = _read(one), _read(other)
     if html_file is not None:
-        from headrace.simulator.page import comparison  # noqa: PLC0415 -- plots are only drawn where they are asked for
+        from headrace.simulator.page import comparison
 
         _write(html_file, comparison(first, second).encode())
     _compare(first, second, Console(width=None if sys.stdout.isatty() else 160))
@@ -185,7 +189,9 @@ def _print(report: Report, console: Console) -> None:
 
 
 def _class_table(classes: tuple[ClassReport, ...]) -> Table:
-    table = _table("class", "arrived", "served", "refused", "TTFT p50", "p95", "p99", "SLO", "TPOT p50", "p99", "SLO", "within SLO", "cached")
+    table = _table(
+        "class", "arrived", "served", "refused", "TTFT p50", "p95", "p99", "SLO", "TPOT p50", "p99", "SLO", "within SLO", "cached"
+    )
     for one in classes:
         cached = one.tokens_cached / one.tokens_in if one.tokens_in else 0.0
         colour = "green" if one.within_slo >= 0.99 else "yellow" if one.within_slo >= 0.95 else "red"
@@ -203,7 +209,9 @@ def _class_table(classes: tuple[ClassReport, ...]) -> Table:
 
 
 def _pool_table(pools: tuple[PoolReport, ...]) -> Table:
-    table = _table("pool", "silicon", "accelerators", "served", "failed", "in use", "peak", "TTFT p50", "TPOT p50", "cached", "sent back", "USD a Mtok")
+    table = _table(
+        "pool", "silicon", "accelerators", "served", "failed", "in use", "peak", "TTFT p50", "TPOT p50", "cached", "sent back", "USD a Mtok"
+    )
     for one in pools:
         cached = one.tokens_cached / one.tokens_in if one.tokens_in else 0.0
         table.add_row(
@@ -227,7 +235,9 @@ def _compare(one: Report, other: Report, console: Console) -> None:
     table = _table("", one.name, other.name, "difference")
     for name, before, after in rows_of(one, other):
         change = "" if not before else f"{after / before - 1:+.1%}"
-        table.add_row(name, f"{before:,.4g}" if before < 1_000 else f"{before:,.0f}", f"{after:,.4g}" if after < 1_000 else f"{after:,.0f}", change)
+        table.add_row(
+            name, f"{before:,.4g}" if before < 1_000 else f"{before:,.0f}", f"{after:,.4g}" if after < 1_000 else f"{after:,.0f}", change
+        )
     console.print(f"seed={one.seed} policy={one.policy}  beside  seed={other.seed} policy={other.policy}", highlight=False)
     console.print(table, highlight=False)
 
@@ -254,7 +264,11 @@ def rows_of(one: Report, other: Report) -> list[tuple[str, float, float]]:
                 (f"{name}: refused", a.refused, b.refused),
             ]
     places = {each.pool: each for each in other.pools}
-    rows += [(f"{each.pool}: in use, %", 100 * each.utilisation, 100 * places[each.pool].utilisation) for each in one.pools if each.pool in places]
+    rows += [
+        (f"{each.pool}: in use, %", 100 * each.utilisation, 100 * places[each.pool].utilisation)
+        for each in one.pools
+        if each.pool in places
+    ]
     return rows
 
 

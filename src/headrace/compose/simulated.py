@@ -178,7 +178,7 @@ def _site(asked: PoolSettings, scenario: Scenario, services: Services, known: Ca
     country = region.country if region is not None else asked.country
     geography = GEOGRAPHIES.index(CONTINENTS.get(country or "", "eu"))
     if not isinstance(asked.contract, Rented):
-        scaled = max(1, round(pool.concurrency_max * scale)) if scale < 1 else pool.concurrency_max
+        scaled = max(1, round(pool.concurrency_max * scale))
         return Site(pool=msgspec.structs.replace(pool, concurrency_max=scaled), vendor=Vendor(), geography=geography)
     mix = mix_for(scenario, model)
     best = services.best(asked.models[model], asked.silicon, mix, ttft_ms_max=TTFT_MS, tpot_ms_max=TPOT_MS)

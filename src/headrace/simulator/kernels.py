@@ -61,7 +61,9 @@ FLOATS = 9
 ) = range(27)
 COUNTS = 27
 STARTED, FIRST = range(2)
-(TOKENS_IN, TOKENS_OUT, TODO, TAKE, HIT, DONE_STEP, REPLICA, NEXT, BEFORE, AFTER, PREEMPTED, GROWS, SEGMENTS, SAID, STATE, SERIAL) = range(16)
+(TOKENS_IN, TOKENS_OUT, TODO, TAKE, HIT, DONE_STEP, REPLICA, NEXT, BEFORE, AFTER, PREEMPTED, GROWS, SEGMENTS, SAID, STATE, SERIAL) = range(
+    16
+)
 FACTS = 16
 WAITING, READING, DECODES = range(3)
 KEY, TOKENS, OLDER, NEWER = range(4)
@@ -410,9 +412,7 @@ def _begin(floats, counts, times, facts, segments, heaps, tables, nodes, replica
         read += take
         at_work += 1 if take else 0
         one = facts[one, NEXT]
-    while (
-        counts[replica, WAIT_HEAD] != NOBODY and budget > 0 and not preempted and counts[replica, RUNNING] < counts[replica, BATCH_MAX]
-    ):
+    while counts[replica, WAIT_HEAD] != NOBODY and budget > 0 and not preempted and counts[replica, RUNNING] < counts[replica, BATCH_MAX]:
         first = counts[replica, WAIT_HEAD]
         context = facts[first, TOKENS_IN] + facts[first, SAID]
         if counts[replica, USED] + context + counts[replica, RUNNING] + 1 > counts[replica, KV]:

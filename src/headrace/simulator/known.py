@@ -28,6 +28,6 @@ def fleet_of(blocks: Sequence[Block], *, segments_max: int = 2, plain: bool = Fa
     """The compiled fleet where numba is installed, else the one in plain Python, which gives the same and takes much longer."""
     if plain or not blocks or not compiled_here():
         return ReferenceFleet(blocks)
-    from headrace.simulator.compiled import CompiledFleet  # noqa: PLC0415 -- loading what is compiled takes half a second
+    from headrace.simulator.compiled import CompiledFleet
 
     return CompiledFleet(blocks, segments_max=segments_max)

@@ -1,11 +1,11 @@
 """Loaders: published traces and one's own, as calls. Each takes the lines of a file, so that who opens it decides from where.
 
-    azure       AzureLLMInferenceTrace_*.csv of 2023 and 2024: TIMESTAMP, ContextTokens, GeneratedTokens
-    mooncake    FAST '25 traces: timestamp, input_length, output_length, hash_ids of blocks of 512 tokens
-    burstgpt    BurstGPT_*.csv: Timestamp, Session ID, Request tokens, Response tokens (conversations), failures left out
-    servegen    windows of clients: rate, coefficient of variation, mean lengths; arrivals are drawn from them
-    sessions    coding agents: per request the tokens in and out, how long was thought before it, and what of its prompt came before
-    usage       headrace's own usage as CSV: moment, model, class, tokens in and out, cached
+azure       AzureLLMInferenceTrace_*.csv of 2023 and 2024: TIMESTAMP, ContextTokens, GeneratedTokens
+mooncake    FAST '25 traces: timestamp, input_length, output_length, hash_ids of blocks of 512 tokens
+burstgpt    BurstGPT_*.csv: Timestamp, Session ID, Request tokens, Response tokens (conversations), failures left out
+servegen    windows of clients: rate, coefficient of variation, mean lengths; arrivals are drawn from them
+sessions    coding agents: per request the tokens in and out, how long was thought before it, and what of its prompt came before
+usage       headrace's own usage as CSV: moment, model, class, tokens in and out, cached
 """
 
 import csv
@@ -84,7 +84,7 @@ def servegen(lines: Iterable[str], as_: As, *, category: str = "language", model
     for number, row in enumerate(csv.DictReader(lines)):
         if row["category"] != category or row["model"] != model or not row["mean_in"] or not row["mean_out"]:
             continue
-        rng = Random(as_.seed * 1_000_003 + number)  # noqa: TID251 -- made from the seed that was handed in
+        rng = Random(as_.seed * 1_000_003 + number)
         rate, cv, begins = float(row["rate"]), max(0.2, float(row["cv"] or 1)), float(row["t"])
         shape, at = 1 / cv**2, 0.0
         while True:
