@@ -121,8 +121,8 @@ def compare(one: Path, other: Path, html_file: Path | None) -> None:
 @click.option(
     "--event", "events", multiple=True, type=click.Choice(tuple(EVENTS)), help="What goes wrong in the middle third; may be given again."
 )
-@click.option("--slice", "slice_scale", type=float, default=0.001, show_default=True, help="The part that is run request by request first.")
-@click.option("--slice-minutes", type=float, default=5.0, show_default=True, help="How long that part is run.")
+@click.option("--slice", "slice_scale", type=float, default=0.01, show_default=True, help="The part that is run request by request first.")
+@click.option("--slice-minutes", type=float, default=3.0, show_default=True, help="How long that part is run.")
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the report as JSON (- for standard output)."
 )

@@ -13,7 +13,7 @@ and where the two still differ is part of the result.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, product
 from math import ceil, cos, pi
 from random import Random
 from typing import TypeAlias
@@ -186,16 +186,17 @@ class Planet:
             tank.empty()
         poured: list[tuple[Flow, Tank, float]] = []
         arrived = refused = 0.0
-        portions = []
+        portions: dict[int, list[tuple[Flow, float]]] = {}
         for flow in self._flows:
             fresh = flow.rate(at_s, self._start_hour) * self._settings.scale * factors.get(flow.source.name, 1.0) * factors.get("", 1.0)
             self._of(flow).arrived += fresh * self._step_s
             arrived += fresh * self._step_s
-            portions.append((flow, (fresh + flow.backlog / self._step_s) / self._portions))
+            priority = CLASSES[flow.source.traffic_class].priority
+            portions.setdefault(priority, []).append((flow, (fresh + flow.backlog / self._step_s) / self._portions))
             flow.backlog = 0.0
         now = round(at_s * 1_000 * MS)
-        for portion in range(self._portions):
-            for flow, rate in portions:
+        for priority, portion in product(sorted(portions), range(self._portions)):  # as in the lines, who goes first takes what there is
+            for flow, rate in portions[priority]:
                 placed = decide(flow.asks[portion], self._board, now, self._chance, POLICIES[self._settings.policy])
                 if isinstance(placed, Send):
                     tank = self._tanks[placed.order[0].pool.name]
@@ -365,8 +366,8 @@ class _OfClass:
             ttft_ms=ttft,
             tpot_ms=weighted(self.tpots),
             wait_ms=Spread(),
-            ttft_slo_ms=terms.ttft_ms,
-            tpot_slo_ms=terms.tpot_ms,
+            ttft_slo_ms=float(terms.ttft_ms),
+            tpot_slo_ms=float(terms.tpot_ms),
             within_slo=round(self.within / self.served, 6) if self.served else 0.0,
             tokens_in=round(self.tokens_in),
             tokens_cached=round(self.tokens_cached),
