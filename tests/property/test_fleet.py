@@ -1,16 +1,17 @@
 """The compiled fleet does what the plain one does, to 1e-9, whatever comes, dies and slows down."""
 
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.simulator.fleet import Block
+from headrace.simulator.fleet import WITHIN, Block, Fleet
 from headrace.simulator.reference import ReferenceFleet
 from headrace.simulator.service import Service
 
-compiled = pytest.importorskip("headrace.simulator.compiled")
+pytest.importorskip("numba")
 
 
 def blocks(chance: Random) -> list[Block]:
@@ -32,15 +33,15 @@ def blocks(chance: Random) -> list[Block]:
             grade="estimated",
             source="chance",
         )
-        within = chance.choice(["turns", "least", "prefix"])
+        within = chance.choice(WITHIN)
         offload, block = chance.choice([0, 0, 500]), chance.choice([1, 16])
         made.append(Block(service=service, replicas=chance.randint(1, 3), within=within, cached_block=block, offload_tokens=offload))
     return made
 
 
-def told(fleet, held: list[Block], chance: Random, calls: int) -> list[tuple]:
+def told(fleet: Fleet, held: list[Block], chance: Random, calls: int) -> list[tuple[Any, ...]]:
     """All that the fleet says, with the calls' own numbers in place of its slots."""
-    now, by_slot, said = 0.0, {}, []
+    now, by_slot, said = 0.0, dict[int, int](), list[tuple[Any, ...]]()
     count = sum(block.replicas for block in held)
 
     def hear(until: float) -> None:
@@ -60,7 +61,7 @@ def told(fleet, held: list[Block], chance: Random, calls: int) -> list[tuple]:
         block = chance.randrange(len(held))
         room = held[block].service.kv_tokens
         tokens_in, tokens_out = chance.randint(1, room // 2), chance.randint(1, room // 3)
-        segments = []
+        segments = list[tuple[int, int]]()
         for key in [chance.randint(1, 6), 100 + chance.randint(1, 10)][: chance.randint(0, 2)]:
             left = tokens_in - sum(tokens for _, tokens in segments)
             if left > 0:
@@ -85,7 +86,9 @@ def told(fleet, held: list[Block], chance: Random, calls: int) -> list[tuple]:
 def test_the_compiled_fleet_is_the_plain_one(seed):
     held = blocks(Random(seed))
     plain = told(ReferenceFleet(held), held, Random(seed + 1), 80)
-    fast = told(compiled.CompiledFleet(held, slots=8), held, Random(seed + 1), 80)
+    from headrace.simulator.compiled import CompiledFleet
+
+    fast = told(CompiledFleet(held, slots=8), held, Random(seed + 1), 80)
     assert len(plain) == len(fast)
     for one, other in zip(plain, fast, strict=True):
         assert len(one) == len(other)

@@ -1,4 +1,4 @@
-"""Seeds, events and policies in every combination of a sample: the books close whatever happens, and a failing one says how to repeat it."""
+"""A sample of seeds, events and policies: the books close whatever happens, and a failing one says how to repeat it."""
 
 from itertools import product
 

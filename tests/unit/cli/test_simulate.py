@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from headrace.cli.main import headrace
 from headrace.core.errors import InvalidRequest, SettingsInvalid
@@ -11,7 +11,7 @@ from headrace.core.errors import InvalidRequest, SettingsInvalid
 SHORT = ["simulate", "--hours", "0.005"]
 
 
-def ran(*arguments: str):
+def ran(*arguments: str) -> Result:
     found = CliRunner().invoke(headrace, arguments, catch_exceptions=True)
     if found.exception is not None and not isinstance(found.exception, SystemExit):
         raise found.exception

@@ -1,5 +1,7 @@
 """Scenarios from files: the shipped ones run, wrong ones say what is wrong, and sweeps give the same wherever they run."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -41,7 +43,7 @@ tokens_out = 100
 """
 
 
-def short(name: str = "small", duration_s: float = 20.0, **more) -> Scenario:
+def short(name: str = "small", duration_s: float = 20.0, **more: Any) -> Scenario:
     scenario = read_scenario(name)
     return msgspec.structs.replace(scenario, simulation=msgspec.structs.replace(scenario.simulation, duration_s=duration_s, **more))
 
@@ -85,7 +87,7 @@ def test_what_is_wrong_is_said(text, why):
 
 
 def test_no_such_scenario():
-    with pytest.raises(SettingsInvalid, match="shipped scenario: those are .*small"):
+    with pytest.raises(SettingsInvalid, match=r"shipped scenario: those are .*small"):
         read_scenario("smal")
 
 

@@ -1,13 +1,18 @@
 """Coefficients are found again from what they made, never below zero, and errors are of points that were left out."""
 
+from collections.abc import Sequence
+
 import pytest
 
-from headrace.simulator.fitting import Measured, fit, left_out, nonnegative, predicted, reading_ms, summed
+from headrace.simulator.fitting import Measured, Terms, fit, left_out, nonnegative, predicted, reading_ms, summed
 
 TRUE = (8.0, 0.2, 1e-5, 0.03)
 
 
-def points(coefficients=TRUE, shapes=((1_024, 1_024), (8_192, 1_024), (1_024, 8_192))):
+SHAPES = ((1_024, 1_024), (8_192, 1_024), (1_024, 8_192))
+
+
+def points(coefficients: Terms = TRUE, shapes: Sequence[tuple[int, int]] = SHAPES) -> list[Measured]:
     made = []
     for tokens_in, tokens_out in shapes:
         for batch in (1, 4, 16, 64):

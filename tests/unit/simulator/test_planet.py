@@ -1,11 +1,15 @@
 """Flows keep what arrives, pools settle at the pace of their arithmetic, and what a slice knows is taken on."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
 from headrace.simulator import mix_of, standing
 from headrace.simulator.faults import Demand, Outage, Slow
 from headrace.simulator.planet import Calibration, Flow, Planet, Tank, calibrated, differences, weighted
 from headrace.simulator.run import RunSettings
+from headrace.simulator.sites import Site
 from headrace.simulator.synthetic import Source
 from tests.unit.simulator.builders import MODEL, a_service, a_site, a_vendor
 
@@ -13,7 +17,7 @@ STEADY = Source(name="s", traffic_class="enterprise", model=MODEL, sessions_per_
 BULK = Source(name="b", traffic_class="batch", model=MODEL, sessions_per_s=5, tokens_in=500, tokens_out=50, swing=0.0)
 
 
-def a_planet(sites, *, sources=(STEADY,), duration_s=600.0, **more):
+def a_planet(sites: Sequence[Site], *, sources: Sequence[Source] = (STEADY,), duration_s: float = 600.0, **more: Any) -> Planet:
     settings = RunSettings(duration_s=duration_s, policy="least_loaded")
     return Planet(settings, sites, sources, **more)
 
@@ -23,7 +27,7 @@ def test_what_arrives_is_served_or_refused_or_waits():
     assert (report.arrived, report.served, report.refused) == (6_000, 6_000, 0)
     assert report.tokens_in == 6_000 * 500
     assert len(report.moments) == 10
-    crowded = a_planet([a_site(replicas=1, concurrency_max=8)], sources=(STEADY, BULK)).go()
+    crowded = a_planet([a_site(replicas=1, concurrency_max=4)], sources=(STEADY, BULK)).go()
     assert crowded.refused > 0
     assert crowded.served + crowded.refused + crowded.in_flight == pytest.approx(crowded.arrived, abs=10)
     by_class = {one.traffic_class: one for one in crowded.classes}

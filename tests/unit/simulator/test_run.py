@@ -1,18 +1,22 @@
 """Stories of calls on the virtual clock: what the client got, and what the books say."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
+from headrace.simulator.calls import Call
 from headrace.simulator.checks import Broken, Checker
 from headrace.simulator.faults import NewRule, Outage, PriceChange, Slow
 from headrace.simulator.report import decode, encode
+from headrace.simulator.run import Run
 from headrace.simulator.sites import Vendor
 from headrace.simulator.synthetic import Source, Synthetic
 from headrace.simulator.training import Job
 from tests.unit.simulator.builders import MODEL, a_call, a_run, a_service, a_site, a_vendor
 
 
-def steady(count: int, every_ms: float = 50.0, **more) -> list:
+def steady(count: int, every_ms: float = 50.0, **more: Any) -> list[Call]:
     return [a_call(at * every_ms, **more) for at in range(count)]
 
 
@@ -159,7 +163,7 @@ SOURCES = [
 ]
 
 
-def synthetic(seed=1, plain=True, **more):
+def synthetic(seed: int = 1, plain: bool = True, **more: Any) -> Run:
     sites = [a_site("a"), a_site("b", service=a_service(held_ms=1e-4)), a_vendor()]
     workload = Synthetic(SOURCES, seed=seed, duration_ms=60_000)
     return a_run(sites, workload, plain=plain, seed=seed, policy="balanced", **more)
@@ -185,7 +189,7 @@ def test_what_settles_first_is_left_out():
 
 @pytest.mark.parametrize("wrong", [{"policy": "best"}, {"duration_s": 0}, {"settle_s": 60.0}, {"tick_ms": 0.5}])
 def test_settings_that_cannot_be(wrong):
-    with pytest.raises(ValueError, match="policy|above zero|settle_s"):
+    with pytest.raises(ValueError, match=r"policy|above zero|settle_s"):
         a_run([a_site()], [], **wrong)
 
 

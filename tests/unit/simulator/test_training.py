@@ -1,5 +1,8 @@
 """Gangs begin where it is empty, count from checkpoint to checkpoint, and yield."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
 from headrace.simulator.training import Idle, Job, Jobs
@@ -7,7 +10,7 @@ from headrace.simulator.training import Idle, Job, Jobs
 JOB = Job(name="j", accelerator_hours=16.0, gang=8, checkpoint_min=30.0)
 
 
-def idle(site=0, replicas=(0, 1, 2), each=4, use=0.1, silicon="h100"):
+def idle(site: int = 0, replicas: Sequence[int] = (0, 1, 2), each: int = 4, use: float = 0.1, silicon: str = "h100") -> Idle:
     return Idle(site, silicon, tuple(replicas), each, use)
 
 
@@ -54,5 +57,6 @@ def test_two_jobs_do_not_take_the_same_replicas():
 
 @pytest.mark.parametrize("wrong", [{"gang": 0}, {"accelerator_hours": 0}, {"starts_below": 0.9}, {"yields_above": 1.5}])
 def test_a_job_that_cannot_be(wrong):
-    with pytest.raises(ValueError, match="training job 'j'|starts_below"):
-        Job(**{"name": "j", "accelerator_hours": 1.0, "gang": 1, **wrong})
+    fields: dict[str, Any] = {"name": "j", "accelerator_hours": 1.0, "gang": 1}
+    with pytest.raises(ValueError, match=r"training job 'j'|starts_below"):
+        Job(**{**fields, **wrong})

@@ -1,7 +1,12 @@
 """Synthetic traffic is a function of its seed; traces are read as they are published."""
 
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
 import pytest
 
+from headrace.simulator.calls import Call, Workload
 from headrace.simulator.synthetic import Source, Surge, Synthetic
 from headrace.simulator.traces import LOADERS, As, azure, burstgpt, mooncake, servegen, sessions, usage
 
@@ -21,8 +26,8 @@ CHAT = Source(
 )
 
 
-def made(seed=1, **more):
-    return Synthetic([CHAT], seed=seed, duration_ms=600_000, **more)
+def made(seed: int = 1, *, scale: float = 1.0, surges: Sequence[Surge] = ()) -> Synthetic:
+    return Synthetic([CHAT], seed=seed, duration_ms=600_000, scale=scale, surges=surges)
 
 
 def test_the_seed_is_all_there_is():
@@ -47,7 +52,7 @@ def test_a_session_grows_and_ends():
     while (following := workload.after(turns[-1], turns[-1].at_ms + 1_000, answered=True)) is not None:
         turns.append(following)
     assert len(turns) > 1
-    for before, after in zip(turns, turns[1:], strict=False):
+    for before, after in pairwise(turns):
         assert after.tokens_in > before.tokens_in + before.tokens_out
         assert after.affinity == before.affinity
         assert sum(tokens for _, tokens in after.segments) == after.tokens_in
@@ -60,7 +65,7 @@ def test_sessions_have_the_turns_they_are_told():
     count = sessions_of = 0
     for call in list(workload.calls())[:1_000]:
         sessions_of += 1
-        at = call
+        at: Call | None = call
         while at is not None:
             count += 1
             at = workload.after(at, at.at_ms + 1, answered=True)
@@ -87,12 +92,12 @@ def test_days_have_nights():
 
 @pytest.mark.parametrize("wrong", [{"turns": 0.5}, {"swing": 2.0}, {"weights": (1.0,)}, {"tokens_in": 0}])
 def test_sources_that_cannot_be(wrong):
-    fields = {"name": "s", "traffic_class": "batch", "model": "m", "sessions_per_s": 1, "tokens_in": 1, "tokens_out": 1}
+    fields: dict[str, Any] = {"name": "s", "traffic_class": "batch", "model": "m", "sessions_per_s": 1, "tokens_in": 1, "tokens_out": 1}
     with pytest.raises(ValueError, match="source 's'"):
         Source(**{**fields, **wrong})
 
 
-def shown(workload):
+def shown(workload: Workload) -> list[tuple[int, int, int]]:
     return [(round(call.at_ms), call.tokens_in, call.tokens_out) for call in workload.calls()]
 
 
@@ -137,9 +142,11 @@ def test_sessions_ask_again_when_answered_and_are_counted_once():
     first, *others = workload.calls()
     assert others == []
     second = workload.after(first, 2_000.0, answered=True)
+    assert second is not None
     assert (second.at_ms, second.tokens_in) == (6_500.0, 7_000)
     assert second.segments[0][0] == first.segments[0][0]
     third = workload.after(second, 9_000.0, answered=True)
+    assert third is not None
     assert third.segments[0][0] != first.segments[0][0]
     assert workload.after(third, 9_000.0, answered=True) is None
 
