@@ -14,7 +14,7 @@ and where the two still differ is part of the result.
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, product
-from math import ceil, cos, pi
+from math import ceil
 from random import Random
 from typing import TypeAlias
 
@@ -29,7 +29,7 @@ from headrace.simulator.faults import Demand, Fault, Outage, PriceChange, Slow
 from headrace.simulator.report import ClassReport, Moment, PoolReport, Report, Spread
 from headrace.simulator.run import BYTES_A_TOKEN, RunSettings
 from headrace.simulator.sites import RTT_MS, Site
-from headrace.simulator.synthetic import GEOGRAPHIES, OFFSETS_H, PEAK_HOUR, Source
+from headrace.simulator.synthetic import GEOGRAPHIES, Source
 from headrace.simulator.tally import HOUR_S
 
 Weighted: TypeAlias = list[tuple[float, float]]
@@ -70,10 +70,7 @@ class Flow:
 
     def rate(self, at_s: float, start_hour: float) -> float:
         """Calls a second."""
-        source = self.source
-        hour = start_hour + at_s / HOUR_S + OFFSETS_H[self.geography]
-        share = source.weights[self.geography] / sum(source.weights)
-        return source.calls_per_s * share * (1 + source.swing * _daily(hour))
+        return self.source.waves(at_s * 1_000, start_hour)[self.geography] * self.source.turns
 
 
 class Tank:
@@ -483,7 +480,3 @@ def weighted(values: Weighted) -> Spread:
     return Spread(
         mean=round(sum(value * weight for value, weight in held) / total, 3), p50=at(0.5), p90=at(0.9), p95=at(0.95), p99=at(0.99)
     )
-
-
-def _daily(hour: float) -> float:
-    return cos(2 * pi * (hour - PEAK_HOUR) / 24)
