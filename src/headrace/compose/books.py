@@ -16,6 +16,7 @@ from headrace.core.clock import Moment
 from headrace.core.identity import TrafficClass
 from headrace.metering import KeyRow
 from headrace.storage import (
+    Came,
     Difference,
     Dimension,
     KeyStore,
@@ -26,6 +27,7 @@ from headrace.storage import (
     key_names,
     load_once,
     make_folder,
+    traffic,
     usage_by,
     verify,
 )
@@ -56,6 +58,11 @@ class Books:
             return rows
         names, at = key_names(self._database), tuple(group).index("key")
         return [_named(row, at, names) for row in rows]
+
+    def traffic(self) -> list[Came]:
+        """Every chat that was answered, in the order of its coming."""
+        load_once(self._layout, process_id())
+        return list(traffic(self._database))
 
     def balances(self) -> dict[str, int]:
         return balances(self._database)

@@ -9,12 +9,14 @@ from headrace.storage.loading import Loaded, load_once
 from headrace.storage.queries import DIMENSIONS, Difference, Dimension, UsageRow, balances, key_names, usage_by, verify
 from headrace.storage.recovery import Recovery, recover
 from headrace.storage.segment import Damage
+from headrace.storage.traffic import Came, traffic
 from headrace.storage.usagelog import UsageLog, UsageLogSettings
 
 __all__ = [
     "DIMENSIONS",
     "WORKERS_MAX",
     "AttemptRow",
+    "Came",
     "Commons",
     "Damage",
     "DataFolder",
@@ -37,6 +39,7 @@ __all__ = [
     "load_once",
     "make_folder",
     "recover",
+    "traffic",
     "usage_by",
     "verify",
 ]
