@@ -13,17 +13,18 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean, stdev
+from random import Random
+from statistics import fmean, median, stdev
 
 import msgspec
 
 from bench.machine import machine, tell
 from bench.shared import shared
-from bench.stepmodel import POINTS_MIN, read
+from bench.stepmodel import MODELS, POINTS_MIN, read, service_of
 from headrace.compose.simulated import Scenario, prepare, read_scenario
 from headrace.portfolio.serving import plain_name
 from headrace.simulator import Service, mix_of, shipped_services, standing
-from headrace.simulator.fitting import left_out
+from headrace.simulator.fitting import Measured, left_out
 from headrace.simulator.fleet import Block
 from headrace.simulator.known import fleet_of
 from headrace.simulator.prefix import PrefixCache
@@ -43,7 +44,7 @@ def main() -> None:
     said = ask.parse_args()
     rows: list[Row] = []
     figures: dict[str, object] = {}
-    for part in (speed(said.minutes), step_model(), latency(), prefix(), day(), slices(said.slices)):
+    for part in (speed(said.minutes), step_model(), closed_loop(), latency(), prefix(), day(), slices(said.slices)):
         rows += part[0]
         figures |= part[1]
     tell(machine("headrace", "numba", "numpy"), ("what", "measured or published", "simulated", "difference"), rows, figures)
@@ -83,6 +84,57 @@ def step_model() -> tuple[list[Row], dict[str, object]]:
     }
 
 
+def closed_loop(count: int = 300) -> tuple[list[Row], dict[str, object]]:
+    """Points of the sample as its benchmark runs them: so many clients that ask again when answered, ten times each, with prompts and
+    answers of 80 to 100 % of the shape. Times to the first token were not fitted, beyond what the fastest take beside their step."""
+    path = shared("aiconfigurator_silicon_sample", "silicon_sample.csv")
+    if not path.exists():
+        return [("closed loop", "no data", "", "")], {}
+    held = [
+        (service, point)
+        for way, points in read(path).items()
+        if len(points) >= POINTS_MIN and way.path in MODELS and way.expert > 0 and len({point.tokens_in for point in points}) >= 2
+        if (service := service_of(way, points)) is not None
+        for point in points
+        if point.ttft_ms > 0
+    ]
+    chance = Random(1)
+    found = [(*_clients(service, point, chance), point) for service, point in chance.sample(held, min(count, len(held)))]
+    rows, figures = [], dict[str, object]()
+    for name, errors in (
+        ("TTFT", [ttft / point.ttft_ms - 1 for ttft, _, point in found]),
+        ("TPOT", [tpot / point.tpot_ms - 1 for _, tpot, point in found]),
+    ):
+        off = [abs(error) for error in errors]
+        told = f"{100 * fmean(off):.0f} % mean, {100 * median(off):.0f} % median error, {100 * median(errors):+.0f} % bias"
+        rows.append((f"{name}, clients in a closed loop", f"{len(found)} points", "", told))
+        figures[f"closed_loop_{name.lower()}_median_error_percent"] = round(100 * median(off), 1)
+        figures[f"closed_loop_{name.lower()}_bias_percent"] = round(100 * median(errors), 1)
+    return rows, figures
+
+
+def _clients(service: Service, point: Measured, chance: Random) -> tuple[float, float]:
+    """Mean TTFT and TPOT."""
+    fleet = fleet_of([Block(service=service, replicas=1, within="least")])
+    running, ttfts, tpots = dict[int, tuple[float, int]](), list[float](), list[float]()
+    left = 10 * point.batch
+
+    def ask(now_ms: float) -> None:
+        tokens_in, tokens_out = (max(2, round(tokens * chance.uniform(0.8, 1.0))) for tokens in (point.tokens_in, point.tokens_out))
+        running[fleet.submit(now_ms, 0, tokens_in, tokens_out, ())] = now_ms, tokens_out
+
+    for _ in range(point.batch):
+        ask(0.0)
+    while running:
+        for one, (asked_ms, tokens_out) in [(one, running.pop(one.slot)) for one in fleet.run(1e15, 1)]:
+            ttfts.append(one.first_ms + service.first_ms - asked_ms)
+            tpots.append((one.finished_ms - one.first_ms) / (tokens_out - 1))
+            left -= 1
+            if left >= point.batch:
+                ask(one.finished_ms)
+    return fmean(ttfts), fmean(tpots)
+
+
 class Real(msgspec.Struct):
     """A request of a real run."""
 
@@ -99,7 +151,7 @@ def latency() -> tuple[list[Row], dict[str, object]]:
     rows: list[Row] = []
     figures: dict[str, object] = {}
     for at in sorted(each for each in folder.glob("*") if (each / "requests.jsonl").exists()):
-        service = service_of(at)
+        service = by_data_sheet(at)
         if service is None:
             rows.append((at.name, "no data sheet", "", ""))
             continue
@@ -112,7 +164,7 @@ def latency() -> tuple[list[Row], dict[str, object]]:
     return rows or [("request latency", "no data", "", "")], figures
 
 
-def service_of(folder: Path) -> Service | None:
+def by_data_sheet(folder: Path) -> Service | None:
     """By the run's own notes: which model, on what, with which limits; None: no data sheet is known."""
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     engine, model = meta["engine_kwargs"], plain_name(meta["model"])

@@ -28,6 +28,7 @@ from headrace.routing import CLASSES, POLICIES, Board, Load, Send, Wait, decide
 from headrace.simulator.faults import Demand, Fault, Outage, PriceChange, Slow
 from headrace.simulator.report import ClassReport, Moment, PoolReport, Report, Spread
 from headrace.simulator.run import BYTES_A_TOKEN, RunSettings
+from headrace.simulator.service import queue_ms
 from headrace.simulator.sites import RTT_MS, Site
 from headrace.simulator.synthetic import GEOGRAPHIES, Source
 from headrace.simulator.tally import HOUR_S
@@ -119,11 +120,13 @@ class Tank:
             busy = self.pace * (decoded * (service.sequence_ms + service.held_ms * held) + service.prompt_ms * read)
             self.tau = self.pace * service.step_ms / (1 - min(busy, FULLEST))
             prompt = self.read / self.calls if self.calls else 1.0
-            steps = ceil(prompt / service.chunk_tokens)
-            reading = steps * self.tau * 0.5 + self.pace * service.prompt_ms * prompt
-            full = min(FULLEST, read * self.tau / service.chunk_tokens)
-            self.ttft_ms = service.first_ms + self.tau / 2 + reading + reading * full / (2 * (1 - full))
-            self.inflight = replicas * (decoded * self.tau + self.calls * per_ms * self.ttft_ms)
+            sequences = decoded * self.tau
+            alone = self.pace * service.step(round(sequences), sequences * held, 0)
+            reading = ceil(prompt / service.chunk_tokens) * alone + self.pace * service.prompt_ms * prompt
+            chunk = alone + self.pace * service.prompt_ms * service.chunk_tokens
+            behind, _ = queue_ms(read * chunk / service.chunk_tokens, 1, reading)
+            self.ttft_ms = service.first_ms + self.tau / 2 + reading + behind
+            self.inflight = replicas * (sequences + self.calls * per_ms * self.ttft_ms)
         load.inflight = int(self.inflight)
         load.limit = max(1, int(self.limit))
         load.ttft_ms, load.tpot_ms = self.ttft_ms, self.tau
