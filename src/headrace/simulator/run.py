@@ -463,7 +463,7 @@ class Run:
         self._before = self.classes, self.pools
         self.classes = {name: OfClass() for name in CLASSES}
         self.pools = [OfPool(site) for site in self.sites]
-        self.over_time = OverTime(self.settings.slice_s, len(self.sites))
+        self.over_time = OverTime(self.settings.slice_s, len(self.sites), now_ms / 1_000)
         self.over_time.at(now_ms)
 
     def _plan(self, fault: Fault) -> None:
