@@ -15,7 +15,7 @@ SOURCES := $(wildcard src tests bench scripts)
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test check lint types layers docs-check fix cover bench soak lock system clean \
-	bench-engine bench-relay bench-money bench-start bench-decide bench-15b bench-streams \
+	bench-engine bench-relay bench-money bench-start bench-decide bench-15b bench-streams bench-stepmodel bench-simulate \
 	bench-latency bench-request
 
 help: ## this list
@@ -76,6 +76,12 @@ bench-request: $(SERVE) ## what a request costs in the process alone; ARGS=--ste
 
 bench-streams: $(SERVE) ## streams held at once, and what each takes
 	@exec $(BIN)/python -m bench.streams $(ARGS)
+
+bench-stepmodel: $(DEV) ## how well the step model predicts measured points; ARGS=--write ships its coefficients anew
+	@exec $(BIN)/python -m bench.stepmodel $(ARGS)
+
+bench-simulate: $(DEV) ## requests simulated a second, and how near the simulator is to what was measured
+	@exec $(BIN)/python -m bench.simulate $(ARGS)
 
 bench-money: $(SERVE) ## admission and settlement: reserve, log, post
 	@exec $(BIN)/python -m bench.money $(ARGS)

@@ -18,6 +18,7 @@ from headrace.cli.price import price
 from headrace.cli.reconcile import reconcile
 from headrace.cli.reload import reload
 from headrace.cli.serve import serve
+from headrace.cli.simulate import simulate
 from headrace.cli.usage import usage
 from headrace.cli.why import why
 from headrace.compose import here, version
@@ -38,7 +39,9 @@ def headrace(context: click.Context, config: Path | None, data: Path | None) -> 
     context.obj = here(config, data)
 
 
-for command in (serve, chat, portfolio, why, usage, ledger, invoice, reconcile, keys, budget, price, models, reload, doctor):
+for command in (
+    serve, chat, portfolio, simulate, why, usage, ledger, invoice, reconcile, keys, budget, price, models, reload, doctor,
+):  # fmt: skip
     headrace.add_command(command)
 
 

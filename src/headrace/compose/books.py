@@ -17,6 +17,7 @@ from headrace.core.clock import SECOND, Moment
 from headrace.core.identity import TrafficClass
 from headrace.metering import KeyRow, principal_of
 from headrace.storage import (
+    Came,
     Difference,
     Dimension,
     KeyStore,
@@ -27,6 +28,7 @@ from headrace.storage import (
     key_names,
     load_once,
     make_folder,
+    traffic,
     usage_by,
     verify,
 )
@@ -61,6 +63,11 @@ class Books:
     def load(self) -> None:
         """Have the database show all that the log holds as of now."""
         load_once(self._layout, process_id())
+
+    def traffic(self) -> list[Came]:
+        """Every chat that was answered, in the order of its coming."""
+        load_once(self._layout, process_id())
+        return list(traffic(self._database))
 
     def balances(self) -> dict[str, int]:
         return balances(self._database)

@@ -20,6 +20,7 @@ from headrace.storage.queries import Difference, UsageRow, balances, key_names, 
 from headrace.storage.recovery import Recovery, recover
 from headrace.storage.segment import Damage
 from headrace.storage.tallies import ALWAYS, DIMENSIONS, Dimension, Places, Tally, tallies
+from headrace.storage.traffic import Came, traffic
 from headrace.storage.treasury import AccountRow, Alert, Fenced, Treasury, Unknown
 from headrace.storage.treasury import opened as opened_treasury
 from headrace.storage.usagelog import UsageLog, UsageLogSettings
@@ -34,6 +35,7 @@ __all__ = [
     "Alert",
     "AttemptRow",
     "BankLink",
+    "Came",
     "Commons",
     "Damage",
     "DataFolder",
@@ -85,6 +87,7 @@ __all__ = [
     "recover",
     "set_price",
     "tallies",
+    "traffic",
     "usage_by",
     "verify",
 ]
