@@ -15,7 +15,7 @@ SOURCES := $(wildcard src tests bench scripts)
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test check lint types layers docs-check fix cover bench soak lock system clean \
-	bench-engine bench-relay bench-money bench-start bench-decide bench-15b bench-streams
+	bench-engine bench-relay bench-money bench-start bench-decide bench-15b bench-streams bench-stepmodel bench-simulate
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,12 @@ bench-15b: $(SERVE) ## tokens a minute through one small machine, with prompts o
 
 bench-streams: $(SERVE) ## streams held at once, and what each takes
 	@exec $(BIN)/python -m bench.streams $(ARGS)
+
+bench-stepmodel: $(DEV) ## how well the step model predicts measured points; ARGS=--write ships its coefficients anew
+	@exec $(BIN)/python -m bench.stepmodel $(ARGS)
+
+bench-simulate: $(DEV) ## requests simulated a second, and how near the simulator is to what was measured
+	@exec $(BIN)/python -m bench.simulate $(ARGS)
 
 bench-money: $(SERVE) ## admission and settlement: reserve, log, post
 	@exec $(BIN)/python -m bench.money $(ARGS)
