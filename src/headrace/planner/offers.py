@@ -116,7 +116,8 @@ class TokenOffer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a plan keeps to. Shares are of all that is spent. `outage`: what may fail without anyone noticing who can't wait.
 
-    `utilisation` is how full accelerators may be with what can't wait, `utilisation_deferrable` with all there is. `carbon_t_max` is
+    `utilisation` is how full accelerators may be with what can't wait, `utilisation_deferrable` with all there is; `caution` is the share
+    of a speed's possible error that is taken off it. `accelerators_max` is by silicon, `power_kw_max` by `cloud/region`. `carbon_t_max` is
     tonnes a quarter, `usd_per_carbon_t` a price on each, `carbon_g_per_kwh` what a grid has of which nothing is known.
     `risk_share` weighs the mean of the dearest `risk_tail` of cases against the expected cost. `tail_share` is how much of what is still
     owed after the last quarter counts.
@@ -130,6 +131,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     outage: Literal["none", "region", "cloud"] = "none"
     utilisation: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.7
     utilisation_deferrable: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.9
+    caution: Share = 0.0
     accelerators_max: Mapping[str, int] = {}
     power_kw_max: Mapping[str, Amount] = {}
     carbon_t_max: Amount | None = None

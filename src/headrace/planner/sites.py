@@ -75,7 +75,7 @@ def instance(ask: Ask, supply: Supply, catalog: Catalog, speed_of: SpeedOf) -> I
                 if _sells(place.tokens, demand):
                     usd_per_s[at, number] = _usd_per_s(place.tokens, demand)
             elif (speed := speed_of(place.silicon, demand)) is not None:
-                loads[at, number], speeds[at, number] = speed.accelerators(demand), speed
+                loads[at, number], speeds[at, number] = speed.full_with(demand, supply.limits.caution), speed
     trains = {
         (at, number): job.silicon[place.silicon]
         for at, place in enumerate(places)

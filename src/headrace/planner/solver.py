@@ -94,8 +94,9 @@ class Solver(Generic[Column, Row]):
                 kinds[column] = highspy.HighsVarType.kInteger
             lp.integrality_ = kinds
         solver = highspy.Highs()
-        for option, value in (("output_flag", False), ("threads", 1), ("random_seed", 1)):
-            solver.setOptionValue(option, value)
+        solver.silent()
+        solver.setOptionValue("threads", 1)
+        solver.setOptionValue("random_seed", 1)
         solver.passModel(lp)
         return solver
 

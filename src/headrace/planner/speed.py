@@ -1,6 +1,6 @@
 """How much an accelerator serves: what a token of a prompt and a token of an answer take of it, within a class's objectives.
 
-Two measured shapes of request give two equations for two unknowns, the seconds that a token in and a token out take:
+The simulator's service model says it where it can. Elsewhere two measured shapes of request give two equations for two unknowns, the seconds that a token in and a token out take:
 
     1 = requests/s an accelerator × (tokens in × s_in + tokens out × s_out)        at 1k in, 1k out and at 8k in, 1k out
 
@@ -8,7 +8,7 @@ With one shape only, a token out is taken for five times a token in. Prefill and
 a long context is in neither: for prompts of 100,000 tokens that is a lower bound.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
 import msgspec
@@ -16,58 +16,102 @@ import msgspec
 from headrace.planner.demand import Demand
 from headrace.portfolio import Catalog, ServingPoint
 from headrace.portfolio.serving import GRADES, Grade, own_point, plain_name
+from headrace.routing import CLASSES
+from headrace.simulator import Services, mix_of
 
 OUTPUT_WEIGHT = 5.0
 """A token out for a token in, where one shape alone was measured: 5,855 and 1,245 tokens a second of DeepSeek-R1 on B200."""
 TOKENS_SHORT = 2_048
 """Up to so long a prompt, a point counts as one of short prompts."""
-ERROR = {"measured": 0.3, "vendor-claimed": 0.5, "estimated": 1.0}
+ERROR: Mapping[Grade, float] = {"measured": 0.3, "vendor-claimed": 0.5, "estimated": 1.0}
 """By how much a throughput may be wrong for a shape that wasn't measured: the error of leaving one shape out, and guesses above it."""
 
 
 class Speed(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds of one accelerator that a token takes; `error` is the share by which both may be wrong."""
+    """What one accelerator serves of one demand's requests, in tokens a second of prompts and answers together, at full use.
 
-    s_in: float
-    s_out: float
+    `error` is the share by which it may be wrong; `accelerators` serve together, and the times are those at that load. `extrapolated`:
+    the prompts are longer than any that was measured.
+    """
+
+    tokens_per_s: float
     grade: Grade
     error: float
     source: str
+    accelerators: int | None = None
     ttft_ms: float | None = None
     tpot_ms: float | None = None
+    extrapolated: bool = False
 
-    def accelerators(self, demand: Demand) -> float:
-        """How many are full with a demand at its mean."""
-        return demand.tokens_uncached_per_s * self.s_in + demand.tokens_out_per_s * self.s_out
+    def full_with(self, demand: Demand, caution: float = 0.0) -> float:
+        """How many accelerators are full with the demand at its mean, if they are slower by `caution` times the error."""
+        return demand.tokens_per_s / self.tokens_per_s * (1 + caution * self.error)
 
 
 SpeedOf: TypeAlias = Callable[[str, Demand], Speed | None]
 """Of a silicon for a demand; None: it can't serve it within the class's objectives, or nothing is known."""
 
 
-def measured_speed(catalog: Catalog, silicon: str, model: str, *, ttft_ms_max: float, tpot_ms_max: float) -> Speed | None:
-    """By the catalog's points for `model` on `silicon` that keep to the objectives, as far as they say; None: there are none."""
-    known = catalog.models.get(plain_name(model), plain_name(model))
+def speed_by(services: Services, catalog: Catalog) -> SpeedOf:
+    """By the simulator's service model, the very one that a plan is verified with; where it knows nothing, by the catalog's points.
+
+    What an operator says of silicon of its own comes before both.
+    """
+
+    def speed_of(silicon: str, demand: Demand) -> Speed | None:
+        terms = CLASSES[demand.traffic_class]
+        known = catalog.models.get(plain_name(demand.model), plain_name(demand.model))
+        if own_point(catalog.silicon(silicon), known) is None and services.of(demand.model, silicon):
+            return modelled_speed(services, silicon, demand, ttft_ms_max=terms.ttft_ms, tpot_ms_max=terms.tpot_ms)
+        return measured_speed(catalog, silicon, demand, ttft_ms_max=terms.ttft_ms, tpot_ms_max=terms.tpot_ms)
+
+    return speed_of
+
+
+def modelled_speed(services: Services, silicon: str, demand: Demand, *, ttft_ms_max: float, tpot_ms_max: float) -> Speed | None:
+    """At the largest batch at which requests of the demand's shape keep to the objectives; None: not even one alone does."""
+    shape = (1.0, float(demand.tokens_in), demand.tokens_in * demand.cached_share, float(demand.tokens_out))
+    found = services.best(demand.model, silicon, mix_of([shape]), ttft_ms_max=ttft_ms_max, tpot_ms_max=tpot_ms_max)
+    if found is None:
+        return None
+    service, stands = found
+    return Speed(
+        tokens_per_s=stands.tokens_per_s / service.accelerators,
+        grade=service.grade,
+        error=ERROR[service.grade] if service.error_percent is None else service.error_percent / 100,
+        source=f"{service.name}: {service.source}",
+        accelerators=service.accelerators,
+        ttft_ms=stands.ttft_ms,
+        tpot_ms=stands.tpot_ms,
+        extrapolated=stands.extrapolated,
+    )
+
+
+def measured_speed(catalog: Catalog, silicon: str, demand: Demand, *, ttft_ms_max: float, tpot_ms_max: float) -> Speed | None:
+    """By the catalog's points that keep to the objectives, as far as they say; None: there are none."""
+    known = catalog.models.get(plain_name(demand.model), plain_name(demand.model))
     own = own_point(catalog.silicon(silicon), known)
     held = catalog.points.get((silicon, known), ()) if own is None else (own,)
     kept = [point for point in held if _in_time(point, ttft_ms_max, tpot_ms_max)]
     if not kept:
         return None
-    best = min(GRADES.index(point.grade) for point in kept)
-    short, long = _fastest(p for p in kept if GRADES.index(p.grade) == best and _short(p)), None
-    long = _fastest(p for p in kept if GRADES.index(p.grade) == best and not _short(p))
+    grade = min(kept, key=lambda point: GRADES.index(point.grade)).grade
+    short = _fastest(point for point in kept if point.grade == grade and _short(point))
+    long = _fastest(point for point in kept if point.grade == grade and not _short(point))
     solved = None if short is None or long is None else _solve(short, long)
     point = long or short
     assert point is not None
     s_in, s_out = solved or _alone(point)
+    seconds = demand.tokens_in * (1 - demand.cached_share) * s_in + demand.tokens_out * s_out
     return Speed(
-        s_in=s_in,
-        s_out=s_out,
-        grade=point.grade,
-        error=ERROR[point.grade],
+        tokens_per_s=(demand.tokens_in + demand.tokens_out) / seconds,
+        grade=grade,
+        error=ERROR[grade],
         source=point.source,
+        accelerators=point.accelerators,
         ttft_ms=point.ttft_ms,
         tpot_ms=point.tpot_ms,
+        extrapolated=point.tokens_in is not None and demand.tokens_in > point.tokens_in,
     )
 
 
