@@ -13,7 +13,7 @@ by then is not to be had. Flows are multiples of a demand's mean.
 """
 
 from collections.abc import Iterable, Iterator
-from math import inf
+from math import ceil, inf
 from typing import TypeAlias
 
 import msgspec
@@ -24,6 +24,7 @@ from headrace.planner.offers import Offer
 from headrace.planner.program import Program
 from headrace.planner.sites import Instance, Place
 
+ROUNDING = 1e-6
 RENT_WHOLE_MAX = 600
 """Up to so many columns, what is rented comes in whole quanta too; beyond, it is rounded up afterwards, which then matters little."""
 EXCESS = 10.0
@@ -113,6 +114,8 @@ class Run(msgspec.Struct, frozen=True, gc=False):
 
 
 class Untrained(msgspec.Struct, frozen=True, gc=False):
+    """The share of a job that is not done in time."""
+
     job: int
     case: int
 
@@ -295,7 +298,7 @@ class Formulation:
                     if state.block == 0 and len(self.blocks) > 1:
                         self.program.column(Run(job, at, state, True), upper=asked.gangs_max)
         for case, how in enumerate(self.cases):
-            usd = asked.unserved_usd_per_accelerator_hour
+            usd = asked.unserved_usd_per_accelerator_hour * asked.accelerator_hours
             column = self.program.column(Untrained(job, case), usd * how.probability * (1 - self.risk))
             self.recourse[case].append((column, usd))
 
@@ -425,7 +428,7 @@ class Formulation:
         for case in range(len(self.cases)):
             done = [term for at in homes for term in self._trained(job, at, case)]
             untrained = (columns[Untrained(job, case)], 1.0)
-            self.program.row(("train", job, case), [*done, untrained], lower=asked.accelerator_hours, upper=asked.accelerator_hours)
+            self.program.row(("train", job, case), [*done, untrained], lower=1.0, upper=1.0)
         for at in homes:
             for quarter in self.quarters_of(job):
                 self.program.row(("on", job, at, quarter), [(columns[On(job, at, quarter)], 1.0), (columns[Home(job, at)], -1.0)], upper=0.0)
@@ -448,9 +451,9 @@ class Formulation:
         return [(column, float(self.ask.training[job].gang)) for column in found if column is not None]
 
     def _trained(self, job: int, at: int, case: int) -> Iterator[tuple[int, float]]:
-        """Accelerator-hours at the reference silicon's speed that an hour of a gang is, without what pauses and checkpoints take."""
+        """The share of a job that a gang does in a state, without what pauses and checkpoints take."""
         asked = self.ask.training[job]
-        each = asked.gang * self.question.trains[at, job] * (1 - asked.checkpoint_share)
+        each = asked.gang * self.question.trains[at, job] * (1 - asked.checkpoint_share) / asked.accelerator_hours
         for state in self.states:
             if state.case != case or state.quarter not in self.quarters_of(job):
                 continue
@@ -511,6 +514,32 @@ class Formulation:
                 bill = [(column, self.money[column] / self.cases[case].probability) for column in columns]
                 spent = (self.program.columns[Spent(at, quarter, case)], 1.0)
                 self.program.row(("minimum", quarter, case, at), [*bill, spent], lower=least)
+
+    def rounded(self, values: list[float]) -> dict[int, float]:
+        """Whole quanta near a relaxed plan: as much as it has bought by each quarter, and each job at the home that it likes best."""
+        found: dict[int, float] = {}
+        bought: dict[tuple[int, int], tuple[float, int]] = {}
+        homes: dict[int, tuple[float, int]] = {}
+        for key, column in self.program.columns.items():
+            match key:
+                case Buy():
+                    wanted, have = bought.get((key.place, key.offer), (0.0, 0))
+                    wanted += values[column]
+                    more = max(0, ceil(wanted - have - ROUNDING))
+                    found[column], bought[key.place, key.offer] = float(more), (wanted, have + more)
+                case Home():
+                    homes[key.job] = max(homes.get(key.job, (ROUNDING, -1)), (values[column], key.place))
+                case _:
+                    pass
+        for key, column in self.program.columns.items():
+            match key:
+                case Home():
+                    found[column] = float(homes[key.job][1] == key.place)
+                case On():
+                    found[column] = float(homes[key.job][1] == key.place and values[column] > ROUNDING)
+                case _:
+                    pass
+        return found
 
     def place_of(self, key: Key) -> int | None:
         """The place that a column's money goes to."""

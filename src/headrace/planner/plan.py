@@ -299,7 +299,7 @@ class _Reader:
             yield Trained(
                 job=job.name,
                 place=None if home is None else self._places[home].name,
-                share=1 - left / job.accelerator_hours,
+                share=1 - left,
                 accelerators_mean=hours * job.gang / (self._hours * len(self._draft.quarters_of(number)) or 1),
                 pausing_share=paused / hours if hours else 0.0,
             )

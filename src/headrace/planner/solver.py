@@ -1,6 +1,6 @@
 """The solver: HiGHS, by its arrays. Deterministic: one thread, one seed."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
@@ -11,8 +11,13 @@ from headrace.planner.program import Program
 Column = TypeVar("Column", bound=Hashable)
 Row = TypeVar("Row", bound=Hashable)
 Outcome: TypeAlias = Literal["optimal", "time", "infeasible"]
-GAP = 1e-4
+GAP = 5e-3
 """How far from the best a plan with whole quanta may be, where nothing else is said."""
+
+
+SECONDS_MAX = 120.0
+Rounding: TypeAlias = Callable[[list[float]], Mapping[int, float]]
+"""Whole values near relaxed ones, by column."""
 
 
 class PlannerMissing(SetupError):
@@ -37,58 +42,84 @@ class Solution(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Solver(Generic[Column, Row]):
-    """One program, solved as often as bounds are changed."""
+    """One program, solved as often as bounds are changed. `rounded` proposes whole values; where it has none for some, the search starts bare."""
 
-    def __init__(self, program: Program[Column, Row]) -> None:
+    def __init__(self, program: Program[Column, Row], rounded: Rounding) -> None:
         try:
             import highspy  # an extra, and heavy
             import numpy
         except ImportError:
             raise PlannerMissing from None
         self._program, self._highspy, self._numpy = program, highspy, numpy
+        self._rounded = rounded
         self._scale = _scale(program.cost)
 
-    def solve(
-        self, *, whole: bool, upper: Mapping[int, float] | None = None, gap: float = GAP, seconds_max: float = 600.0
-    ) -> Solution:
-        """With `whole` in whole quanta, else relaxed, with duals. `upper` replaces the upper bounds of some columns.
+    def relaxed(self, upper: Mapping[int, float] | None = None) -> Solution:
+        """In any fraction of a quantum, with duals. `upper` replaces the upper bounds of some columns. Raises Infeasible."""
+        return self._run(self._loaded(upper or {}, {}))
 
-        Raises Infeasible.
+    def whole(self, upper: Mapping[int, float] | None = None, *, gap: float = GAP, seconds_max: float = SECONDS_MAX) -> Solution:
+        """In whole quanta, at most `gap` dearer than the best, or the best that was found in the time. Raises Infeasible.
+
+        First the relaxed plan, rounded up: on a large fleet it is close enough already, and where it isn't, the search starts from it.
         """
-        solver = self._loaded(whole=whole, upper=upper or {})
+        relaxed = self.relaxed(upper)
+        if not self._program.whole:
+            return relaxed
+        rounded = self._near(relaxed, upper or {})
+        if rounded is not None and rounded.cost - relaxed.cost <= gap * abs(rounded.cost):
+            return msgspec.structs.replace(rounded, bound=relaxed.cost, duals=[], reduced=[])
+        solver = self._loaded(upper or {}, {}, whole=True)
         solver.setOptionValue("mip_rel_gap", gap)
         solver.setOptionValue("time_limit", seconds_max)
+        if rounded is not None:
+            start = self._highspy.HighsSolution()
+            start.col_value = rounded.values
+            solver.setSolution(start)
+        return self._run(solver, whole=True)
+
+    def _near(self, relaxed: Solution, upper: Mapping[int, float]) -> Solution | None:
+        """The best around a relaxed plan in whole quanta; None: there is none in reach."""
+        fixed = self._rounded(relaxed.values)
+        if fixed.keys() != set(self._program.whole):
+            return None
+        try:
+            return self._run(self._loaded(upper, fixed))
+        except Infeasible:
+            return None
+
+    def _run(self, solver: Any, *, whole: bool = False) -> Solution:
         solver.run()
-        status = solver.getModelStatus()
-        kinds = self._highspy.HighsModelStatus
-        if status in (kinds.kInfeasible, kinds.kUnboundedOrInfeasible):
-            raise Infeasible
+        status, kinds = solver.getModelStatus(), self._highspy.HighsModelStatus
         info, found = solver.getInfo(), solver.getSolution()
-        integers = whole and bool(self._program.whole)
+        if status in (kinds.kInfeasible, kinds.kUnboundedOrInfeasible) or not list(found.col_value):
+            raise Infeasible
         return Solution(
             outcome="optimal" if status == kinds.kOptimal else "time",
             cost=info.objective_function_value / self._scale,
-            bound=(info.mip_dual_bound if integers else info.objective_function_value) / self._scale,
+            bound=(info.mip_dual_bound if whole else info.objective_function_value) / self._scale,
             values=list(found.col_value),
-            duals=[] if integers else [dual / self._scale for dual in found.row_dual],
-            reduced=[] if integers else [dual / self._scale for dual in found.col_dual],
+            duals=[] if whole else [dual / self._scale for dual in found.row_dual],
+            reduced=[] if whole else [dual / self._scale for dual in found.col_dual],
         )
 
-    def _loaded(self, *, whole: bool, upper: Mapping[int, float]) -> Any:
+    def _loaded(self, upper: Mapping[int, float], fixed: Mapping[int, float], *, whole: bool = False) -> Any:
         program, numpy, highspy = self._program, self._numpy, self._highspy
-        bounds = numpy.array(program.upper, dtype=float)
+        bounds, least = numpy.array(program.upper, dtype=float), numpy.array(program.lower, dtype=float)
+        for column, value in fixed.items():
+            bounds[column] = least[column] = min(value, bounds[column])
         for column, bound in upper.items():
             bounds[column] = bound
         lp = highspy.HighsLp()
         lp.num_col_, lp.num_row_ = len(program.cost), len(program.row_lower)
         lp.col_cost_ = numpy.array(program.cost, dtype=float) * self._scale
-        lp.col_lower_, lp.col_upper_ = numpy.minimum(numpy.array(program.lower, dtype=float), bounds), bounds
+        lp.col_lower_, lp.col_upper_ = numpy.minimum(least, bounds), bounds
         lp.row_lower_, lp.row_upper_ = numpy.array(program.row_lower, dtype=float), numpy.array(program.row_upper, dtype=float)
         lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
         lp.a_matrix_.start_ = numpy.array(program.starts, dtype=numpy.int32)
         lp.a_matrix_.index_ = numpy.array(program.indices, dtype=numpy.int32)
         lp.a_matrix_.value_ = numpy.array(program.values, dtype=float)
-        if whole and program.whole:
+        if whole:
             kinds = [highspy.HighsVarType.kContinuous] * len(program.cost)
             for column in program.whole:
                 kinds[column] = highspy.HighsVarType.kInteger
