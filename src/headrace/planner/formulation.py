@@ -12,7 +12,7 @@ whole quanta before the case is known; what is rented by the hour (`Rent`) follo
 by then is not to be had. Flows are multiples of a demand's mean.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from math import ceil, inf
 from typing import TypeAlias
 
@@ -540,6 +540,10 @@ class Formulation:
                 case _:
                     pass
         return found
+
+    def at(self, keyed: Mapping[Key, float]) -> dict[int, float]:
+        """The columns of keys, as far as there are such."""
+        return {column: value for key, value in keyed.items() if (column := self.program.columns.get(key)) is not None}
 
     def place_of(self, key: Key) -> int | None:
         """The place that a column's money goes to."""

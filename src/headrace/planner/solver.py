@@ -54,22 +54,21 @@ class Solver(Generic[Column, Row]):
         self._rounded = rounded
         self._scale = _scale(program.cost)
 
-    def relaxed(self, upper: Mapping[int, float] | None = None) -> Solution:
-        """In any fraction of a quantum, with duals. `upper` replaces the upper bounds of some columns. Raises Infeasible."""
-        return self._run(self._loaded(upper or {}, {}))
+    def relaxed(self, upper: Mapping[int, float] | None = None, fixed: Mapping[int, float] | None = None) -> Solution:
+        """In any fraction of a quantum, with duals. `upper` replaces upper bounds of columns, `fixed` both. Raises Infeasible."""
+        return self._run(self._loaded(upper or {}, fixed or {}))
 
-    def whole(self, upper: Mapping[int, float] | None = None, *, gap: float = GAP, seconds_max: float = SECONDS_MAX) -> Solution:
+    def whole(self, relaxed: Solution, *, gap: float = GAP, seconds_max: float = SECONDS_MAX) -> Solution:
         """In whole quanta, at most `gap` dearer than the best, or the best that was found in the time. Raises Infeasible.
 
-        First the relaxed plan, rounded up: on a large fleet it is close enough already, and where it isn't, the search starts from it.
+        First the relaxed plan, rounded: on a large fleet it is close enough already, and where it isn't, the search starts from it.
         """
-        relaxed = self.relaxed(upper)
         if not self._program.whole:
             return relaxed
-        rounded = self._near(relaxed, upper or {})
+        rounded = self._near(relaxed)
         if rounded is not None and rounded.cost - relaxed.cost <= gap * abs(rounded.cost):
             return msgspec.structs.replace(rounded, bound=relaxed.cost, duals=[], reduced=[])
-        solver = self._loaded(upper or {}, {}, whole=True)
+        solver = self._loaded({}, {}, whole=True)
         solver.setOptionValue("mip_rel_gap", gap)
         solver.setOptionValue("time_limit", seconds_max)
         if rounded is not None:
@@ -78,13 +77,13 @@ class Solver(Generic[Column, Row]):
             solver.setSolution(start)
         return self._run(solver, whole=True)
 
-    def _near(self, relaxed: Solution, upper: Mapping[int, float]) -> Solution | None:
+    def _near(self, relaxed: Solution) -> Solution | None:
         """The best around a relaxed plan in whole quanta; None: there is none in reach."""
         fixed = self._rounded(relaxed.values)
         if fixed.keys() != set(self._program.whole):
             return None
         try:
-            return self._run(self._loaded(upper, fixed))
+            return self._run(self._loaded({}, fixed))
         except Infeasible:
             return None
 
@@ -107,7 +106,7 @@ class Solver(Generic[Column, Row]):
         program, numpy, highspy = self._program, self._numpy, self._highspy
         bounds, least = numpy.array(program.upper, dtype=float), numpy.array(program.lower, dtype=float)
         for column, value in fixed.items():
-            bounds[column] = least[column] = min(value, bounds[column])
+            bounds[column] = least[column] = value
         for column, bound in upper.items():
             bounds[column] = bound
         lp = highspy.HighsLp()
