@@ -10,6 +10,7 @@ from headrace.cli.chat import chat
 from headrace.cli.doctor import doctor
 from headrace.cli.keys import keys
 from headrace.cli.models import models
+from headrace.cli.plan import plan
 from headrace.cli.portfolio import portfolio
 from headrace.cli.price import price
 from headrace.cli.reload import reload
@@ -34,7 +35,7 @@ def headrace(context: click.Context, config: Path | None, data: Path | None) -> 
     context.obj = here(config, data)
 
 
-for command in (serve, chat, portfolio, why, usage, keys, price, models, reload, doctor):
+for command in (serve, chat, portfolio, plan, why, usage, keys, price, models, reload, doctor):
     headrace.add_command(command)
 
 

@@ -1,0 +1,83 @@
+"""A planning question from files, or from what the package ships; without a portfolio of its own, what the settings' pools hold is in it."""
+
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+
+import msgspec
+
+from headrace.compose.capacity import shipped_catalog
+from headrace.compose.settings import Settings
+from headrace.core.errors import SettingsInvalid
+from headrace.planner import Ask, Held, Instance, Supply, instance, nobody_serves, parse_demand, parse_supply, speed_by
+from headrace.portfolio import Catalog, Owned, Reserved, pico_per_accelerator_hour
+from headrace.core.money import PICO_PER_USD
+from headrace.simulator import shipped_services
+
+EXAMPLES = ("demand", "portfolio")
+
+
+def example(name: str) -> str:
+    """The text of a file that the package ships to start from."""
+    return (files("headrace.planner") / "data" / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def question(demand: Path | None, portfolio: Path | None, settings: Settings) -> Instance:
+    """What to plan: each file, or the example where there is none. Raises SettingsInvalid that says which is wrong, and how."""
+    known = shipped_catalog().with_silicon(settings.silicon)
+    ask = read_ask(demand)
+    supply = read_supply(portfolio)
+    held = (*supply.held, *held_by(settings, known))
+    try:
+        asked = instance(ask, msgspec.structs.replace(supply, held=held), known, speed_by(shipped_services(), known))
+    except ValueError as wrong:
+        raise SettingsInvalid(f"{portfolio or 'the example portfolio'}: {wrong}") from None
+    if nobody := nobody_serves(asked):
+        raise SettingsInvalid(
+            f"nothing in the portfolio can serve {', '.join(nobody)} within its class's objectives and where it may be served: "
+            "see which silicon its model is known to run on with `headrace plan speeds`, or give your own as [[silicon]] with tokens_per_s"
+        )
+    return asked
+
+
+def read_ask(file: Path | None) -> Ask:
+    """Raises SettingsInvalid."""
+    try:
+        return parse_demand(_text(file, "demand"))
+    except ValueError as wrong:
+        raise SettingsInvalid(f"{file or 'the example demand'}: {wrong}") from None
+
+
+def read_supply(file: Path | None) -> Supply:
+    """Raises SettingsInvalid."""
+    try:
+        return parse_supply(_text(file, "portfolio"))
+    except ValueError as wrong:
+        raise SettingsInvalid(f"{file or 'the example portfolio'}: {wrong}") from None
+
+
+def held_by(settings: Settings, known: Catalog) -> Iterable[Held]:
+    """What pools of the settings have reserved or own: it is there and paid, whatever is planned."""
+    for pool in settings.pool:
+        if isinstance(pool.contract, Reserved | Owned):
+            listed = known.list_price(pool.cloud, pool.region, pool.silicon, "owned" if isinstance(pool.contract, Owned) else "reserved")
+            pico = pico_per_accelerator_hour(pool.contract, listed)
+            yield Held(
+                cloud=pool.cloud,
+                region=pool.region,
+                country=pool.country,
+                silicon=pool.silicon,
+                accelerators=pool.contract.accelerators,
+                usd_per_accelerator_hour=(pico or 0) / PICO_PER_USD,
+            )
+
+
+def _text(file: Path | None, name: str) -> str:
+    if file is None:
+        return example(name)
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SettingsInvalid(f"{file} does not exist; `headrace plan example` writes one to start from") from None
+    except (OSError, UnicodeDecodeError) as wrong:
+        raise SettingsInvalid(f"{file} can't be read: {wrong}") from None
