@@ -14,7 +14,7 @@ from headrace.portfolio import Catalog, Owned, Reserved, pico_per_accelerator_ho
 from headrace.core.money import PICO_PER_USD
 from headrace.simulator import shipped_services
 
-EXAMPLES = ("demand", "portfolio")
+EXAMPLES = ("demand", "portfolio", "planet-demand", "planet-portfolio")
 
 
 def example(name: str) -> str:
@@ -38,6 +38,12 @@ def question(demand: Path | None, portfolio: Path | None, settings: Settings) ->
             "see which silicon its model is known to run on with `headrace plan speeds`, or give your own as [[silicon]] with tokens_per_s"
         )
     return asked
+
+
+def planet_question() -> Instance:
+    """Fifteen billion tokens a minute, over five clouds."""
+    known = shipped_catalog()
+    return instance(parse_demand(example("planet-demand")), parse_supply(example("planet-portfolio")), known, speed_by(shipped_services(), known))
 
 
 def read_ask(file: Path | None) -> Ask:
