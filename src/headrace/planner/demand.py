@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 
 from headrace.core.identity import TrafficClass
-from headrace.planner.day import CURVES, DayCurve
+from headrace.planner.day import CURVES, HOURS_PER_DAY, DayCurve
 from headrace.portfolio.tables import read_tables, rows
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -30,7 +30,7 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """One stream: the mean of the first quarter over all hours, in tokens a second of prompts and answers together.
 
     `tokens_in` and `tokens_out` are the shape of its requests, `cached_share` the share of prompts that is found in a cache.
-    `growth_per_quarter` compounds. `curve` is its course over a day, by the local hour at `utc_offset_h`. `jurisdictions`: only where one
+    `growth_per_quarter` compounds. `curve` is its course over a day, by the local hour at `utc_offset_h`, or `hourly` is, as 24 multiples of the mean. `jurisdictions`: only where one
     of them holds; `vendors`: only there. `slices`: it can be divided into so many equal parts and no finer (1: all at one place); None:
     at will. `unserved_usd_per_mtok`: what turning it away costs; `outage_unserved_max`: how much of it may be when a place fails.
     """
@@ -46,6 +46,7 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     growth_per_quarter: Annotated[float, msgspec.Meta(gt=-1)] = 0.0
     curve: DayCurve = "flat"
     utc_offset_h: int = 0
+    hourly: tuple[Amount, ...] | None = None
     jurisdictions: tuple[str, ...] | None = None
     vendors: tuple[str, ...] | None = None
     deferrable: bool | None = None
@@ -90,7 +91,12 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def level(self, quarter: int, hour_utc: int) -> float:
         """How much of the first quarter's mean is asked for in that quarter at that hour."""
-        return (1 + self.growth_per_quarter) ** quarter * CURVES[self.curve][(hour_utc + self.utc_offset_h) % 24]
+        course = CURVES[self.curve] if self.hourly is None else self.hourly
+        return (1 + self.growth_per_quarter) ** quarter * course[(hour_utc + self.utc_offset_h) % HOURS_PER_DAY]
+
+    def __post_init__(self) -> None:
+        if self.hourly is not None and len(self.hourly) != HOURS_PER_DAY:
+            raise ValueError(f"hourly of {self.title} has {len(self.hourly)} values: it has one for each of 24 hours, with a mean of 1")
 
 
 class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

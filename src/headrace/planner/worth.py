@@ -15,6 +15,7 @@ from headrace.planner.formulation import Buy, Excess, Rent, State, Unserved
 from headrace.planner.offers import Term
 from headrace.planner.planning import Planned, relaxed_cost
 from headrace.planner.sites import Instance
+from headrace.planner.solver import Solution
 
 About: TypeAlias = Literal["demand", "contract", "supply", "share", "outage", "rule", "lead", "power", "carbon"]
 CENT = 0.005
@@ -95,13 +96,21 @@ def _contracts(planned: Planned) -> Iterator[Worth]:
             for key, column in draft.program.columns.items()
             if isinstance(key, Buy | Rent) and planned.question.places[key.place].offers[key.offer].term == term
         }
-        more = planned.solver.relaxed(none).cost - planned.relaxed.cost
+        without = planned.solver.relaxed(none)
+        more = _money(planned, without) - _money(planned, planned.relaxed)
+        turned_away = without.cost - planned.relaxed.cost - more
+        and_then = ", and would turn away what it can serve now" if turned_away > 0.01 * planned.relaxed.cost else ""
         yield Worth(
             about="contract",
             what=term,
             usd=more,
-            sentence=f"Without {TERM_WORDS[term]} the plan would cost {usd(more)} more.",
+            sentence=f"Without {TERM_WORDS[term]} the plan would cost {usd(abs(more))} {'more' if more >= 0 else 'less'}{and_then}.",
         )
+
+
+def _money(planned: Planned, solution: Solution) -> float:
+    """Without what is held against what goes unserved."""
+    return sum(amount * solution.values[column] for column, amount in planned.draft.money.items())
 
 
 def _supplies(planned: Planned) -> Iterator[Worth]:

@@ -1,0 +1,124 @@
+"""What will be asked for: exponential smoothing of daily tokens, with intervals that come from its own past mistakes.
+
+The model is ETS with an additive trend that is damped and a weekly season, on logarithms (statsmodels). Its own interval rests on the model being
+right, so it isn't used: the model is fitted again and again on the history's beginning, and asked for what followed. How far those forecasts
+were off, by how far ahead they looked, is the interval; and how often what came was inside of the interval that the earlier ones gave, is told
+beside it.
+"""
+
+import warnings
+from collections.abc import Sequence
+from math import exp, log, sqrt
+
+import msgspec
+
+from headrace.planner.solver import PlannerMissing
+
+DAYS_MIN = 28
+"""Four weeks: fewer say nothing of a trend beside a weekly season."""
+DAYS_PER_QUARTER = 91
+WEEK = 7
+ORIGINS_MAX = 12
+QUANTILES = (0.1, 0.5, 0.9)
+WEIGHTS = (0.3, 0.4, 0.3)
+"""Of the three cases that stand for the distribution (Swanson's rule for the tenth, fiftieth and ninetieth percentile)."""
+FLOOR = 1e-9
+
+
+class Forecast(msgspec.Struct, frozen=True, kw_only=True):
+    """Mean tokens a day by quarter, as a multiple of the last four weeks: low, middle, high (the tenth, fiftieth, ninetieth percentile).
+
+    `coverage`: of forecasts that were tried on the past, the share whose outcome was between what low and high would have been, from earlier
+    mistakes alone; None: the history is too short to try. `beyond`: the first quarter that looks further ahead than was ever tried; there the interval
+    is widened by the square root of how much further.
+    """
+
+    quarters: tuple[tuple[float, float, float], ...]
+    days: int
+    tried: int
+    coverage: float | None
+    beyond: int | None
+
+    @property
+    def growth_per_quarter(self) -> float:
+        """Of the middle, compounding, from the first quarter to the last."""
+        first, last = self.quarters[0][1], self.quarters[-1][1]
+        return (last / first) ** (1 / (len(self.quarters) - 1)) - 1 if len(self.quarters) > 1 and first > 0 else 0.0
+
+
+def forecast(daily: Sequence[float], quarters: int) -> Forecast:
+    """Raises ValueError for fewer than four weeks of days, PlannerMissing without statsmodels."""
+    if len(daily) < DAYS_MIN:
+        raise ValueError(f"a forecast needs at least {DAYS_MIN} whole days of usage, and there are {len(daily)}")
+    logs = [log(max(each, FLOOR * (max(daily) or 1.0))) for each in daily]
+    base = sum(daily[-DAYS_MIN:]) / DAYS_MIN
+    errors = _errors(logs)
+    ahead = _ahead(logs, quarters * DAYS_PER_QUARTER)
+    tried_days = max((days for days, _ in errors), default=WEEK)
+    found = []
+    for quarter in range(quarters):
+        days = ahead[quarter * DAYS_PER_QUARTER : (quarter + 1) * DAYS_PER_QUARTER]
+        middle = sum(map(exp, days)) / len(days) / base
+        spread = _spread(errors, (quarter + 0.5) * DAYS_PER_QUARTER, tried_days)
+        found.append((middle * exp(spread[0]), middle * exp(spread[1]), middle * exp(spread[2])))
+    beyond = next((quarter for quarter in range(quarters) if (quarter + 0.5) * DAYS_PER_QUARTER > tried_days), None)
+    return Forecast(quarters=tuple(found), days=len(daily), tried=len(errors), coverage=_coverage(errors), beyond=beyond)
+
+
+def _errors(logs: Sequence[float]) -> list[tuple[int, float]]:
+    """Days ahead and how far off, for each origin in the second half and each whole week that followed."""
+    first = max(2 * WEEK, len(logs) // 2)
+    step = max(1, (len(logs) - WEEK - first) // ORIGINS_MAX)
+    found = []
+    for origin in range(first, len(logs) - WEEK + 1, step):
+        ahead = _ahead(logs[:origin], len(logs) - origin)
+        for week in range((len(logs) - origin) // WEEK):
+            days = slice(week * WEEK, (week + 1) * WEEK)
+            came = sum(map(exp, logs[origin:][days])) / WEEK
+            said = sum(map(exp, ahead[days])) / WEEK
+            found.append(((week + 1) * WEEK, log(max(came, FLOOR) / max(said, FLOOR))))
+    return found
+
+
+def _spread(errors: Sequence[tuple[int, float]], days: float, tried_days: int) -> tuple[float, float, float]:
+    """Quantiles of mistakes at about that many days ahead, or at the furthest that was tried, widened for what is beyond."""
+    at = min(days, tried_days)
+    near = sorted(off for ahead, off in errors if ahead >= at / 2)
+    if not near:
+        return (-1.0, 0.0, 1.0)
+    wider = max(1.0, sqrt(days / tried_days))
+    low, high = _quantile(near, QUANTILES[0]), _quantile(near, QUANTILES[2])
+    return (min(0.0, low) * wider, 0.0, max(0.0, high) * wider)
+
+
+def _coverage(errors: Sequence[tuple[int, float]]) -> float | None:
+    """Each mistake held against the interval of those before it."""
+    inside = [
+        _quantile(sorted(off for _, off in errors[:number]), 0.1) <= errors[number][1] <= _quantile(sorted(off for _, off in errors[:number]), 0.9)
+        for number in range(5, len(errors))
+    ]
+    return sum(inside) / len(inside) if inside else None
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    """With the finite sample's correction outward, so that few mistakes give a wide interval."""
+    count = len(ordered)
+    rank = (count + 1) * share
+    at = min(max(int(rank + (share > 0.5)), 1), count)
+    return ordered[at - 1]
+
+
+def _ahead(logs: Sequence[float], days: int) -> list[float]:
+    try:
+        import numpy  # an extra, and heavy
+        from statsmodels.tsa.exponential_smoothing.ets import ETSModel
+    except ImportError:
+        raise PlannerMissing from None
+    weekly = len(logs) >= 3 * WEEK
+    series = numpy.asarray(logs, dtype=float)
+    if float(series.std()) < FLOOR:
+        return [float(series[-1])] * days
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says so when the search for parameters stops early, and the mistakes below judge that
+        model = ETSModel(series, error="add", trend="add", damped_trend=True, seasonal="add" if weekly else None, seasonal_periods=WEEK if weekly else None)
+        return [float(each) for each in model.fit(disp=False).forecast(days)]
