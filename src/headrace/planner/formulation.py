@@ -338,14 +338,14 @@ class Formulation:
         """What one of a flow's columns stands for: the demand's mean, or a slice of what is asked for."""
         return 1.0 if asked.slices is None else self.level(state, asked) / asked.slices
 
-    def _flows(self, state: State, demand: int, places: Iterable[int]) -> list[tuple[int, float]]:
+    def flows(self, state: State, demand: int, places: Iterable[int]) -> list[tuple[int, float]]:
         unit = self.unit(self.ask.demands[demand], state)
         found = ((self.program.columns.get(Flow(state, at, demand)), unit) for at in places)
         return [(column, value) for column, value in found if column is not None]
 
     def _serve(self, state: State, demand: int, asked: Demand, places: list[int]) -> None:
         level = self.level(state, asked)
-        terms = [*self._flows(state, demand, places), (self.program.columns[Unserved(state, demand)], 1.0)]
+        terms = [*self.flows(state, demand, places), (self.program.columns[Unserved(state, demand)], 1.0)]
         if state.outage is not None:
             terms.append((self.program.columns[Excess(state, demand)], 1.0))
         self.program.row(("serve", state, demand), terms, lower=level, upper=level)
@@ -356,7 +356,7 @@ class Formulation:
         for block in range(len(self.blocks)):
             state = State(quarter, case, block)
             hours = self.hours(state) / self.hours_per_quarter
-            terms += [(column, value * hours) for column, value in self._flows(state, demand, places)]
+            terms += [(column, value * hours) for column, value in self.flows(state, demand, places)]
             terms.append((self.program.columns[Unserved(state, demand)], hours))
             volume += hours * self.level(state, asked)
         self.program.row(("volume", quarter, case, demand), terms, lower=volume, upper=volume)
@@ -371,7 +371,7 @@ class Formulation:
         started = range(max(offer.lead, quarter - offer.length + 1), quarter + 1)
         return [self.program.columns[Buy(at, number, begun)] for begun in started]
 
-    def _there(self, state: State, at: int, *, firm: bool) -> tuple[list[tuple[int, float]], float]:
+    def there(self, state: State, at: int, *, firm: bool) -> tuple[list[tuple[int, float]], float]:
         """Accelerators that are at a place in a state, as terms and what is held already. `firm`: for what can't wait."""
         place, terms = self.question.places[at], list[tuple[int, float]]()
         base = State(state.quarter, state.case, state.block)
@@ -408,7 +408,7 @@ class Formulation:
                 terms.append((column, load * self.unit(self.ask.demands[demand], state)))
         if not firm:
             terms += self._gangs(state, at)
-        there, held = self._there(state, at, firm=firm)
+        there, held = self.there(state, at, firm=firm)
         terms += [(column, -value * share) for column, value in there]
         self.program.row((name, state, at), terms, upper=held * share)
 
@@ -442,7 +442,7 @@ class Formulation:
         on = columns[On(job, at, state.quarter)]
         running = [(column, value / asked.gang) for column, value in self._gangs_of(job, at, state)]
         self.program.row(("runs", state, job, at), [*running, (on, -float(asked.gangs_max))], upper=0.0)
-        there, held = self._there(state, at, firm=False)
+        there, held = self.there(state, at, firm=False)
         self.program.row(("gang", state, job, at), [(on, float(asked.gang)), *((column, -value) for column, value in there)], upper=held)
 
     def _gangs_of(self, job: int, at: int, state: State) -> list[tuple[int, float]]:
@@ -500,7 +500,7 @@ class Formulation:
                 terms = [
                     (column, value * self.ask.demands[demand].tokens_per_s)
                     for demand in demands
-                    for column, value in self._flows(state, demand, [at])
+                    for column, value in self.flows(state, demand, [at])
                 ]
                 if most is not None and terms:
                     self.program.row(("tokens", state, at), terms, upper=most)
