@@ -15,6 +15,7 @@ from headrace.cli.portfolio import portfolio
 from headrace.cli.price import price
 from headrace.cli.reload import reload
 from headrace.cli.serve import serve
+from headrace.cli.simulate import simulate
 from headrace.cli.usage import usage
 from headrace.cli.why import why
 from headrace.compose import here, version
@@ -35,7 +36,7 @@ def headrace(context: click.Context, config: Path | None, data: Path | None) -> 
     context.obj = here(config, data)
 
 
-for command in (serve, chat, portfolio, plan, why, usage, keys, price, models, reload, doctor):
+for command in (serve, chat, portfolio, simulate, plan, why, usage, keys, price, models, reload, doctor):
     headrace.add_command(command)
 
 

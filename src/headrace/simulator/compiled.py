@@ -138,6 +138,7 @@ class CompiledFleet:
         self._floats[replica, kernels.RUN_END] = inf
         counts[:] = 0
         counts[:6] = service.batch_max, service.chunk_tokens, service.kv_tokens, block.cached_block, block.offload_tokens, 1
+        counts[kernels.SPARE] = service.spare_tokens
         for column in ("READ_HEAD", "READ_TAIL", "WAIT_HEAD", "WAIT_TAIL", "LAST_ADMITTED", "OLDEST", "NEWEST", "PLACE"):
             counts[getattr(kernels, column)] = NOBODY
         self._tables[replica] = NOBODY

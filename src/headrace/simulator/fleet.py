@@ -10,7 +10,7 @@ jumps over steps in which nothing but decoding happens. Their times agree to 1e-
 """
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
@@ -35,7 +35,7 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
     offload_tokens: int = 0
 
 
-class Done(msgspec.Struct, frozen=True, gc=False):
+class Done(NamedTuple):
     """A request that has its whole answer. Times are in milliseconds of the virtual clock, at which steps ended; what a first token takes
     beside its steps (`Service.first_ms`) comes on top of them for whoever asked."""
 

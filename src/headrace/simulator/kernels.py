@@ -57,10 +57,13 @@ FLOATS = 9
     NODES,
     NODE_FREE,
     PLACE,
-) = range(26)
-COUNTS = 26
+    SPARE,
+) = range(27)
+COUNTS = 27
 STARTED, FIRST = range(2)
-(TOKENS_IN, TOKENS_OUT, TODO, TAKE, HIT, DONE_STEP, REPLICA, NEXT, BEFORE, AFTER, PREEMPTED, GROWS, SEGMENTS, SAID, STATE, SERIAL) = range(16)
+(TOKENS_IN, TOKENS_OUT, TODO, TAKE, HIT, DONE_STEP, REPLICA, NEXT, BEFORE, AFTER, PREEMPTED, GROWS, SEGMENTS, SAID, STATE, SERIAL) = range(
+    16
+)
 FACTS = 16
 WAITING, READING, DECODES = range(3)
 KEY, TOKENS, OLDER, NEWER = range(4)
@@ -409,9 +412,7 @@ def _begin(floats, counts, times, facts, segments, heaps, tables, nodes, replica
         read += take
         at_work += 1 if take else 0
         one = facts[one, NEXT]
-    while (
-        counts[replica, WAIT_HEAD] != NOBODY and budget > 0 and not preempted and counts[replica, RUNNING] < counts[replica, BATCH_MAX]
-    ):
+    while counts[replica, WAIT_HEAD] != NOBODY and budget > 0 and not preempted and counts[replica, RUNNING] < counts[replica, BATCH_MAX]:
         first = counts[replica, WAIT_HEAD]
         context = facts[first, TOKENS_IN] + facts[first, SAID]
         if counts[replica, USED] + context + counts[replica, RUNNING] + 1 > counts[replica, KV]:
@@ -428,7 +429,7 @@ def _begin(floats, counts, times, facts, segments, heaps, tables, nodes, replica
         return
     factor = floats[replica, FACTOR]
     step = floats[replica, STEP] + floats[replica, SEQUENCE] * (decoding + at_work) + floats[replica, HELD_MS] * counts[replica, HELD]
-    floats[replica, RUN_FIRST] = factor * (step + floats[replica, PROMPT] * read)
+    floats[replica, RUN_FIRST] = factor * (step + floats[replica, PROMPT] * max(0, read - counts[replica, SPARE]))
     floats[replica, RUN_MORE] = factor * floats[replica, HELD_MS] * decoding
     steps = 1
     if counts[replica, READ_HEAD] == NOBODY:

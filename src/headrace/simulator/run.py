@@ -56,7 +56,9 @@ JOBS_EVERY_MS = 60_000.0
 PROGRESS_EVERY_MS = 10_000.0
 MANY = 4_096
 Progress: TypeAlias = Callable[[float, int], None]
-Why: TypeAlias = Literal["model_not_found", "forbidden", "incapable", "context", "closed", "late", "tried", "full", "limited", "failed", "shed"]
+Why: TypeAlias = Literal[
+    "model_not_found", "forbidden", "incapable", "context", "closed", "late", "tried", "full", "limited", "failed", "shed"
+]
 
 
 class RunSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,14 +81,14 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:
             raise ValueError(f"policy {self.policy!r} is not known: it is one of {', '.join(POLICIES)}")
-        if self.duration_s <= 0 or self.slice_s <= 0 or self.tick_ms < 1 or not 0 < self.scale:
+        if self.duration_s <= 0 or self.slice_s <= 0 or self.tick_ms < 1 or not self.scale > 0:
             raise ValueError("duration_s, slice_s and scale are above zero, and tick_ms at least 1")
 
 
 class Visit:
     """A call on its way."""
 
-    __slots__ = ("ask", "call", "first_choice", "first_ms", "number", "site", "since_ms", "tried", "waited_ms")
+    __slots__ = ("ask", "call", "first_choice", "first_ms", "number", "since_ms", "site", "tried", "waited_ms")
 
     def __init__(self, number: int, call: Call, ask: Ask) -> None:
         self.number, self.call, self.ask = number, call, ask
@@ -122,12 +124,14 @@ class Run:
         self._version = 0
         self._board = self._new_board()
         self._policy = POLICIES[settings.policy]
-        self._chance, self._vendor_chance = Random(settings.seed), Random(settings.seed + 1)  # noqa: TID251 -- made from the seed handed in
+        self._chance, self._vendor_chance = Random(settings.seed), Random(settings.seed + 1)
         self._retries = RetryBudget(settings.retry_share)
         self._shares = Shares(settings.vendor_share_max, window_s=3_600)
         self._limiters: dict[int, Limiter] = {}
         self._principals: dict[tuple[int, str], Principal] = {}
         self._rules: list[tuple[NewRule, Rules]] = []
+        self._watched = settings.watch
+        self._closed, self._limited = workload.closed, bool(settings.tenant_requests_per_minute or settings.tenant_tokens_per_minute)
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
         self._event_count = self._arrived = 0
         self._by_slot: dict[int, Visit] = {}
@@ -181,7 +185,7 @@ class Run:
 
     def _let_run(self, until_ms: float) -> bool:
         """Let the fleet work until then, and hear who is done: all at once only where nothing follows from it before `until_ms`."""
-        done = self.fleet.run(until_ms, 1 if self._waiting or self.workload.closed else MANY)
+        done = self.fleet.run(until_ms, 1 if self._closed or self._waiting else MANY)
         if not done:
             return False
         visits = [self._by_slot.pop(one.slot) for one in done]
@@ -197,8 +201,9 @@ class Run:
         self.checker.came(number, call.traffic_class, call.at_ms, call.tokens_in)
         self.classes[call.traffic_class].arrived += 1
         self.over_time.at(call.at_ms)[0].arrived += 1
-        self._tell(visit, call.at_ms, f"comes: {call.traffic_class}, {call.model}, {call.tokens_in:,} tokens in, tenant {call.tenant}")
-        if not self._within_limits(call, now):
+        if number == self._watched:
+            self._tell(visit, call.at_ms, f"comes: {call.traffic_class}, {call.model}, {call.tokens_in:,} tokens in, tenant {call.tenant}")
+        if self._limited and not self._within_limits(call, now):
             self._refuse(visit, call.at_ms, "limited")
             return
         self._retries.earn()
@@ -208,7 +213,7 @@ class Run:
         """Decide, and send it, let it wait, or refuse it."""
         now = round(at_ms * MS)
         decided = decide(visit.ask, self._board, now, self._chance, self._policy, visit.tried)
-        if visit.number == self.settings.watch:
+        if visit.number == self._watched:
             self._tell_decision(visit, at_ms, decided)
         if failed and not (isinstance(decided, Send) and self._retries.spend()):
             self._refuse(visit, at_ms, "failed")
@@ -232,6 +237,8 @@ class Run:
         visit.site, visit.since_ms = at, at_ms
         visit.first_choice = visit.first_choice or name
         call = visit.call
+        if visit.number == self._watched:
+            self._tell(visit, at_ms, f"goes to {name}")
         if self._block_of[at] < 0:
             self._ask_vendor(visit, at, at_ms)
             return
@@ -240,7 +247,6 @@ class Run:
         )
         if slot >= 0:
             self._by_slot[slot] = visit
-            self._tell(visit, at_ms, f"goes to {name}")
         else:
             self._hang(visit, at, at_ms)
 
@@ -258,7 +264,6 @@ class Run:
         first_ms, last_ms, hit = said
         visit.first_ms = at_ms + first_ms
         self._at_vendor[visit.number] = visit
-        self._tell(visit, at_ms, f"goes to {self.sites[at].pool.name}")
         number = visit.number
 
         def done(now_ms: float) -> None:
@@ -341,7 +346,7 @@ class Run:
         block = self.sites[visit.site].block
         assert block is not None
         first_ms = block.service.first_ms
-        if visit.number == self.settings.watch:
+        if visit.number == self._watched:
             begins = f"replica {one.replica} begins, {one.hit:,} tokens of the prompt are cached"
             self._tell(visit, one.started_ms, begins)
             self._tell(visit, one.first_ms + first_ms, f"its first token, {one.preempted} times sent back")
@@ -361,7 +366,7 @@ class Run:
         self.checker.answered(visit.number, first_ms, last_ms, hit, call.tokens_out, cost)
         if self._shares.caps:
             self._shares.add(site.pool.vendor, call.tokens_in + call.tokens_out, now)
-        if visit.number == self.settings.watch:
+        if visit.number == self._watched:
             told = f"is done at {site.pool.name}: TTFT {ttft_ms:,.1f} ms, TPOT {tpot_ms:,.2f} ms, {call.tokens_out:,} tokens out"
             self._tell(visit, last_ms, told)
         self._follow(call, last_ms, answered=True)
@@ -593,8 +598,6 @@ class Run:
 
     def _within_limits(self, call: Call, now: Instant) -> bool:
         requests, tokens = self.settings.tenant_requests_per_minute, self.settings.tenant_tokens_per_minute
-        if not requests and not tokens:
-            return True
         limiter = self._limiters.get(call.tenant)
         if limiter is None:
             limiter = Limiter(requests_per_minute=requests or None, tokens_per_minute=tokens or None, now=now)
@@ -621,7 +624,7 @@ class Run:
         return (tokens_in - hit) * fresh + hit * cached + tokens_out * out
 
     def _tell(self, visit: Visit, at_ms: float, what: str) -> None:
-        if visit.number == self.settings.watch:
+        if visit.number == self._watched:
             self.story.append(f"{at_ms / 1_000:14.6f} s  {what}")
 
     def _tell_decision(self, visit: Visit, at_ms: float, decided: Send | Wait | Refuse) -> None:
@@ -689,4 +692,3 @@ class Run:
             return 0
         first = self.fleet.first_of(self._block_of[at])
         return sum(self.fleet.held(replica)[3] for replica in range(first, first + block.replicas))
-

@@ -27,6 +27,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """One replica: a model on some accelerators that serve together.
 
     `step_ms` is `a`, `sequence_ms` `b`, `held_ms` `c`, `prompt_ms` `d`; `first_ms` is what a first token takes beside its steps.
+    The first `spare_tokens` of prompt in a step cost nothing: they are computed while the weights are read (0 for fitted rows).
     It holds `kv_tokens` of context, runs `batch_max` sequences at most (no more were measured), and reads `chunk_tokens` of prompts a step.
     """
 
@@ -43,6 +44,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     prompt_ms: float = 0.0
     first_ms: float = 0.0
     batch_max: int = 256
+    spare_tokens: int = 0
     chunk_tokens: int = 8_192
     kv_tokens: int
     tokens_in_max: int = 8_192
@@ -65,7 +67,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     def step(self, sequences: int, held_tokens: float, prompt_tokens: float) -> float:
         """How long one step takes, in milliseconds."""
-        return self.step_ms + self.sequence_ms * sequences + self.held_ms * held_tokens + self.prompt_ms * prompt_tokens
+        read = max(0.0, prompt_tokens - self.spare_tokens)
+        return self.step_ms + self.sequence_ms * sequences + self.held_ms * held_tokens + self.prompt_ms * read
 
     def slowed(self, factor: float) -> "Service":
         """The same where all takes `factor` times as long."""

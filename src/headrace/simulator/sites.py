@@ -1,5 +1,6 @@
 """What a pool is made of in the simulator: replicas on silicon, or a vendor that sells tokens."""
 
+from math import exp
 from random import Random
 
 import msgspec
@@ -70,6 +71,6 @@ class Counter:
         hit = min(self._cache.found(segments), tokens_in - 1)
         self._cache.keep(segments, CACHE_TOKENS)
         reading = (tokens_in - hit) / self._pool.prefill_tokens_per_s * 1_000
-        first = (self._pool.ttft_ms + reading) * rng.lognormvariate(0, self._vendor.spread)
-        pace = self._pool.tpot_ms * rng.lognormvariate(0, self._vendor.spread / 2)
+        first = (self._pool.ttft_ms + reading) * exp(self._vendor.spread * rng.gauss())
+        pace = self._pool.tpot_ms * exp(self._vendor.spread / 2 * rng.gauss())
         return first, first + pace * (tokens_out - 1), hit

@@ -4,9 +4,11 @@ A session is drawn whole when it begins: how many turns, what each adds, how lon
 tools between them. So the same seed asks the same of every policy and every fleet, whatever the answers' times.
 """
 
+from bisect import bisect
 from collections.abc import Iterator, Sequence
 from heapq import merge
-from math import cos, log, pi
+from itertools import accumulate
+from math import cos, exp, log, pi
 from random import Random
 
 import msgspec
@@ -55,6 +57,21 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if len(self.weights) != len(GEOGRAPHIES) or min(self.weights) < 0 or sum(self.weights) <= 0:
             raise ValueError(f"source {self.name!r}: weights are {len(GEOGRAPHIES)} numbers, of {', '.join(GEOGRAPHIES)}")
 
+    @property
+    def calls_per_s(self) -> float:
+        """On average over a day."""
+        return self.sessions_per_s * self.turns
+
+    @property
+    def shape(self) -> tuple[float, float, float]:
+        """Of its calls on average: tokens in, how many of them an endless cache would have, and tokens out. By calls, a turn of a session
+        of a geometric number of them is the mean number less one; who would pass the context's end stays below it."""
+        later = (self.turns - 1) * (self.tokens_added + self.tokens_out)
+        tokens_in = min(self.tokens_in + later, self.tokens_context_max * 0.9)
+        repeat = 1 - 1 / self.turns
+        cached = repeat * max(0.0, tokens_in - self.tokens_added) + (1 - repeat) * self.tokens_shared
+        return tokens_in, min(cached, tokens_in - 1), self.tokens_out
+
     def rate(self, at_ms: float, start_hour: float) -> float:
         """Sessions a second at a moment."""
         hour = start_hour + at_ms / HOUR_MS
@@ -99,17 +116,16 @@ class Synthetic:
         self._sources, self._seed, self._duration_ms = tuple(sources), seed, duration_ms
         self._scale, self._start_hour, self._surges = scale, start_hour, tuple(surges)
         self._sessions: dict[int, tuple[Source, list[Turn], int]] = {}
+        self._closed = any(source.turns > 1 for source in sources)
 
     @property
     def closed(self) -> bool:
-        return any(source.turns > 1 for source in self._sources)
+        return self._closed
 
     @property
     def expected(self) -> int:
         middle = self._duration_ms / 2
-        return round(
-            sum(one.rate(middle, self._start_hour) * one.turns for one in self._sources) * self._scale * self._duration_ms / 1_000
-        )
+        return round(sum(one.rate(middle, self._start_hour) * one.turns for one in self._sources) * self._scale * self._duration_ms / 1_000)
 
     def calls(self) -> Iterator[Call]:
         return merge(*(self._of(at, source) for at, source in enumerate(self._sources)), key=lambda call: call.at_ms)
@@ -145,9 +161,9 @@ class Synthetic:
 
     def _of(self, number: int, source: Source) -> Iterator[Call]:
         """The first calls of a source's sessions."""
-        rng = Random(self._seed * 1_000_003 + number)  # noqa: TID251 -- made from the seed that was handed in
+        rng = Random(self._seed * 1_000_003 + number)
         shape, at_ms, session = 1 / source.cv**2, 0.0, 0
-        geographies = range(len(GEOGRAPHIES))
+        bounds = [*accumulate(weight / sum(source.weights) for weight in source.weights)][:-1]
         if not source.sessions_per_s:
             return
         while True:
@@ -160,7 +176,7 @@ class Synthetic:
             whose = min(int(source.tenants * rng.random() ** 2), source.tenants - 1)  # some ask more than others
             if tenant is not None and rng.random() < 1 - 1 / factor:
                 whose = tenant
-            yield self._first(source, number, session, at_ms, whose, rng.choices(geographies, source.weights)[0], rng)
+            yield self._first(source, number, session, at_ms, whose, bisect(bounds, rng.random()), rng)
 
     def _first(self, source: Source, number: int, session: int, at_ms: float, tenant: int, geography: int, rng: Random) -> Call:
         key = (number + 1) << 40 | session
@@ -204,7 +220,7 @@ def _lognormal(rng: Random, mean: float, spread: float) -> int:
     """At least 1 and at most `TOKENS_MOST`, of about this mean."""
     if mean < 1:
         return 1
-    return min(TOKENS_MOST, max(1, round(rng.lognormvariate(log(mean) - spread * spread / 2, spread))))
+    return min(TOKENS_MOST, max(1, round(exp(log(mean) - spread * spread / 2 + spread * rng.gauss()))))
 
 
 TOKENS_MOST = 64_000

@@ -106,15 +106,21 @@ class OverTime:
         self._slices: list[Slice] = []
         self._ttfts: list[array[float]] = []
         self._used: list[list[float]] = []
+        self._held: tuple[Slice, array[float], list[float]] | None = None
+        self._from_ms = self._to_ms = 0.0
 
     def at(self, now_ms: float) -> tuple[Slice, "array[float]", list[float]]:
         """The slice of this moment, with its times to the first token and the pools' shares in use."""
+        if self._held is not None and self._from_ms <= now_ms < self._to_ms:
+            return self._held
         place = int(now_ms / 1_000 / self.width_s)
         while len(self._slices) <= place:
             self._slices.append(Slice())
             self._ttfts.append(array("d"))
             self._used.append([0.0] * self._pools)
-        return self._slices[place], self._ttfts[place], self._used[place]
+        self._from_ms, self._to_ms = place * self.width_s * 1_000, (place + 1) * self.width_s * 1_000
+        self._held = self._slices[place], self._ttfts[place], self._used[place]
+        return self._held
 
     def report(self) -> tuple[Moment, ...]:
         held: Sequence[tuple[Slice, array[float], list[float]]] = list(zip(self._slices, self._ttfts, self._used, strict=True))
