@@ -21,7 +21,9 @@ from headrace.core.identity import TrafficClass
 from headrace.planner import Ask, Case, Demand, Effort, Instance, Limits, Offer, Place, alternatives, make_plan, worths
 from headrace.planner.offers import Term
 
-REGIONS = tuple(f"{cloud}/{cloud}-{number}" for cloud, count in (("a", 3), ("b", 3), ("c", 2), ("d", 2), ("e", 1)) for number in range(count))
+REGIONS = tuple(
+    f"{cloud}/{cloud}-{number}" for cloud, count in (("a", 3), ("b", 3), ("c", 2), ("d", 2), ("e", 1)) for number in range(count)
+)
 SILICON = ("s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7")
 CLASSES: tuple[TrafficClass, ...] = ("realtime", "coding", "enterprise", "agentic", "agentic", "batch")
 TERMS: tuple[tuple[Term, float], ...] = (("reserved_3y", 0.35), ("reserved_1y", 0.6), ("on_demand", 1.0), ("spot", 0.3))
@@ -56,7 +58,9 @@ def synthetic(rng: random.Random) -> Instance:
     """The question of the docstring."""
     dear = {each: rng.uniform(0.8, 1.3) for each in REGIONS}
     fast = {each: rng.uniform(0.5, 8) for each in SILICON}
-    places = tuple(_place(region, silicon, dear[region] * fast[silicon] * rng.uniform(0.7, 1.4)) for region in REGIONS for silicon in SILICON)
+    places = tuple(
+        _place(region, silicon, dear[region] * fast[silicon] * rng.uniform(0.7, 1.4)) for region in REGIONS for silicon in SILICON
+    )
     demands = tuple(_demand(name, kind, geography, rng) for name, kind in enumerate(CLASSES) for geography in range(4))
     loads = {
         (at, number): demand.tokens_per_s / (1_000 * fast[place.silicon]) * rng.uniform(0.8, 1.25)
@@ -64,17 +68,35 @@ def synthetic(rng: random.Random) -> Instance:
         for number, demand in enumerate(demands)
         if number % 3 or at % 3 == number % 4 % 3
     }
-    cases = tuple(Case(name=f"case {n}", probability=rng.uniform(0.5, 2), demand={"*": rng.uniform(0.6, 1.8)}, prices={"a": rng.uniform(1, 1.5)}) for n in range(13))
+    cases = tuple(
+        Case(name=f"case {n}", probability=rng.uniform(0.5, 2), demand={"*": rng.uniform(0.6, 1.8)}, prices={"a": rng.uniform(1, 1.5)})
+        for n in range(13)
+    )
     limits = Limits(quarters=1, blocks=1, outage="region", cloud_share_max={"*": 0.5}, silicon_vendor_share_max={"*": 0.6})
     return Instance(
-        ask=Ask(demands=demands, cases=cases), limits=limits, places=places, loads=loads, usd_per_s={}, trains={}, utilisation=(0.7,) * len(places)
+        ask=Ask(demands=demands, cases=cases),
+        limits=limits,
+        places=places,
+        loads=loads,
+        usd_per_s={},
+        trains={},
+        utilisation=(0.7,) * len(places),
     )
 
 
 def _place(region: str, silicon: str, usd: float) -> Place:
     cloud, name = region.split("/")
     offers = tuple(
-        Offer(cloud=cloud, region=name, silicon=silicon, term=term, usd_per_accelerator_hour=usd * share, quantum=8, lead_quarters=0, accelerators_max=4_000)
+        Offer(
+            cloud=cloud,
+            region=name,
+            silicon=silicon,
+            term=term,
+            usd_per_accelerator_hour=usd * share,
+            quantum=8,
+            lead_quarters=0,
+            accelerators_max=4_000,
+        )
         for term, share in TERMS
     )
     return Place(

@@ -85,7 +85,15 @@ def _blend() -> Iterator[str]:
     )
     yield ""
     rows = [
-        (kind.name, kind.traffic_class, f"{kind.share:.0%}", f"{kind.tokens_in:,} / {kind.tokens_out:,}", f"{kind.cached_share:.1%}", f"{kind.per_s:,.0f}", kind.source)
+        (
+            kind.name,
+            kind.traffic_class,
+            f"{kind.share:.0%}",
+            f"{kind.tokens_in:,} / {kind.tokens_out:,}",
+            f"{kind.cached_share:.1%}",
+            f"{kind.per_s:,.0f}",
+            kind.source,
+        )
         for kind in BLEND
     ]
     yield from _table(("kind", "class", "of all tokens", "tokens in / out", "cached", "requests/s", "from"), rows)
@@ -116,8 +124,30 @@ def _fleets() -> Iterator[str]:
                 quick = f"{fast.full / UTILISATION:,.0f}" if fast else ""
                 megawatts = f"{found.full / UTILISATION * (kw or 0) / 1_000:,.0f} MW" if (kw := _kw(silicon)) else ""
                 off = f"{found.error:.0%}"
-                rows.append((model, silicon, f"{found.full:,.0f}", f"{found.full / UTILISATION:,.0f}", quick, megawatts, found.grade, off, f"{found.extrapolated_share:.0%}"))
-    columns = ("model", "silicon", "full", f"at {UTILISATION:.0%}", f"fast, at {UTILISATION:.0%}", "power", "grade", "may be off by", "beyond what was measured")
+                rows.append(
+                    (
+                        model,
+                        silicon,
+                        f"{found.full:,.0f}",
+                        f"{found.full / UTILISATION:,.0f}",
+                        quick,
+                        megawatts,
+                        found.grade,
+                        off,
+                        f"{found.extrapolated_share:.0%}",
+                    )
+                )
+    columns = (
+        "model",
+        "silicon",
+        "full",
+        f"at {UTILISATION:.0%}",
+        f"fast, at {UTILISATION:.0%}",
+        "power",
+        "grade",
+        "may be off by",
+        "beyond what was measured",
+    )
     yield from _table(columns, rows)
     yield ""
 
@@ -292,11 +322,16 @@ def _plan(planned: Planned) -> Iterator[str]:
     )
     yield ""
     for what in ("cloud", "silicon", "term"):
-        spent = ", ".join(f"{name.replace('_', ' ')} {amount / plan.usd:.0%}" for name, amount in plan.spend[what].items() if amount > 0.005 * plan.usd)
+        spent = ", ".join(
+            f"{name.replace('_', ' ')} {amount / plan.usd:.0%}" for name, amount in plan.spend[what].items() if amount > 0.005 * plan.usd
+        )
         yield f"- By {what}: {spent}."
     yield ""
     held = sorted(plan.accelerators(plan.quarters - 1).items(), key=lambda each: -each[1])
-    yield from _table(("in the last quarter, at", "under", "accelerators"), [(place, term.replace("_", " "), f"{count:,.0f}") for (place, term), count in held if count >= 1])
+    yield from _table(
+        ("in the last quarter, at", "under", "accelerators"),
+        [(place, term.replace("_", " "), f"{count:,.0f}") for (place, term), count in held if count >= 1],
+    )
     yield ""
 
 
@@ -312,9 +347,20 @@ def _beside(found: Sequence[Alternative]) -> Iterator[str]:
             unserved = f"{each.unserved_share:.0%}" if each.unserved_share > 0.005 else ""
             covered = not any(short.outage is not None and short.share > short.allowed + 1e-4 for short in each.plan.shortfalls)
             loses = "nobody notices" if covered else "not covered"
-            rows.append((each.only or each.kind, _small(each.plan.usd_per_mtok), more, unserved, loses, f"{each.lock_in:.2f}", f"{each.lost_share:.0%}"))
+            rows.append(
+                (
+                    each.only or each.kind,
+                    _small(each.plan.usd_per_mtok),
+                    more,
+                    unserved,
+                    loses,
+                    f"{each.lock_in:.2f}",
+                    f"{each.lost_share:.0%}",
+                )
+            )
     yield from _table(
-        ("from", "USD a million tokens", "beside the plan", "can't be served", "loss of a region", "lock-in", "lost with its worst cloud"), rows
+        ("from", "USD a million tokens", "beside the plan", "can't be served", "loss of a region", "lock-in", "lost with its worst cloud"),
+        rows,
     )
     yield ""
 

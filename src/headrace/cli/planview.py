@@ -1,10 +1,10 @@
 """How a plan looks at a terminal."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.table import Table
 
-from headrace.planner import Alternative, Plan, Planned, usd
+from headrace.planner import Alternative, Demand, Forecast, Plan, Planned, Verified, usd
 
 TERM = {"owned": "own", "reserved_3y": "reserve 3 years", "reserved_1y": "reserve 1 year", "on_demand": "on demand", "spot": "spot"}
 
@@ -73,7 +73,16 @@ def servings_table(plan: Plan) -> Table:
 
 
 def alternatives_table(beside: Sequence[Alternative]) -> Table:
-    names = ("from", "USD", "USD a million tokens", "beside the plan", "unserved", "loss of a region", "lock-in", "lost with its worst cloud")
+    names = (
+        "from",
+        "USD",
+        "USD a million tokens",
+        "beside the plan",
+        "unserved",
+        "loss of a region",
+        "lock-in",
+        "lost with its worst cloud",
+    )
     table = _table("Beside it: from one alone", *names)
     base = beside[0].plan
     assert base is not None
@@ -96,10 +105,46 @@ def alternatives_table(beside: Sequence[Alternative]) -> Table:
     return table
 
 
+def verdict_lines(checked: Verified) -> Iterator[str | Table]:
+    """The plan and the simulator's verdict, side by side."""
+    names = ("class", "simulated requests", "refused", "within objectives", "TTFT p99 ms", "TPOT p99 ms", "verdict")
+    table = _table(f"The simulator's verdict: {checked.state}, {checked.scale:.1%} of the fleet", *names)
+    for each in checked.verdicts:
+        kept = "[green]kept[/]" if each.kept else "[red]missed[/]"
+        figures = (
+            f"{each.requests:,}",
+            f"{each.refused_share:.2%}",
+            f"{each.within_share:.2%}",
+            f"{each.ttft_ms_p99:,.0f}",
+            f"{each.tpot_ms_p99:,.1f}",
+        )
+        table.add_row(each.traffic_class, *figures, kept)
+    yield table
+    for used, cost, worst in checked.rounds[:-1]:
+        yield f"At {used:.0%} utilisation it cost {usd(cost)}, and {worst:.1%} of the worst class were served in time: planned again with less."
+
+
+def forecast_lines(demands: Sequence[Demand], found: Mapping[str, Forecast]) -> Iterator[str]:
+    """What the forecast rests on, for each demand."""
+    for demand in demands:
+        ahead = found.get(demand.title)
+        if ahead is None:
+            yield f"{demand.title}: too few whole days for a forecast; as it was used, without growth."
+            continue
+        low, middle, high = ahead.quarters[-1]
+        held = (
+            "" if ahead.coverage is None else f"; of {ahead.tried} forecasts tried on the past {ahead.coverage:.0%} held (80% are meant to)"
+        )
+        beyond = "" if ahead.beyond is None else f"; from quarter {ahead.beyond + 1} on it looks further ahead than was ever tried"
+        yield f"{demand.title}: quarter {len(ahead.quarters)} is {middle:.2f} times the last four weeks, {low:.2f} to {high:.2f}, from {ahead.days} days{held}{beyond}."
+
+
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=f"\n{title}", title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table = Table(
+        title=f"\n{title}", title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0)
+    )
     for column in columns:
-        words = ("place", "demand", "term", "from", "from quarter", "loss of a region")
+        words = ("place", "demand", "term", "from", "from quarter", "loss of a region", "class")
         table.add_column(column, justify="left" if column in words else "right", no_wrap=True)
     return table
 

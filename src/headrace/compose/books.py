@@ -18,6 +18,7 @@ from headrace.metering import KeyRow
 from headrace.storage import (
     Difference,
     Dimension,
+    HourRow,
     KeyStore,
     Layout,
     UsageRow,
@@ -27,6 +28,7 @@ from headrace.storage import (
     load_once,
     make_folder,
     usage_by,
+    usage_by_hour,
     verify,
 )
 
@@ -56,6 +58,11 @@ class Books:
             return rows
         names, at = key_names(self._database), tuple(group).index("key")
         return [_named(row, at, names) for row in rows]
+
+    def hourly(self, since: Moment | None, until: Moment | None) -> list[HourRow]:
+        """Usage by hour, class and model."""
+        load_once(self._layout, process_id())
+        return usage_by_hour(self._database, since=since, until=until)
 
     def balances(self) -> dict[str, int]:
         return balances(self._database)

@@ -6,13 +6,33 @@ from pathlib import Path
 
 import msgspec
 
+from headrace.compose.books import Books
 from headrace.compose.capacity import shipped_catalog
+from headrace.compose.place import Place
 from headrace.compose.settings import Settings
+from headrace.core.clock import Moment
 from headrace.core.errors import SettingsInvalid
-from headrace.planner import Ask, Held, Instance, Supply, instance, nobody_serves, parse_demand, parse_supply, speed_by
-from headrace.portfolio import Catalog, Owned, Reserved, pico_per_accelerator_hour
 from headrace.core.money import PICO_PER_USD
+from headrace.planner import (
+    Ask,
+    Effort,
+    Existing,
+    Held,
+    HourlyUsage,
+    Instance,
+    Planned,
+    Supply,
+    Verified,
+    instance,
+    nobody_serves,
+    parse_demand,
+    parse_supply,
+    speed_by,
+    verify,
+)
+from headrace.portfolio import Catalog, Owned, Rented, Reserved, kind_of, pico_per_accelerator_hour
 from headrace.simulator import shipped_services
+from headrace.simulator.known import fleet_of
 
 EXAMPLES = ("demand", "portfolio", "planet-demand", "planet-portfolio")
 
@@ -43,7 +63,36 @@ def question(demand: Path | None, portfolio: Path | None, settings: Settings) ->
 def planet_question() -> Instance:
     """Fifteen billion tokens a minute, over five clouds."""
     known = shipped_catalog()
-    return instance(parse_demand(example("planet-demand")), parse_supply(example("planet-portfolio")), known, speed_by(shipped_services(), known))
+    return instance(
+        parse_demand(example("planet-demand")), parse_supply(example("planet-portfolio")), known, speed_by(shipped_services(), known)
+    )
+
+
+def history(place: Place, since: Moment | None, until: Moment | None) -> tuple[HourlyUsage, ...]:
+    """What the books of a data folder say was used, by the hour."""
+    with Books.open(place) as books:
+        return tuple(HourlyUsage(**{name: getattr(row, name) for name in row.__struct_fields__}) for row in books.hourly(since, until))
+
+
+def existing(settings: Settings) -> tuple[Existing, ...]:
+    """The pools of the settings that are paid by the hour."""
+    return tuple(
+        Existing(
+            name=pool.name,
+            cloud=pool.cloud,
+            region=pool.region,
+            silicon=pool.silicon,
+            kind=kind_of(pool.contract),
+            accelerators=pool.contract.accelerators,
+        )
+        for pool in settings.pool
+        if isinstance(pool.contract, Rented)
+    )
+
+
+def verified(planned: Planned, *, seed: int, seconds: float, effort: Effort) -> Verified:
+    """The plan held against the simulator, and made again until it holds."""
+    return verify(planned, shipped_services(), fleet_of, seed=seed, seconds=seconds, effort=effort)
 
 
 def read_ask(file: Path | None) -> Ask:

@@ -1,13 +1,18 @@
 """What to own, reserve, rent or buy by the token, where and when: demand, an optimisation over the portfolio, and what it is worth."""
 
 from headrace.planner.alternatives import Alternative, alternatives
+from headrace.planner.apply import Existing, Wanted, changed, diff, tasks, wanted
 from headrace.planner.demand import Ask, Case, Demand, Training, parse_demand
+from headrace.planner.forecast import Forecast, forecast, foreseen
+from headrace.planner.history import HourlyUsage, daily, demands_of, parse_trace, written
 from headrace.planner.offers import Held, Limits, Market, Offer, Supply, TokenOffer, parse_supply
+from headrace.planner.page import page
 from headrace.planner.plan import Plan, Purchase, Rental, Serving, Shortfall, Trained
 from headrace.planner.planning import Effort, Planned, make_plan
 from headrace.planner.sites import Instance, Place, instance, nobody_serves
 from headrace.planner.solver import Infeasible, PlannerMissing
 from headrace.planner.speed import Speed, SpeedOf, speed_by
+from headrace.planner.verify import Verdict, Verified, verify
 from headrace.planner.worth import Worth, usd, worths
 
 __all__ = [
@@ -16,7 +21,10 @@ __all__ = [
     "Case",
     "Demand",
     "Effort",
+    "Existing",
+    "Forecast",
     "Held",
+    "HourlyUsage",
     "Infeasible",
     "Instance",
     "Limits",
@@ -36,14 +44,29 @@ __all__ = [
     "TokenOffer",
     "Trained",
     "Training",
+    "Verdict",
+    "Verified",
+    "Wanted",
     "Worth",
     "alternatives",
+    "changed",
+    "daily",
+    "demands_of",
+    "diff",
+    "forecast",
+    "foreseen",
     "instance",
     "make_plan",
     "nobody_serves",
+    "page",
     "parse_demand",
     "parse_supply",
+    "parse_trace",
     "speed_by",
+    "tasks",
     "usd",
+    "verify",
+    "wanted",
     "worths",
+    "written",
 ]

@@ -136,7 +136,8 @@ def _risen(question: Instance, cloud: str) -> float:
         if place.cloud != cloud:
             return place
         offers = tuple(
-            msgspec.structs.replace(offer, usd_per_accelerator_hour=(offer.usd_per_accelerator_hour or 0.0) * (1 + RISE)) for offer in place.offers
+            msgspec.structs.replace(offer, usd_per_accelerator_hour=(offer.usd_per_accelerator_hour or 0.0) * (1 + RISE))
+            for offer in place.offers
         )
         return msgspec.structs.replace(place, offers=offers)
 

@@ -7,16 +7,19 @@ beside it.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import exp, log, sqrt
 
 import msgspec
 
+from headrace.planner.demand import Case, Demand
+from headrace.planner.history import Stream
 from headrace.planner.solver import PlannerMissing
 
 DAYS_MIN = 28
 """Four weeks: fewer say nothing of a trend beside a weekly season."""
 DAYS_PER_QUARTER = 91
+SECONDS_PER_DAY = 86_400
 WEEK = 7
 ORIGINS_MAX = 12
 QUANTILES = (0.1, 0.5, 0.9)
@@ -94,7 +97,9 @@ def _spread(errors: Sequence[tuple[int, float]], days: float, tried_days: int) -
 def _coverage(errors: Sequence[tuple[int, float]]) -> float | None:
     """Each mistake held against the interval of those before it."""
     inside = [
-        _quantile(sorted(off for _, off in errors[:number]), 0.1) <= errors[number][1] <= _quantile(sorted(off for _, off in errors[:number]), 0.9)
+        _quantile(sorted(off for _, off in errors[:number]), 0.1)
+        <= errors[number][1]
+        <= _quantile(sorted(off for _, off in errors[:number]), 0.9)
         for number in range(5, len(errors))
     ]
     return sum(inside) / len(inside) if inside else None
@@ -120,5 +125,46 @@ def _ahead(logs: Sequence[float], days: int) -> list[float]:
         return [float(series[-1])] * days
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says so when the search for parameters stops early, and the mistakes below judge that
-        model = ETSModel(series, error="add", trend="add", damped_trend=True, seasonal="add" if weekly else None, seasonal_periods=WEEK if weekly else None)
+        model = ETSModel(
+            series,
+            error="add",
+            trend="add",
+            damped_trend=True,
+            seasonal="add" if weekly else None,
+            seasonal_periods=WEEK if weekly else None,
+        )
         return [float(each) for each in model.fit(disp=False).forecast(days)]
+
+
+def foreseen(
+    demands: Sequence[Demand], histories: Mapping[Stream, Sequence[float]], quarters: int
+) -> tuple[tuple[Demand, ...], tuple[Case, ...], dict[str, Forecast]]:
+    """The demands with their size and growth by the middle of their forecasts, three cases for their low, middle and high, and the
+    forecasts by demand. A demand whose history is too short stays as it is, in all cases.
+    """
+    found: dict[str, Forecast] = {}
+    grown: list[Demand] = []
+    for demand in demands:
+        days = histories.get((demand.traffic_class, demand.geography, demand.model), ())
+        if len(days) < DAYS_MIN:
+            grown.append(demand)
+            continue
+        ahead = forecast(days, quarters)
+        found[demand.title] = ahead
+        recent = sum(days[-DAYS_MIN:]) / DAYS_MIN / SECONDS_PER_DAY
+        grown.append(
+            msgspec.structs.replace(
+                demand, tokens_per_s=recent * ahead.quarters[0][1], growth_per_quarter=round(ahead.growth_per_quarter, 4)
+            )
+        )
+    if not found:
+        return tuple(grown), (), {}
+    cases = tuple(
+        Case(
+            name=name,
+            probability=weight,
+            demand={title: round(ahead.quarters[-1][at] / ahead.quarters[-1][1], 4) for title, ahead in found.items()},
+        )
+        for at, (name, weight) in enumerate(zip(("low", "middle", "high"), WEIGHTS, strict=True))
+    )
+    return tuple(grown), cases, found

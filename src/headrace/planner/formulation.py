@@ -188,7 +188,7 @@ class Formulation:
             for quarter in range(self.limits.quarters):
                 at = max(
                     range(len(self.blocks)),
-                    key=lambda block: sum(weight[n] * self.level(State(quarter, likely, block), d) for n, d in demands),  # noqa: B023 -- used at once
+                    key=lambda block: sum(weight[n] * self.level(State(quarter, likely, block), d) for n, d in demands),
                 )
                 yield State(quarter, likely, at, domain)
 
@@ -269,9 +269,7 @@ class Formulation:
                 continue
             factor = self.cases[state.case].price_factor(self.question.places[at].cloud, state.quarter)
             cost = usd * factor * self.hours(state) * 3_600 * self.mean_share(state, asked) * self.unit(asked, state)
-            self._spend(
-                Flow(state, at, demand), cost, state.case, state.quarter, upper=asked.slices or inf, whole=asked.slices is not None
-            )
+            self._spend(Flow(state, at, demand), cost, state.case, state.quarter, upper=asked.slices or inf, whole=asked.slices is not None)
         for demand, asked in enumerate(self.ask.demands):
             self._unserved_columns(state, demand, asked)
 
@@ -431,7 +429,9 @@ class Formulation:
             self.program.row(("train", job, case), [*done, untrained], lower=1.0, upper=1.0)
         for at in homes:
             for quarter in self.quarters_of(job):
-                self.program.row(("on", job, at, quarter), [(columns[On(job, at, quarter)], 1.0), (columns[Home(job, at)], -1.0)], upper=0.0)
+                self.program.row(
+                    ("on", job, at, quarter), [(columns[On(job, at, quarter)], 1.0), (columns[Home(job, at)], -1.0)], upper=0.0
+                )
             for state in self.states:
                 if state.quarter in self.quarters_of(job):
                     self._gang_rows(job, at, state)
@@ -510,7 +510,9 @@ class Formulation:
     def _minimum(self, at: int, demands: list[int], least: float) -> None:
         for quarter in range(self.limits.quarters):
             for case in range(len(self.cases)):
-                columns = (self.program.columns[Flow(State(quarter, case, block), at, d)] for d in demands for block in range(len(self.blocks)))
+                columns = (
+                    self.program.columns[Flow(State(quarter, case, block), at, d)] for d in demands for block in range(len(self.blocks))
+                )
                 bill = [(column, self.money[column] / self.cases[case].probability) for column in columns]
                 spent = (self.program.columns[Spent(at, quarter, case)], 1.0)
                 self.program.row(("minimum", quarter, case, at), [*bill, spent], lower=least)
@@ -569,7 +571,9 @@ class Formulation:
                 held = sum(
                     (float(of(place) == each) - most) * usd * self.hours_per_quarter for place in places for usd in place.held_usd_per_hour
                 )
-                terms = [(column, usd * (float(of(payees[column]) == each) - most)) for column, usd in self.money.items() if column in payees]
+                terms = [
+                    (column, usd * (float(of(payees[column]) == each) - most)) for column, usd in self.money.items() if column in payees
+                ]
                 self.program.row((name, each), terms, upper=-held)
 
     def _physical_rows(self) -> None:

@@ -2,7 +2,7 @@
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TypeAlias
 
@@ -10,7 +10,7 @@ import msgspec
 
 from headrace.core.identity import TrafficClass
 from headrace.planner.day import HOURS_PER_DAY
-from headrace.planner.demand import Demand
+from headrace.planner.demand import Case, Demand
 
 SECONDS_PER_HOUR = 3_600
 Stream: TypeAlias = tuple[TrafficClass, str, str]
@@ -107,7 +107,13 @@ def parse_trace(text: str, *, traffic_class: TrafficClass, model: str) -> tuple[
         sums[hour] = [held + more for held, more in zip(sums[hour], found, strict=True)]
     return tuple(
         HourlyUsage(
-            hour=hour, traffic_class=traffic_class, model=model, requests=held[0], tokens_uncached=held[1], tokens_cached=held[2], tokens_out=held[3]
+            hour=hour,
+            traffic_class=traffic_class,
+            model=model,
+            requests=held[0],
+            tokens_uncached=held[1],
+            tokens_cached=held[2],
+            tokens_out=held[3],
         )
         for hour, held in sorted(sums.items())
     )
@@ -122,3 +128,44 @@ def _seconds(text: str) -> float:
         moment = datetime.fromisoformat(whole)
         aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return aware.timestamp() + (float(f"0.{fraction}") if fraction.isdigit() else 0.0)
+
+
+def written(demands: Sequence[Demand], cases: Sequence[Case] = ()) -> str:
+    """As a demand file, to look through and change."""
+    parts = [_table("demand", _fields(demand)) for demand in demands]
+    parts += [_table("case", _case_fields(case)) for case in cases]
+    return "\n".join(parts)
+
+
+def _fields(demand: Demand) -> dict[str, str]:
+    course = {} if demand.hourly is None else {"hourly": f"[{', '.join(f'{each:.3f}' for each in demand.hourly)}]"}
+    return {
+        "name": _text(demand.title),
+        "class": _text(demand.traffic_class),
+        "geography": _text(demand.geography),
+        "model": _text(demand.model),
+        "tokens_per_s": f"{demand.tokens_per_s:.3f}",
+        "tokens_in": str(demand.tokens_in),
+        "tokens_out": str(demand.tokens_out),
+        "cached_share": f"{demand.cached_share:.4f}",
+        "growth_per_quarter": f"{demand.growth_per_quarter:.4f}",
+        **course,
+    }
+
+
+def _case_fields(case: Case) -> dict[str, str]:
+    factors = ", ".join(f"{_text(name)} = {factor:.4f}" for name, factor in case.demand.items())
+    return {
+        "name": _text(case.name),
+        "probability": f"{case.probability:.2f}",
+        "demand": f"{{ {factors} }}",
+        "from_quarter": str(case.from_quarter),
+    }
+
+
+def _table(name: str, fields: Mapping[str, str]) -> str:
+    return "\n".join((f"[[{name}]]", *(f"{field} = {value}" for field, value in fields.items()), ""))
+
+
+def _text(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -8,7 +8,20 @@ from headrace.planner.plan import Plan
 from headrace.planner.verify import Verified
 from headrace.planner.worth import Worth, usd
 
-COLOURS = ("#3a6ea5", "#c26a3d", "#5b8c5a", "#8a5a9e", "#b7950b", "#4a9aa5", "#a54a6a", "#7a7a7a", "#2f4b7c", "#d08b8b", "#9bb37a", "#6b6bb0")
+COLOURS = (
+    "#3a6ea5",
+    "#c26a3d",
+    "#5b8c5a",
+    "#8a5a9e",
+    "#b7950b",
+    "#4a9aa5",
+    "#a54a6a",
+    "#7a7a7a",
+    "#2f4b7c",
+    "#d08b8b",
+    "#9bb37a",
+    "#6b6bb0",
+)
 TERM = {"owned": "own", "reserved_3y": "reserved, 3 years", "reserved_1y": "reserved, 1 year", "on_demand": "on demand", "spot": "spot"}
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --dim: #666; --bad: #b3261e; --good: #2e7d32 }
@@ -25,7 +38,9 @@ Cell = str | tuple[str, str]
 
 
 def page(plan: Plan, beside: Sequence[Alternative], worth: Sequence[Worth], verified: Verified | None) -> str:
-    body = "".join((*_head(plan), *_stands(plan), *_buys(plan), *_serves(plan), *_verdict(plan, verified), *_alone(beside), *_worths(worth)))
+    body = "".join(
+        (*_head(plan), *_stands(plan), *_buys(plan), *_serves(plan), *_verdict(plan, verified), *_alone(beside), *_worths(worth))
+    )
     title = f"A plan of {plan.quarters} quarters: {usd(plan.usd)}"
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -157,7 +172,9 @@ def _alone(beside: Sequence[Alternative]) -> Iterator[str]:
                 f"{each.lost_share:.0%} {each.lost_cloud}",
             )
         )
-    yield _table(("from", "USD", "a million tokens", "beside the plan", "unserved", "loss of a place", "lock-in", "lost with its worst cloud"), rows)
+    yield _table(
+        ("from", "USD", "a million tokens", "beside the plan", "unserved", "loss of a place", "lock-in", "lost with its worst cloud"), rows
+    )
     yield "<p class='dim'>Lock-in: how much of a rise of its worst vendor's prices by half the plan has to bear; 1 is all of it.</p>"
 
 
@@ -168,7 +185,22 @@ def _worths(worth: Sequence[Worth]) -> Iterator[str]:
         yield "</ul>"
 
 
-NUMBERS = ("USD", "share", "tokens", "accelerators", "requests", "refused", "within", "TTFT", "TPOT", "unserved", "lock", "lost", "beside", "a million")
+NUMBERS = (
+    "USD",
+    "share",
+    "tokens",
+    "accelerators",
+    "requests",
+    "refused",
+    "within",
+    "TTFT",
+    "TPOT",
+    "unserved",
+    "lock",
+    "lost",
+    "beside",
+    "a million",
+)
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
@@ -189,7 +221,9 @@ def _bars(amounts: Mapping[str, float]) -> str:
     bars = []
     for row, (name, amount) in enumerate(amounts.items()):
         y, width = row * height, 480 * amount / most
-        bars.append(f'<text x="0" y="{y + 16}">{escape(name)}</text><rect x="200" y="{y + 4}" width="{width:.1f}" height="16" fill="{COLOURS[0]}"/>')
+        bars.append(
+            f'<text x="0" y="{y + 16}">{escape(name)}</text><rect x="200" y="{y + 4}" width="{width:.1f}" height="16" fill="{COLOURS[0]}"/>'
+        )
         bars.append(f'<text x="{205 + width:.1f}" y="{y + 16}">{escape(usd(amount))}</text>')
     return f'<svg viewBox="0 0 780 {max(1, len(amounts)) * height}" role="img" aria-label="bars">{"".join(bars)}</svg>'
 
@@ -204,9 +238,15 @@ def _stacked(series: Mapping[str, Sequence[float]], columns: Sequence[str]) -> s
         for number, values in enumerate(series.values()):
             high = (tall - 20) * values[at] / most
             top -= high
-            parts.append(f'<rect x="{at * width:.1f}" y="{top:.1f}" width="{width * 0.7:.1f}" height="{high:.1f}" fill="{COLOURS[number % len(COLOURS)]}"/>')
-        parts.append(f'<text x="{at * width:.1f}" y="{top - 4:.1f}">{totals[at]:,.0f}</text><text x="{at * width:.1f}" y="{tall + 16}">{escape(column)}</text>')
+            parts.append(
+                f'<rect x="{at * width:.1f}" y="{top:.1f}" width="{width * 0.7:.1f}" height="{high:.1f}" fill="{COLOURS[number % len(COLOURS)]}"/>'
+            )
+        parts.append(
+            f'<text x="{at * width:.1f}" y="{top - 4:.1f}">{totals[at]:,.0f}</text><text x="{at * width:.1f}" y="{tall + 16}">{escape(column)}</text>'
+        )
     for number, name in enumerate(series):
         y = 14 + number * 18
-        parts.append(f'<rect x="490" y="{y - 10}" width="11" height="11" fill="{COLOURS[number % len(COLOURS)]}"/><text x="507" y="{y}">{escape(name)}</text>')
+        parts.append(
+            f'<rect x="490" y="{y - 10}" width="11" height="11" fill="{COLOURS[number % len(COLOURS)]}"/><text x="507" y="{y}">{escape(name)}</text>'
+        )
     return f'<svg viewBox="0 0 780 {max(tall + 24, 20 + len(series) * 18)}" role="img" aria-label="accelerators by quarter and place">{"".join(parts)}</svg>'

@@ -223,13 +223,17 @@ class _Reader:
         bound = sum(self._draft.money[column] * self._value(column) for key, column in self._columns.items() if isinstance(key, Buy))
         priced = set(self._draft.money)
         return {
-            case.name: usd_held + bound + sum(cost * self._value(column) for column, cost in self._draft.recourse[number] if column in priced)
+            case.name: usd_held
+            + bound
+            + sum(cost * self._value(column) for column, cost in self._draft.recourse[number] if column in priced)
             for number, case in enumerate(self._draft.cases)
         }
 
     def unserved_usd(self) -> float:
         kinds = (Unserved, Excess, Untrained)
-        return sum(self._draft.program.cost[column] * self._value(column) for key, column in self._columns.items() if isinstance(key, kinds))
+        return sum(
+            self._draft.program.cost[column] * self._value(column) for key, column in self._columns.items() if isinstance(key, kinds)
+        )
 
     def _served(self) -> Iterable[tuple[Flow, float]]:
         """Each flow in a course of the world that is expected, in multiples of the demand's mean."""
@@ -283,12 +287,14 @@ class _Reader:
     def trained(self) -> Iterable[Trained]:
         for number, job in enumerate(self._draft.ask.training):
             home = next(
-                (key.place for key, column in self._columns.items() if isinstance(key, Home) and key.job == number and self._value(column) > 0.5),
+                (
+                    key.place
+                    for key, column in self._columns.items()
+                    if isinstance(key, Home) and key.job == number and self._value(column) > 0.5
+                ),
                 None,
             )
-            left = sum(
-                self._value(self._columns[Untrained(number, case)]) * how.probability for case, how in enumerate(self._draft.cases)
-            )
+            left = sum(self._value(self._columns[Untrained(number, case)]) * how.probability for case, how in enumerate(self._draft.cases))
             gangs = [
                 (key, self._value(column))
                 for key, column in self._columns.items()

@@ -138,7 +138,9 @@ def two_shapes(catalog: Catalog) -> SpeedOf:
     """By two measured shapes at fifty tokens a second to each user; None where both were not measured so."""
 
     def speed_of(silicon: str, demand: Demand) -> Speed | None:
-        points = [point for point in catalog.points.get((silicon, demand.model), ()) if point.tokens_in is not None and point.grade == "measured"]
+        points = [
+            point for point in catalog.points.get((silicon, demand.model), ()) if point.tokens_in is not None and point.grade == "measured"
+        ]
         kept = {point.tokens_in for point in points if (point.tpot_ms or 0) <= FAST_TPOT_MS and (point.ttft_ms or 0) <= FAST_TTFT_MS}
         if len(kept) < 2:
             return None
@@ -149,9 +151,7 @@ def two_shapes(catalog: Catalog) -> SpeedOf:
 
 def cached_at(blend: Iterable[Kind], factor: float) -> tuple[Kind, ...]:
     """The blend with what its caches miss multiplied: 1 is as it is, 0 all cached."""
-    return tuple(
-        msgspec.structs.replace(kind, cached_share=max(0.0, 1 - (1 - kind.cached_share) * factor)) for kind in blend
-    )
+    return tuple(msgspec.structs.replace(kind, cached_share=max(0.0, 1 - (1 - kind.cached_share) * factor)) for kind in blend)
 
 
 def uncached(blend: Iterable[Kind]) -> tuple[Kind, ...]:

@@ -33,9 +33,7 @@ def make_plan(question: Instance, effort: Effort | None = None) -> Planned:
     solver = Solver(draft.program, draft.rounded)
     relaxed = solver.relaxed()
     solution = solver.whole(relaxed, gap=effort.gap, seconds_max=effort.seconds_max)
-    return Planned(
-        question=question, draft=draft, solver=solver, relaxed=relaxed, solution=solution, plan=read_plan(draft, solution)
-    )
+    return Planned(question=question, draft=draft, solver=solver, relaxed=relaxed, solution=solution, plan=read_plan(draft, solution))
 
 
 def relaxed_cost(question: Instance) -> float:

@@ -114,7 +114,14 @@ def _sites(supply: Supply, catalog: Catalog) -> tuple[Place, ...]:
         grouped.setdefault(key, [])
         countries[key] = countries.get(key) or held.country
     return tuple(
-        _site(key, tuple(found), [each for each in supply.held if (each.cloud, each.region, each.silicon) == key], countries[key], supply, catalog)
+        _site(
+            key,
+            tuple(found),
+            [each for each in supply.held if (each.cloud, each.region, each.silicon) == key],
+            countries[key],
+            supply,
+            catalog,
+        )
         for key, found in grouped.items()
     )
 

@@ -70,7 +70,9 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return all(verdict.kept for verdict in self.verdicts)
 
 
-def verify(planned: Planned, services: Services, fleet_of: FleetOf, *, seed: int, seconds: float = 60.0, effort: Effort | None = None) -> Verified:
+def verify(
+    planned: Planned, services: Services, fleet_of: FleetOf, *, seed: int, seconds: float = 60.0, effort: Effort | None = None
+) -> Verified:
     """Simulate the plan; while a class misses what it must come to, plan again with less of each accelerator used, and simulate that."""
     rounds: list[tuple[float, float, float]] = []
     while True:
@@ -118,7 +120,9 @@ def simulate(planned: Planned, services: Services, fleet_of: FleetOf, *, seed: i
     name = f"quarter {state.quarter + 1}, {block.title}, {draft.cases[state.case].name}"
     if not sites or not sources:
         return None, scale, name
-    workload = Warm(Synthetic(sources, seed=seed, duration_ms=seconds * 1_000, scale=scale, start_hour=float(block.start)), seconds * 1_000 * WARM_SHARE)
+    workload = Warm(
+        Synthetic(sources, seed=seed, duration_ms=seconds * 1_000, scale=scale, start_hour=float(block.start)), seconds * 1_000 * WARM_SHARE
+    )
     fleet = fleet_of([site.block for site in sites if site.block is not None])
     settings = RunSettings(name="plan", seed=seed, duration_s=seconds, scale=scale)
     return Run(settings, sites, fleet, workload).go(), scale, name
@@ -223,7 +227,12 @@ def _load(planned: Planned, at: int, state: State, numbers: Sequence[int]) -> fl
 def _site(question: Instance, place: Place, model: str, numbers: Sequence[int], accelerators: float, services: Services) -> Iterator[Site]:
     demands = [question.ask.demands[number] for number in numbers]
     mix = mix_of(
-        (demand.tokens_per_s / (demand.tokens_in + demand.tokens_out), demand.tokens_in, demand.tokens_in * demand.cached_share, demand.tokens_out)
+        (
+            demand.tokens_per_s / (demand.tokens_in + demand.tokens_out),
+            demand.tokens_in,
+            demand.tokens_in * demand.cached_share,
+            demand.tokens_out,
+        )
         for demand in demands
     )
     ttft, tpot = min(CLASSES[d.traffic_class].ttft_ms for d in demands), min(CLASSES[d.traffic_class].tpot_ms for d in demands)
@@ -293,5 +302,3 @@ _GEOGRAPHIES: tuple[tuple[int, frozenset[str]], ...] = (
 def geography(place: Place) -> int:
     """Of the simulator's, by the country: America, Europe, South America, Middle East and Africa, else Asia and the Pacific."""
     return next((number for number, holding in _GEOGRAPHIES if not holding.isdisjoint(place.jurisdictions)), 2)
-
-

@@ -130,7 +130,10 @@ def _supplies(planned: Planned) -> Iterator[Worth]:
     for (where, term), each in worth.items():
         how = "of any term" if where.endswith("all places") else term.replace("_", " ")
         yield Worth(
-            about="supply", what=f"{where} {how}", usd=each, sentence=f"One more accelerator of {where}, {how}, is worth {usd(each)} over the plan."
+            about="supply",
+            what=f"{where} {how}",
+            usd=each,
+            sentence=f"One more accelerator of {where}, {how}, is worth {usd(each)} over the plan.",
         )
 
 
@@ -165,7 +168,12 @@ def _outages(planned: Planned) -> Iterator[Worth]:
     )
     for outage, columns in sorted(by_place.items()):
         each = planned.relaxed.cost - planned.solver.relaxed(columns).cost
-        yield Worth(about="outage", what=outage, usd=each, sentence=f"Of that, giving up the protection from losing {outage} alone would save {usd(each)}.")
+        yield Worth(
+            about="outage",
+            what=outage,
+            usd=each,
+            sentence=f"Of that, giving up the protection from losing {outage} alone would save {usd(each)}.",
+        )
 
 
 def _rules(planned: Planned) -> Iterator[Worth]:
@@ -179,9 +187,7 @@ def _rules(planned: Planned) -> Iterator[Worth]:
             continue
         saved = planned.relaxed.cost - relaxed_cost(free)
         names = " and ".join(filter(None, (", ".join(demand.jurisdictions or ()), ", ".join(demand.vendors or ()))))
-        yield Worth(
-            about="rule", what=demand.title, usd=saved, sentence=f"That {demand.title} stays with {names} costs {usd(saved)}."
-        )
+        yield Worth(about="rule", what=demand.title, usd=saved, sentence=f"That {demand.title} stays with {names} costs {usd(saved)}.")
 
 
 def _freed(question: Instance, number: int) -> Instance | None:
@@ -204,7 +210,10 @@ def _lead(planned: Planned) -> Iterator[Worth]:
     if any(offer.lead for place in question.places for offer in place.offers):
         saved = planned.relaxed.cost - relaxed_cost(msgspec.structs.replace(question, places=places))
         yield Worth(
-            about="lead", what="lead times", usd=saved, sentence=f"If everything could be had in the quarter it is ordered, {usd(saved)} would be saved."
+            about="lead",
+            what="lead times",
+            usd=saved,
+            sentence=f"If everything could be had in the quarter it is ordered, {usd(saved)} would be saved.",
         )
 
 

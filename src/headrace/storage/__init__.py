@@ -4,6 +4,7 @@ from headrace.storage.commons import WORKERS_MAX, Commons
 from headrace.storage.database import connect
 from headrace.storage.decisions import AttemptRow, decision_of
 from headrace.storage.folder import DataFolder, FileLock, Layout, development_key, make_folder
+from headrace.storage.hourly import HourRow, usage_by_hour
 from headrace.storage.keys import KeyRing, KeyStore
 from headrace.storage.loading import Loaded, load_once
 from headrace.storage.queries import DIMENSIONS, Difference, Dimension, UsageRow, balances, key_names, usage_by, verify
@@ -21,6 +22,7 @@ __all__ = [
     "Difference",
     "Dimension",
     "FileLock",
+    "HourRow",
     "KeyRing",
     "KeyStore",
     "Layout",
@@ -38,5 +40,6 @@ __all__ = [
     "make_folder",
     "recover",
     "usage_by",
+    "usage_by_hour",
     "verify",
 ]

@@ -48,7 +48,11 @@ def _random_question(rng: Random) -> Instance:
     count = rng.choice((2, 3))
     demands = tuple(a_demand(f"d{number}", slices=rng.choice((1, 2))) for number in range(2))
     places = tuple(
-        a_place(an_offer(f"c{at}/r", f"s{at}", rng.choice(("on_demand", "reserved_1y")), round(rng.uniform(1, 4), 2), quantum=rng.choice((1, 2, 3))))
+        a_place(
+            an_offer(
+                f"c{at}/r", f"s{at}", rng.choice(("on_demand", "reserved_1y")), round(rng.uniform(1, 4), 2), quantum=rng.choice((1, 2, 3))
+            )
+        )
         for at in range(count)
     )
     loads = {(at, d): round(rng.uniform(0.4, 4), 2) for at in range(count) for d in range(2) if at == 0 or rng.random() < 0.8}

@@ -61,7 +61,9 @@ def test_misses_of_a_cache_are_multiplied() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "us"), [(100, 50), (2_000, 50), (151_000, 75), (300_000, 100), (598_000, 150)], ids=["below", "first", "between", "last", "beyond"]
+    ("size", "us"),
+    [(100, 50), (2_000, 50), (151_000, 75), (300_000, 100), (598_000, 150)],
+    ids=["below", "first", "between", "last", "beyond"],
 )
 def test_the_relays_cost_goes_by_bytes(size: int, us: float) -> None:
     assert RelayCosts(request_us={2_000: 50, 300_000: 100}, event_us=10).of_request(size) == pytest.approx(us)
