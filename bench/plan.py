@@ -2,9 +2,10 @@
 
     make bench-plan           ARGS="--rounds 3"
 
-Five clouds' 11 regions with 8 kinds of silicon each, at made-up prices and speeds; six classes in four geographies, a third of them bound to a
-jurisdiction; 13 cases of demand and prices, and the loss of each of the 11 regions. Whole quanta, within half a percent of the cheapest and within
-a hundredth of it. Then the example that is shipped: several quarters, blocks of the day, training. Wall time; the least of some rounds.
+Five clouds' 11 regions with 8 kinds of silicon each, at made-up prices and speeds; six classes in four geographies, a third of them bound
+to a jurisdiction; 13 cases of demand and prices, and the loss of each of the 11 regions. Whole quanta, within half a percent of the
+cheapest and within a hundredth of it. Then the example that is shipped: several quarters, blocks of the day, training. Wall time; the
+least of some rounds.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Write docs/explanation/fifteen-billion.md from the data: `make page-15b`.
 
-The tables are closed arithmetic over the shipped catalog, the simulator's service model and the relay that bench/RESULTS.md measured; the last
-part is a plan that the solver makes. `--tables` leaves that part as it stands on the page.
+The tables are closed arithmetic over the shipped catalog, the simulator's service model and the relay that bench/RESULTS.md measured; the
+last part is a plan that the solver makes. `--tables` leaves that part as it stands on the page.
 """
 
 import argparse

@@ -1,4 +1,5 @@
-"""A planning question from files, or from what the package ships; without a portfolio of its own, what the settings' pools hold is in it."""
+"""A planning question from files, or from what the package ships; without a portfolio of its own, what the settings' pools hold is in
+it."""
 
 from collections.abc import Iterable
 from importlib.resources import files

@@ -1,11 +1,12 @@
-"""The plans beside the plan: everything from one cloud, or on one maker's silicon; what diversity costs or saves, and what it protects from.
+"""The plans beside the plan: everything from one cloud, or on one maker's silicon; what diversity costs or saves, and what it protects
+from.
 
-**Lock-in index.** A vendor asks half as much again for whatever isn't held yet, and the plan is made again in the best way. What the bill grows by, over what it would
-grow by for someone who has no other vendor, is how much of such a rise the plan has to bear: 1 means all of it, 0 means that it walks away.
-The index of a plan is that of its worst vendor.
+**Lock-in index.** A vendor asks half as much again for whatever isn't held yet, and the plan is made again in the best way. What the bill
+grows by, over what it would grow by for someone who has no other vendor, is how much of such a rise the plan has to bear: 1 means all of
+it, 0 means that it walks away. The index of a plan is that of its worst vendor.
 
-**What goes unserved at a loss.** The plan's own accelerators, less those of the vendor that fails, in the hour when most is asked for, serve as
-much as they can of what can't wait.
+**What goes unserved at a loss.** The plan's own accelerators, less those of the vendor that fails, in the hour when most is asked for,
+serve as much as they can of what can't wait.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +15,9 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from headrace.planner.formulation import Buy, Excess, Formulation, Key, Rent, Unserved
+from headrace.planner.draft import Draft
+from headrace.planner.formulation import formulated
+from headrace.planner.keys import Buy, Excess, Key, Rent, Unserved
 from headrace.planner.plan import Plan, read_plan
 from headrace.planner.planning import Planned
 from headrace.planner.sites import Instance, Place
@@ -62,7 +65,7 @@ def alternatives(planned: Planned, *, kinds: tuple[Kind, ...] = ("cloud", "silic
 
 def _alone(kind: Kind, only: str, question: Instance) -> Alternative:
     narrowed = _restricted(question, lambda place: OF[kind](place) == only)
-    draft = Formulation(narrowed)
+    draft = formulated(narrowed)
     try:
         solution = Solver(draft.program, draft.rounded).relaxed()
     except Infeasible:
@@ -89,7 +92,7 @@ def _restricted(question: Instance, kept: Callable[[Place], bool]) -> Instance:
     )
 
 
-def _measured(kind: Kind, only: str, question: Instance, draft: Formulation, solution: Solution) -> Alternative:
+def _measured(kind: Kind, only: str, question: Instance, draft: Draft, solution: Solution) -> Alternative:
     plan = read_plan(draft, solution)
     lock_in, locked_to = _lock_in(question, solution.cost, plan)
     lost, cloud = _lost(question, draft, solution)
@@ -106,7 +109,7 @@ def _measured(kind: Kind, only: str, question: Instance, draft: Formulation, sol
     )
 
 
-def unserved_share(draft: Formulation, plan: Plan) -> float:
+def unserved_share(draft: Draft, plan: Plan) -> float:
     """Of all tokens that are asked for, as expected."""
     asked = sum(
         draft.level(state, demand)
@@ -142,14 +145,14 @@ def _risen(question: Instance, cloud: str) -> float:
         return msgspec.structs.replace(place, offers=offers)
 
     usd_per_s = {key: usd * (1 + RISE * (question.places[key[0]].cloud == cloud)) for key, usd in question.usd_per_s.items()}
-    draft = Formulation(msgspec.structs.replace(question, places=tuple(map(dearer, question.places)), usd_per_s=usd_per_s))
+    draft = formulated(msgspec.structs.replace(question, places=tuple(map(dearer, question.places)), usd_per_s=usd_per_s))
     return Solver(draft.program, draft.rounded).relaxed().cost
 
 
-def _lost(question: Instance, draft: Formulation, solution: Solution) -> tuple[float, str]:
+def _lost(question: Instance, draft: Draft, solution: Solution) -> tuple[float, str]:
     """The share of what can't wait that goes unserved when the worst cloud fails, over its worst quarter; and that cloud."""
     limits = msgspec.structs.replace(question.limits, outage="cloud", cloud_share_max={}, silicon_vendor_share_max={})
-    failing = Formulation(msgspec.structs.replace(question, limits=limits))
+    failing = formulated(msgspec.structs.replace(question, limits=limits))
     bought: dict[Key, float] = {
         key: solution.values[column] for key, column in draft.program.columns.items() if isinstance(key, Buy | Rent)
     }
@@ -167,7 +170,7 @@ def _lost(question: Instance, draft: Formulation, solution: Solution) -> tuple[f
     return (0.0, "") if worst is None else (shares[worst], worst[0])
 
 
-def _urgent(draft: Formulation) -> Iterator[tuple[Unserved | Excess, float, int]]:
+def _urgent(draft: Draft) -> Iterator[tuple[Unserved | Excess, float, int]]:
     for key, column in draft.program.columns.items():
         if isinstance(key, Unserved | Excess) and key.state.outage is not None:
             yield key, draft.ask.demands[key.demand].tokens_per_s, column

@@ -1,13 +1,13 @@
 """From a plan to settings and to machines: the `[[pool]]` tables that it asks for, as a diff to review, and task files for SkyPilot."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import unified_diff
 
 import msgspec
 
 from headrace.planner.offers import Term
-from headrace.planner.plan import Plan
+from headrace.planner.plan import Plan, Purchase, Rental
 
 CONTRACT: Mapping[Term, str] = {
     "owned": "owned",
@@ -36,13 +36,13 @@ NODE = 8
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """One pool as the plan has it in a quarter."""
+    """One pool as the plan has it in a quarter; `kind` of contract, as settings call it."""
 
     name: str
     cloud: str
     region: str
     silicon: str
-    term: Term
+    kind: str
     accelerators: int
     usd_per_accelerator_hour: float
     models: tuple[str, ...]
@@ -60,28 +60,33 @@ class Existing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def wanted(plan: Plan, models: Mapping[str, str], quarter: int) -> tuple[Wanted, ...]:
-    """The pools of a quarter: one a place and term, what is rented at its most. `models` are those of the demands, by their titles."""
+    """The pools of a quarter: one a place and kind of contract, what is rented at its most. `models` are those of the demands, by their titles."""
     served: dict[str, set[str]] = {}
     for serving in plan.servings:
         if serving.quarter == quarter:
             served.setdefault(serving.place, set()).add(models[serving.demand])
-    found: dict[tuple[str, Term], Wanted] = {}
-    bound = ((each, each.accelerators) for each in plan.purchases if each.quarter <= quarter < each.quarter + each.quarters)
-    rented = ((each, each.accelerators_max) for each in plan.rentals if each.quarter == quarter)
-    for each, count in (*bound, *rented):
-        key = each.place, each.term
-        before = found[key].accelerators if key in found else 0
-        found[key] = Wanted(
-            name="-".join((each.cloud, each.region.lower(), each.silicon, CONTRACT[each.term].replace("_", "-"))),
-            cloud=each.cloud,
-            region=each.region,
-            silicon=each.silicon,
-            term=each.term,
-            accelerators=before + count,
-            usd_per_accelerator_hour=each.usd_per_accelerator_hour,
-            models=tuple(sorted(served.get(each.place, ()))),
-        )
-    return tuple(found[key] for key in sorted(found))
+    held: list[tuple[Purchase | Rental, int]] = []
+    held += [(each, each.accelerators) for each in plan.purchases if each.quarter <= quarter < each.quarter + each.quarters]
+    held += [(each, each.accelerators_max) for each in plan.rentals if each.quarter == quarter]
+    found: dict[tuple[str, str], list[tuple[Purchase | Rental, int]]] = {}
+    for each, count in held:
+        found.setdefault((each.place, CONTRACT[each.term]), []).append((each, count))
+    return tuple(_wanted(kind, found[place, kind], sorted(served.get(place, ()))) for place, kind in sorted(found))
+
+
+def _wanted(kind: str, held: Sequence[tuple[Purchase | Rental, int]], models: Iterable[str]) -> Wanted:
+    """All contracts of one kind at one place, at their mean price."""
+    first, total = held[0][0], sum(count for _, count in held)
+    return Wanted(
+        name="-".join((first.cloud, first.region.lower(), first.silicon, kind.replace("_", "-"))),
+        cloud=first.cloud,
+        region=first.region,
+        silicon=first.silicon,
+        kind=kind,
+        accelerators=total,
+        usd_per_accelerator_hour=sum(each.usd_per_accelerator_hour * count for each, count in held) / total,
+        models=tuple(models),
+    )
 
 
 def changed(text: str, pools: Sequence[Existing], asked: Sequence[Wanted]) -> str:
@@ -92,12 +97,12 @@ def changed(text: str, pools: Sequence[Existing], asked: Sequence[Wanted]) -> st
     """
     new: list[Wanted] = []
     for each in asked:
-        kind = CONTRACT[each.term]
-        held = next((p for p in pools if (p.cloud, p.region, p.silicon, p.kind) == (each.cloud, each.region, each.silicon, kind)), None)
+        where = each.cloud, each.region, each.silicon, each.kind
+        held = next((pool for pool in pools if (pool.cloud, pool.region, pool.silicon, pool.kind) == where), None)
         if held is None:
             new.append(each)
             continue
-        count = each.accelerators + (held.accelerators if kind in ("reserved", "owned") else 0)
+        count = each.accelerators + (held.accelerators if each.kind in ("reserved", "owned") else 0)
         text = _counted(text, held.name, count)
     tables = "".join(f"\n{table(each)}" for each in new if each.models)
     return text + ("" if text.endswith("\n") or not text or not tables else "\n") + tables
@@ -122,7 +127,7 @@ def table(each: Wanted) -> str:
             f'silicon = "{each.silicon}"',
             'dialect = "openai"',
             f'endpoints = ["{ENDPOINT}"]  # say where it listens',
-            f'contract = {{ kind = "{CONTRACT[each.term]}", {price}, accelerators = {each.accelerators} }}',
+            f'contract = {{ kind = "{each.kind}", {price}, accelerators = {each.accelerators} }}',
             f"models = {{ {models} }}",
             "",
         )
@@ -147,19 +152,19 @@ def _counted(text: str, name: str, count: int) -> str:
 def tasks(asked: Sequence[Wanted]) -> Iterator[tuple[str, str]]:
     """A task file of SkyPilot a pool that it can provision: by the hour, on a cloud and an accelerator that it has a name for."""
     for each in asked:
-        if each.term not in ("on_demand", "spot") or each.cloud not in CLOUDS or each.silicon not in SKYPILOT:
+        if each.kind not in ("on_demand", "spot") or each.cloud not in CLOUDS or each.silicon not in SKYPILOT:
             continue
         for model in each.models:
             name = f"{each.name}-{re.sub(r'[^a-z0-9]+', '-', model.lower())}"
             lines = (
-                f"# {each.accelerators:,} accelerators in all of {each.name}, for {', '.join(each.models)}; this starts one node. Look first:",
+                f"# {each.accelerators:,} accelerators in all of {each.name}; this starts one node of them. Look first:",
                 f"#   sky launch --dryrun {name}.yaml",
                 f"name: {name}",
                 "num_nodes: 1",
                 "resources:",
                 f"  infra: {each.cloud}/{each.region}",
                 f"  accelerators: {SKYPILOT[each.silicon]}:{NODE}",
-                f"  use_spot: {'true' if each.term == 'spot' else 'false'}",
+                f"  use_spot: {'true' if each.kind == 'spot' else 'false'}",
                 "  ports: 8000",
                 "setup: |",
                 "  uv venv --seed ~/vllm && uv pip install --python ~/vllm/bin/python vllm",

@@ -30,9 +30,10 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """One stream: the mean of the first quarter over all hours, in tokens a second of prompts and answers together.
 
     `tokens_in` and `tokens_out` are the shape of its requests, `cached_share` the share of prompts that is found in a cache.
-    `growth_per_quarter` compounds. `curve` is its course over a day, by the local hour at `utc_offset_h`, or `hourly` is, as 24 multiples of the mean. `jurisdictions`: only where one
-    of them holds; `vendors`: only there. `slices`: it can be divided into so many equal parts and no finer (1: all at one place); None:
-    at will. `unserved_usd_per_mtok`: what turning it away costs; `outage_unserved_max`: how much of it may be when a place fails.
+    `growth_per_quarter` compounds. `curve` is its course over a day, by the local hour at `utc_offset_h`, or `hourly` is, as 24 multiples
+    of the mean. `jurisdictions`: only where one of them holds; `vendors`: only there. `slices`: it can be divided into so many equal
+    parts and no finer (1: all at one place); None: at will. `unserved_usd_per_mtok`: what turning it away costs; `outage_unserved_max`:
+    how much of it may be when a place fails.
     """
 
     name: str = ""

@@ -1,9 +1,9 @@
 """What will be asked for: exponential smoothing of daily tokens, with intervals that come from its own past mistakes.
 
-The model is ETS with an additive trend that is damped and a weekly season, on logarithms (statsmodels). Its own interval rests on the model being
-right, so it isn't used: the model is fitted again and again on the history's beginning, and asked for what followed. How far those forecasts
-were off, by how far ahead they looked, is the interval; and how often what came was inside of the interval that the earlier ones gave, is told
-beside it.
+The model is ETS with an additive trend that is damped and a weekly season, on logarithms (statsmodels). Its own interval rests on the
+model being right, so it isn't used: the model is fitted again and again on the history's beginning, and asked for what followed. How far
+those forecasts were off, by how far ahead they looked, is the interval; and how often what came was inside of the interval that the
+earlier ones gave, is told beside it.
 """
 
 import warnings
@@ -31,9 +31,9 @@ FLOOR = 1e-9
 class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     """Mean tokens a day by quarter, as a multiple of the last four weeks: low, middle, high (the tenth, fiftieth, ninetieth percentile).
 
-    `coverage`: of forecasts that were tried on the past, the share whose outcome was between what low and high would have been, from earlier
-    mistakes alone; None: the history is too short to try. `beyond`: the first quarter that looks further ahead than was ever tried; there the interval
-    is widened by the square root of how much further.
+    `coverage`: of forecasts that were tried on the past, the share whose outcome was between what low and high would have been, from
+    earlier mistakes alone; None: the history is too short to try. `beyond`: the first quarter that looks further ahead than was ever
+    tried; there the interval is widened by the square root of how much further.
     """
 
     quarters: tuple[tuple[float, float, float], ...]

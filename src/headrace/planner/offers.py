@@ -29,9 +29,9 @@ Amount = Annotated[float, msgspec.Meta(ge=0)]
 class Offer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Accelerators of one kind at one place under one term.
 
-    Without `usd_per_accelerator_hour` at the list price. `country` says where machines of your own are. They come in multiples of `quantum`, at most `accelerators_max`, to be ordered
-    `lead_quarters` ahead. Of the hours of a term at least the share `take_or_pay` is paid, used or not. `available` of spot: the share
-    of those paid for that is there. `quarters` is how long one is bound.
+    Without `usd_per_accelerator_hour` at the list price. `country` says where machines of your own are. They come in multiples of
+    `quantum`, at most `accelerators_max`, to be ordered `lead_quarters` ahead. Of the hours of a term at least the share `take_or_pay` is
+    paid, used or not. `available` of spot: the share of those paid for that is there. `quarters` is how long one is bound.
     """
 
     cloud: str

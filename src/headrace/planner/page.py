@@ -1,4 +1,5 @@
-"""The plan as one page of HTML that needs nothing else: figures, bars, the simulator's verdict, the plans beside it, what things are worth."""
+"""The plan as one page of HTML that needs nothing else: figures, bars, the simulator's verdict, the plans beside it, what things are
+worth."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
@@ -27,10 +28,12 @@ STYLE = """
 :root { color-scheme: light dark; --line: #8884; --dim: #666; --bad: #b3261e; --good: #2e7d32 }
 @media (prefers-color-scheme: dark) { :root { --dim: #aaa; --bad: #ff8a80; --good: #81c784 } }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.2rem } .dim { color: var(--dim) } .bad { color: var(--bad) } .good { color: var(--good) }
+h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.2rem } .dim { color: var(--dim) } .bad { color: var(--bad) }
+.good { color: var(--good) }
 .figures { display: flex; flex-wrap: wrap; gap: 2rem; margin: 1rem 0 } .figures b { display: block; font-size: 1.5rem }
 .scroll { overflow-x: auto } table { border-collapse: collapse; width: 100% } th { text-align: left; font-weight: 600; color: var(--dim) }
-th, td { padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--line); white-space: nowrap } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
+th, td { padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--line); white-space: nowrap } 
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
 svg { width: 100%; height: auto } svg text { fill: currentColor; font: 12px system-ui, sans-serif } li { margin: .2rem 0 }
 """
 Cell = str | tuple[str, str]
@@ -61,15 +64,20 @@ def _head(plan: Plan) -> Iterator[str]:
     ):
         yield f"<div><b>{escape(figure)}</b><span class='dim'>{escape(what)}</span></div>"
     yield "</div>"
-    yield f"<p class='dim'>Prices are list prices and published estimates, and a plan is an estimate: see the cases. On grids that are known: {plan.carbon_known_share:.0%} of the carbon.</p>"
+    yield (
+        "<p class='dim'>Prices are list prices and published estimates, and a plan is an estimate: see the cases. "
+        f"{plan.carbon_known_share:.0%} of the carbon is on grids that are known.</p>"
+    )
     if len(plan.usd_by_case) > 1:
-        yield "<h2>If it turns out otherwise</h2>" + _bars({name: amount for name, amount in plan.usd_by_case.items()})
+        yield "<h2>If it turns out otherwise</h2>" + _bars(plan.usd_by_case)
     for short in plan.shortfalls:
         if short.share > short.allowed + 1e-4:
             where = "as expected" if short.outage is None else f"when {short.outage} is lost"
-            yield f"<p class='bad'>{escape(short.demand)}: {short.share:.1%} goes unserved in quarter {short.quarter + 1}, {escape(where)}.</p>"
+            what = f"{short.demand}: {short.share:.1%} goes unserved in quarter {short.quarter + 1}, {where}."
+            yield f"<p class='bad'>{escape(what)}</p>"
     for job in plan.trained:
-        yield f"<p>Training {escape(job.job)}: {job.share:.0%} done in time, at {escape(job.place or 'no place')}, {job.accelerators_mean:,.0f} accelerators on average.</p>"
+        where = f"at {job.place}, {job.accelerators_mean:,.0f} accelerators on average" if job.place else "nowhere"
+        yield f"<p>{escape(f'Training {job.job}: {job.share:.0%} done in time, {where}.')}</p>"
 
 
 def _stands(plan: Plan) -> Iterator[str]:
@@ -127,7 +135,8 @@ def _verdict(plan: Plan, verified: Verified | None) -> Iterator[str]:
     if verified is None:
         return
     yield "<h2>Plan and simulator, side by side</h2>"
-    yield f"<p class='dim'>The busiest hour by the gateway's own placement: {escape(verified.state)}; a slice of {verified.scale:.1%} of the fleet.</p>"
+    slice_ = f"{verified.state}; a slice of {verified.scale:.1%} of the fleet"
+    yield f"<p class='dim'>The busiest hour by the gateway's own placement: {escape(slice_)}.</p>"
     rows: list[Sequence[Cell]] = []
     for each in verified.verdicts:
         planned = max((s.share for s in plan.shortfalls if s.outage is None), default=0.0)
@@ -221,32 +230,36 @@ def _bars(amounts: Mapping[str, float]) -> str:
     bars = []
     for row, (name, amount) in enumerate(amounts.items()):
         y, width = row * height, 480 * amount / most
-        bars.append(
-            f'<text x="0" y="{y + 16}">{escape(name)}</text><rect x="200" y="{y + 4}" width="{width:.1f}" height="16" fill="{COLOURS[0]}"/>'
-        )
-        bars.append(f'<text x="{205 + width:.1f}" y="{y + 16}">{escape(usd(amount))}</text>')
-    return f'<svg viewBox="0 0 780 {max(1, len(amounts)) * height}" role="img" aria-label="bars">{"".join(bars)}</svg>'
+        bars += [_label(0, y + 16, name), _box(200, y + 4, width, 16, 0), _label(205 + width, y + 16, usd(amount))]
+    return _svg(max(1, len(amounts)) * height, "amounts in dollars", bars)
 
 
 def _stacked(series: Mapping[str, Sequence[float]], columns: Sequence[str]) -> str:
     """A column a quarter, stacked by place, and the names beside it."""
     totals = [sum(values[at] for values in series.values()) for at in range(len(columns))]
     most, tall = max(totals, default=0.0) or 1.0, 240
-    parts, width = [], 460 / max(1, len(columns))
+    parts, width = list[str](), 460 / max(1, len(columns))
     for at, column in enumerate(columns):
         top = float(tall)
         for number, values in enumerate(series.values()):
             high = (tall - 20) * values[at] / most
             top -= high
-            parts.append(
-                f'<rect x="{at * width:.1f}" y="{top:.1f}" width="{width * 0.7:.1f}" height="{high:.1f}" fill="{COLOURS[number % len(COLOURS)]}"/>'
-            )
-        parts.append(
-            f'<text x="{at * width:.1f}" y="{top - 4:.1f}">{totals[at]:,.0f}</text><text x="{at * width:.1f}" y="{tall + 16}">{escape(column)}</text>'
-        )
+            parts.append(_box(at * width, top, width * 0.7, high, number))
+        parts += [_label(at * width, top - 4, f"{totals[at]:,.0f}"), _label(at * width, tall + 16, column)]
     for number, name in enumerate(series):
         y = 14 + number * 18
-        parts.append(
-            f'<rect x="490" y="{y - 10}" width="11" height="11" fill="{COLOURS[number % len(COLOURS)]}"/><text x="507" y="{y}">{escape(name)}</text>'
-        )
-    return f'<svg viewBox="0 0 780 {max(tall + 24, 20 + len(series) * 18)}" role="img" aria-label="accelerators by quarter and place">{"".join(parts)}</svg>'
+        parts += [_box(490, y - 10, 11, 11, number), _label(507, y, name)]
+    return _svg(max(tall + 24, 20 + len(series) * 18), "accelerators by quarter and place", parts)
+
+
+def _box(x: float, y: float, width: float, height: float, colour: int) -> str:
+    fill = COLOURS[colour % len(COLOURS)]
+    return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{fill}"/>'
+
+
+def _label(x: float, y: float, text: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>'
+
+
+def _svg(height: int, what: str, parts: Sequence[str]) -> str:
+    return f'<svg viewBox="0 0 780 {height}" role="img" aria-label="{escape(what)}">{"".join(parts)}</svg>'

@@ -6,7 +6,8 @@ from math import ceil
 
 import msgspec
 
-from headrace.planner.formulation import Buy, Excess, Extra, Flow, Formulation, Home, Rent, Run, State, Unserved, Untrained
+from headrace.planner.draft import Draft
+from headrace.planner.keys import Buy, Excess, Extra, Flow, Home, Rent, Run, State, Unserved, Untrained
 from headrace.planner.offers import Term
 from headrace.planner.sites import Place
 from headrace.planner.solver import Outcome, Solution
@@ -121,7 +122,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return dict(found)
 
 
-def read_plan(draft: Formulation, solution: Solution) -> Plan:
+def read_plan(draft: Draft, solution: Solution) -> Plan:
     """The plan that a solution says."""
     reader = _Reader(draft, solution)
     usd_held = sum(usd * draft.hours_per_quarter for place in draft.question.places for usd in place.held_usd_per_hour)
@@ -152,7 +153,7 @@ def read_plan(draft: Formulation, solution: Solution) -> Plan:
 
 
 class _Reader:
-    def __init__(self, draft: Formulation, solution: Solution) -> None:
+    def __init__(self, draft: Draft, solution: Solution) -> None:
         self._draft, self._values = draft, solution.values
         self._places, self._columns = draft.question.places, draft.program.columns
         self._solution = solution

@@ -1,7 +1,8 @@
 """Fifteen billion tokens a minute, as numbers: a stated blend of traffic, the accelerators that it fills, what they cost, and the gateways.
 
 The blend is an assumption: nobody publishes one at that scale. Its shapes and cached shares are those of public traces, its shares are by
-tokens. Everything here is closed arithmetic over the catalog and the service model; the plan with terms, places and outages is another matter.
+tokens. Everything here is closed arithmetic over the catalog and the service model; the plan with terms, places and outages is another
+matter.
 """
 
 from collections.abc import Iterable, Mapping

@@ -2,7 +2,9 @@
 
 import msgspec
 
-from headrace.planner.formulation import Formulation, Key, RowKey
+from headrace.planner.draft import Draft
+from headrace.planner.formulation import formulated
+from headrace.planner.keys import Key, RowKey
 from headrace.planner.plan import Plan, read_plan
 from headrace.planner.sites import Instance
 from headrace.planner.solver import GAP, SECONDS_MAX, Solution, Solver
@@ -19,7 +21,7 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A plan with what it was made from: `relaxed` is the plan in fractions of a quantum, whose duals are values at the margin."""
 
     question: Instance
-    draft: Formulation
+    draft: Draft
     solver: Solver[Key, RowKey]
     relaxed: Solution
     solution: Solution
@@ -29,7 +31,7 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 def make_plan(question: Instance, effort: Effort | None = None) -> Planned:
     """The cheapest plan. Raises Infeasible where held accelerators alone break a limit, PlannerMissing without the solver."""
     effort = effort or Effort()
-    draft = Formulation(question)
+    draft = formulated(question)
     solver = Solver(draft.program, draft.rounded)
     relaxed = solver.relaxed()
     solution = solver.whole(relaxed, gap=effort.gap, seconds_max=effort.seconds_max)
@@ -38,5 +40,5 @@ def make_plan(question: Instance, effort: Effort | None = None) -> Planned:
 
 def relaxed_cost(question: Instance) -> float:
     """What the best plan costs in fractions of a quantum, with what it holds against what it turns away. Raises Infeasible."""
-    draft = Formulation(question)
+    draft = formulated(question)
     return Solver(draft.program, draft.rounded).relaxed().cost

@@ -42,7 +42,7 @@ class Solution(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Solver(Generic[Column, Row]):
-    """One program, solved as often as bounds are changed. `rounded` proposes whole values; where it has none for some, the search starts bare."""
+    """One program, solved as often as bounds are changed. `rounded` proposes whole values, from which a search begins."""
 
     def __init__(self, program: Program[Column, Row], rounded: Rounding) -> None:
         try:

@@ -1,6 +1,7 @@
 """How much an accelerator serves: what a token of a prompt and a token of an answer take of it, within a class's objectives.
 
-The simulator's service model says it where it can. Elsewhere two measured shapes of request give two equations for two unknowns, the seconds that a token in and a token out take:
+The simulator's service model says it where it can. Elsewhere two measured shapes of request give two equations for two unknowns, the
+seconds that a token in and a token out take:
 
     1 = requests/s an accelerator × (tokens in × s_in + tokens out × s_out)        at 1k in, 1k out and at 8k in, 1k out
 

@@ -1,8 +1,9 @@
 """A plan held against the simulator: the hour when most is asked for, by the gateway's own placement, over what the plan has bought.
 
-Each place becomes a pool a model, with as many replicas as its part of the accelerators makes, and serves the demands that it may by law. A demand asks
-for a model under a name of its own, so that nothing is sent where it may not go. Arrivals are at random (Poisson), lengths spread around
-the demand's mean, prompts share what their cache holds. Who asks what is drawn from a seed; where it goes, `routing.decide` says.
+Each place becomes a pool a model, with as many replicas as its part of the accelerators makes, and serves the demands that it may by law.
+A demand asks for a model under a name of its own, so that nothing is sent where it may not go. Arrivals are at random (Poisson), lengths
+spread around the demand's mean, prompts share what their cache holds. Who asks what is drawn from a seed; where it goes, `routing.decide`
+says.
 """
 
 from collections import defaultdict
@@ -14,7 +15,8 @@ import msgspec
 
 from headrace.core.identity import TrafficClass
 from headrace.planner.demand import Demand
-from headrace.planner.formulation import Formulation, State
+from headrace.planner.draft import Draft
+from headrace.planner.keys import State
 from headrace.planner.planning import Effort, Planned, make_plan
 from headrace.planner.sites import Instance, Place
 from headrace.portfolio import Pool, TokenCost
@@ -56,7 +58,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """The plan at the end, how it did, and what each round before came to: its utilisation, its cost, and the worst share within objectives."""
+    """The plan at the end, how it did, and what each round before came to: its utilisation, its cost, and the worst share within
+    objectives."""
 
     planned: Planned
     report: Report | None
@@ -128,7 +131,7 @@ def simulate(planned: Planned, services: Services, fleet_of: FleetOf, *, seed: i
     return Run(settings, sites, fleet, workload).go(), scale, name
 
 
-def busiest(draft: Formulation) -> State:
+def busiest(draft: Draft) -> State:
     """Of the likeliest case, the quarter and block in which most is asked for."""
     likely = max(range(len(draft.cases)), key=lambda case: draft.cases[case].probability)
 
@@ -143,7 +146,7 @@ def alias(number: int, demand: Demand) -> str:
     return f"{demand.model}#{number}"
 
 
-def _source(draft: Formulation, state: State, number: int, demand: Demand) -> Source:
+def _source(draft: Draft, state: State, number: int, demand: Demand) -> Source:
     """The demand at its level in the state, all day long."""
     per_s = draft.level(state, demand) * demand.tokens_per_s / (demand.tokens_in + demand.tokens_out)
     return Source(

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from headrace.planner.formulation import Buy, Excess, Rent, State, Unserved
+from headrace.planner.keys import Buy, Excess, Rent, State, Unserved
 from headrace.planner.offers import Term
 from headrace.planner.planning import Planned, relaxed_cost
 from headrace.planner.sites import Instance
@@ -83,8 +83,12 @@ def _demands(planned: Planned) -> Iterator[Worth]:
                 about="demand",
                 what=demand.title,
                 usd=each,
-                sentence=f"One more million tokens of {demand.title}, at its course over day and quarters, costs {usd(each) if each >= 1 else f'${each:.3f}'}.",
+                sentence=f"One more million tokens of {demand.title}, at its course over day and quarters, costs {_small(each)}.",
             )
+
+
+def _small(amount: float) -> str:
+    return usd(amount) if amount >= 1 else f"${amount:.3f}"
 
 
 def _contracts(planned: Planned) -> Iterator[Worth]:
