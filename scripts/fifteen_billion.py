@@ -8,6 +8,7 @@ import argparse
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from textwrap import fill
 
 from headrace.compose.capacity import shipped_catalog
 from headrace.compose.planning import planet_question
@@ -48,6 +49,11 @@ def tables() -> str:
     return "\n".join([*_head(), *_blend(), *_fleets(), *_prices(), *_sensitivity(), *_anchor(), *_gateways(), *_limits(), ""])
 
 
+def _say(*sentences: str) -> str:
+    """A paragraph, in lines as long as the pages'."""
+    return fill(" ".join(sentences), 140, break_long_words=False, break_on_hyphens=False)
+
+
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     yield f"| {' | '.join(columns)} |"
     yield f"|{'---|' * len(columns)}"
@@ -58,21 +64,28 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[st
 def _head() -> Iterator[str]:
     yield "# Fifteen billion tokens a minute"
     yield ""
-    yield (
-        "What it takes to serve 15 billion tokens a minute, which are 250 million a second: how many accelerators of which kind, what a million\n"
-        "tokens then costs under list prices, three-year contracts and ownership, what that depends on, and what the gateways add. `make page-15b`\n"
-        "writes this page from the [portfolio](../reference/portfolio.md), the simulator's service model and the [measured relay](../../bench/RESULTS.md);\n"
-        "[the planner](planner.md) says how. None of it was measured on a fleet of that size."
+    yield _say(
+        "What it takes to serve 15 billion tokens a minute, which are 250 million a second: how many accelerators",
+        "of which kind, what a million",
+        "tokens then costs under list prices, three-year contracts and ownership, what that depends on, and what",
+        "the gateways add. `make page-15b`",
+        "writes this page from the [portfolio](../reference/portfolio.md), the simulator's service model and the",
+        "[measured relay](../../bench/RESULTS.md);",
+        "[the planner](planner.md) says how. None of it was measured on a fleet of that size.",
     )
     yield ""
     best = _fleet(BLEND, "deepseek-r1", "nvidia-b200")
     assert best is not None
     low, high = _usd("nvidia-b200", "owned")[0], _usd("nvidia-b200", "on_demand")[1]
     cheap, dear = best.usd_per_mtok(low, UTILISATION), best.usd_per_mtok(high, UTILISATION)
-    yield (
-        f"**In one sentence:** with a blend of traffic in which {1 - totals(BLEND).tokens_uncached / totals(BLEND).tokens_in:.0%} of the prompts' tokens are cached, DeepSeek-R1 on\n"
-        f"{best.full / UTILISATION:,.0f} B200 serves it at {_small(cheap)} to {_small(dear)} a million tokens: {usd(cheap * 15e3 * 60 * HOURS_PER_YEAR)} to {usd(dear * 15e3 * 60 * HOURS_PER_YEAR)} a year. What is paid an hour for the same\n"
-        f"silicon differs by a factor of {high / low:.0f}, which is more than most choices of silicon make, and a cache's misses weigh as much."
+    yield _say(
+        "**In one sentence:** with a blend of traffic in which",
+        f"{1 - totals(BLEND).tokens_uncached / totals(BLEND).tokens_in:.0%} of the prompts' tokens are cached,",
+        "DeepSeek-R1 on",
+        f"{best.full / UTILISATION:,.0f} B200 serves it at {_small(cheap)} to {_small(dear)} a million tokens:",
+        f"{usd(cheap * 15e3 * 60 * HOURS_PER_YEAR)} to {usd(dear * 15e3 * 60 * HOURS_PER_YEAR)} a year. What is",
+        "paid an hour for the same",
+        f"silicon differs by a factor of {high / low:.0f}, which is more than most choices of silicon make.",
     )
     yield ""
 
@@ -80,8 +93,8 @@ def _head() -> Iterator[str]:
 def _blend() -> Iterator[str]:
     yield "## The blend"
     yield ""
-    yield (
-        "Nobody publishes a mix at that scale. This one is an assumption, by tokens; shapes and cached shares are those of public traces."
+    yield _say(
+        "Nobody publishes a mix at that scale. This one is an assumption, by tokens; shapes and cached shares are those of public traces.",
     )
     yield ""
     rows = [
@@ -99,9 +112,10 @@ def _blend() -> Iterator[str]:
     yield from _table(("kind", "class", "of all tokens", "tokens in / out", "cached", "requests/s", "from"), rows)
     found = totals(BLEND)
     yield ""
-    yield (
-        f"Together: **{found.requests:,.0f} requests a second**, {found.tokens_in / 1e6:.1f} million tokens in ({found.tokens_uncached / 1e6:.1f} million of them to be read anew) and\n"
-        f"{found.tokens_out / 1e6:.2f} million out."
+    yield _say(
+        f"Together: **{found.requests:,.0f} requests a second**, {found.tokens_in / 1e6:.1f} million tokens in",
+        f"({found.tokens_uncached / 1e6:.1f} million of them to be read anew) and",
+        f"{found.tokens_out / 1e6:.2f} million out.",
     )
     yield ""
 
@@ -109,11 +123,14 @@ def _blend() -> Iterator[str]:
 def _fleets() -> Iterator[str]:
     yield "## How many accelerators"
     yield ""
-    yield (
-        f"All of one kind. *By class*: the service model at each class's objectives, full, and at a mean utilisation of {UTILISATION:.0%}. *Fast*: two measured shapes solved\n"
-        "for a token in and a token out, at 50 tokens a second to each user; a lower bound for long contexts, whose attention it leaves out. *May be\n"
-        "off by*: the model's own error, for prompts no longer than those measured; *beyond what was measured*: the share of the accelerators whose\n"
-        "prompts are longer. *estimated*: scaled from another silicon, within a factor of two."
+    yield _say(
+        "All of one kind. *By class*: the service model at each class's objectives, full, and at a mean",
+        f"utilisation of {UTILISATION:.0%}. *Fast*: two measured shapes solved",
+        "for a token in and a token out, at 50 tokens a second to each user; a lower bound for long contexts,",
+        "whose attention it leaves out. *May be",
+        "off by*: the model's own error, for prompts no longer than those measured; *beyond what was measured*:",
+        "the share of the accelerators whose",
+        "prompts are longer. *estimated*: scaled from another silicon, within a factor of two.",
     )
     yield ""
     rows = []
@@ -155,10 +172,12 @@ def _fleets() -> Iterator[str]:
 def _prices() -> Iterator[str]:
     yield "## What a million tokens costs"
     yield ""
-    yield (
-        f"At a mean utilisation of {UTILISATION:.0%}, in US dollars, cached tokens counted like others. *List*: on demand, from the cheapest cloud that lists it to the dearest.\n"
-        "*Three years*: a published estimate of a rental of that length, of no cloud in particular. *Own*: published estimates of the cost of owning,\n"
-        "from a hyperscaler to a smaller cloud. The year is that of the range from own to list."
+    yield _say(
+        f"At a mean utilisation of {UTILISATION:.0%}, in US dollars, cached tokens counted like others. *List*: on",
+        "demand, from the cheapest cloud that lists it to the dearest.",
+        "*Three years*: a published estimate of a rental of that length, of no cloud in particular. *Own*:",
+        "published estimates of the cost of owning,",
+        "from a hyperscaler to a smaller cloud. The year is that of the range from own to list.",
     )
     yield ""
     rows = []
@@ -201,9 +220,10 @@ def _sensitivity() -> Iterator[str]:
     rows += [row("all of it agentic coding, without a cache", _mix(uncached(only(BLEND[3]))))]
     yield from _table(("changed", "accelerators", "USD a million tokens", "times the cost above"), rows)
     yield ""
-    yield (
-        "Long sessions are cheap a token only while they meet their cache: that is why placement keeps a session where its prefix is, and moves it\n"
-        "only for a reason."
+    yield _say(
+        "Long sessions are cheap a token only while they meet their cache: that is why placement keeps a session",
+        "where its prefix is, and moves it",
+        "only for a reason.",
     )
     yield ""
 
@@ -217,11 +237,15 @@ def _anchor() -> Iterator[str]:
     scaled = 250e6 / (tokens / accelerators)
     yield "## Against what was published"
     yield ""
-    yield (
-        "DeepSeek's published day (CC0, deepseek-ai/open-infra-index@56d8685): 608 billion tokens in, 56.3 % of them cached, and 168 billion out, on 226.75 nodes of\n"
-        f"eight H800 on average: {tokens / accelerators:,.0f} tokens a second an accelerator, all hours counted, $0.112 a million at its $2 an hour. Scaled, 250 million\n"
-        f"a second are {scaled:,.0f} H800. Its answers are longer than the blend's (3.6 tokens in for one out, here {totals(BLEND).tokens_in / totals(BLEND).tokens_out:.0f}), which costs more, and its engine is better\n"
-        f"than those measured above: an H200 by the table takes {_at(BLEND, 'deepseek-r1', 'nvidia-h200'):,.0f}."
+    yield _say(
+        "DeepSeek's published day (CC0, deepseek-ai/open-infra-index@56d8685): 608 billion tokens in, 56.3 % of",
+        "them cached, and 168 billion out, on 226.75 nodes of",
+        f"eight H800 on average: {tokens / accelerators:,.0f} tokens a second an accelerator, all hours counted,",
+        "$0.112 a million at its $2 an hour. Scaled, 250 million",
+        f"a second are {scaled:,.0f} H800. Its answers are longer than the blend's (3.6 tokens in for one out,",
+        f"here {totals(BLEND).tokens_in / totals(BLEND).tokens_out:.0f}), which costs more, and its engine is",
+        "better",
+        f"than those measured above: an H200 by the table takes {_at(BLEND, 'deepseek-r1', 'nvidia-h200'):,.0f}.",
     )
     yield ""
 
@@ -233,10 +257,14 @@ def _gateways() -> Iterator[str]:
     yield ""
     sizes = ", ".join(f"{us:g} µs at {size / 1_000:g} KB" for size, us in sorted(costs.request_us.items()))
     per_mtok = streamed / 0.5 * USD_PER_CORE_HOUR / (15e9 * 60) * 1e6
-    yield (
-        f"What stands in front of it, by the [measured relay](../../bench/RESULTS.md): {sizes} of processor time a governed request, {costs.event_us:g} µs an event of a stream.\n"
-        f"The blend is {plain:.1f} busy cores if no answer is streamed, and {streamed:,.0f} if all are, a token an event (engines send several at a time under load, which is\n"
-        f"cheaper). At half use and ${USD_PER_CORE_HOUR:.2f} a core-hour, that is at most {streamed / 0.5:,.0f} cores, ${streamed / 0.5 * USD_PER_CORE_HOUR:,.0f} an hour and ${per_mtok:.6f} a million tokens: nothing beside the accelerators."
+    yield _say(
+        f"What stands in front of it, by the [measured relay](../../bench/RESULTS.md): {sizes} of processor time a",
+        f"governed request, {costs.event_us:g} µs an event of a stream.",
+        f"The blend is {plain:.1f} busy cores if no answer is streamed, and {streamed:,.0f} if all are, a token an",
+        "event (engines send several at a time under load, which is",
+        f"cheaper). At half use and ${USD_PER_CORE_HOUR:.2f} a core-hour, that is at most {streamed / 0.5:,.0f}",
+        f"cores, ${streamed / 0.5 * USD_PER_CORE_HOUR:,.0f} an hour and ${per_mtok:.6f} a million tokens: nothing",
+        "beside the accelerators.",
     )
     yield ""
 
@@ -258,12 +286,24 @@ def _limits() -> Iterator[str]:
     yield "## What this can't say"
     yield ""
     yield from (
-        "- **Prices.** List and ownership are a factor of five to ten apart, and what is really agreed lies between and is published nowhere.",
-        "- **Other silicon.** Rows that are estimated are scaled from NVIDIA's by one published ratio each. Rankings between makers carry a factor of two.",
-        "- **Long prompts.** Nothing was measured beyond 8,192 tokens in; agentic coding has 122,379. Its accelerators are an extrapolation.",
-        "- **Engines.** Points are of 2026's first half, of aggregated serving. Prefill and decode apart, speculation, and better kernels are cheaper.",
-        "- **Supply and power.** That many accelerators may not be for sale in one place, or find the power there.",
-        "- **Everything else.** Networks between regions, storage, people, and the research that makes the models.",
+        _say(
+            "- **Prices.** List and ownership are a factor of five to ten apart, and what is really agreed lies",
+            "between and is published nowhere.",
+        ),
+        _say(
+            "- **Other silicon.** Rows that are estimated are scaled from NVIDIA's by one published ratio each.",
+            "Rankings between makers carry a factor of two.",
+        ),
+        _say(
+            "- **Long prompts.** Nothing was measured beyond 8,192 tokens in; agentic coding has 122,379. Its",
+            "accelerators are an extrapolation.",
+        ),
+        _say(
+            "- **Engines.** Points are of 2026's first half, of aggregated serving. Prefill and decode apart,",
+            "speculation, and better kernels are cheaper.",
+        ),
+        _say("- **Supply and power.** That many accelerators may not be for sale in one place, or find the power there."),
+        _say("- **Everything else.** Networks between regions, storage, people, and the research that makes the models."),
     )
     yield ""
 
@@ -310,15 +350,21 @@ def plan_part() -> str:
 
 def _plan(planned: Planned) -> Iterator[str]:
     plan = planned.plan
-    yield (
-        "The tables above know neither places nor outages. This plan does: `headrace plan --demand planet-demand.toml --portfolio planet-portfolio.toml`, with the files that\n"
-        "`headrace plan example planet-demand` and `planet-portfolio` print. Three parts of the world with their days, long chats and API calls of Europe kept there, short\n"
-        "chat and API calls on gpt-oss-120b and the rest on DeepSeek-R1, nobody who can't wait notices the loss of any one region, no cloud gets more than half of\n"
-        "the money and no maker of silicon more than three quarters; four quarters, with a case of a third more demand and one of dearer prices."
+    yield _say(
+        "The tables above know neither places nor outages. This plan does: `headrace plan --demand",
+        "planet-demand.toml --portfolio planet-portfolio.toml`, with the files that",
+        "`headrace plan example planet-demand` and `planet-portfolio` print. Three parts of the world with their",
+        "days, long chats and API calls of Europe kept there, short",
+        "chat and API calls on gpt-oss-120b and the rest on DeepSeek-R1, nobody who can't wait notices the loss",
+        "of any one region, no cloud gets more than half of",
+        "the money and no maker of silicon more than three quarters; four quarters, with a case of a third more",
+        "demand and one of dearer prices.",
     )
     yield ""
-    yield (
-        f"**{usd(plan.usd)} for the year, {_small(plan.usd_per_mtok)} a million tokens**, {usd(plan.usd_after)} owed after it; {sum(plan.kw_max.values()) / 1_000:,.0f} MW. In whole nodes and racks, at most {plan.gap:.2%} from the cheapest."
+    yield _say(
+        f"**{usd(plan.usd)} for the year, {_small(plan.usd_per_mtok)} a million tokens**, {usd(plan.usd_after)}",
+        f"owed after it; {sum(plan.kw_max.values()) / 1_000:,.0f} MW. In whole nodes and racks, at most",
+        f"{plan.gap:.2%} from the cheapest.",
     )
     yield ""
     for what in ("cloud", "silicon", "term"):
@@ -336,7 +382,10 @@ def _plan(planned: Planned) -> Iterator[str]:
 
 
 def _beside(found: Sequence[Alternative]) -> Iterator[str]:
-    yield "From one alone, with the caps on shares gone. *Lock-in*: how much of a rise of the worst vendor's prices by half the plan has to bear."
+    yield _say(
+        "From one alone, with the caps on shares gone. *Lock-in*: how much of a rise of the worst vendor's prices",
+        "by half the plan has to bear.",
+    )
     yield ""
     base = found[0].plan
     assert base is not None

@@ -13,7 +13,7 @@ def summary(planned: Planned) -> Iterator[str]:
     """A few sentences: the bill, the price of a token, what may be cheaper, what goes unserved."""
     plan = planned.plan
     quarters = f"{plan.quarters} quarter{'s' if plan.quarters > 1 else ''}"
-    yield f"[bold]{usd(plan.usd)} over {quarters}, {_small(plan.usd_per_mtok)} a million tokens[/] ({_tokens(plan.tokens)} served, as expected)"
+    yield f"[bold]{usd(plan.usd)} over {quarters}, {_small(plan.usd_per_mtok)} a million tokens[/] ({_tokens(plan.tokens)} as expected)"
     cases = ", ".join(f"{name} {usd(amount)}" for name, amount in plan.usd_by_case.items())
     if len(plan.usd_by_case) > 1:
         yield f"By case: {cases}."
@@ -21,7 +21,8 @@ def summary(planned: Planned) -> Iterator[str]:
         yield f"Contracts run on after the last quarter: {usd(plan.usd_after)} more are owed."
     if plan.usd_rounding:
         yield f"Whole nodes of what is rented by the hour take up to {usd(plan.usd_rounding)} more."
-    yield f"No plan can be more than {plan.gap:.2%} cheaper. Power {sum(plan.kw_max.values()):,.0f} kW at most; {plan.carbon_t:,.0f} t of CO₂ ({plan.carbon_known_share:.0%} of it on grids that are known)."
+    carbon = f"{plan.carbon_t:,.0f} t of CO₂ ({plan.carbon_known_share:.0%} of it on grids that are known)"
+    yield f"No plan can be more than {plan.gap:.2%} cheaper. Power {sum(plan.kw_max.values()):,.0f} kW at most; {carbon}."
     for short in plan.shortfalls:
         where = "as expected" if short.outage is None else f"when {short.outage} is lost"
         over = "" if short.outage is None else f" (it may {short.allowed:.0%})"
@@ -121,7 +122,7 @@ def verdict_lines(checked: Verified) -> Iterator[str | Table]:
         table.add_row(each.traffic_class, *figures, kept)
     yield table
     for used, cost, worst in checked.rounds[:-1]:
-        yield f"At {used:.0%} utilisation it cost {usd(cost)}, and {worst:.1%} of the worst class were served in time: planned again with less."
+        yield f"At {used:.0%} utilisation ({usd(cost)}) {worst:.1%} of the worst class were served in time: planned again with less."
 
 
 def forecast_lines(demands: Sequence[Demand], found: Mapping[str, Forecast]) -> Iterator[str]:
@@ -136,7 +137,8 @@ def forecast_lines(demands: Sequence[Demand], found: Mapping[str, Forecast]) -> 
             "" if ahead.coverage is None else f"; of {ahead.tried} forecasts tried on the past {ahead.coverage:.0%} held (80% are meant to)"
         )
         beyond = "" if ahead.beyond is None else f"; from quarter {ahead.beyond + 1} on it looks further ahead than was ever tried"
-        yield f"{demand.title}: quarter {len(ahead.quarters)} is {middle:.2f} times the last four weeks, {low:.2f} to {high:.2f}, from {ahead.days} days{held}{beyond}."
+        last = f"quarter {len(ahead.quarters)} is {middle:.2f} times the last four weeks, {low:.2f} to {high:.2f}"
+        yield f"{demand.title}: {last}, from {ahead.days} days{held}{beyond}."
 
 
 def _table(title: str, *columns: str) -> Table:

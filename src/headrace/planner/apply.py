@@ -60,7 +60,7 @@ class Existing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def wanted(plan: Plan, models: Mapping[str, str], quarter: int) -> tuple[Wanted, ...]:
-    """The pools of a quarter: one a place and kind of contract, what is rented at its most. `models` are those of the demands, by their titles."""
+    """The pools of a quarter: one a place and kind of contract, what is rented at its most. `models` by the demands' titles."""
     served: dict[str, set[str]] = {}
     for serving in plan.servings:
         if serving.quarter == quarter:

@@ -35,9 +35,9 @@ def physical_rows(draft: Draft) -> None:
         for silicon, most in draft.limits.accelerators_max.items():
             inside = [at for at, place in enumerate(draft.question.places) if place.silicon == silicon]
             _standing(draft, ("silicon", silicon, state), state, inside, lambda _: 1.0, most)
-        for region, most in draft.limits.power_kw_max.items():
+        for region, kw in draft.limits.power_kw_max.items():
             inside = [at for at, place in enumerate(draft.question.places) if f"{place.cloud}/{place.region}" == region]
-            _standing(draft, ("power", region, state), state, inside, lambda place: place.kw, most)
+            _standing(draft, ("power", region, state), state, inside, lambda place: place.kw, kw)
     if draft.limits.carbon_t_max is not None:
         for quarter in range(draft.limits.quarters):
             _carbon(draft, quarter, draft.limits.carbon_t_max)

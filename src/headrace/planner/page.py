@@ -32,7 +32,7 @@ h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.2rem } .dim { col
 .good { color: var(--good) }
 .figures { display: flex; flex-wrap: wrap; gap: 2rem; margin: 1rem 0 } .figures b { display: block; font-size: 1.5rem }
 .scroll { overflow-x: auto } table { border-collapse: collapse; width: 100% } th { text-align: left; font-weight: 600; color: var(--dim) }
-th, td { padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--line); white-space: nowrap } 
+th, td { padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--line); white-space: nowrap }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
 svg { width: 100%; height: auto } svg text { fill: currentColor; font: 12px system-ui, sans-serif } li { margin: .2rem 0 }
 """
