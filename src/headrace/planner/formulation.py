@@ -44,7 +44,7 @@ def _columns(draft: Draft) -> None:
 
 
 def _rows(draft: Draft) -> None:
-    demands_at: dict[int, list[int]] = {}
+    demands_at: dict[int, list[int]] = {at: [] for at, _ in draft.question.trains}
     for at, demand in draft.question.loads:
         demands_at.setdefault(at, []).append(demand)
     places_of: dict[int, list[int]] = {}

@@ -7,7 +7,7 @@ from math import ceil
 import msgspec
 
 from headrace.planner.draft import Draft
-from headrace.planner.keys import Buy, Excess, Extra, Flow, Home, Rent, Run, State, Unserved, Untrained
+from headrace.planner.keys import Buy, Excess, Extra, Flow, Rent, Run, State, Unserved, Untrained
 from headrace.planner.offers import Term
 from headrace.planner.sites import Place
 from headrace.planner.solver import Outcome, Solution
@@ -131,7 +131,7 @@ def read_plan(draft: Draft, solution: Solution) -> Plan:
     kw, carbon, known = reader.power()
     return Plan(
         outcome=solution.outcome,
-        gap=(solution.cost - solution.bound) / solution.cost if solution.cost else 0.0,
+        gap=max(0.0, (solution.cost - solution.bound) / solution.cost) if solution.cost else 0.0,
         quarters=draft.limits.quarters,
         usd=reader.money() + usd_held,
         usd_held=usd_held,
@@ -287,14 +287,6 @@ class _Reader:
 
     def trained(self) -> Iterable[Trained]:
         for number, job in enumerate(self._draft.ask.training):
-            home = next(
-                (
-                    key.place
-                    for key, column in self._columns.items()
-                    if isinstance(key, Home) and key.job == number and self._value(column) > 0.5
-                ),
-                None,
-            )
             left = sum(self._value(self._columns[Untrained(number, case)]) * how.probability for case, how in enumerate(self._draft.cases))
             gangs = [
                 (key, self._value(column))
@@ -303,11 +295,12 @@ class _Reader:
             ]
             hours = sum(self._gang_hours(key) * value for key, value in gangs)
             paused = sum(self._gang_hours(key) * value for key, value in gangs if not key.through)
+            window = self._hours * len(self._draft.quarters_of(number))
             yield Trained(
                 job=job.name,
-                place=None if home is None else self._places[home].name,
+                place=self._places[gangs[0][0].place].name if gangs else None,
                 share=1 - left,
-                accelerators_mean=hours * job.gang / (self._hours * len(self._draft.quarters_of(number)) or 1),
+                accelerators_mean=hours * job.gang / window if window else 0.0,
                 pausing_share=paused / hours if hours else 0.0,
             )
 
