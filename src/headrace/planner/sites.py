@@ -106,6 +106,7 @@ def _sites(supply: Supply, catalog: Catalog) -> tuple[Place, ...]:
     grouped: dict[tuple[str, str, str], list[Offer]] = {}
     countries: dict[tuple[str, str, str], str | None] = {}
     for offer in offers.values():
+        _region(offer.cloud, offer.region, offer.country, catalog)
         key = (offer.cloud, offer.region, offer.silicon)
         grouped.setdefault(key, []).append(_priced(offer, catalog))
         countries[key] = countries.get(key) or offer.country
