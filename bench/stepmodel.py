@@ -269,9 +269,9 @@ def _factor(measured: Sequence[Service], point: tuple[str, int, int, float, floa
 def toml(held: Sequence[Service]) -> str:
     """The file, a line a row."""
     lines = [
-        "# How long a step of an engine takes: step_ms + sequence_ms x sequences + held_ms x tokens held + prompt_ms x prompt tokens read.",
-        "# Made by `make bench-stepmodel ARGS=--write`. error_percent: the mean error of predicting a point that was left out (100: a guess",
-        "# within a factor of two). kv_tokens is reckoned from the accelerators' memory and the model's published shape.",
+        "# How long a step of an engine takes: step_ms + sequence_ms x sequences + held_ms x tokens held + prompt_ms x tokens.",
+        "# Made by `make bench-stepmodel ARGS=--write`. error_percent: the mean error of predicting a point that was left out (100: a",
+        "# guess within a factor of two). kv_tokens is reckoned from the accelerators' memory and the model's published shape.",
         "",
         "as_of = 2026-11-01",
     ]

@@ -1,15 +1,20 @@
 """`headrace simulate`: a scenario on a virtual clock, and two of its reports side by side."""
 
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from statistics import fmean, stdev
 
 import click
 import msgspec
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 from rich.table import Table
 
+from headrace.cli.tables import FORMATS, Cell, Format, show
 from headrace.compose import Place
 from headrace.compose.simulated import (
     Scenario,
@@ -20,17 +25,22 @@ from headrace.compose.simulated import (
     sites_of,
     with_pools_of,
 )
+from headrace.compose.simulated import planet as flows_of
+from headrace.compose.sweep import cells, run_here, run_on_ray
 from headrace.core.errors import InvalidRequest, SettingsInvalid
 from headrace.routing import POLICIES
 from headrace.simulator.calls import Workload
 from headrace.simulator.events import EVENTS, happening
 from headrace.simulator.known import compiled_here
+from headrace.simulator.page import comparison, page
 from headrace.simulator.report import ClassReport, PoolReport, Report, decode, encode
-from headrace.simulator.run import Run
+from headrace.simulator.run import Progress
 from headrace.simulator.traces import LOADERS, As
 
 DEFAULT = "small"
 SEGMENTS_REPLAYED = 300
+EVENT_HELP = "What goes wrong in the middle third; may be given again."
+JSON_HELP = "Write the report as JSON (- for standard output)."
 
 
 @click.group(invoke_without_command=True, subcommand_metavar="[COMMAND]")
@@ -77,25 +87,18 @@ def simulate(
     if listed:
         _list()
         return
-    chosen = read_scenario(scenario)
-    if pools:
-        chosen = with_pools_of(chosen, context.find_object(Place).settings())  # type: ignore[union-attr]
     said = {"policy": policy, "seed": seed, "scale": scale, "duration_s": hours and hours * 3_600, "watch": watched}
-    chosen = _changed(chosen, {name: value for name, value in said.items() if value is not None})
+    chosen = _chosen(context.ensure_object(Place), scenario, pools, said)
     sites = sites_of(chosen, chosen.simulation.scale)
     faults = happening(events, sites, chosen.simulation.duration_s)
     chosen = msgspec.structs.replace(chosen, fault=(*chosen.fault, *faults))
     workload = None if replay is None else _replayed(replay, chosen, speed)
     run = prepare(chosen, workload, segments_max=2 if workload is None else SEGMENTS_REPLAYED)
-    report = _with_progress(run)
-    if json_file is not None:
-        _write(json_file, encode(report))
-    if html_file is not None:
-        from headrace.simulator.page import page
-
-        _write(html_file, page(report).encode())
-    if json_file is None or str(json_file) != "-":
-        _print(report, Console(width=None if sys.stdout.isatty() else 160))
+    if not compiled_here():
+        Console(stderr=True).print("numba is not installed, so this takes much longer: pip install 'headrace\\[simulate]'", style="yellow")
+    with _bar(run.settings.name) as shown:
+        report = run.go(shown)
+    _deliver(report, json_file, html_file)
 
 
 @simulate.command()
@@ -106,10 +109,136 @@ def compare(one: Path, other: Path, html_file: Path | None) -> None:
     """Two reports, written with --json, side by side."""
     first, second = _read(one), _read(other)
     if html_file is not None:
-        from headrace.simulator.page import comparison
-
         _write(html_file, comparison(first, second).encode())
     _compare(first, second, Console(width=None if sys.stdout.isatty() else 160))
+
+
+@simulate.command()
+@click.option("--scenario", default="fifteen", show_default=True, metavar="NAME|FILE", help="A shipped scenario, or a file of your own.")
+@click.option("--pools", is_flag=True, help="Take the pools of the settings in place of the scenario's.")
+@click.option("--policy", type=click.Choice(tuple(POLICIES)), help="Place by another policy than the scenario says.")
+@click.option("--hours", type=float, help="How long, on the virtual clock.")
+@click.option(
+    "--event", "events", multiple=True, type=click.Choice(tuple(EVENTS)), help="What goes wrong in the middle third; may be given again."
+)
+@click.option("--slice", "slice_scale", type=float, default=0.01, show_default=True, help="The part that is run request by request first.")
+@click.option("--slice-minutes", type=float, default=3.0, show_default=True, help="How long that part is run.")
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the report as JSON (- for standard output)."
+)
+@click.option("--html", "html_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the report as a page.")
+@click.pass_obj
+def planet(
+    place: Place,
+    scenario: str,
+    pools: bool,
+    policy: str | None,
+    hours: float | None,
+    events: tuple[str, ...],
+    slice_scale: float,
+    slice_minutes: float,
+    json_file: Path | None,
+    html_file: Path | None,
+) -> None:
+    """A whole day of a whole fleet, as flows.
+
+    Each class's traffic from each geography flows to where the same decisions send it. A small slice is run request by request first, to
+    calibrate the flows; how far the two are apart is printed.
+    """
+    chosen = _chosen(place, scenario, pools, {"policy": policy, "duration_s": hours and hours * 3_600})
+    faults = happening(events, sites_of(chosen, chosen.simulation.scale), chosen.simulation.duration_s)
+    chosen = msgspec.structs.replace(chosen, fault=(*chosen.fault, *faults))
+    if not 0 < slice_scale <= 1 or slice_minutes <= 0:
+        raise InvalidRequest("--slice is above 0 and at most 1, and --slice-minutes above 0")
+    with _bar(chosen.simulation.name) as shown:
+        report, apart = flows_of(chosen, slice_scale=slice_scale, slice_s=slice_minutes * 60, progress=shown)
+    _deliver(report, json_file, html_file)
+    if json_file is None or str(json_file) != "-":
+        console = Console(width=None if sys.stdout.isatty() else 160)
+        table = _table("flows beside the slice", "slice", "flows", "difference")
+        for one in apart:
+            table.add_row(one.what, f"{one.slice_:,.4g}", f"{one.fluid:,.4g}", f"{one.percent:+.1f} %" if one.slice_ else "")
+        console.print("", table, highlight=False)
+
+
+@simulate.command()
+@click.option("--scenario", default=DEFAULT, show_default=True, metavar="NAME|FILE", help="A shipped scenario, or a file of your own.")
+@click.option("--policy", "policies", multiple=True, type=click.Choice(tuple(POLICIES)), help="Each is run; may be given again.")
+@click.option(
+    "--event", "events", multiple=True, metavar="EVENT[+EVENT]", help="Each set of events is run, beside none; may be given again."
+)
+@click.option("--seeds", default="1-4", show_default=True, help="Such as 1-8, or 1,5,9.")
+@click.option("--hours", type=float, help="How long, on the virtual clock.")
+@click.option("--scale", type=float, help="A part of the scenario: of its traffic and its replicas.")
+@click.option("--processes", type=int, default=1, show_default=True, help="How many run at once on this machine.")
+@click.option(
+    "--ray", "address", metavar="ADDRESS", help="Run on this Ray cluster (local: start one here; auto: the one this machine is in)."
+)
+@click.option("--format", "kind", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.pass_obj
+def sweep(
+    place: Place,
+    scenario: str,
+    policies: tuple[str, ...],
+    events: tuple[str, ...],
+    seeds: str,
+    hours: float | None,
+    scale: float | None,
+    processes: int,
+    address: str | None,
+    kind: Format,
+) -> None:
+    """Many runs: policies, events and seeds, and what they come to.
+
+    Figures are means over the seeds, each with half of its 95 % interval. On a Ray cluster they are the same as here.
+    """
+    chosen = _chosen(place, scenario, False, {"duration_s": hours and hours * 3_600, "scale": scale})
+    sets = [(), *(tuple(each.split("+")) for each in events)]
+    try:
+        held = cells(chosen, policies=policies or (chosen.simulation.policy,), events=sets, seeds=_seeds(seeds))
+    except ValueError as wrong:
+        raise InvalidRequest(str(wrong)) from None
+    with _bar("sweep") as shown:
+
+        def told(done: int, count: int) -> None:
+            shown(done / count, done)
+
+        reports = run_here(held, processes=processes, told=told) if address is None else run_on_ray(held, address=address, told=told)
+    rows: dict[tuple[str, str], list[Report]] = {}
+    for cell, report in zip(held, reports, strict=True):
+        rows.setdefault((cell.policy, "+".join(cell.events) or "-"), []).append(report)
+    show([_summed(policy, named, own) for (policy, named), own in rows.items()], SWEPT, kind, empty="Nothing was run.")
+
+
+SWEPT = ("policy", "events", "runs", "served_percent", "within_slo_percent", "ttft_ms_p99", "cached_percent", "usd_per_mtok")
+
+
+def _summed(policy: str, named: str, reports: list[Report]) -> dict[str, Cell]:
+    def mean(values: list[float]) -> str:
+        half = 1.96 * stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
+        return f"{fmean(values):.4g} ± {half:.2g}"
+
+    return {
+        "policy": policy,
+        "events": named,
+        "runs": len(reports),
+        "served_percent": mean([100 * one.served / max(1, one.arrived) for one in reports]),
+        "within_slo_percent": mean([100 * sum(c.within_slo * c.served for c in one.classes) / max(1, one.served) for one in reports]),
+        "ttft_ms_p99": mean([max((c.ttft_ms.p99 for c in one.classes if c.traffic_class != "batch"), default=0.0) for one in reports]),
+        "cached_percent": mean([100 * one.hit_rate for one in reports]),
+        "usd_per_mtok": mean([one.usd_per_mtok or 0.0 for one in reports]),
+    }
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        found: list[int] = []
+        for part in text.split(","):
+            low, _, high = part.partition("-")
+            found += range(int(low), int(high or low) + 1)
+    except ValueError:
+        raise InvalidRequest(f"--seeds is such as 1-8, or 1,5,9, and not {text!r}") from None
+    return found
 
 
 def _list() -> None:
@@ -133,18 +262,31 @@ def _replayed(replay: str, scenario: Scenario, speed: float) -> Workload:
     return replay_of(kind, Path(path), As(model=model, seed=scenario.simulation.seed, speed=speed))
 
 
-def _with_progress(run: Run) -> Report:
+def _chosen(place: Place, name: str, pools: bool, said: Mapping[str, object]) -> Scenario:
+    """The scenario by its name, with what the command line says above it."""
+    scenario = read_scenario(name)
+    if pools:
+        scenario = with_pools_of(scenario, place.settings())
+    return _changed(scenario, {field: value for field, value in said.items() if value is not None})
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Progress]:
+    """A bar with the time left, where somebody watches."""
     console = Console(stderr=True)
-    if not compiled_here():
-        console.print("numba is not installed, so this takes much longer: pip install 'headrace\\[simulate]'", style="yellow")
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(run.settings.name, total=1.0)
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(name, total=1.0)
+        yield lambda share, count: bar.update(task, completed=share, description=f"{name}, {count:,}")
 
-        def shown(share: float, calls: int) -> None:
-            progress.update(task, completed=share, description=f"{run.settings.name}, {calls:,} requests")
 
-        return run.go(shown)
+def _deliver(report: Report, json_file: Path | None, html_file: Path | None) -> None:
+    if json_file is not None:
+        _write(json_file, encode(report))
+    if html_file is not None:
+        _write(html_file, page(report).encode())
+    if json_file is None or str(json_file) != "-":
+        _print(report, Console(width=None if sys.stdout.isatty() else 160))
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -20,6 +20,7 @@ from headrace.simulator.calls import Workload
 from headrace.simulator.faults import Demand, Fault
 from headrace.simulator.fleet import Block, Fleet, Within
 from headrace.simulator.known import fleet_of
+from headrace.simulator.planet import Calibration, Difference, Planet, calibrated, differences
 from headrace.simulator.report import Report
 from headrace.simulator.run import Progress, Run, RunSettings
 from headrace.simulator.sites import Site, Vendor
@@ -31,6 +32,8 @@ NOWHERE = "http://simulated.invalid/v1"
 DEFAULT_CONCURRENCY = PoolSettings(name="x", endpoints=(NOWHERE,), models={"m": "m"}).concurrency_max
 TPOT_MS, TTFT_MS = 50.0, 4_000.0
 """How slow a replica may become before it takes no more, where a pool does not say how many requests it works on."""
+SETTLES = 3.0
+"""Of sessions of a geometric number of turns 95 % are over after three times the mean."""
 CONTINENTS: Mapping[str, str] = {
     **dict.fromkeys(("US", "CA", "MX"), "na"),
     **dict.fromkeys(("BR", "CL", "CO", "AR", "PE"), "sa"),
@@ -169,6 +172,30 @@ def prepare(scenario: Scenario, workload: Workload | None = None, *, segments_ma
 def simulate(scenario: Scenario, progress: Progress | None = None) -> Report:
     """Run a scenario as its file says."""
     return prepare(scenario).go(progress)
+
+
+def planet(
+    scenario: Scenario, *, slice_scale: float, slice_s: float, progress: Progress | None = None
+) -> tuple[Report, tuple[Difference, ...]]:
+    """A run as flows over full fleets, calibrated by a slice that is run request by request; and how far the two are apart there.
+
+    The slice is `slice_scale` of the traffic and the fleets for `slice_s`, without faults, around the run's own start; before that it is
+    given as long as its longest sessions take, so that as many are under way as in the flows.
+    """
+    settings = scenario.simulation
+    short = msgspec.structs.replace(settings, duration_s=slice_s)
+    settle_s = SETTLES * max((one.turns * (one.think_s + 1) for one in scenario.source), default=0.0)
+    sliced = msgspec.structs.replace(short, scale=settings.scale * slice_scale, settle_s=settle_s, duration_s=settle_s + slice_s)
+    sliced = msgspec.structs.replace(sliced, start_hour=settings.start_hour - settle_s / 3_600)
+    measured = prepare(msgspec.structs.replace(scenario, fault=(), training=(), simulation=sliced)).go()
+    sites = sites_of(scenario, settings.scale)
+
+    def flows(of: SimulationSettings, calibration: Calibration | None, faults: Sequence[Fault]) -> Planet:
+        return Planet(of, sites, scenario.source, start_hour=settings.start_hour, faults=faults, calibration=calibration)
+
+    found = calibrated(measured, flows(short, None, ()).go())
+    apart = differences(measured, flows(short, found, ()).go())
+    return flows(settings, found, scenario.fault).go(progress), apart
 
 
 def _site(asked: PoolSettings, scenario: Scenario, services: Services, known: Catalog, scale: float) -> Site:

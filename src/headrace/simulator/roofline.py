@@ -5,8 +5,8 @@
     a prompt's token  two operations a parameter that works on it             2 · parameters / (operations a second · 0.9)
 
 Reading weights and computing prompts overlap, so that the first tokens of prompt in a step, as many as are computed while the weights are
-read, cost nothing. With several accelerators on a bus each layer waits twice for all to have told each other. The three efficiencies were
-chosen on one measured run (Llama-3.1-8B on an RTX 4090, vLLM 0.19, LLMServingSim's bench), which they meet to 2 %; elsewhere they are a guess.
+read, cost nothing. With several accelerators each layer waits twice until all have told each other. The three efficiencies were chosen
+on one measured run (Llama-3.1-8B on an RTX 4090, vLLM 0.19, LLMServingSim's bench), which they meet to 2 %; elsewhere they are a guess.
 """
 
 import msgspec

@@ -19,7 +19,7 @@ import msgspec
 
 from headrace.core.ask import Ask
 from headrace.core.clock import MS, Instant
-from headrace.core.identity import Principal
+from headrace.core.identity import Principal, TrafficClass
 from headrace.core.rules import NO_RULES, Rules
 from headrace.metering import Limiter, Refused
 from headrace.portfolio import ModelProfile, TokenCost, snapshot
@@ -62,7 +62,10 @@ Why: TypeAlias = Literal[
 
 
 class RunSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How calls are treated, and what is watched. `tenant_tokens_per_minute` limits each tenant; 0: they are not limited."""
+    """How calls are treated, and what is watched. `tenant_tokens_per_minute` limits each tenant; 0: they are not limited.
+
+    What is done by `settle_s`, while sessions and caches fill, is left out of the report; the books hold it still.
+    """
 
     name: str = "run"
     seed: int = 1
@@ -76,6 +79,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     vendor_share_max: dict[str, float] = {}
     tenant_requests_per_minute: int = 0
     tenant_tokens_per_minute: int = 0
+    settle_s: float = 0.0
     watch: int = -1
 
     def __post_init__(self) -> None:
@@ -83,6 +87,8 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ValueError(f"policy {self.policy!r} is not known: it is one of {', '.join(POLICIES)}")
         if self.duration_s <= 0 or self.slice_s <= 0 or self.tick_ms < 1 or not self.scale > 0:
             raise ValueError("duration_s, slice_s and scale are above zero, and tick_ms at least 1")
+        if not 0 <= self.settle_s < self.duration_s:
+            raise ValueError("settle_s is 0 or more, and less than duration_s")
 
 
 class Visit:
@@ -148,6 +154,7 @@ class Run:
         self.pools = [OfPool(site) for site in sites]
         self.over_time = OverTime(settings.slice_s, len(sites))
         self.story: list[str] = []
+        self._before: tuple[dict[TrafficClass, OfClass], list[OfPool]] = ({}, [])
         for fault in faults:
             self._plan(fault)
 
@@ -161,6 +168,8 @@ class Run:
         self._at(0.0, self._tick)
         if self._jobs.jobs:
             self._at(0.0, self._look_at_jobs)
+        if self.settings.settle_s:
+            self._at(self.settings.settle_s * 1_000, self._settle)
         shown_ms = 0.0
         while True:
             event_ms = self._events[0][0] if self._events else inf
@@ -442,6 +451,14 @@ class Run:
         if now_ms + self.settings.tick_ms <= self.settings.duration_s * 1_000 or self._on_their_way():
             self._at(now_ms + self.settings.tick_ms, self._tick)
 
+    def _settle(self, now_ms: float) -> None:
+        """From now on it counts for the report."""
+        self._before = self.classes, self.pools
+        self.classes = {name: OfClass() for name in CLASSES}
+        self.pools = [OfPool(site) for site in self.sites]
+        self.over_time = OverTime(self.settings.slice_s, len(self.sites))
+        self.over_time.at(now_ms)
+
     def _plan(self, fault: Fault) -> None:
         """Put its beginning and end where they happen. Demand is the workload's own."""
         match fault:
@@ -640,39 +657,30 @@ class Run:
         """The books: what the report says is what the checker counted."""
         inflight = len(self._by_slot) + len(self._at_vendor) + len(self._hanging)
         self.checker.close(inflight=inflight, waiting=len(self._waiting))
-        settings, duration_s = self.settings, self.settings.duration_s
+        settings, duration_s = self.settings, self.settings.duration_s - self.settings.settle_s
         for gang in self._jobs.gangs:
-            self.pools[gang.site].training_hours += (duration_s - gang.since_s) / 3_600 * gang.accelerators
-        classes = tuple(one.report(name, CLASSES[name]) for name, one in self.classes.items() if one.arrived)
+            self.pools[gang.site].training_hours += (settings.duration_s - gang.since_s) / 3_600 * gang.accelerators
+        self._compare()
+        classes = tuple(one.report(name, CLASSES[name]) for name, one in self.classes.items() if one.arrived or one.served)
         pools = tuple(one.report(duration_s, self._preemptions(at)) for at, one in enumerate(self.pools))
-        served, tokens_in = sum(one.served for one in classes), sum(one.tokens_in for one in classes)
-        tokens_cached, tokens_out = sum(one.tokens_cached for one in classes), sum(one.tokens_out for one in classes)
-        for what, said, counted in (
-            ("served by class", served, self.checker.served),
-            ("served by pool", sum(one.served for one in pools), self.checker.served),
-            ("refused", sum(one.refused for one in classes), self.checker.refused),
-            ("cut", sum(one.cut for one in classes), self.checker.cut),
-            ("tokens in", tokens_in, self.checker.tokens_in),
-            ("tokens in by pool", sum(one.tokens_in for one in pools), self.checker.tokens_in),
-            ("tokens cached", tokens_cached, self.checker.tokens_cached),
-            ("tokens out", sum(one.tokens_out for one in pools), self.checker.tokens_out),
-            ("cost of tokens", sum(one.cost_pico for one in self.pools), self.checker.cost_pico),
-        ):
-            self.checker.compare(what, said, counted)
+        served, refused, cut = (sum(getattr(one, what) for one in classes) for what in ("served", "refused", "cut"))
+        tokens_in, tokens_cached = sum(one.tokens_in for one in classes), sum(one.tokens_cached for one in classes)
+        tokens_out = sum(one.tokens_out for one in classes)
         cost = sum(one.cost_pico for one in pools)
         carbons = [one.carbon_kg for one in pools if one.carbon_kg is not None]
         tokens = tokens_in + tokens_out
+        in_flight = inflight + len(self._waiting)
         return Report(
             name=settings.name,
             seed=settings.seed,
             policy=settings.policy,
             scale=settings.scale,
             duration_s=duration_s,
-            arrived=self.checker.arrived,
+            arrived=served + refused + cut + in_flight,
             served=served,
-            refused=self.checker.refused,
-            cut=self.checker.cut,
-            in_flight=inflight + len(self._waiting),
+            refused=refused,
+            cut=cut,
+            in_flight=in_flight,
             tokens_in=tokens_in,
             tokens_cached=tokens_cached,
             tokens_out=tokens_out,
@@ -682,9 +690,18 @@ class Run:
             classes=classes,
             pools=pools,
             moments=self.over_time.report(),
-            jobs=self._jobs.reports(duration_s),
+            jobs=self._jobs.reports(settings.duration_s),
             story=tuple(self.story),
         )
+
+    def _compare(self) -> None:
+        """What classes and pools add up to is what the checker counted, call by call."""
+        classes = [*self._before[0].values(), *self.classes.values()]
+        pools = [*self._before[1], *self.pools]
+        for what in ("arrived", "served", "refused", "cut", "tokens_in", "tokens_cached", "tokens_out"):
+            self.checker.compare(f"{what}, by class", sum(getattr(one, what) for one in classes), getattr(self.checker, what))
+        for what in ("served", "tokens_in", "tokens_cached", "tokens_out", "cost_pico"):
+            self.checker.compare(f"{what}, by pool", sum(getattr(one, what) for one in pools), getattr(self.checker, what))
 
     def _preemptions(self, at: int) -> int:
         block = self.sites[at].block
