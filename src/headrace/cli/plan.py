@@ -9,7 +9,17 @@ import click
 import msgspec
 from rich.console import Console
 
-from headrace.cli.planview import alternatives_table, forecast_lines, purchases_table, rentals_table, servings_table, summary, verdict_lines
+from headrace.cli.planview import (
+    SPEEDS,
+    alternatives_table,
+    forecast_lines,
+    purchases_table,
+    rentals_table,
+    servings_table,
+    speed_rows,
+    summary,
+    verdict_lines,
+)
 from headrace.cli.tables import FORMATS, Cell, Format, show
 from headrace.cli.usage import When
 from headrace.compose import Place
@@ -148,6 +158,17 @@ def apply(place: Place, demand: Path | None, portfolio: Path | None, gap: float 
         for name, text in tasks(pools):
             (skypilot / name).write_text(text, encoding="utf-8")
         _tell(f"Tasks are in {skypilot}: look at each with `sky launch --dryrun` before you start it.")
+
+
+@plan.command()
+@asked
+@click.option("--format", "kind", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.pass_obj
+def speeds(place: Place, demand: Path | None, portfolio: Path | None, gap: float | None, kind: Format) -> None:
+    """How much each silicon serves of each demand within its objectives, and how that is known."""
+    asks = question(demand, portfolio, place.settings(), servable=False)
+    columns = SPEEDS if kind != "table" else SPEEDS[:-1]  # at a terminal the source would leave no room for the figures
+    show(speed_rows(asks), columns, kind, empty="None of the silicon in the portfolio is known to serve any of it.")
 
 
 @plan.command()

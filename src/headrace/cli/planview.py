@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from rich.table import Table
 
-from headrace.planner import Alternative, Demand, Forecast, Plan, Planned, Verified, usd
+from headrace.cli.tables import Cell
+from headrace.planner import Alternative, Demand, Forecast, Instance, Plan, Planned, Verified, usd
 
 TERM = {"owned": "own", "reserved_3y": "reserve 3 years", "reserved_1y": "reserve 1 year", "on_demand": "on demand", "spot": "spot"}
 
@@ -104,6 +105,35 @@ def alternatives_table(beside: Sequence[Alternative]) -> Table:
             f"{each.lost_share:.0%} ({each.lost_cloud})" if each.lost_cloud else "",
         )
     return table
+
+
+SPEEDS = (
+    *("demand", "silicon", "tokens_per_s", "accelerators_full", "together", "ttft_ms", "tpot_ms"),
+    *("grade", "may_be_off_percent", "beyond_measured", "source"),
+)
+
+
+def speed_rows(question: Instance) -> list[dict[str, Cell]]:
+    """One row a demand and silicon that can serve it, the fastest first."""
+    found = {(question.ask.demands[number].title, question.places[at].silicon): (at, number) for at, number in question.speeds}
+    rows: list[tuple[str, float, dict[str, Cell]]] = []
+    for (demand, silicon), key in found.items():
+        speed = question.speeds[key]
+        row: dict[str, Cell] = {
+            "demand": demand,
+            "silicon": silicon,
+            "tokens_per_s": round(speed.tokens_per_s),
+            "accelerators_full": round(question.loads[key]),
+            "together": speed.accelerators,
+            "ttft_ms": None if speed.ttft_ms is None else round(speed.ttft_ms),
+            "tpot_ms": None if speed.tpot_ms is None else round(speed.tpot_ms),
+            "grade": speed.grade,
+            "may_be_off_percent": round(speed.error * 100),
+            "beyond_measured": "yes" if speed.extrapolated else "no",
+            "source": speed.source,
+        }
+        rows.append((demand, -speed.tokens_per_s, row))
+    return [row for _, _, row in sorted(rows, key=lambda each: each[:2])]
 
 
 def verdict_lines(checked: Verified) -> Iterator[str | Table]:

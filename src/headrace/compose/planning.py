@@ -43,8 +43,10 @@ def example(name: str) -> str:
     return (files("headrace.planner") / "data" / f"{name}.toml").read_text(encoding="utf-8")
 
 
-def question(demand: Path | None, portfolio: Path | None, settings: Settings) -> Instance:
-    """What to plan: each file, or the example where there is none. Raises SettingsInvalid that says which is wrong, and how."""
+def question(demand: Path | None, portfolio: Path | None, settings: Settings, *, servable: bool = True) -> Instance:
+    """What to plan: each file, or the example where there is none. Raises SettingsInvalid that says which is wrong, and how; with
+    `servable` also for a demand that nothing can serve.
+    """
     known = shipped_catalog().with_silicon(settings.silicon)
     ask = read_ask(demand)
     supply = read_supply(portfolio)
@@ -53,7 +55,7 @@ def question(demand: Path | None, portfolio: Path | None, settings: Settings) ->
         asked = instance(ask, msgspec.structs.replace(supply, held=held), known, speed_by(shipped_services(), known))
     except ValueError as wrong:
         raise SettingsInvalid(f"{portfolio or 'the example portfolio'}: {wrong}") from None
-    if nobody := nobody_serves(asked):
+    if servable and (nobody := nobody_serves(asked)):
         raise SettingsInvalid(
             f"nothing in the portfolio can serve {', '.join(nobody)} within its class's objectives and where it may be served: "
             "see which silicon its model is known to run on with `headrace plan speeds`, or give your own as [[silicon]] with tokens_per_s"
