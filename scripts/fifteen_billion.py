@@ -11,8 +11,8 @@ from pathlib import Path
 from textwrap import fill
 
 from headrace.compose.capacity import shipped_catalog
-from headrace.compose.planning import planet_question
-from headrace.planner import Alternative, Planned, alternatives, make_plan, speed_by, usd, worths
+from headrace.compose.planning import planet_question, verified
+from headrace.planner import Alternative, Effort, Planned, Verified, alternatives, make_plan, speed_by, usd, worths
 from headrace.planner.planet import BLEND, Fleet, Kind, RelayCosts, cached_at, fleet, gateway_cores, only, totals, two_shapes, uncached
 from headrace.portfolio.prices import HourlyKind
 from headrace.simulator import shipped_services
@@ -344,8 +344,9 @@ def _range(found: Sequence[float]) -> str:
 
 
 def plan_part() -> str:
-    planned = make_plan(planet_question())
-    return "\n".join([*_plan(planned), *_beside(alternatives(planned)), *_worth(planned), ""])
+    checked = verified(make_plan(planet_question()), seed=1, seconds=90.0, effort=Effort())
+    planned = checked.planned
+    return "\n".join([*_plan(planned), *_verdict(checked), *_beside(alternatives(planned)), *_worth(planned), ""])
 
 
 def _plan(planned: Planned) -> Iterator[str]:
@@ -379,6 +380,33 @@ def _plan(planned: Planned) -> Iterator[str]:
         [(place, term.replace("_", " "), f"{count:,.0f}") for (place, term), count in held if count >= 1],
     )
     yield ""
+
+
+def _verdict(checked: Verified) -> Iterator[str]:
+    yield _say(
+        f"The simulator's verdict on a slice of {checked.scale:.1%} of it ({checked.state}), by the placement that serves live traffic; pools",
+        "of less than a replica in the slice are left out, and tails are wider on few replicas than on many:",
+    )
+    yield ""
+    rows = [
+        (
+            each.traffic_class,
+            f"{each.requests:,}",
+            f"{each.refused_share:.1%}",
+            f"{each.within_share:.1%}",
+            f"{each.ttft_ms_p99:,.0f} ms",
+            f"{each.tpot_ms_p99:,.1f} ms",
+            "kept" if each.kept else "**missed**",
+        )
+        for each in checked.verdicts
+    ]
+    yield from _table(("class", "requests", "refused", "within objectives", "TTFT p99", "TPOT p99", "verdict"), rows)
+    yield ""
+    for used, cost, worst in checked.rounds[:-1]:
+        yield _say(
+            f"At {used:.0%} utilisation it would cost {usd(cost)}, and {worst:.1%} of the worst class were in time: planned again with less."
+        )
+        yield ""
 
 
 def _beside(found: Sequence[Alternative]) -> Iterator[str]:

@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 
 from headrace.planner.demand import Case, Demand
 from headrace.planner.keys import Flow, Unserved
-from headrace.planner.offers import Limits
+from headrace.planner.offers import Limits, Term
 from headrace.planner.planning import Effort, Planned, make_plan, relaxed_cost
 from headrace.planner.sites import Instance
 from tests.unit.planner.questions import a_demand, a_place, a_question, an_offer
 
 AMOUNTS = st.floats(0.5, 40).map(lambda each: round(each, 2))
+TERMS: tuple[Term, ...] = ("reserved_1y", "on_demand", "spot")
 CURVES = st.sampled_from(["flat", "office", "consumer", "agents"])
 
 
@@ -31,7 +32,7 @@ def questions(draw: st.DrawFn) -> Instance:
                     lead_quarters=draw(st.integers(0, 1)) if term == "reserved_1y" else 0,
                     take_or_pay=draw(st.sampled_from([1.0, 0.6])),
                 )
-                for term in draw(st.lists(st.sampled_from(["reserved_1y", "on_demand", "spot"]), min_size=1, max_size=3, unique=True))
+                for term in draw(st.lists(st.sampled_from(TERMS), min_size=1, max_size=3, unique=True))
             ),
             quarters=2,
             held=draw(st.sampled_from([0.0, 8.0])),

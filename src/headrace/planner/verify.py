@@ -34,7 +34,7 @@ CALLS_MAX = 60_000
 """Of so many a slice of the fleet is made, with its demand: placement is the same, tails are a little wider than on the whole."""
 SPREAD = 0.5
 """Of the logarithm of lengths, around each demand's mean."""
-WARM_SHARE = 0.5
+WARM_SHARE = 0.67
 """Of the simulated time, to fill the caches."""
 WITHIN_MIN = 0.95
 REFUSED_MAX = 0.01

@@ -1,21 +1,23 @@
 """Small planning questions, in numbers that a person can check."""
 
+from typing import Any
+
 from headrace.planner.demand import Ask, Case, Demand, Training
-from headrace.planner.offers import Limits, Offer, TokenOffer
+from headrace.planner.offers import Limits, Offer, Term, TokenOffer
 from headrace.planner.sites import Instance, Place
 
 HOUR = Limits(quarters=1, blocks=1, utilisation=1.0, utilisation_deferrable=1.0)
 
 
-def a_demand(name: str = "chat", **fields: object) -> Demand:
-    given: dict[str, object] = {"model": "m", "tokens_per_s": 1_000.0, "tokens_in": 1, "tokens_out": 1} | fields
-    return Demand(name=name, **given)  # type: ignore[arg-type]
+def a_demand(name: str = "chat", **fields: Any) -> Demand:
+    given: dict[str, Any] = {"model": "m", "tokens_per_s": 1_000.0, "tokens_in": 1, "tokens_out": 1} | fields
+    return Demand(name=name, **given)
 
 
-def an_offer(place: str = "a/one", silicon: str = "x", term: str = "on_demand", usd: float = 1.0, **fields: object) -> Offer:
+def an_offer(place: str = "a/one", silicon: str = "x", term: Term = "on_demand", usd: float = 1.0, **fields: Any) -> Offer:
     cloud, region = place.split("/")
-    given: dict[str, object] = {"quantum": 1, "lead_quarters": 0} | fields
-    return Offer(cloud=cloud, region=region, silicon=silicon, term=term, usd_per_accelerator_hour=usd, **given)  # type: ignore[arg-type]
+    given: dict[str, Any] = {"quantum": 1, "lead_quarters": 0} | fields
+    return Offer(cloud=cloud, region=region, silicon=silicon, term=term, usd_per_accelerator_hour=usd, **given)
 
 
 def a_place(*offers: Offer, quarters: int = 1, held: float = 0.0, held_usd: float = 0.0, kw: float = 1.0, carbon: float = 0.0) -> Place:

@@ -1,5 +1,7 @@
 """What things are worth agrees with what a plan with a little more, or one rule less, costs."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -21,8 +23,8 @@ def found(planned: Planned, about: str, what: str) -> Worth:
     return next(each for each in worths(planned) if (each.about, each.what) == (about, what))
 
 
-def two_clouds(limits: Limits = QUARTER, **demand: object) -> Instance:
-    chat = a_demand(tokens_per_s=1e9, **demand)
+def two_clouds(limits: Limits = QUARTER, **demand: Any) -> Instance:
+    chat = a_demand("chat", **({"tokens_per_s": 1e9} | demand))
     places = (a_place(an_offer("a/one", usd=1.0)), a_place(an_offer("b/one", usd=2.0)))
     return a_question((chat,), places, {(0, 0): MANY, (1, 0): MANY}, limits=limits)
 
