@@ -36,6 +36,9 @@ def main() -> None:
     rounds = ask.parse_args().rounds
     asked, shipped = synthetic(random.Random(1)), question(None, None, Settings())
     made = make_plan(asked)
+    began = time.process_time()
+    make_plan(asked)
+    processor_s = time.process_time() - began
     least = {
         "solve_s": _least(rounds, lambda: make_plan(asked)),
         "solve_tight_s": _least(1, lambda: make_plan(asked, Effort(gap=1e-4))),
@@ -46,13 +49,19 @@ def main() -> None:
     program = made.draft.program
     rows = [
         (f"88 pools × 4 terms × 24 scenarios, gap {made.plan.gap:.2%}", f"{least['solve_s']:.2f}"),
+        ("the same, processor time", f"{processor_s:.2f}"),
         ("the same within 0.01 %", f"{least['solve_tight_s']:.2f}"),
         ("the shipped example", f"{least['example_s']:.2f}"),
         ("what things are worth in it", f"{least['worths_s']:.2f}"),
         ("the plans beside it, with lock-in", f"{least['alternatives_s']:.2f}"),
     ]
     sizes = {"columns": len(program.cost), "rows": len(program.row_lower), "entries": len(program.values), "whole": len(program.whole)}
-    tell(machine("headrace", "highspy"), ("plan", "s"), rows, {name: round(took, 3) for name, took in least.items()} | sizes)
+    tell(
+        machine("headrace", "highspy"),
+        ("plan", "s"),
+        rows,
+        {name: round(took, 3) for name, took in least.items()} | {"solve_cpu_s": round(processor_s, 3)} | sizes,
+    )
 
 
 def synthetic(rng: random.Random) -> Instance:

@@ -384,8 +384,9 @@ def _plan(planned: Planned) -> Iterator[str]:
 
 def _verdict(checked: Verified) -> Iterator[str]:
     yield _say(
-        f"The simulator's verdict on a slice of {checked.scale:.1%} of it ({checked.state}), by the placement that serves live traffic; pools",
-        "of less than a replica in the slice are left out, and tails are wider on few replicas than on many:",
+        f"The simulator's verdict on a slice of {checked.scale:.1%} of it ({checked.state}),",
+        "by the placement that serves live traffic; pools of less than a replica in the slice are left out,",
+        "and tails are wider on few replicas than on many:",
     )
     yield ""
     rows = [
@@ -404,7 +405,8 @@ def _verdict(checked: Verified) -> Iterator[str]:
     yield ""
     for used, cost, worst in checked.rounds[:-1]:
         yield _say(
-            f"At {used:.0%} utilisation it would cost {usd(cost)}, and {worst:.1%} of the worst class were in time: planned again with less."
+            f"At {used:.0%} utilisation it would cost {usd(cost)}, and {worst:.1%} of the worst class were in time:",
+            "planned again with less.",
         )
         yield ""
 
