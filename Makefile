@@ -15,7 +15,8 @@ SOURCES := $(wildcard src tests bench scripts)
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test check lint types layers docs-check fix cover bench soak lock system clean \
-	bench-engine bench-relay bench-money bench-start bench-decide bench-15b bench-streams bench-stepmodel bench-simulate
+	bench-engine bench-relay bench-money bench-start bench-decide bench-15b bench-streams bench-stepmodel bench-simulate \
+	bench-latency bench-request
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,7 +51,7 @@ cover: $(DEV) ## branches of the heads that no test of unit/ or property/ takes
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-bench: bench-start bench-engine bench-relay bench-decide bench-15b bench-streams bench-money bench-plan ## the named benchmarks one after another, with machine and versions
+bench: bench-start bench-engine bench-relay bench-decide bench-15b bench-streams bench-latency bench-money bench-plan ## the named benchmarks one after another, with machine and versions
 
 bench-start: $(SERVE) ## fresh environment to first streamed token; start to ready
 	@exec $(BIN)/python -m bench.start $(ARGS)
@@ -66,6 +67,12 @@ bench-decide: $(DEV) ## what a decision costs, by the number of pools
 
 bench-15b: $(SERVE) ## tokens a minute through one small machine, with prompts of 50,000 to 100,000 tokens
 	@exec $(BIN)/python -m bench.fifteen $(ARGS)
+
+bench-latency: $(SERVE) ## latency added at half load, beside nginx
+	@exec $(BIN)/python -m bench.latency $(ARGS)
+
+bench-request: $(SERVE) ## what a request costs in the process alone; ARGS=--steps shows where
+	@exec $(BIN)/python -m bench.request $(ARGS)
 
 bench-streams: $(SERVE) ## streams held at once, and what each takes
 	@exec $(BIN)/python -m bench.streams $(ARGS)
@@ -95,7 +102,7 @@ system: ## Debian, Ubuntu: the system packages that some tests and benchmarks us
 	@bash scripts/system.sh
 
 clean: ## remove the environment and what tools left; the data folder stays
-	rm -rf .venv .venv-routers .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* build dist
+	rm -rf .venv .venv-routers .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* build dist
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(SERVE): pyproject.toml requirements/serve.txt

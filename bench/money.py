@@ -18,8 +18,13 @@ from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
+from bench import leases
+from bench.leases import PRICE, ask_of, budgets
 from headrace.compose.clock import MachineClock, Names
 from headrace.core.usage import Usage
+from headrace.gateway import Till as GatewayTill
+from headrace.gateway import Visit
+from headrace.gateway.till import NOBODY
 from headrace.metering import Admit, Granted, Limiter, PriceBook, Settle, parse_prices, rate, rate_bound
 from headrace.storage import (
     KeyRing,
@@ -37,6 +42,7 @@ from headrace.storage import (
 )
 from headrace.storage.segment import segments
 from headrace.storage.syncer import Syncer
+from headrace.testing.builders import a_world
 
 MODEL = "smollm2-135m-instruct"
 BOUND, USED = Usage(2_000, output=500), Usage(900, cache_read=100, output=200)
@@ -55,25 +61,55 @@ class Till:
         self.book = PriceBook(shipped)
         self.limiter = Limiter(requests_per_minute=10**9, tokens_per_minute=10**13, now=self.clock.instant())
         self.keys = [self.names("key_") for _ in range(50)]
+        self.gate = GatewayTill(NOBODY, self.clock)
+        self.gate.change(budgets(1_000_000_000))
+        self.ask = ask_of("ann")
+        self.world = a_world()
+        self._fill()
         self.evidence = "0123456789abcdef01234567"
         self.count = 0
+
+    def _fill(self) -> None:
+        """The four scopes, with more leased than is ever spent here."""
+        self.gate.admit(self.ask, self._visit(), self.book.price_on(MODEL, self.clock.moment()))
+        for number, one in enumerate(self.gate.slices.values()):
+            one.account, one.granted, one.free = number + 1, 10**24, 10**24
+
+    def _visit(self) -> Visit:
+        return Visit(self.world, self.clock.instant(), None, None, BOUND.tokens_in, BOUND.output)
 
     def request(self) -> None:
         clock = self.clock
         granted = self.limiter.take(clock.instant(), BOUND.total)
         assert isinstance(granted, Granted)
-        admit, settle = self.records()
-        self.append(admit, settle)
+        visit = self._visit()
+        self.gate.admit(self.ask, visit, self.book.price_on(MODEL, clock.moment()))
+        admit, settle = self.records(visit.accounts)
+        self.log.append(admit)
+        visit.hold.open += 1
+        self.log.append(settle)
+        visit.hold.pay(settle.cost_pico)
+        visit.hold.end()
+        visit.hold.release()
         self.limiter.give_back(clock.instant(), BOUND.total - USED.total, granted)
 
-    def records(self) -> tuple[Admit, Settle]:
+    def held(self) -> None:
+        """Of a request what its budgets cost, beside the log."""
+        visit = self._visit()
+        self.gate.admit(self.ask, visit, PRICE)
+        visit.hold.open += 1
+        visit.hold.pay(1_000)
+        visit.hold.end()
+        visit.hold.release()
+
+    def records(self, accounts: tuple[int, ...] = (1, 2, 3, 4)) -> tuple[Admit, Settle]:
         self.count += 1
         moment = self.clock.moment()
         price = self.book.price_on(MODEL, moment)
         assert price is not None
         admit = Admit(
             self.names("req_"), 1, moment, "acme", f"project-{self.count % 20}", self.keys[self.count % 50], "enterprise", "chat", MODEL,
-            "embedded", True, BOUND, rate_bound(BOUND, price), price.id, self.evidence, PLACED,
+            "embedded", True, BOUND, rate_bound(BOUND, price), price.id, self.evidence, PLACED, 7, accounts,
         )  # fmt: skip
         cost = rate(USED, price)
         return admit, Settle(admit, self.clock.moment(), USED, cost, "confirmed", "completed", 120, 900, "SmolLM2-135M-Instruct")
@@ -176,6 +212,7 @@ def measure(root: Path, requests: int) -> dict[str, float]:
     figures["admit_settle_us"] = cpu_us(till.request, requests // 20)
     figures["append_us"] = append_us(till, requests // 20)
     figures["sync_round_us"] = round_us(till)
+    figures["budgets_us"] = cpu_us(till.held, requests // 20)
     figures["limiter_take_give_back_us"] = limiter_us()
     figures["find_key_us"] = find_key_us(layout)
     while till.count < requests:
@@ -205,8 +242,9 @@ def measure(root: Path, requests: int) -> dict[str, float]:
 
 
 TABLE = [
-    ("admit_settle_us", "admit and settle: limits, price, both records", "µs"),
+    ("admit_settle_us", "admit and settle: limits, 4 budgets, price, both records", "µs"),
     ("append_us", "of it the two records in the usage log", "µs"),
+    ("budgets_us", "of it the budgets: hold on four scopes, pay, release", "µs"),
     ("limiter_take_give_back_us", "of it the limits: take, and give back", "µs"),
     ("sync_round_us", "a sync of some milliseconds' appends (its own process)", "µs"),
     ("find_key_us", "a secret to its key's holder", "µs"),
@@ -214,6 +252,11 @@ TABLE = [
     ("usage_query_s_per_million", "a usage report over a million requests", "s"),
     ("verify_s_per_million", "adding all balances of a million up again", "s"),
     ("recovery_s_per_gb", "recovery after a crash", "s/GB"),
+    ("lease_requests_per_s", "leases: 4 workers, requests held on 4 scopes", "/s"),
+    ("lease_waits_permille", "of them those that waited for the bank", "permille"),
+    ("lease_stranded_permille_max", "leased and idle, of what was left", "permille"),
+    ("lease_wait_ms_p50", "at the end of a budget: wait for the bank", "ms"),
+    ("lease_wait_ms_p99", "the same, of one in a hundred", "ms"),
     ("log_bytes_per_request", "usage log", "bytes/request"),
     ("database_bytes_per_request", "SQLite", "bytes/request"),
 ]
@@ -224,7 +267,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=1_000_000)
     requests: int = parser.parse_args().requests
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
-        figures = measure(Path(folder), requests)
+        figures = measure(Path(folder), requests) | leases.measure(Path(folder))
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
     print(f"money: {int(figures['usage_rows']):,} requests on {machine}")
     for name, what, unit in TABLE:

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from bench.machine import machine, tell
 from bench.server import free_port, processor_s, serving
 from bench.vendor import ANSWER, EVENTS
 
+NO_HEADERS: Mapping[str, str] = {}
 POOLS = 12
 """For each kind of vendor, so that each request is placed among so many."""
 HEAD = """
@@ -157,7 +158,7 @@ def _measure(
         yield name, statistics.median(seen[name]), statistics.median(ratios), last[name]
 
 
-def _script(scratch: Path, size: int, key: str, *, stream: bool) -> Path:
+def _script(scratch: Path, size: int, key: str, *, stream: bool, headers: Mapping[str, str] = NO_HEADERS) -> Path:
     text = (WORDS * (size // len(WORDS) + 1))[:size]
     asked = {
         "model": "mock-streams" if stream else "mock",
@@ -167,8 +168,9 @@ def _script(scratch: Path, size: int, key: str, *, stream: bool) -> Path:
         **({"stream_options": {"include_usage": True}} if stream else {}),
     }
     path = scratch / "load.lua"
+    more = "".join(f'wrk.headers["{name}"]="{value}"\n' for name, value in headers.items())
     path.write_text(
-        'wrk.method="POST"\nwrk.headers["Content-Type"]="application/json"\n'
+        f'wrk.method="POST"\nwrk.headers["Content-Type"]="application/json"\n{more}'
         f'wrk.headers["Authorization"]="Bearer {key}"\nwrk.body=[==[{json.dumps(asked)}]==]\n'
     )
     return path

@@ -13,17 +13,18 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean, stdev
+from random import Random
+from statistics import fmean, median, stdev
 
 import msgspec
 
 from bench.machine import machine, tell
 from bench.shared import shared
-from bench.stepmodel import POINTS_MIN, read
+from bench.stepmodel import MODELS, POINTS_MIN, read, service_of
 from headrace.compose.simulated import Scenario, prepare, read_scenario
 from headrace.portfolio.serving import plain_name
 from headrace.simulator import Service, mix_of, shipped_services, standing
-from headrace.simulator.fitting import left_out
+from headrace.simulator.fitting import Measured, left_out
 from headrace.simulator.fleet import Block
 from headrace.simulator.known import fleet_of
 from headrace.simulator.prefix import PrefixCache
@@ -31,30 +32,34 @@ from headrace.simulator.report import Report
 from headrace.simulator.roofline import CHIPS, SHAPES, estimate
 from headrace.simulator.traces import As, mooncake
 
+ROUNDS = 3
+"""The least of some: the machine is shared."""
 Row = tuple[str, str, str, str]
 
 
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("--minutes", type=float, default=10.0, help="of the virtual clock, for the speed")
-    ask.add_argument("--slices", type=int, default=5, help="seeds of each slice of the fleet")
+    ask.add_argument("--slices", type=int, default=3, help="seeds of each slice of the fleet")
     said = ask.parse_args()
     rows: list[Row] = []
     figures: dict[str, object] = {}
-    for part in (speed(said.minutes), step_model(), latency(), prefix(), day(), slices(said.slices)):
+    for part in (speed(said.minutes), step_model(), closed_loop(), latency(), prefix(), day(), slices(said.slices)):
         rows += part[0]
         figures |= part[1]
     tell(machine("headrace", "numba", "numpy"), ("what", "measured or published", "simulated", "difference"), rows, figures)
 
 
 def speed(minutes: float) -> tuple[list[Row], dict[str, object]]:
-    """Requests a second of processor time."""
+    """Requests a second of processor time, the report included."""
     scenario = _lasting(read_scenario("small"), minutes * 60, seed=1)
     prepare(_lasting(scenario, 20, seed=2)).go()
-    run = prepare(scenario)
-    began = time.process_time()
-    report = run.go()
-    took = time.process_time() - began
+    took = float("inf")
+    for _ in range(ROUNDS):
+        run = prepare(scenario)
+        began = time.process_time()
+        report = run.go()
+        took = min(took, time.process_time() - began)
     rate = report.arrived / took
     row = ("requests simulated a second, one core", "", f"{rate:,.0f}", f"{took / report.arrived * 1e6:.1f} us each")
     return [row], {"requests_simulated_per_s": round(rate), "requests_simulated": report.arrived}
@@ -79,6 +84,57 @@ def step_model() -> tuple[list[Row], dict[str, object]]:
     }
 
 
+def closed_loop(count: int = 300) -> tuple[list[Row], dict[str, object]]:
+    """Points of the sample as its benchmark runs them: so many clients that ask again when answered, ten times each, with prompts and
+    answers of 80 to 100 % of the shape. Times to the first token were not fitted, beyond what the fastest take beside their step."""
+    path = shared("aiconfigurator_silicon_sample", "silicon_sample.csv")
+    if not path.exists():
+        return [("closed loop", "no data", "", "")], {}
+    held = [
+        (service, point)
+        for way, points in read(path).items()
+        if len(points) >= POINTS_MIN and way.path in MODELS and way.expert > 0 and len({point.tokens_in for point in points}) >= 2
+        if (service := service_of(way, points)) is not None
+        for point in points
+        if point.ttft_ms > 0
+    ]
+    chance = Random(1)
+    found = [(*_clients(service, point, chance), point) for service, point in chance.sample(held, min(count, len(held)))]
+    rows, figures = [], dict[str, object]()
+    for name, errors in (
+        ("TTFT", [ttft / point.ttft_ms - 1 for ttft, _, point in found]),
+        ("TPOT", [tpot / point.tpot_ms - 1 for _, tpot, point in found]),
+    ):
+        off = [abs(error) for error in errors]
+        told = f"{100 * fmean(off):.0f} % mean, {100 * median(off):.0f} % median error, {100 * median(errors):+.0f} % bias"
+        rows.append((f"{name}, clients in a closed loop", f"{len(found)} points", "", told))
+        figures[f"closed_loop_{name.lower()}_median_error_percent"] = round(100 * median(off), 1)
+        figures[f"closed_loop_{name.lower()}_bias_percent"] = round(100 * median(errors), 1)
+    return rows, figures
+
+
+def _clients(service: Service, point: Measured, chance: Random) -> tuple[float, float]:
+    """Mean TTFT and TPOT."""
+    fleet = fleet_of([Block(service=service, replicas=1, within="least")])
+    running, ttfts, tpots = dict[int, tuple[float, int]](), list[float](), list[float]()
+    left = 10 * point.batch
+
+    def ask(now_ms: float) -> None:
+        tokens_in, tokens_out = (max(2, round(tokens * chance.uniform(0.8, 1.0))) for tokens in (point.tokens_in, point.tokens_out))
+        running[fleet.submit(now_ms, 0, tokens_in, tokens_out, ())] = now_ms, tokens_out
+
+    for _ in range(point.batch):
+        ask(0.0)
+    while running:
+        for one, (asked_ms, tokens_out) in [(one, running.pop(one.slot)) for one in fleet.run(1e15, 1)]:
+            ttfts.append(one.first_ms + service.first_ms - asked_ms)
+            tpots.append((one.finished_ms - one.first_ms) / (tokens_out - 1))
+            left -= 1
+            if left >= point.batch:
+                ask(one.finished_ms)
+    return fmean(ttfts), fmean(tpots)
+
+
 class Real(msgspec.Struct):
     """A request of a real run."""
 
@@ -95,7 +151,7 @@ def latency() -> tuple[list[Row], dict[str, object]]:
     rows: list[Row] = []
     figures: dict[str, object] = {}
     for at in sorted(each for each in folder.glob("*") if (each / "requests.jsonl").exists()):
-        service = service_of(at)
+        service = by_data_sheet(at)
         if service is None:
             rows.append((at.name, "no data sheet", "", ""))
             continue
@@ -108,7 +164,7 @@ def latency() -> tuple[list[Row], dict[str, object]]:
     return rows or [("request latency", "no data", "", "")], figures
 
 
-def service_of(folder: Path) -> Service | None:
+def by_data_sheet(folder: Path) -> Service | None:
     """By the run's own notes: which model, on what, with which limits; None: no data sheet is known."""
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     engine, model = meta["engine_kwargs"], plain_name(meta["model"])
@@ -185,15 +241,21 @@ TOKENS_IN, TOKENS_CACHED, TOKENS_OUT = 608e9, 342e9, 168e9
 NODES_MEAN, NODES_PEAK, HELD_MEAN = 226.75, 278, 4_989
 PREFILL_PER_NODE, DECODE_PER_NODE = 73_700, 14_800
 DAY_S = 86_400
+H800_PREFILL, H800_DECODE = 7_839, 2_324
+"""Tokens a second a GPU, measured on H800 with wide expert parallelism (alibaba's InferSim, its table of DeepSeek-V3)."""
+USE = 0.8
+"""Of a fleet that follows its load: an assumption, between what a full machine gives and what a day leaves idle."""
 
 
 def day() -> tuple[list[Row], dict[str, object]]:
     """How many nodes of eight H800 DeepSeek's day takes, by its stated totals and two models of a node.
 
-    By its own throughputs a node: arithmetic that shows what the inputs say. By our service of DeepSeek-R1 on H200 without
+    By its own throughputs a node: arithmetic, which shows that totals, throughputs and nodes agree. By throughputs that others measured
+    on the same silicon, at full use and at `USE`. By our service of DeepSeek-R1 on H200 without
     disaggregation or wide expert parallelism, at the pace that it stated (20 to 22 tokens a second): how far a plain deployment is away.
     """
     own = TOKENS_IN / DAY_S / PREFILL_PER_NODE + TOKENS_OUT / DAY_S / DECODE_PER_NODE
+    full = ((TOKENS_IN - TOKENS_CACHED) / H800_PREFILL + TOKENS_OUT / H800_DECODE) / DAY_S / 8
     rows = [
         (
             "DeepSeek's day, nodes by its stated throughput",
@@ -202,7 +264,14 @@ def day() -> tuple[list[Row], dict[str, object]]:
             f"{100 * (own / NODES_MEAN - 1):+.1f} %",
         )
     ]
-    figures: dict[str, object] = {"deepseek_day_nodes": round(own, 1), "deepseek_day_error_percent": round(100 * (own / NODES_MEAN - 1), 2)}
+    for use in (1.0, USE):
+        off = 100 * (full / use / NODES_MEAN - 1)
+        rows.append((f"… by H800 throughputs measured elsewhere, {use:.0%} used", f"{NODES_MEAN}", f"{full / use:.1f}", f"{off:+.1f} %"))
+    figures: dict[str, object] = {
+        "deepseek_day_nodes": round(own, 1),
+        "deepseek_day_error_percent": round(100 * (own / NODES_MEAN - 1), 2),
+        "deepseek_day_measured_h800_error_percent": round(100 * (full / USE / NODES_MEAN - 1), 2),
+    }
     calls = TOKENS_OUT / 1_000  # an answer of a thousand tokens; only ratios matter below
     shape = mix_of([(1.0, TOKENS_IN / calls, TOKENS_CACHED / calls, TOKENS_OUT / calls)])
     mix = msgspec.structs.replace(shape, tokens_held=HELD_MEAN)
@@ -242,9 +311,9 @@ def slices(seeds: int) -> tuple[list[Row], dict[str, object]]:
 
 
 def _sliced(scale: float, seeds: int) -> list[Report]:
-    """The scenario ten times as large and its like, for some seeds; smaller slices run for longer, so that each has as many requests."""
+    """Ten times the scenario or just it, whose replicas divide by ten, after sessions and caches have filled."""
     scenario = read_scenario("small")
-    return [prepare(_lasting(scenario, 120 / scale**0.5, seed=seed, scale=scale * 5)).go() for seed in range(1, seeds + 1)]
+    return [prepare(_lasting(scenario, 240, seed=seed, scale=scale * 10, settle_s=120)).go() for seed in range(1, seeds + 1)]
 
 
 def _of(report: Report, name: str) -> tuple[float, float]:
@@ -252,8 +321,8 @@ def _of(report: Report, name: str) -> tuple[float, float]:
     return one.ttft_ms.p50, one.tpot_ms.p50
 
 
-def _lasting(scenario: Scenario, duration_s: float, *, seed: int, scale: float = 1.0) -> Scenario:
-    simulation = msgspec.structs.replace(scenario.simulation, duration_s=duration_s, seed=seed, scale=scale)
+def _lasting(scenario: Scenario, duration_s: float, *, seed: int, scale: float = 1.0, settle_s: float = 0.0) -> Scenario:
+    simulation = msgspec.structs.replace(scenario.simulation, duration_s=duration_s, seed=seed, scale=scale, settle_s=settle_s)
     return msgspec.structs.replace(scenario, simulation=simulation)
 
 

@@ -149,11 +149,12 @@ def services(ways: dict[Way, list[Measured]], errors: dict[Way, Sequence[float]]
         key = (MODELS[way.path][0], *way[1:6])
         if key not in best or (len(points), way.version) > (len(ways[best[key]]), best[key].version):
             best[key] = way
-    found = [one for way in best.values() if (one := _service(way, ways[way], errors[way])) is not None]
+    found = [one for way in best.values() if (one := service_of(way, ways[way], errors[way])) is not None]
     return sorted([*found, *_scaled(found)], key=lambda one: (one.model, one.silicon, one.engine, one.precision, one.tensor, one.expert))
 
 
-def _service(way: Way, points: Sequence[Measured], errors: Sequence[float]) -> Service | None:
+def service_of(way: Way, points: Sequence[Measured], errors: Sequence[float] = ()) -> Service | None:
+    """The row of a configuration; None: it has no room for context, or its points say nothing of some coefficient."""
     coefficients = fit(points)
     model, facts = MODELS[way.path]
     silicon = SYSTEMS[way.system]

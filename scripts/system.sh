@@ -1,16 +1,20 @@
 #!/usr/bin/env bash
 # Debian and Ubuntu: the programs that some tests and benchmarks use beside Python. None is needed to serve.
 #   nginx-light  the bare proxy that the relay is measured against      wrk   makes the load
+#   postgresql   for what many hosts share
 #   prometheus   for promtool, which reads our /metrics as a judge      curl  the client that everybody has
 # They are only put on the disk: no service is started by installing them here, and one that was there before is left as it was.
 set -euo pipefail
 
 declare -A package=([nginx]=nginx-light [wrk]=wrk [promtool]=prometheus [curl]=curl [node]=nodejs [npm]=npm)
+# PostgreSQL's server is not on the PATH.
+ls -d /usr/lib/postgresql/*/bin >/dev/null 2>&1 || server=postgresql
 
 missing=()
 for program in "${!package[@]}"; do
     PATH="$PATH:/usr/sbin:/sbin" command -v "$program" >/dev/null 2>&1 || missing+=("${package[$program]}")
 done
+[ -z "${server:-}" ] || missing+=("$server")
 
 # The official client of JavaScript, for the test that speaks through it.
 javascript_client() {
@@ -49,7 +53,7 @@ echo "installing ${missing[*]} ..."
 
 # Nor at the next boot.
 if command -v systemctl >/dev/null 2>&1; then
-    for service in nginx prometheus; do
+    for service in nginx prometheus postgresql; do
         case " ${missing[*]} " in
             *" $service"*) "${as_root[@]}" systemctl disable --quiet "$service.service" 2>/dev/null || true ;;
         esac

@@ -79,6 +79,9 @@ def test_every_error_code_is_in_the_reference(kind: type[HeadraceError]) -> None
 
 
 class NoKeys:
+    def version(self) -> int:
+        return 0
+
     def find(self, secret: str) -> Principal | None:
         return None
 

@@ -89,11 +89,11 @@ class Call:
             self.bill.tokens_out += 1
             await self.chunk([self.choice({"content": word})])
 
-    async def finish(self) -> None:
+    async def finish(self, reason: str = "stop") -> None:
         """The last chunk, the usage where the client asked for it, the mark of the end."""
         asked = (self.asked.get("stream_options") or {}).get("include_usage")
         last = self.usage if asked and self.usage_in == "last chunk" else None
-        await self.chunk([self.choice({}, "stop")], last)
+        await self.chunk([self.choice({}, reason)], last)
         if asked and self.usage_in == "own chunk":
             await self.chunk([], self.usage)
         await self.data(b"data: [DONE]" + self.newline * 2)
@@ -156,6 +156,14 @@ async def answers(call: Call, pause_s: float = 0.0) -> None:
 
 async def answers_slowly(call: Call) -> None:
     await answers(call, 0.1)
+
+
+async def talks_until_stopped(call: Call) -> None:
+    """Streamed: a word a token, until the length that it was asked for is reached."""
+    await call.begin()
+    cap = int(call.asked.get("max_completion_tokens") or call.asked.get("max_tokens") or 5_000)
+    await call.say((WORDS * (cap // len(WORDS) + 1))[:cap])
+    await call.finish("length")
 
 
 async def answers_long(call: Call) -> None:
@@ -364,6 +372,7 @@ SCRIPTS: dict[str, Script] = {
     "answers": answers,
     "answers-slowly": answers_slowly,
     "answers-long": answers_long,
+    "talks-until-stopped": talks_until_stopped,
     "embeds": answers_an_embedding,
     "usage-in-last-chunk": telling_usage("last chunk"),
     "usage-in-every-chunk": telling_usage("every chunk"),
@@ -410,6 +419,7 @@ class Vendor:
 
     bills: list[Bill] = field(default_factory=list)
     heads: list[str] = field(default_factory=list)
+    bodies: list[dict[str, Any]] = field(default_factory=list)
     connections: int = 0
     url: str = ""
 
@@ -488,6 +498,7 @@ class Vendor:
         bill = Bill(asked["model"])
         self.bills.append(bill)
         self.heads.append(head)
+        self.bodies.append(asked)
         script = SCRIPTS[asked["model"].partition("/")[0]]
         try:
             await script(Call(self, reader, writer, head, asked, bill))

@@ -16,8 +16,9 @@ from headrace.core.clock import MS, SECOND
 from headrace.core.rules import CAPABILITIES, DATA_CLASSES, Rules
 from headrace.portfolio import ModelProfile, Pool, Snapshot, TokenCost
 from headrace.routing import CLASSES, POLICIES, Board, Choice, Load, Policy, Refuse, Send, Wait, broken_rule, decide, read_evidence
-from headrace.routing.decide import CLOSED, CONTEXT, DEADLINE, FULL, LATE, PLACED_MAX, RANKED, SHARE, TRIED
+from headrace.routing.decide import CLOSED, CONTEXT, DEADLINE, FULL, LATE, NEXT, PLACED_MAX, RANKED, SHARE, TRIED
 from headrace.testing.builders import MODEL, a_model, a_pool, a_snapshot, an_ask
+from tests.unit.routing.order import order_of
 
 NOW = 1_000 * SECOND
 NAMES = tuple(f"p{number}" for number in range(12))
@@ -62,7 +63,6 @@ def loads(draw: st.DrawFn, pool: Pool) -> Load:
     load.waiting = draw(st.sampled_from([0, 0, 0, 2]))
     load.ttft_ms = draw(st.sampled_from([100.0, 500.0, 1_500.0]))
     load.tpot_ms = draw(st.sampled_from([10.0, 10.0, 50.0]))
-    load.look_again()
     return load
 
 
@@ -143,11 +143,12 @@ def names(choices: Iterable[Choice]) -> set[str]:
 
 @given(scenery=sceneries(), seed=st.integers(0, 2**32))
 def test_sent_to_every_pool_that_may_and_can_and_to_no_other(scenery: Scenery, seed: int):
-    made, snapshot = decided(scenery, seed), scenery.board.snapshot
+    order, made = order_of(scenery.ask, scenery.board, NOW, Random(seed), scenery.policy, scenery.tried)
+    snapshot = scenery.board.snapshot
     those = {pool.name for pool in snapshot.pools.values() if may(scenery.ask, snapshot, pool)}
     free = {name for name in those if not hindrances(scenery, snapshot.pools[name])}
     match made:
-        case Send(order=order):
+        case Send():
             assert names(order) == free
             assert len(order) == len(free)
             last = [bool(reluctances(scenery, choice.pool)) for choice in order]
@@ -184,15 +185,18 @@ def test_what_is_kept_of_it_is_true(scenery: Scenery, seed: int):
             assert isinstance(made, Send)
             assert not hindrances(scenery, pool)
             assert (code in reluctances(scenery, pool)) if code != RANKED else not reluctances(scenery, pool)
+        elif code == NEXT:
+            assert score >= made.placed[0][2], "nobody needs to be looked at who is no better than one that can"
         else:
             assert code in hindrances(scenery, pool)
             assert score == 0.0
     if isinstance(made, Send):
-        kept = [choices[spot].pool.name for spot, code, _ in made.placed if code == RANKED]
-        ranked = [choice.pool.name for choice in made.order if not reluctances(scenery, choice.pool)]
-        assert kept == ranked[:PLACED_MAX], "the best of them, in their order"
-        left_out = {spot for spot, choice in enumerate(choices) if choice not in made.order}
-        assert left_out <= set(spots)
+        assert choices[spots[0]] is made.choice
+        assert made.placed[0][1] == RANKED or not any(code == RANKED for _, code, _ in made.placed)
+        kept = [score for _, code, score in made.placed if code == made.placed[0][1]]
+        assert kept == sorted(kept), "the best of them, in their order"
+        if not any(code == NEXT for _, code, _ in made.placed) and len(choices) <= PLACED_MAX:
+            assert set(spots) == set(range(len(choices)))
     else:
         assert len(spots) == len(choices)
 
@@ -231,7 +235,7 @@ def test_whoever_follows_it_never_fills_a_pool_over_its_limit(scenery: Scenery, 
     for _ in range(count):
         made = decide(scenery.ask, scenery.board, NOW, rng, scenery.policy)
         if isinstance(made, Send):
-            made.order[0].load.inflight += 1
+            made.choice.load.move(1)
     for name, load in loads_.items():
         assert load.inflight <= max(load.limit, before[name])
         assert load.inflight < max(load.limit * share + 1, before[name] + 1), "who can wait leaves room to who can't"
@@ -264,9 +268,9 @@ def markets(draw: st.DrawFn) -> list[tuple[Pool, int]]:
 
 def place_of(name: str, market: list[tuple[Pool, int]], ask: Ask, policy: str, seed: int) -> int:
     stand = {pool.name: Load(64, ttft_ms=pool.ttft_ms, tpot_ms=pool.tpot_ms, inflight=inflight) for pool, inflight in market}
-    made = decide(ask, Board(a_snapshot(*(pool for pool, _ in market)), stand, HOURLY), NOW, Random(seed), POLICIES[policy])
-    assert isinstance(made, Send)
-    return [choice.pool.name for choice in made.order].index(name)
+    board = Board(a_snapshot(*(pool for pool, _ in market)), stand, HOURLY)
+    order, _ = order_of(ask, board, NOW, Random(seed), POLICIES[policy])
+    return [choice.pool.name for choice in order].index(name)
 
 
 @given(
@@ -310,7 +314,7 @@ def homes(*there: str, inflight: dict[str, int] | None = None, count: int = len(
     stand = {name: Load(1_024, inflight=(inflight or {}).get(name, 0)) for name in there}
     board, rng = Board(a_snapshot(*(a_pool(name) for name in there)), stand), Random(0)
     made = [decide(an_ask(affinity=number), board, NOW, rng, POLICIES["affinity"]) for number in NUMBERS[:count]]
-    return [one.order[0].pool.name for one in made if isinstance(one, Send)]
+    return [one.choice.pool.name for one in made if isinstance(one, Send)]
 
 
 def test_a_number_has_one_home_and_homes_are_spread_evenly():

@@ -1,8 +1,11 @@
 """The door: OpenAI's HTTP surface."""
 
 from headrace.api.admin import Admin
+from headrace.api.askers import Keys
 from headrace.api.cold import HOT_PATHS, Cold
 from headrace.api.door import Door
+from headrace.api.heads import Heads
+from headrace.api.money import Minting, Money
 from headrace.api.socket import Lane, SocketSettings
 
-__all__ = ["HOT_PATHS", "Admin", "Cold", "Door", "Lane", "SocketSettings"]
+__all__ = ["HOT_PATHS", "Admin", "Cold", "Door", "Heads", "Keys", "Lane", "Minting", "Money", "SocketSettings"]

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from headrace.api.door import Keys, authenticate
+from headrace.api.askers import Keys, authenticate
 from headrace.core.clock import MS, Clock
 from headrace.core.errors import NotAllowed, RequestNotFound
 from headrace.core.identity import Principal

@@ -5,39 +5,46 @@ rules of the settings, and one that can't be read is refused, never ignored.
 """
 
 from collections.abc import Mapping
-from typing import get_args
+from typing import NamedTuple, get_args
 from zlib import crc32
 
 import msgspec
 
+from headrace.api.heads import Headers
 from headrace.core.ask import NEEDS_NOTHING, Ask, Operation
 from headrace.core.clock import MS, Clock
-from headrace.core.errors import InvalidRequest, ModelNotFound
+from headrace.core.errors import InvalidRequest, ModelNotFound, NotAllowed
 from headrace.core.identity import Principal, TrafficClass
+from headrace.core.money import pico_of
 from headrace.core.rules import DATA_CLASSES, NO_RULES, Capability, Rules
 from headrace.gateway import Gateway, World
 from headrace.routing import TIERS
 from headrace.wire import openai_embeddings
+from headrace.wire.openai_caps import without_max_cost
 from headrace.wire.openai_chat import ChatHead, read_head
 
 FRAMING_TOKENS_MAX = 512
 """What a chat template and our own words about tools may add to a prompt, beyond the bytes of the request."""
 CHOICES_MAX = 128
 TOKENS_MAX = 1 << 31
+MESSAGES = b'"messages"'
 PREFIX_BYTES = 1_024
 """Conversations whose first messages agree so far are taken to share a prefix."""
 CACHED_BYTES_MIN = 4_096
 """Vendors cache prompts from 1,024 tokens on; where a shorter one goes makes no difference."""
 DEADLINE_MS_MAX = 86_400_000
 NAMES_MAX, NAME_SIZE_MAX = 64, 64
+USER_SIZE_MAX = 512
 """Each kind of request is kept, in memory and in the usage log: what a client may name has an end."""
+STANDINGS_MAX = 16_384
 CLASSES: frozenset[str] = frozenset(get_args(TrafficClass))
 
 CLASS, JURISDICTIONS, VENDORS = b"x-headrace-class", b"x-headrace-jurisdictions", b"x-headrace-vendors"
 DATA_CLASS, ZERO_RETENTION = b"x-headrace-data-class", b"x-headrace-zero-retention"
 STRICT, DEADLINE, SESSION = b"x-headrace-strict", b"x-headrace-deadline-ms", b"x-headrace-session"
+MAX_COST = b"x-headrace-max-cost"
 OURS = b"x-headrace"
-HEADERS = frozenset((CLASS, JURISDICTIONS, VENDORS, DATA_CLASS, ZERO_RETENTION, STRICT, DEADLINE, SESSION))
+HEADERS = frozenset((CLASS, JURISDICTIONS, VENDORS, DATA_CLASS, ZERO_RETENTION, STRICT, DEADLINE, SESSION, MAX_COST))
 
 
 class Wishes(msgspec.Struct, frozen=True):
@@ -48,9 +55,21 @@ class Wishes(msgspec.Struct, frozen=True):
     strict: bool = False
     deadline_ms: int | None = None
     session: bytes = b""
+    max_cost_pico: int | None = None
 
 
 NO_WISHES = Wishes()
+
+
+class Standing(NamedTuple):
+    """What is the same for all requests of a key for a model in a class: the settings' rules, what the model does, which capabilities some
+    of its pools lack, and whether a request must be translated whole."""
+
+    principal: Principal
+    rules: Rules
+    operations: frozenset[str]
+    partial: frozenset[Capability]
+    strict: bool
 
 
 class Reader:
@@ -59,43 +78,45 @@ class Reader:
     def __init__(self, gateway: Gateway, clock: Clock) -> None:
         self._gateway, self._clock = gateway, clock
         self._world: World | None = None
-        self._rules: dict[tuple[str, str, str], Rules] = {}
+        self._standings: dict[tuple[str, str, str], Standing] = {}
 
     def chat(self, request: str, principal: Principal, headers: Mapping[bytes, bytes], body: bytes) -> Ask:
         """A chat completion. Raises InvalidRequest and its kin."""
-        head = read_head(body)
-        world, wishes = (
-            self._checked(head.model, "chat"),
-            _wishes(headers),
-        )
+        head, wishes = read_head(body), _wishes(headers)
         traffic_class = wishes.traffic_class or (TIERS.get(head.service_tier) if head.service_tier else None) or principal.traffic_class
-        partial = world.board.partial(head.model)
+        standing = self._standing(principal, head.model, traffic_class, "chat")
+        partial, rules, options = standing.partial, standing.rules, head.stream_options
+        max_cost_pico = wishes.max_cost_pico
+        if head.max_cost is not None:
+            body, asked_pico = without_max_cost(body), _max_cost(str(head.max_cost), "max_cost")
+            max_cost_pico = asked_pico if max_cost_pico is None else min(asked_pico, max_cost_pico)
         return Ask(
             request=request,
             operation="chat",
             principal=principal,
             model=head.model,
-            stream=bool(head.stream),
-            include_usage=bool(head.stream_options and head.stream_options.include_usage),
+            stream=head.stream is True,
+            include_usage=options is not None and options.include_usage is True,
             tokens_in_max=len(body) + FRAMING_TOKENS_MAX,
             tokens_out_max=_tokens_out_max(head),
             body=body,
             traffic_class=traffic_class,
-            rules=self._rules_of(world, principal, head.model, traffic_class, wishes),
+            rules=rules if wishes.rules is NO_RULES else rules.and_(wishes.rules),
             needs=_needs(head) & partial if partial else NEEDS_NOTHING,
-            affinity=_affinity(head, wishes),
+            affinity=_affinity(head, wishes, body),
             deadline=None if wishes.deadline_ms is None else self._clock.instant() + wishes.deadline_ms * MS,
-            strict=wishes.strict or world.terms.strict,
+            strict=wishes.strict or standing.strict,
+            user=_name(head.safety_identifier or head.user or "", "user"),
+            session=_name(wishes.session.decode("latin-1"), SESSION.decode()) if wishes.session else "",
+            max_cost_pico=max_cost_pico,
+            choices=head.n or 1,
         )
 
     def embeddings(self, request: str, principal: Principal, headers: Mapping[bytes, bytes], body: bytes) -> Ask:
         """Embeddings. Raises InvalidRequest and its kin."""
-        asked = openai_embeddings.read_request(body)
-        world, wishes = (
-            self._checked(asked.model, "embeddings"),
-            _wishes(headers),
-        )
+        asked, wishes = openai_embeddings.read_request(body), _wishes(headers)
         traffic_class = wishes.traffic_class or principal.traffic_class
+        standing = self._standing(principal, asked.model, traffic_class, "embeddings")
         return Ask(
             request=request,
             operation="embeddings",
@@ -107,32 +128,55 @@ class Reader:
             tokens_out_max=0,
             body=body,
             traffic_class=traffic_class,
-            rules=self._rules_of(world, principal, asked.model, traffic_class, wishes),
+            rules=standing.rules if wishes.rules is NO_RULES else standing.rules.and_(wishes.rules),
             deadline=None if wishes.deadline_ms is None else self._clock.instant() + wishes.deadline_ms * MS,
-            strict=wishes.strict or world.terms.strict,
+            strict=wishes.strict or standing.strict,
+            user=_name(asked.user or "", "user"),
+            session=_name(wishes.session.decode("latin-1"), SESSION.decode()) if wishes.session else "",
+            max_cost_pico=wishes.max_cost_pico,
         )
 
-    def _checked(self, model: str, operation: Operation) -> World:
+    def _standing(self, principal: Principal, model: str, traffic_class: TrafficClass, operation: Operation) -> Standing:
+        """Raises ModelNotFound, NotAllowed for a class that the key may not ask for, and InvalidRequest for a model that serves something
+        else."""
         world = self._gateway.world
-        profile = world.snapshot.models.get(model)
-        if profile is None:
-            raise ModelNotFound(model)
-        if operation not in profile.operations:
-            does = " and ".join(sorted(profile.operations))
-            raise InvalidRequest(f"The model `{model}` serves {does}, not {operation}.", param="model")
-        return world
-
-    def _rules_of(self, world: World, principal: Principal, model: str, traffic_class: TrafficClass, wishes: Wishes) -> Rules:
         if world is not self._world:
-            self._world, self._rules = world, {}
-        rules = self._rules.get((principal.key, model, traffic_class))
-        if rules is None:
-            rules = world.rules_for(principal, model, traffic_class)
-            self._rules[principal.key, model, traffic_class] = rules
-        return rules if wishes.rules is NO_RULES else rules.and_(wishes.rules)
+            self._world, self._standings = world, {}
+        standing = self._standings.get((principal.key, model, traffic_class))
+        if standing is None or (standing.principal is not principal and standing.principal != principal):
+            standing = self._looked_up(world, principal, model, traffic_class)
+        if operation not in standing.operations:
+            does = " and ".join(sorted(standing.operations))
+            raise InvalidRequest(f"The model `{model}` serves {does}, not {operation}.", param="model")
+        return standing
+
+    def _looked_up(self, world: World, principal: Principal, model: str, traffic_class: TrafficClass) -> Standing:
+        profile = world.snapshot.models.get(model)
+        if profile is None or (principal.models is not None and model not in principal.models):
+            raise ModelNotFound(model)
+        _check_class(principal, traffic_class)
+        standing = Standing(
+            principal=principal,
+            rules=world.rules_for(principal, model, traffic_class),
+            operations=profile.operations,
+            partial=world.board.partial(model),
+            strict=world.terms.strict,
+        )
+        if len(self._standings) >= STANDINGS_MAX:
+            self._standings.clear()
+        self._standings[principal.key, model, traffic_class] = standing
+        return standing
 
 
 def _wishes(headers: Mapping[bytes, bytes]) -> Wishes:
+    if not isinstance(headers, Headers):
+        return _read_wishes(headers)
+    if not isinstance(headers.wishes, Wishes):
+        headers.wishes = _read_wishes(headers)
+    return headers.wishes
+
+
+def _read_wishes(headers: Mapping[bytes, bytes]) -> Wishes:
     ours = [name for name in headers if name[:10] == OURS]
     if not ours:
         return NO_WISHES
@@ -148,6 +192,7 @@ def _wishes(headers: Mapping[bytes, bytes]) -> Wishes:
         strict=_truth(headers, STRICT),
         deadline_ms=_deadline_ms(headers),
         session=headers.get(SESSION, b"").strip(),
+        max_cost_pico=_max_cost(_text(headers, MAX_COST), MAX_COST.decode()) if MAX_COST in headers else None,
     )
 
 
@@ -196,6 +241,25 @@ def _deadline_ms(headers: Mapping[bytes, bytes]) -> int | None:
     return int(said)
 
 
+def _check_class(principal: Principal, traffic_class: str) -> None:
+    if principal.classes is not None and traffic_class not in principal.classes:
+        raise NotAllowed(f"This key may not ask in the class {traffic_class}: it may in {', '.join(sorted(principal.classes))}.")
+
+
+def _max_cost(said: str, param: str) -> int:
+    try:
+        return pico_of(said)
+    except ValueError as wrong:
+        raise InvalidRequest(f"Invalid value for {param}: {wrong}.", param=param) from None
+
+
+def _name(said: str, param: str) -> str:
+    """What budgets and limits are kept by has an end."""
+    if len(said) > USER_SIZE_MAX:
+        raise InvalidRequest(f"Invalid value for {param}: it may have {USER_SIZE_MAX} characters.", param=param)
+    return said
+
+
 def _text(headers: Mapping[bytes, bytes], header: bytes) -> str:
     return headers.get(header, b"").decode("latin-1").strip()
 
@@ -219,24 +283,27 @@ def _needs(head: ChatHead) -> frozenset[Capability]:
     return frozenset(name for name, needed in found.items() if needed)
 
 
-def _affinity(head: ChatHead, wishes: Wishes) -> int:
+def _affinity(head: ChatHead, wishes: Wishes, body: bytes) -> int:
     """A number that requests share which share a prefix: by the name that the client gave it, else by the first bytes of its messages."""
     if wishes.session:
         return crc32(wishes.session) | _NAMED
     if head.prompt_cache_key:
         return crc32(head.prompt_cache_key.encode("utf-8", "surrogatepass")) | _NAMED
-    messages = memoryview(head.messages)
-    return crc32(messages[:PREFIX_BYTES]) | _NAMED if len(messages) >= CACHED_BYTES_MIN else 0
+    if len(body) < CACHED_BYTES_MIN:
+        return 0
+    begins = max(body.find(MESSAGES), 0)
+    return crc32(body[begins : begins + PREFIX_BYTES]) | _NAMED
 
 
+ARRAY = ord("[")
 _NAMED = 1 << 32  # never 0, which means: no prefix
 
 
 def _tokens_out_max(head: ChatHead) -> int | None:
-    if memoryview(head.messages)[:1].tobytes() != b"[":
+    if memoryview(head.messages)[0] != ARRAY:
         raise InvalidRequest("Invalid value for 'messages': expected an array of messages.", param="messages")
-    choices = 1 if head.n is None else head.n
-    if not 1 <= choices <= CHOICES_MAX:
+    choices = head.n or 1
+    if head.n is not None and not 1 <= head.n <= CHOICES_MAX:
         raise InvalidRequest(f"Invalid value for 'n': it must be 1 to {CHOICES_MAX}.", param="n")
     asked = head.max_completion_tokens if head.max_completion_tokens is not None else head.max_tokens
     if asked is None:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from headrace.api.door import Keys, authenticate
+from headrace.api.askers import Keys, authenticate
 from headrace.api.errors import answer_for
 from headrace.core.errors import HeadraceError, InternalFailure, MethodNotAllowed, ModelNotFound, NotReady, RouteNotFound
 from headrace.portfolio import ModelProfile, Snapshot

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
+from headrace.api.askers import Askers, Keys
 from headrace.api.asking import Reader
 from headrace.api.errors import answer_for, status_of
 from headrace.api.socket import Exchange
@@ -18,24 +19,17 @@ from headrace.core.clock import MS, SECOND, Clock, Instant
 from headrace.core.errors import (
     HeadraceError,
     InternalFailure,
-    InvalidApiKey,
     RateLimited,
     UnsupportedMediaType,
 )
 from headrace.core.identity import Principal
 from headrace.core.money import usd
 from headrace.core.translation import Change
-from headrace.gateway import Gateway, Visit
+from headrace.gateway import Gateway, Visit, remaining_pico
 
 TRANSLATION_SIZE_MAX = 1_024
 LEFT = 499
 """The status that logs and metrics show for a client who hung up; nobody is left to read it."""
-
-
-class Keys(Protocol):
-    def find(self, secret: str) -> Principal | None:
-        """Whose key it is; None for one that is unknown or revoked."""
-        ...
 
 
 class Report(Protocol):
@@ -55,7 +49,7 @@ class Door:
     def __init__(
         self, *, gateway: Gateway, keys: Keys, clock: Clock, new_id: Callable[[str], str], report: Report, log: logging.Logger
     ) -> None:
-        self._gateway, self._keys, self._clock, self._new_id = gateway, keys, clock, new_id
+        self._gateway, self._askers, self._clock, self._new_id = gateway, Askers(keys), clock, new_id
         self._report, self._log = report, log
         self._reader = Reader(gateway, clock)
 
@@ -71,7 +65,7 @@ class Door:
         request, began = self._new_id("req_"), self._clock.instant()
         ask, visit, status = None, None, 200
         try:
-            principal = authenticate(exchange.headers.get(b"authorization"), self._keys)
+            principal = self._askers.of(exchange.headers.get(b"authorization"))
             ask = read(request, principal, exchange.headers, _json_body(exchange))
             visit = self._gateway.admit(ask)
             status = await self._answer(exchange, ask, visit)
@@ -97,7 +91,7 @@ class Door:
     # What is answered.
 
     async def _answer(self, exchange: Exchange, ask: Ask, visit: Visit) -> int:
-        voice = (Streamed if ask.stream else Gathered)(exchange, ask, self._clock.moment() // SECOND, lambda: self._headers(ask, visit))
+        voice = (Streamed if ask.stream else Gathered)(exchange, ask, self._created, lambda: self._headers(ask, visit))
         try:
             await self._gateway.answer(ask, visit, voice)
         except HeadraceError as error:
@@ -108,6 +102,10 @@ class Door:
             return status_of(error)
         voice.finish(f"x-headrace-cost: {_cost(visit)}\r\n".encode() if ask.stream else b"")
         return 200
+
+    def _created(self) -> int:
+        """When an answer of our own words is made, in seconds of Unix time."""
+        return self._clock.moment() // SECOND
 
     def _refuse(self, exchange: Exchange, request: str, began: Instant, error: HeadraceError) -> int:
         if exchange.response_complete:
@@ -129,6 +127,8 @@ class Door:
             f"x-headrace-class: {ask.traffic_class}\r\nx-headrace-attempts: {visit.attempts}\r\n"
             f"{'trailer: x-headrace-cost' if ask.stream else f'x-headrace-cost: {_cost(visit)}'}\r\n{_limits(visit.left)}"
         )
+        if visit.hold is not None or visit.capped:
+            told += _money(visit)
         if visit.translation:
             told += f"x-headrace-translation: {_translation(visit.translation)}\r\n"
         return told.encode("latin-1", "replace")
@@ -136,21 +136,6 @@ class Door:
     def _common(self, request: str, began: Instant) -> bytes:
         took_ms = (self._clock.instant() - began) // MS
         return f"x-request-id: {request}\r\nopenai-version: 2020-10-01\r\nopenai-processing-ms: {took_ms}\r\n".encode()
-
-
-def authenticate(authorization: bytes | None, keys: Keys) -> Principal:
-    """Whose request it is. Raises InvalidApiKey."""
-    if authorization is None:
-        raise InvalidApiKey("You didn't provide an API key. Send it in the Authorization header, as `Authorization: Bearer sk-hr-…`.")
-    scheme, _, secret = authorization.decode("latin-1").partition(" ")
-    principal = keys.find(secret.strip()) if scheme.lower() == "bearer" else None
-    if principal is None:
-        raise InvalidApiKey(f"Incorrect API key provided: {_masked(secret)}. `headrace keys list` shows the keys that exist.")
-    return principal
-
-
-def _masked(secret: str) -> str:
-    return f"{secret[:6]}…{secret[-4:]}" if len(secret) > 16 else "…"
 
 
 def _json_body(exchange: Exchange) -> bytes:
@@ -163,6 +148,16 @@ def _json_body(exchange: Exchange) -> bytes:
 def _cost(visit: Visit) -> str:
     """In US dollars, to the last digit."""
     return "unpriced" if visit.cost_pico is None else usd(visit.cost_pico)
+
+
+def _money(visit: Visit) -> str:
+    """What is held for it at most, what its scarcest budget leaves, and whether the answer may end because the money does."""
+    told = f"x-headrace-cost-max: {usd(visit.bound_pico)}\r\n" if visit.price is not None else ""
+    if visit.hold is not None and (left := remaining_pico(visit.hold)) is not None:
+        told += f"x-headrace-budget-remaining: {usd(left)}\r\n"
+    if visit.capped:
+        told += f"x-headrace-tokens-out-max: {visit.bound.output}; {visit.capped}\r\n"
+    return told
 
 
 def _translation(changes: Sequence[Change]) -> str:

@@ -3,7 +3,7 @@
 import msgspec
 
 from headrace.core import errors
-from headrace.core.errors import HeadraceError, RateLimited, UpstreamRefused
+from headrace.core.errors import HeadraceError, QuotaExceeded, RateLimited, UpstreamRefused
 
 STATUS: dict[type[HeadraceError], int] = {
     errors.InvalidRequest: 400,
@@ -14,7 +14,9 @@ STATUS: dict[type[HeadraceError], int] = {
     errors.ContextLengthExceeded: 400,
     errors.MalformedRequest: 400,
     errors.InvalidApiKey: 401,
+    errors.CostTooHigh: 400,
     errors.NotAllowed: 403,
+    errors.Unpriced: 403,
     errors.ModelNotFound: 404,
     errors.RouteNotFound: 404,
     errors.RequestNotFound: 404,
@@ -23,6 +25,7 @@ STATUS: dict[type[HeadraceError], int] = {
     errors.BodyTooLarge: 413,
     errors.UnsupportedMediaType: 415,
     errors.RateLimited: 429,
+    errors.QuotaExceeded: 429,
     errors.QueueFull: 429,
     errors.HeadersTooLarge: 431,
     errors.InternalFailure: 500,
@@ -35,6 +38,7 @@ STATUS: dict[type[HeadraceError], int] = {
     errors.NoCapacity: 503,
     errors.NotReady: 503,
     errors.StorageFull: 503,
+    errors.BudgetsUnreachable: 503,
     errors.UpstreamTimedOut: 504,
 }
 
@@ -54,6 +58,8 @@ def type_of(error: HeadraceError) -> str:
     """OpenAI's `type`: whose fault, or for a rate limit what ran out."""
     if isinstance(error, RateLimited):
         return error.kind
+    if isinstance(error, QuotaExceeded):
+        return error.code
     status = STATUS[type(error)]
     if status == 429:
         return "requests"

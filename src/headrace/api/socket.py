@@ -7,8 +7,8 @@ here for both kinds: the size of a head and a body, the time until a request is 
 
 import asyncio
 import http
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any
 
 import httptools
 import msgspec
@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from headrace.api.errors import answer_for
+from headrace.api.heads import Handler, Head, Headers, Heads
 from headrace.core.errors import BodyTooLarge, HeadersTooLarge, HeadraceError, MalformedRequest, RequestTimedOut
 from headrace.providers import outbox_of
 
@@ -43,20 +44,21 @@ class SocketSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class Exchange:
     """One request on a hot route and its answer. It stands where uvicorn keeps its cycle, with the attributes that uvicorn reads."""
 
-    def __init__(self, lane: "Lane", handler: "Handler", headers: dict[bytes, bytes], *, keep_alive: bool, chunked: bool) -> None:
-        self._lane, self._transport, self._flow = lane, lane.transport, lane.flow
+    size = 0
+    more_body = True
+    in_turn = False
+    response_complete = False
+    left = False
+    patience_s = 0.0
+    """How long the work for a client who left goes on; who knows what the upstream bills sets it."""
+    task: asyncio.Task[None] | None = None
+    message_event = asyncio.Event()  # uvicorn sets its cycle's event when a connection ends; nobody waits on ours
+
+    def __init__(self, lane: "Lane", handler: Handler, headers: Headers, *, keep_alive: bool, chunked: bool) -> None:
+        self._lane, self._transport = lane, lane.transport
         self.handler, self.headers = handler, headers
-        self.keep_alive, self._chunked = keep_alive, chunked
-        self.pieces: list[bytes] = []
-        self.size = 0
-        self.more_body = True
-        self.in_turn = False
-        self.response_complete = False
-        self.message_event = _UNHEARD
-        self.left = False
-        self.patience_s = 0.0
-        """How long the work for a client who left goes on; who knows what the upstream bills sets it."""
-        self.task: asyncio.Task[None] | None = None
+        self.keep_alive, self.chunked = keep_alive, chunked
+        self.pieces: list[bytes | memoryview] = []
 
     @property
     def disconnected(self) -> bool:
@@ -76,7 +78,7 @@ class Exchange:
     @property
     def body(self) -> bytes:
         """The request's body, whole when the handler runs."""
-        return self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
+        return bytes(self.pieces[0]) if len(self.pieces) == 1 else b"".join(self.pieces)
 
     @property
     def client(self) -> str:
@@ -94,29 +96,34 @@ class Exchange:
         """Start a streamed answer."""
         if self.left:
             return
-        self.keep_alive = self.keep_alive and self._chunked
-        coding = b"transfer-encoding: chunked\r\n" if self._chunked else b""
+        self.keep_alive = self.keep_alive and self.chunked
+        coding = b"transfer-encoding: chunked\r\n" if self.chunked else b""
         self._say(b"".join((STATUS_LINE[200], headers, coding, self._closing(), b"\r\n")))
+
+    def write_chunk(self, chunk: bytes) -> None:
+        """More of a streamed answer, in a chunk that is framed already."""
+        if not self.left:
+            self._lane.outbox.send_now(self._transport, chunk)
 
     def write(self, data: bytes) -> None:
         """More of a streamed answer: one read of the upstream, one write."""
         if not self.left:
-            self._say(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+            self._say(b"%x\r\n%b\r\n" % (len(data), data) if self.chunked else data)
 
     @property
     def must_wait(self) -> bool:
         """The client reads slower than we write."""
-        return self._flow.write_paused and not self.left
+        return self._lane.flow.write_paused and not self.left
 
     async def drained(self) -> None:
         """Until the client has caught up, or left."""
-        await self._flow.drain()
+        await self._lane.flow.drain()
 
     def end(self, trailer: bytes = b"") -> None:
         """Finish a streamed answer. `trailer` are header lines that could not be known before; without chunks nobody hears them."""
         if self.left:
             return
-        if self._chunked:
+        if self.chunked:
             self._say(b"0\r\n%b\r\n" % trailer)
         self._completed()
 
@@ -146,10 +153,6 @@ def _repeated(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     return {name + b" (twice)": b"" for name in names if name.startswith(b"x-headrace") and names.count(name) > 1}
 
 
-Handler: TypeAlias = Callable[[Exchange], Coroutine[Any, Any, None]]
-_UNHEARD = asyncio.Event()  # uvicorn sets its cycle's event when a connection ends; nobody waits on ours
-
-
 class Lane(HttpToolsProtocol):
     """One client connection."""
 
@@ -164,15 +167,16 @@ class Lane(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         handlers: Mapping[bytes, Handler],
+        heads: Heads,
         settings: SocketSettings,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._handlers, self._settings = handlers, settings
+        self._handlers, self._heads, self._settings = handlers, heads, settings
         self.outbox = outbox_of(self.loop)
         self._open: list[Exchange] = []
         self._in_head = self._receiving = self._refused = False
-        self._head_bytes = 0
-        self._offer = b""
+        self._head_bytes = self._body_left = 0
+        self._offer = self._first = b""
         self._since = self.loop.time()
         self._stalled_since: float | None = None
 
@@ -181,9 +185,52 @@ class Lane(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
+        if self._body_left:
+            self._more(data)
+        elif self._receiving or self.pipeline or not (self.cycle is None or self.cycle.response_complete):
+            self._parse(data)
+        else:
+            known = self._heads.read(data)
+            if known is None or not self._hear(data, *known):
+                self._parse(data)
+
+    def _hear(self, data: bytes, head: Head, begins: int, length: int) -> bool:
+        """A request with a head that was read before; False: what is about its body is for the parser."""
+        left = length - len(data) + begins
+        if left < 0 or length > self._settings.body_bytes_max:
+            return False
+        self.cycle = exchange = Exchange(self, head.handler, head.headers, keep_alive=True, chunked=True)
+        self._open.append(exchange)
+        exchange.in_turn = True
+        self._since = self.loop.time()
+        if left:
+            exchange.pieces.append(memoryview(data)[begins:])  # copied once, when all is there
+            self._receiving, self._body_left = True, left
+        else:
+            exchange.pieces.append(data[begins:])
+            exchange.more_body = False
+            self._start(exchange)
+        return True
+
+    def _more(self, data: bytes) -> None:
+        """More of a body whose length is known."""
+        left, exchange = self._body_left - len(data), self.cycle
+        exchange.pieces.append(data[:left] if left < 0 else data)
+        if left > 0:
+            self._body_left = left
+            return
+        self._body_left = 0
+        self._receiving, self._since = False, self.loop.time()
+        exchange.more_body = False
+        self._start(exchange)
+        if left < 0:
+            self.data_received(data[left:])
+
+    def _parse(self, data: bytes) -> None:
         self._offer = b""
         if not self._receiving:
             self._receiving, self._since = True, self.loop.time()
+            self._first = data
         self._head_bytes += len(data)
         try:
             self.parser.feed_data(data)
@@ -193,6 +240,7 @@ class Lane(HttpToolsProtocol):
         except httptools.HttpParserError as wrong:
             self._refuse(MalformedRequest(f"This is not an HTTP request: {wrong}."))
         if self._in_head:
+            self._first = b""
             self._check_head(self._head_bytes)
         else:
             self._head_bytes = 0
@@ -207,7 +255,7 @@ class Lane(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self._receiving = False
-        self.data_received(self._offer + rest)
+        self._parse(self._offer + rest)
 
     def on_message_begin(self) -> None:
         self.url, self.headers, self.expect_100_continue = b"", [], False
@@ -215,6 +263,7 @@ class Lane(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        first, self._first = self._first, b""  # who follows in the same read does not begin with it
         if self._head_bytes > self._settings.head_bytes_max:  # with what follows the head in the same read
             self._check_head(len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers))
         if self._refused:
@@ -228,7 +277,7 @@ class Lane(HttpToolsProtocol):
         if handler is None:
             self._to_application()
         else:
-            self._to_lane(handler)
+            self._to_lane(handler, first)
 
     def _without_upgrade(self) -> bytes:
         kept = [b"%b: %b\r\n" % one for one in self.headers if one[0] not in (b"upgrade", b"connection", b"http2-settings")]
@@ -242,12 +291,15 @@ class Lane(HttpToolsProtocol):
         self.headers.extend(headers)  # the scope holds this very list
         super().on_headers_complete()
 
-    def _to_lane(self, handler: Handler) -> None:
-        headers = dict(self.headers)
+    def _to_lane(self, handler: Handler, first: bytes) -> None:
+        """`first` is what this request's head began with, where that was read in one piece."""
+        headers = Headers(self.headers)
         if len(headers) != len(self.headers):
-            headers |= _repeated(self.headers)
+            headers.update(_repeated(self.headers))
         version = self.parser.get_http_version()
         keep_alive = version != "1.0" and self.parser.should_keep_alive()
+        if first and keep_alive and version == "1.1" and not self.expect_100_continue:
+            self._heads.keep(first, Head(handler, headers))
         exchange = Exchange(self, handler, headers, keep_alive=keep_alive, chunked=version != "1.0")
         earlier, self.cycle = self.cycle, exchange
         self._open.append(exchange)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from headrace.cli.budget import budget
 from headrace.cli.chat import chat
 from headrace.cli.doctor import doctor
 from headrace.cli.keys import keys
@@ -36,7 +37,7 @@ def headrace(context: click.Context, config: Path | None, data: Path | None) -> 
     context.obj = here(config, data)
 
 
-for command in (serve, chat, portfolio, simulate, plan, why, usage, keys, price, models, reload, doctor):
+for command in (serve, chat, portfolio, simulate, plan, why, usage, keys, budget, price, models, reload, doctor):
     headrace.add_command(command)
 
 

@@ -18,6 +18,7 @@ from headrace.cli.tables import FORMATS, Cell, Format, show
 from headrace.compose import Place
 from headrace.compose.simulated import (
     Scenario,
+    own_traffic,
     prepare,
     read_scenario,
     replay_of,
@@ -38,6 +39,7 @@ from headrace.simulator.run import Progress
 from headrace.simulator.traces import LOADERS, As
 
 DEFAULT = "small"
+OWN = "usage"
 SEGMENTS_REPLAYED = 300
 EVENT_HELP = "What goes wrong in the middle third; may be given again."
 JSON_HELP = "Write the report as JSON (- for standard output)."
@@ -54,7 +56,7 @@ JSON_HELP = "Write the report as JSON (- for standard output)."
 @click.option(
     "--event", "events", multiple=True, type=click.Choice(tuple(EVENTS)), help="What goes wrong in the middle third; may be given again."
 )
-@click.option("--replay", metavar="FORMAT:FILE", help=f"A recorded trace in place of synthetic traffic: {', '.join(LOADERS)}.")
+@click.option("--replay", metavar="FORMAT:FILE", help=f"Recorded traffic: {', '.join(LOADERS)}; usage alone is your own.")
 @click.option("--speed", type=float, default=1.0, show_default=True, help="Replay so many times as fast.")
 @click.option("--trace", "watched", type=int, metavar="REQUEST", help="Tell the story of one request, by its number.")
 @click.option(
@@ -92,7 +94,7 @@ def simulate(
     sites = sites_of(chosen, chosen.simulation.scale)
     faults = happening(events, sites, chosen.simulation.duration_s)
     chosen = msgspec.structs.replace(chosen, fault=(*chosen.fault, *faults))
-    workload = None if replay is None else _replayed(replay, chosen, speed)
+    workload = None if replay is None else _replayed(context.ensure_object(Place), replay, chosen, speed)
     run = prepare(chosen, workload, segments_max=2 if workload is None else SEGMENTS_REPLAYED)
     if not compiled_here():
         Console(stderr=True).print("numba is not installed, so this takes much longer: pip install 'headrace\\[simulate]'", style="yellow")
@@ -254,12 +256,16 @@ def _changed(scenario: Scenario, said: dict[str, object]) -> Scenario:
         raise InvalidRequest(str(wrong)) from None
 
 
-def _replayed(replay: str, scenario: Scenario, speed: float) -> Workload:
+def _replayed(place: Place, replay: str, scenario: Scenario, speed: float) -> Workload:
+    if speed <= 0:
+        raise InvalidRequest("--speed is above 0")
+    as_ = As(model=next(iter(scenario.pool[0].models)), seed=scenario.simulation.seed, speed=speed)
+    if replay == OWN:
+        return own_traffic(place, as_)
     kind, _, path = replay.partition(":")
     if kind not in LOADERS or not path:
         raise InvalidRequest(f"--replay is FORMAT:FILE, where FORMAT is one of {', '.join(LOADERS)}")
-    model = next(iter(scenario.pool[0].models))
-    return replay_of(kind, Path(path), As(model=model, seed=scenario.simulation.seed, speed=speed))
+    return replay_of(kind, Path(path), as_)
 
 
 def _chosen(place: Place, name: str, pools: bool, said: Mapping[str, object]) -> Scenario:

@@ -1,7 +1,6 @@
 """The books of a data folder, for the commands: keys and usage, with or without a server running."""
 
 import contextlib
-import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,13 +8,15 @@ from pathlib import Path
 
 import msgspec
 
-from headrace.compose.clock import MachineClock, Names, process_id
+from headrace.compose.clock import MachineClock, process_id
+from headrace.compose.minting import NOBODYS, mint_key, minting
 from headrace.compose.place import Place
 from headrace.compose.settings import Settings
-from headrace.core.clock import Moment
+from headrace.core.clock import SECOND, Moment
 from headrace.core.identity import TrafficClass
-from headrace.metering import KeyRow
+from headrace.metering import KeyRow, principal_of
 from headrace.storage import (
+    Came,
     Difference,
     Dimension,
     HourRow,
@@ -27,6 +28,7 @@ from headrace.storage import (
     key_names,
     load_once,
     make_folder,
+    traffic,
     usage_by,
     usage_by_hour,
     verify,
@@ -64,6 +66,11 @@ class Books:
         load_once(self._layout, process_id())
         return usage_by_hour(self._database, since=since, until=until)
 
+    def traffic(self) -> list[Came]:
+        """Every chat that was answered, in the order of its coming."""
+        load_once(self._layout, process_id())
+        return list(traffic(self._database))
+
     def balances(self) -> dict[str, int]:
         return balances(self._database)
 
@@ -83,19 +90,30 @@ class Books:
         traffic_class: TrafficClass,
         requests_per_minute: int | None,
         tokens_per_minute: int | None,
+        parent: str | None = None,
+        budget_usd: str | None = None,
+        models: tuple[str, ...] | None = None,
+        classes: tuple[str, ...] | None = None,
+        expires_in_s: int | None = None,
     ) -> tuple[KeyRow, str]:
-        """A new key and its secret, which nobody can read again."""
-        return self._store.create(
-            id=Names(self._clock)("key_"),
-            name=name,
-            organization=organization,
-            project=project,
-            token=secrets.token_bytes(30),
-            created=self._clock.moment(),
-            traffic_class=traffic_class,
+        """A new key and its secret, which nobody can read again. A key with a `parent`, given by its id or name, has the parent's owner.
+
+        Raises InvalidRequest where it may not be.
+        """
+        asked = minting(
+            name,
+            budget_usd=budget_usd,
+            models=models,
+            classes=classes,
+            expires=None if expires_in_s is None else self._clock.moment() + expires_in_s * SECOND,
             requests_per_minute=requests_per_minute,
             tokens_per_minute=tokens_per_minute,
         )
+        if parent is None:
+            owner = msgspec.structs.replace(NOBODYS, organization=organization, project=project, traffic_class=traffic_class)
+        else:
+            owner = principal_of(self._store.lineage(parent))
+        return mint_key(self._layout, self._clock, owner, asked)
 
     def revoke_key(self, key: str) -> KeyRow:
         return self._store.revoke(key, self._clock.moment())

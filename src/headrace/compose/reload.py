@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from headrace.compose.adapters import Adapters
+from headrace.compose.banking import Purse, webhook_of
 from headrace.compose.settings import Settings
 from headrace.compose.world import LimitedKeys, LocalPool, fixed_keys, live_world, price_book, what_exists
 from headrace.core.clock import Clock
@@ -53,18 +54,22 @@ class Reloading:
         ring: KeyRing,
         clock: Clock,
         commons: Commons | None = None,
+        purse: Purse | None = None,
     ) -> None:
         """`commons`: the other workers of this server, which read the settings again when one does."""
+        self._purse = purse
         self._commons = commons
         self.settings, self._read, self._file = settings, source.read, source.file
         self._environ, self._local, self._adapters, self._ring, self._clock = environ, local, adapters, ring, clock
         self._gateway: Gateway | None = None
         self._seen = self._mark()
-        self.keys = LimitedKeys(ring.find)
+        self.keys = LimitedKeys(ring, clock.moment)
         self.keys.limit(settings.limits)
 
     def first(self) -> World:
         """The world of the settings that the server starts with. Raises SettingsInvalid."""
+        if self._purse is not None:
+            self._purse.change(self.settings.budget, webhook_of(self.settings.budgets, self._environ))
         return self._world(self.settings, None)
 
     def serve(self, gateway: Gateway) -> None:
@@ -83,11 +88,14 @@ class Reloading:
             **{name: getattr(self.settings, name) for name in FIXED},
             pool=(*_local(self.settings), *(pool for pool in settings.pool if pool.dialect != "local")),
         )
+        webhook = webhook_of(effective.budgets, self._environ)
         keys = fixed_keys(effective, self._environ, self._clock.moment())
         world = self._world(effective, self._gateway.world)
         changed = world.snapshot.version != self._gateway.world.snapshot.version
         self._ring.fix(keys)
         self.keys.limit(effective.limits)
+        if self._purse is not None:
+            self._purse.change(effective.budget, webhook)
         self._gateway.change(world)
         self.settings = effective
         return Reloaded(version=f"{world.snapshot.version:08x}", changed=changed, needs_restart=fixed)

@@ -22,12 +22,14 @@ import msgspec
 import uvicorn
 import uvloop
 
-from headrace.api import HOT_PATHS, Admin, Cold, Door, Lane
+from headrace.api import HOT_PATHS, Admin, Cold, Door, Heads, Lane, Money
 from headrace.compose.adapters import Adapters
+from headrace.compose.banking import BankProcess, Purse
 from headrace.compose.clock import MachineClock, chance
 from headrace.compose.decisions import Decisions
 from headrace.compose.enginehost import host_engines, seen_by_workers
 from headrace.compose.loading import Loading
+from headrace.compose.minting import mint_key
 from headrace.compose.opening import BACKLOG, House, Opened, listening, open_house, open_process, reserved
 from headrace.compose.place import version
 from headrace.compose.probes import keep_probing, keep_ticking
@@ -45,6 +47,7 @@ from headrace.storage import Commons
 from headrace.telemetry import CONTENT_TYPE, Metrics, set_up_logs, start_tracer
 
 log = logging.getLogger("headrace")
+BANK_START_S = 5.0
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
@@ -147,7 +150,8 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
         loop = asyncio.get_running_loop()
         adapters = Adapters(house.environ, house.clock, opened.names, loop)
         closing.callback(adapters.close)
-        reloading = _reloading(opened, source, adapters, None if worker is None else worker.commons)
+        purse = Purse(house.clock, opened.names, house.layout, opened.usage_log, lambda hosts: gateway.share_limits(hosts))
+        reloading = _reloading(opened, source, adapters, None if worker is None else worker.commons, purse)
         gateway = Gateway(
             world=reloading.first(),
             log=opened.usage_log,
@@ -155,15 +159,17 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
             rng=chance(),
             spawn=lambda work: tasks.create_task(work),
             neighbours=worker.commons if worker is not None else None,
+            till=purse.till,
         )
         reloading.serve(gateway)
         reports = _reports(opened, gateway, Metrics(), closing, worker)
-        starting = tasks.create_task(_start(opened, gateway, tasks, tell), name="engines")
+        starting = tasks.create_task(_start(opened, gateway, purse, tasks, tell), name="engines")
         background = [
             tasks.create_task(opened.usage_log.keep_synced(), name="usage-log-sync"),
             tasks.create_task(keep_ticking(gateway), name="pools"),
             tasks.create_task(keep_probing(gateway, lambda: _intervals_ms(reloading.settings, house.local), house.clock), name="probes"),
             tasks.create_task(reloading.watch(), name="settings"),
+            tasks.create_task(purse.link.keep(), name="budgets"),
         ]
         if worker is not None:
             background.append(tasks.create_task(reports.keep_telling(), name="metrics"))
@@ -171,6 +177,9 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
             loading = Loading(house.layout, house.settings.storage.sync_interval_ms)
             closing.push_async_callback(loading.finish)
             background.append(tasks.create_task(loading.keep_running(), name="usage-loader"))
+            bank = BankProcess(house.layout, house.settings.storage.url, lambda: bool(reloading.settings.budget))
+            closing.callback(bank.finish)
+            background.append(tasks.create_task(bank.keep_running(), name="bank"))
         server = _server(opened, gateway, reloading, reports, starting)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stop)
@@ -180,6 +189,7 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
         await server.serve(sockets=[opened.listener])
         await settle(server)
         starting.cancel()
+        await purse.link.finish()
         for one in house.local:
             await one.engine.stop()
             if one.embedder is not None:
@@ -193,7 +203,7 @@ def _orphaned(lifeline: int, server: Server) -> None:
     server.stop()
 
 
-def _reloading(opened: Opened, source: Source, adapters: Adapters, commons: Commons | None) -> Reloading:
+def _reloading(opened: Opened, source: Source, adapters: Adapters, commons: Commons | None, purse: Purse) -> Reloading:
     return Reloading(
         settings=opened.house.settings,
         source=source,
@@ -203,6 +213,7 @@ def _reloading(opened: Opened, source: Source, adapters: Adapters, commons: Comm
         ring=opened.ring,
         clock=opened.house.clock,
         commons=commons,
+        purse=purse,
     )
 
 
@@ -214,7 +225,9 @@ def _intervals_ms(settings: Settings, local: Sequence[LocalPool]) -> dict[str, i
     }
 
 
-async def _start(opened: Opened, gateway: Gateway, tasks: asyncio.TaskGroup, tell: Callable[[tuple[str, ...]], None]) -> None:
+async def _start(opened: Opened, gateway: Gateway, purse: Purse, tasks: asyncio.TaskGroup, tell: Callable[[tuple[str, ...]], None]) -> None:
+    if purse.has_budgets:
+        await purse.link.known(BANK_START_S)
     for one in opened.house.local:
         model = await one.engine.start(tasks)
         if model is not None:
@@ -258,6 +271,13 @@ def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Rep
         decisions=decisions.of,
         reload=lambda: msgspec.structs.asdict(reloading.reload_all()),
     )
+    money = Money(
+        keys=reloading.keys,
+        gateway=gateway,
+        clock=opened.house.clock,
+        new_id=opened.names,
+        mint=functools.partial(mint_key, opened.house.layout, opened.house.clock),
+    )
     cold = Cold(
         snapshot=lambda: gateway.world.snapshot,
         keys=reloading.keys,
@@ -265,9 +285,9 @@ def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Rep
         metrics=reports.text,
         metrics_type=CONTENT_TYPE,
         new_id=opened.names,
-        more=admin.routes(),
+        more=[*admin.routes(), *money.routes()],
     )
-    lane = functools.partial(Lane, handlers=handlers, settings=opened.house.settings.server)
+    lane = functools.partial(Lane, handlers=handlers, heads=Heads(), settings=opened.house.settings.server)
     return Server(
         uvicorn.Config(
             cold.app(),

@@ -15,13 +15,14 @@ from typing import Any, Literal
 import msgspec
 
 from headrace.api.socket import SocketSettings
+from headrace.compose.budgets import BudgetSettings, BudgetsSettings, WhomSettings
 from headrace.compose.pools import PoolSettings
 from headrace.core.errors import SettingsInvalid
 from headrace.core.identity import TrafficClass
 from headrace.core.rules import Capability, DataClass
 from headrace.engine import EngineSettings
 from headrace.gateway import Terms
-from headrace.metering import UsdPerMtok, price_row
+from headrace.metering import Limit, UsdPerMtok, price_row
 from headrace.portfolio import Silicon
 from headrace.providers import TransportSettings
 from headrace.routing import CLASSES, ClassTerms, HealthSettings
@@ -55,6 +56,12 @@ class StorageSettings(UsageLogSettings, frozen=True, kw_only=True, forbid_unknow
     """Where everything is kept that must not be lost."""
 
     path: str = ".headrace"
+    url: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.url is not None and not self.url.startswith(("postgresql://", "postgres://")):
+            raise ValueError('storage.url is the address of a PostgreSQL, such as "postgresql://db.internal/headrace"')
 
 
 class LocalEngineSettings(EngineSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,6 +79,36 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def __post_init__(self) -> None:
         if min(self.requests_per_minute, self.tokens_per_minute) < 0:
             raise ValueError("limits are 0 (none) or more")
+
+
+class ScopeLimitSettings(WhomSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much all requests together may ask for that match every field given of organization … class; with `for_each`, each of them."""
+
+    name: str
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    requests_per_day: int | None = None
+    tokens_per_day: int | None = None
+    concurrent: int | None = None
+
+    def __post_init__(self) -> None:
+        amounts = [self.requests_per_minute, self.tokens_per_minute, self.requests_per_day, self.tokens_per_day, self.concurrent]
+        given = [amount for amount in amounts if amount is not None]
+        if not given or min(given) < 1:
+            raise ValueError(f"limit {self.name!r}: give at least one amount, of at least 1")
+
+    @property
+    def limit(self) -> Limit:
+        """As metering knows it."""
+        return Limit(
+            name=self.name,
+            whom=self.whom,
+            requests_per_minute=self.requests_per_minute,
+            tokens_per_minute=self.tokens_per_minute,
+            requests_per_day=self.requests_per_day,
+            tokens_per_day=self.tokens_per_day,
+            concurrent=self.concurrent,
+        )
 
 
 class RoutingSettings(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -182,6 +219,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     telemetry: TelemetrySettings = TelemetrySettings()
     routing: RoutingSettings = RoutingSettings()
     health: HealthSettings = HealthSettings()
+    budgets: BudgetsSettings = BudgetsSettings()
+    budget: tuple[BudgetSettings, ...] = ()
+    limit: tuple[ScopeLimitSettings, ...] = ()
     pool: tuple[PoolSettings, ...] = ()
     model: tuple[ModelSettings, ...] = ()
     key: tuple[KeySettings, ...] = ()
@@ -194,13 +234,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "keys": [key.name for key in self.key],
             "rules": [rule.name for rule in self.rule],
             "classes": [one.name for one in self.traffic_class],
+            "limits": [one.name for one in self.limit],
+            "budgets": [one.name for one in self.budget],
         }
         for what, names in named.items():
             if twice := {name for name in names if names.count(name) > 1}:
                 raise ValueError(f"two {what} are named {min(twice)!r}: give each its own name")
 
 
-_SECTIONS = ("server", "storage", "engine", "transport", "limits", "telemetry", "routing", "health")
+_SECTIONS = ("server", "storage", "engine", "transport", "limits", "telemetry", "routing", "health", "budgets")
 
 
 def load_settings(file: Path | None, environ: Mapping[str, str]) -> Settings:

@@ -9,14 +9,18 @@ from typing import TextIO
 
 import msgspec
 
+from headrace.compose.books import Books
 from headrace.compose.capacity import pool_of, shipped_catalog
+from headrace.compose.place import Place
 from headrace.compose.pools import PoolSettings
 from headrace.compose.settings import Settings
+from headrace.core.clock import MS
 from headrace.core.errors import SettingsInvalid
+from headrace.core.identity import TrafficClass
 from headrace.metering import PriceBook
 from headrace.portfolio import Catalog, Pool, Rented, Silicon, Tokens, kind_of, pico_per_accelerator_hour
 from headrace.simulator import Mix, Service, Services, mix_of, shipped_services
-from headrace.simulator.calls import Workload
+from headrace.simulator.calls import Call, Replay, Workload
 from headrace.simulator.faults import Demand, Fault
 from headrace.simulator.fleet import Block, Fleet, Within
 from headrace.simulator.known import fleet_of
@@ -151,6 +155,28 @@ def replay_of(kind: str, path: Path, as_: As) -> Workload:
             return LOADERS[kind](lines, as_)
     except (OSError, ValueError, KeyError, msgspec.DecodeError) as wrong:
         raise SettingsInvalid(f"{path} cannot be read as {kind}: {wrong}") from None
+
+
+def own_traffic(place: Place, as_: As) -> Workload:
+    """What this installation was asked, by its own usage log. Raises SettingsInvalid where it was asked nothing."""
+    with Books.open(place) as books:
+        came = books.traffic()
+    if not came:
+        raise SettingsInvalid("the usage log holds no chat that was answered")
+    tenants = {name: number for number, name in enumerate(dict.fromkeys(one.tenant for one in came))}
+    calls = [
+        Call(
+            (one.at - came[0].at) / MS / as_.speed,
+            msgspec.convert(one.traffic_class, TrafficClass),
+            as_.model,
+            tenants[one.tenant],
+            as_.geography,
+            max(1, one.tokens_in),
+            one.tokens_out,
+        )
+        for one in came
+    ]
+    return Replay(calls)
 
 
 def prepare(scenario: Scenario, workload: Workload | None = None, *, segments_max: int = 2, plain: bool = False) -> Run:

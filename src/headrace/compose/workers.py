@@ -5,6 +5,7 @@ The first process holds the data folder, runs the loader, and starts the workers
 `Commons`, usage goes into one folder by one loader. A worker that dies is started again, and what it had open is booked as held.
 """
 
+import contextlib
 import logging
 import os
 import select
@@ -17,6 +18,7 @@ from contextlib import contextmanager, suppress
 
 import msgspec
 
+from headrace.compose.banking import BankProcess
 from headrace.compose.clock import MachineClock
 from headrace.compose.opening import House, bury
 from headrace.compose.reports import SHARED
@@ -57,8 +59,8 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
 class _Family:
     """The workers that live, by process id."""
 
-    def __init__(self, house: House, held: socket.socket, count: int, life: Life, hosting: Hosting, loader: int) -> None:
-        self._loader = loader
+    def __init__(self, house: House, held: socket.socket, count: int, life: Life, hosting: Hosting, loader: int, bank: BankProcess) -> None:
+        self._loader, self._bank = loader, bank
         self._house, self._held, self._count, self._life, self._hosting = house, held, count, life, hosting
         self._port = held.getsockname()[1]
         self._path = house.layout.commons
@@ -81,8 +83,9 @@ class _Family:
         status = 1
         try:
             os.setsid()  # a terminal's Ctrl-C is for the first process, which passes it on once
-            for each in (self._held_end, self.hearing, self._loader):  # what is open in a child outlives the first process
-                os.close(each)
+            for each in (self._held_end, self.hearing, self._loader, self._bank.pipe):  # what is open in a child outlives the first process
+                if each is not None:
+                    os.close(each)
             signal.set_wakeup_fd(-1)
             for signum in HANDLED:
                 signal.signal(signum, signal.SIG_DFL)
@@ -133,14 +136,18 @@ def _called(number: int) -> str:
 def supervise(house: House, held: socket.socket, count: int, life: Life, hosting: Hosting, tell: Tell) -> None:
     """Run `count` workers until a signal, and return when all have ended; where there are local pools, `hosting` is the life of the
     process that runs their engines, given its lifeline. Raises SetupError when they can't be kept alive."""
-    with _signals() as (heard, asked), _loader(house) as loader:
-        family = _Family(house, held, count, life, hosting, loader)
+    bank = BankProcess(house.layout, house.settings.storage.url, lambda: bool(house.settings.budget))
+    with _signals() as (heard, asked), _loader(house) as loader, contextlib.ExitStack() as closing:
+        closing.callback(bank.finish)
+        bank.look()
+        family = _Family(house, held, count, life, hosting, loader, bank)
         for number in (*([ENGINES] if house.local else []), *range(count)):
             family.start(number)
         deaths: list[int] = []
         stopping, ready = False, 0
         failure: SetupError | None = None
         while family.living:
+            bank.look()
             readable, _, _ = select.select([heard, *([family.hearing] if ready < count else [])], [], [], 1.0)
             if heard in readable:
                 with suppress(BlockingIOError):

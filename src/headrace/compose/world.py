@@ -11,6 +11,7 @@ from typing import cast
 
 import msgspec
 
+from headrace.api import Keys
 from headrace.compose.capacity import pool_of, region_of, shipped_catalog
 from headrace.compose.clock import Names
 from headrace.compose.place import secret_of
@@ -183,6 +184,7 @@ def live_world(
         policy=policy_of(settings),
         terms=Terms(**terms),
         health=settings.health,
+        limits=tuple(one.limit for one in settings.limit),
     )
 
 
@@ -232,8 +234,10 @@ def _fixed_key(key: KeySettings, secret: str, created: Moment) -> KeyRow:
 class LimitedKeys:
     """The keys, with the settings' limits for those that have none of their own."""
 
-    def __init__(self, find: Callable[[str], Principal | None]) -> None:
-        self._find = find
+    def __init__(self, keys: Keys, moment: Callable[[], Moment]) -> None:
+        self._keys, self._find, self._moment = keys, keys.find, moment
+        self._changes = 0
+        self._expires: Moment | None = None  # the first end of a key that was found
         self._requests: int | None = None
         self._tokens: int | None = None
         self._limited: dict[str, tuple[Principal, Principal]] = {}  # by key: as it is kept, and as it is limited
@@ -242,11 +246,23 @@ class LimitedKeys:
         """From now on these hold."""
         self._requests, self._tokens = limits.requests_per_minute or None, limits.tokens_per_minute or None
         self._limited = {}
+        self._changes += 1
+
+    def version(self) -> int:
+        """Another number whenever a key or its limits may have changed."""
+        if self._expires is not None and self._expires <= self._moment():
+            self._expires = None
+            self._changes += 1
+        return self._keys.version() + self._changes
 
     def find(self, secret: str) -> Principal | None:
         principal = self._find(secret)
         if principal is None:
             return None
+        if principal.expires is not None:
+            if principal.expires <= self._moment():
+                return None
+            self._expires = principal.expires if self._expires is None else min(self._expires, principal.expires)
         held = self._limited.get(principal.key)
         if held is not None and held[0] is principal:
             return held[1]

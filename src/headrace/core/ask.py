@@ -20,6 +20,9 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     `needs` are the capabilities that a pool must have; `affinity` is a number that requests share which share a prefix (0: none does);
     `deadline` is when an answer is of no more use; `strict` refuses a translation that would drop or change a parameter.
+
+    `user` and `session` are whom and what the client says that it asks for; `max_cost_pico` is the most that it may cost, and `choices`
+    how many answers are asked for at once.
     """
 
     request: str
@@ -37,3 +40,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     affinity: int = 0
     deadline: Instant | None = None
     strict: bool = False
+    user: str = ""
+    session: str = ""
+    max_cost_pico: int | None = None
+    choices: int = 1

@@ -2,10 +2,11 @@
 
 HeadraceError
 ├── side CLIENT    InvalidRequest (ContextLengthExceeded, UnsupportedParameter (NotTranslatable), ModelNotFound), InvalidApiKey,
-│                  NotAllowed, RateLimited, BodyTooLarge, HeadersTooLarge, UnsupportedMediaType, MethodNotAllowed, RouteNotFound,
+│                  NotAllowed, RateLimited, QuotaExceeded, Unpriced,
+│                  CostTooHigh, BodyTooLarge, HeadersTooLarge, UnsupportedMediaType, MethodNotAllowed, RouteNotFound,
 │                  RequestNotFound, RequestTimedOut
 ├── side UPSTREAM  UpstreamUnreachable, UpstreamTimedOut, UpstreamOverloaded, UpstreamFailed (UpstreamCut, UpstreamGarbled), UpstreamRefused
-└── side SELF      QueueFull, EngineFailed, NotReady, StorageFull, NoCapacity, InternalFailure,
+└── side SELF      QueueFull, EngineFailed, NotReady, StorageFull, BudgetsUnreachable, NoCapacity, InternalFailure,
 │                  SetupError (what stops a start)
 
 `api/errors.py` alone turns them into HTTP; the command line prints `str(error)` and exits.
@@ -82,6 +83,30 @@ class RateLimited(HeadraceError):
         """`left`: of requests and tokens, where limited: the limit, what remains of it, milliseconds until all is there again."""
         super().__init__(message, retry_after_ms=retry_after_ms)
         self.kind, self.left = kind, left or {}
+
+
+class QuotaExceeded(HeadraceError):
+    """A budget has no room for what this could cost: asking again does not help before somebody raises it or its next period begins."""
+
+    code, side, retryable = "insufficient_quota", Side.CLIENT, False
+
+
+class Unpriced(HeadraceError):
+    """Nobody knows what it would cost, and a hard budget or `max_cost` holds for it."""
+
+    code, side, retryable = "unpriced_model", Side.CLIENT, False
+
+
+class CostTooHigh(InvalidRequest):
+    """It could cost more than the `max_cost` that it names, however short its answer were."""
+
+    code = "max_cost_exceeded"
+
+
+class BudgetsUnreachable(HeadraceError):
+    """The place where budgets are kept does not answer, and what was leased of it is used up: money fails closed."""
+
+    code, side, retryable = "budgets_unreachable", Side.SELF, True
 
 
 class NotAllowed(HeadraceError):

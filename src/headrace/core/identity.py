@@ -8,7 +8,12 @@ TrafficClass: TypeAlias = Literal["realtime", "enterprise", "agentic", "coding",
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """The holder of one API key, by its id and its name. Limits of None mean: not limited."""
+    """The holder of one API key, by its id and its name. Limits of None mean: not limited.
+
+    A key may be minted from another: `parents` are the ids of those above it, the nearest first, and `parent_names` what they are called.
+    What such a key may do is what all of them may: `models` and `classes` of None are all, `allowances` are the amounts of money that it
+    and those above it may spend in all, by key, and after `expires` it is nobody's.
+    """
 
     organization: str
     project: str
@@ -17,3 +22,11 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     traffic_class: TrafficClass = "realtime"
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    parents: tuple[str, ...] = ()
+    parent_names: tuple[str, ...] = ()
+    allowances: tuple[tuple[str, int], ...] = ()
+    models: frozenset[str] | None = None
+    classes: frozenset[str] | None = None
+    expires: int | None = None
+    limited_as: str = ""
+    key_limits: tuple[tuple[str, int | None, int | None], ...] = ()

@@ -27,6 +27,21 @@ def pico_per_token(usd_per_mtok: str) -> int:
     return pico
 
 
+def pico_of(usd: str) -> int:
+    """An amount of dollars written as text: `"12.50"` is 12,500,000,000,000 pico-USD. Raises ValueError for what is none."""
+    try:
+        amount = Decimal(usd)
+    except InvalidOperation:
+        raise ValueError(f'{usd!r} is not an amount of dollars, such as "12.50"') from None
+    if not amount.is_finite() or not 0 <= amount < 10**15:
+        raise ValueError(f"{usd!r} is not an amount of money to spend")
+    numerator, denominator = amount.as_integer_ratio()
+    pico, finer = divmod(numerator * PICO_PER_USD, denominator)
+    if finer:
+        raise ValueError(f"{usd!r} is finer than a pico-dollar: at most twelve decimal places")
+    return pico
+
+
 def usd(pico: int) -> str:
     """All of an amount, to its last digit: 1,234,500 pico-USD is `"0.0000012345"`."""
     whole, rest = divmod(abs(pico), PICO_PER_USD)

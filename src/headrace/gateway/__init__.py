@@ -3,7 +3,22 @@
 from headrace.gateway.attempt import Listener, Log
 from headrace.gateway.room import Room
 from headrace.gateway.story import Gateway
+from headrace.gateway.till import Lender, Quote, Till, remaining_pico
 from headrace.gateway.visit import Visit
 from headrace.gateway.world import RuleFor, Terms, World, rooms_for
 
-__all__ = ["Gateway", "Listener", "Log", "Room", "RuleFor", "Terms", "Visit", "World", "rooms_for"]
+__all__ = [
+    "Gateway",
+    "Lender",
+    "Listener",
+    "Log",
+    "Quote",
+    "Room",
+    "RuleFor",
+    "Terms",
+    "Till",
+    "Visit",
+    "World",
+    "remaining_pico",
+    "rooms_for",
+]

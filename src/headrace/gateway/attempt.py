@@ -1,6 +1,5 @@
 """One try at one pool: admitted when made, ended exactly once, heard before the listener is."""
 
-from collections.abc import Callable
 from typing import Protocol
 
 from headrace.core.ask import Ask
@@ -11,7 +10,7 @@ from headrace.core.translation import Change
 from headrace.core.usage import Usage
 from headrace.gateway.visit import Visit
 from headrace.metering import Admit, Evidence, Outcome, Price, Record, Settle, Void, rate, rate_bound
-from headrace.providers import Gate
+from headrace.providers import Gate, Tap
 from headrace.routing import Choice, Placed
 
 
@@ -37,7 +36,7 @@ class Listener(Protocol):
     def hear(self, said: Said) -> None: ...
 
     @property
-    def verbatim(self) -> Callable[[bytes], None] | None:
+    def verbatim(self) -> Tap | None:
         """Where more of an answer in the client's own dialect may go at once; None: nowhere."""
         ...
 
@@ -111,12 +110,16 @@ class Attempt:
             price.id if price is not None else None,
             visit.evidence,
             placed,
+            visit.epoch,
+            visit.accounts,
         )
         log.append(self._admit)
+        if visit.hold is not None:
+            visit.hold.open += 1
 
     usage: Usage | None
     usage_likely: Usage | None
-    verbatim: Callable[[bytes], None] | None
+    verbatim: Tap | None
     first_said_at: Instant | None
 
     def hear(self, said: Said) -> None:
@@ -157,6 +160,8 @@ class Attempt:
             self._open = False
             self.ended_at = now = self._clock.instant()
             self._log.append(Void(self._admit, self._admit.moment + now - self.began, failure.code))
+            if self._visit.hold is not None:
+                self._visit.hold.end()
 
     def end(self) -> None:
         """However the attempt ended: when nothing has settled it by now, the client has left, the server stops, or another was faster."""
@@ -190,6 +195,9 @@ class Attempt:
                 self._translation,
             )
         )
+        if visit.hold is not None:  # with nothing in between: what the log shows and what was told of the slices must agree
+            visit.hold.pay(cost_pico or 0)
+            visit.hold.end()
 
 
 PAID: frozenset[Outcome] = frozenset(("completed", "client_left"))

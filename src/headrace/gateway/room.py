@@ -70,7 +70,7 @@ class Room:
     def take(self, now: Instant) -> None:
         """A request goes there."""
         self.own += 1
-        self.load.inflight += 1
+        self.load.move(1)
         if self.health.state != "open":
             self.health.asked(now)
         self._tell()
@@ -78,7 +78,7 @@ class Room:
     def free(self, now: Instant) -> None:
         """It is done, and whoever waits is next."""
         self.own -= 1
-        self.load.inflight -= 1
+        self.load.move(-1)
         self._tell()
         if self.load.waiting:
             self.call_in(now)
@@ -98,7 +98,6 @@ class Room:
     def look_again(self) -> None:
         """To be called when somebody has come to the line or left it."""
         self.load.waiting_first = self.line.first() or 0
-        self.load.look_again()
 
     def expected_wait_ms(self, priority: int) -> float:
         """How long a newcomer would wait: those before it, at the pace of the whole pool."""
@@ -109,14 +108,13 @@ class Room:
         load, self._cells = self.load, cells
         self._tell()
         others, closed_until = cells.others()
-        load.inflight = self.own + others
+        if load.inflight != self.own + others:
+            load.inflight = self.own + others
         if load.closed_for == ELSEWHERE and closed_until != load.closed_until:  # it has recovered there, or is given longer
             load.closed_until, load.closed_for = self._closed
-            load.look_again()
         if closed_until > now and closed_until > load.closed_until:
             self._closed = load.closed_until, load.closed_for
             load.closed_until, load.closed_for = closed_until, ELSEWHERE
-            load.look_again()
         if load.waiting:
             self.call_in(now)
 

@@ -19,12 +19,14 @@ from headrace.core.ask import Ask
 from headrace.core.clock import MS, SECOND, Clock, Instant
 from headrace.core.errors import ContextLengthExceeded, HeadraceError, ModelNotFound, NoCapacity, NotAllowed, NotTranslatable, RateLimited
 from headrace.gateway.attempt import Attempt, Listener, Log
+from headrace.gateway.meters import Meters, check, give_back, take
 from headrace.gateway.neighbours import Neighbours
 from headrace.gateway.race import Race, Runner
 from headrace.gateway.room import Room, Waiter, leave, stand
+from headrace.gateway.till import NOBODY, Quote, Till
 from headrace.gateway.visit import Visit, left_of
 from headrace.gateway.world import World
-from headrace.metering import Evidence, Granted, Limiter, Refused
+from headrace.metering import Evidence, Granted, Limiter, Price, Refused
 from headrace.portfolio import Pool
 from headrace.routing import Choice, Place, Placed, Refuse, RetryBudget, Send, Shares, Shortlist, Wait, decide, outliers
 
@@ -41,8 +43,21 @@ Tasks: TypeAlias = "dict[asyncio.Task[None], tuple[Runner, Pool]]"
 class Gateway:
     """The live world: what exists, who answers, what it costs, and what is going on. `world` may be changed at any time, whole."""
 
-    def __init__(self, *, world: World, log: Log, clock: Clock, rng: Random, spawn: Spawn, neighbours: Neighbours | None = None) -> None:
-        """`spawn` starts a task that the server owns. `neighbours` are the other workers of this server, where there are any."""
+    def __init__(
+        self,
+        *,
+        world: World,
+        log: Log,
+        clock: Clock,
+        rng: Random,
+        spawn: Spawn,
+        neighbours: Neighbours | None = None,
+        till: Till | None = None,
+    ) -> None:
+        """`spawn` starts a task that the server owns. `neighbours` are the other workers of this server, where there are any; `till` is
+        where money is held, where there may be budgets."""
+        self._till, self._meters = till, Meters(neighbours)
+        self._meters.change(world.limits)
         self._neighbours, self._heard_at, self._compared_at = neighbours, 0, 0
         self.world, self.clock = world, clock
         self._log, self._rng, self._spawn = log, rng, spawn
@@ -57,30 +72,68 @@ class Gateway:
             self._retries, self._hedges = RetryBudget(world.terms.retry_share), RetryBudget(world.terms.hedge_share_max, 10.0, saved=1.0)
             self._shares = Shares(world.terms.vendor_share_max, window_s=world.terms.share_window_s)
         self.world, self._heard_at = world, 0
+        self._meters.change(world.limits)
+
+    def share_limits(self, hosts: int) -> None:
+        """So many hosts share the limits that are not a key's own."""
+        self._meters.share(hosts)
 
     def admit(self, ask: Ask) -> Visit:
-        """Take the request and its bound of tokens from the key's limits, or raise RateLimited and take nothing."""
+        """Take the request and its bound from all limits that hold for it, and hold what it could cost; or raise why not, and take
+        nothing."""
         now, tokens_in, tokens_out = self.clock.instant(), ask.tokens_in_max, self._tokens_out_max(ask)
         bound = tokens_in + tokens_out
-        limiter = self._limiter(ask, now)
-        if limiter is None:
-            return Visit(self.world, now, None, None, tokens_in, tokens_out)
-        shared = self._neighbours.key(ask.principal.key) if self._neighbours is not None else None
+        limited = self._meters.of(ask, now)
+        if limited:
+            check(limited, ask, bound, now)
+        limiter, granted = self._limiter(ask, now), None
+        if limiter is not None:
+            granted = self._granted(ask, limiter, bound, now)
+        visit = Visit(self.world, now, limiter, granted, tokens_in, tokens_out)
+        if limited:
+            visit.taken = take(limited, bound, now)
+        return self._held(ask, visit)
+
+    def _granted(self, ask: Ask, limiter: Limiter, bound: int, now: Instant) -> Granted:
+        """From the key's own limits."""
+        shared = self._neighbours.key(ask.principal.limited_as or ask.principal.key) if self._neighbours is not None else None
         if shared is not None and (news := shared.news()):
             limiter.heard(now, *news)
         match limiter.take(now, bound):
             case Granted() as granted:
                 if shared is not None:
                     shared.add(1, bound, 0, limiter.paid_at)
-                return Visit(self.world, now, limiter, granted, tokens_in, tokens_out)
+                return granted
             case Refused() as refused:
                 raise _limited(ask, limiter, refused, bound)
+
+    async def quote(self, ask: Ask) -> Quote:
+        """What the request could cost at most, and whether there is money for it; nothing is held. Raises BudgetsUnreachable."""
+        visit = Visit(self.world, self.clock.instant(), None, None, ask.tokens_in_max, self._tokens_out_max(ask))
+        till = self._till or Till(NOBODY, self.clock)
+        return await till.quote(ask, visit, self._price(ask, visit.world))
+
+    def _held(self, ask: Ask, visit: Visit) -> Visit:
+        """With its money held, or what it lacks of it known. Raises why it is refused, and has taken nothing then."""
+        if self._till is not None and self._till.concerns(ask):
+            try:
+                self._till.admit(ask, visit, self._price(ask, visit.world))
+            except BaseException:
+                self._give_back(ask, visit)
+                raise
+        return visit
+
+    def _price(self, ask: Ask, world: World) -> Price | None:
+        return world.book.price_on(ask.model, self.clock.moment(), world.board.classes[ask.traffic_class].price_permille)
 
     async def answer(self, ask: Ask, visit: Visit, listener: Listener) -> None:
         """Say the answer to `listener`, under the law of `core.stream`. Raises what the last attempt raised, or why no pool takes it."""
         world, failure = visit.world, None
         self._retries.earn()
         try:
+            if visit.lacks is not None and self._till is not None:
+                await self._till.fetch(ask, visit)
+            ask = visit.ask or ask
             while True:
                 now = self.clock.instant()
                 decided = self._decide(ask, visit, now)
@@ -115,7 +168,7 @@ class Gateway:
                 self._keep_evidence(decided.shortlist)
         if not isinstance(decided, Send):
             return None
-        choice = decided.order[0]
+        choice = decided.choice
         visit.world.rooms[choice.pool.name].take(now)
         return choice
 
@@ -127,7 +180,7 @@ class Gateway:
         attempt: Attempt | None = None
         try:
             moment = self.clock.moment()
-            price = world.book.price_on(ask.model, moment, world.board.classes[ask.traffic_class].price_permille)
+            price = visit.price or self._price(ask, world)
             attempt = Attempt(self._log, self.clock, moment, ask, visit, choice, placed, price, listener)
             listener.patience_s = pool.drain_ms_max / 1000
             await world.providers[pool.name].answer(ask, attempt)
@@ -227,8 +280,8 @@ class Gateway:
     def _second(self, ask: Ask, visit: Visit, race: Race, tasks: Tasks) -> None:
         now = self.clock.instant()
         decided = self._decide(ask, visit, now)
-        if isinstance(decided, Send) and self._hedges.spend():
-            other, runner = decided.order[0], race.runner()
+        if isinstance(decided, Send) and (visit.hold is None or visit.hold.again(visit.bound_pico)) and self._hedges.spend():
+            other, runner = decided.choice, race.runner()
             visit.world.rooms[other.pool.name].take(now)
             tasks[self._spawn(self._run(ask, visit, other, decided.placed, runner))] = runner, other.pool
 
@@ -253,7 +306,6 @@ class Gateway:
         for room in self.world.rooms.values():
             if room.load.over_share != (room.pool.vendor in over):
                 room.load.over_share = not room.load.over_share
-                room.load.look_again()
             room.tick(now)
         if now - self._compared_at > COMPARED_EVERY:
             self._compared_at = now
@@ -275,12 +327,16 @@ class Gateway:
         self._evidenced.add(shortlist.evidence)
 
     def _give_back(self, ask: Ask, visit: Visit) -> None:
+        if visit.hold is not None:
+            visit.hold.release()
+        if visit.taken:
+            give_back(visit.taken, visit.tokens_bound - visit.tokens_used, self.clock.instant(), visit.admitted_at)
         if visit.limiter is None or visit.granted is None:
             return
         unused = visit.tokens_bound - visit.tokens_used
         back = visit.limiter.give_back(self.clock.instant(), unused, visit.granted)
         if self._neighbours is not None:
-            self._neighbours.key(ask.principal.key).add(0, max(0, -back), max(0, back), visit.limiter.paid_at)
+            self._neighbours.key(ask.principal.limited_as or ask.principal.key).add(0, max(0, -back), max(0, back), visit.limiter.paid_at)
 
     def _hear(self, neighbours: Neighbours, now: Instant) -> None:
         self._heard_at = now
@@ -290,13 +346,14 @@ class Gateway:
     def _limiter(self, ask: Ask, now: Instant) -> Limiter | None:
         who = ask.principal
         limits = (who.requests_per_minute, who.tokens_per_minute)
-        held = self._limiters.get(who.key)
+        shared_by = who.limited_as or who.key
+        held = self._limiters.get(shared_by)
         if held is not None and held[0] == limits:
             return held[1]
         if limits == (None, None):
             return None
         limiter = Limiter(requests_per_minute=limits[0], tokens_per_minute=limits[1], now=now)
-        self._limiters[who.key] = (limits, limiter)
+        self._limiters[shared_by] = (limits, limiter)
         return limiter
 
     def _tokens_out_max(self, ask: Ask) -> int:

@@ -1,27 +1,40 @@
 """What is known of one request while it is served: read by the door for headers, by telemetry when it is over."""
 
+from headrace.core.ask import Ask
 from headrace.core.clock import Instant
 from headrace.core.translation import Change
 from headrace.core.usage import Usage
+from headrace.gateway.meters import Taken, left_of_all
 from headrace.gateway.world import World
-from headrace.metering import Granted, Limiter, Refused
+from headrace.metering import Granted, Hold, Limiter, Price, Refused, Slice, rate_bound
+
+NO_ACCOUNTS: tuple[int, ...] = ()
 
 
 class Visit:
     """`tried` are the pools that were asked, in their order. `usage`, `cost_pico`, `pool` and `translation` are the last attempt's;
-    `tokens_used` are those that the client pays for."""
+    `tokens_used` are those that the client pays for. `hold` is the money held for it on `accounts`, `lacks` what must be leased for it
+    before it can be held; `ask` is the request with the cap on its answer that is due to `capped`, where there is one."""
 
     __slots__ = (
+        "accounts",
         "admitted_at",
+        "ask",
         "attempts",
         "bound",
+        "capped",
         "cost_pico",
+        "epoch",
         "evidence",
         "first_said_at",
         "granted",
         "heard",
+        "hold",
+        "lacks",
         "limiter",
         "pool",
+        "price",
+        "taken",
         "tokens_bound",
         "tokens_used",
         "translation",
@@ -46,11 +59,24 @@ class Visit:
         self.first_said_at: Instant | None = None
         self.usage: Usage | None = None
         self.cost_pico: int | None = None
+        self.hold: Hold | None = None
+        self.lacks: tuple[tuple[Slice, ...], int] | None = None
+        self.taken: tuple[Taken, ...] = ()
+        self.ask: Ask | None = None
+        self.price: Price | None = None
+        self.capped = ""
+        self.epoch, self.accounts = 0, NO_ACCOUNTS
+
+    @property
+    def bound_pico(self) -> int:
+        """What one attempt could cost; 0: it has no price."""
+        return rate_bound(self.bound, self.price) or 0
 
     @property
     def left(self) -> dict[str, tuple[int, int, int]]:
-        """What the key's limits leave: see `RateLimited.left`."""
-        return left_of(self.limiter, self.granted) if self.limiter is not None and self.granted is not None else {}
+        """What the limits leave: see `RateLimited.left`."""
+        left = left_of(self.limiter, self.granted) if self.limiter is not None and self.granted is not None else {}
+        return left_of_all(self.taken, left) if self.taken else left
 
 
 def left_of(limiter: Limiter, said: Granted | Refused) -> dict[str, tuple[int, int, int]]:

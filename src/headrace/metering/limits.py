@@ -1,9 +1,10 @@
-"""How many requests and tokens a key may use a minute: two integer token buckets, taken from together or not at all.
+"""How many requests and tokens may be used a minute, or in another window of time: two integer token buckets, taken from together or not
+at all.
 
 A bucket is kept as the debt that time pays off, in units so small that there is no fraction to round: a bucket of `limit` tokens pays
-`limit` units a nanosecond, and a token weighs `MINUTE` units. The bound of a request is taken at admission, and the difference to the
-truth given back at settlement. Time pays what was taken first, first; what it has paid of a request can't be given back again, so that
-over any stretch of time no more is used than a full bucket and what flows into it.
+`limit` units a nanosecond, and a token weighs as many units as its window has nanoseconds. The bound of a request is taken at admission,
+and the difference to the truth given back at settlement. Time pays what was taken first, first; what it has paid of a request can't be
+given back again, so that over any stretch of time no more is used than a full bucket and what flows into it.
 """
 
 from collections import deque
@@ -12,18 +13,35 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from headrace.core.clock import MS, SECOND, Instant
+from headrace.metering.budgets import Whom
 
 MINUTE = 60 * SECOND
+DAY_WINDOW = 24 * 60 * MINUTE
+HOLDS_COMPACT = 8_192
 Limited: TypeAlias = Literal["requests", "tokens"]
+
+
+class Limit(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit of the settings, and whom it holds for. None: not limited in this respect."""
+
+    name: str
+    whom: Whom
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    requests_per_day: int | None = None
+    tokens_per_day: int | None = None
+    concurrent: int | None = None
 
 
 class Hold:
     """What of a request's tokens time has not paid yet."""
 
-    __slots__ = ("unpaid",)
+    __slots__ = ("done", "unpaid")
 
     def __init__(self, unpaid: int) -> None:
         self.unpaid = unpaid
+        self.done = False
+        """Nothing of it can be given back any more."""
 
 
 class Granted(msgspec.Struct, frozen=True, gc=False):
@@ -48,40 +66,52 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
 
 
 class Limiter:
-    """The limits of one key. Instants that it is handed must not go back."""
+    """The limits of one key or of another scope, by the minute unless it is told another `window`. Instants that it is handed must not go
+    back."""
 
     __slots__ = (
         "_at",
+        "_compact_at",
         "_holds",
         "_of_others",
         "_requests_debt",
         "_tokens_debt",
+        "_window",
         "requests_per_minute",
         "tokens_per_minute",
     )
 
-    def __init__(self, *, requests_per_minute: int | None, tokens_per_minute: int | None, now: Instant) -> None:
+    def __init__(self, *, requests_per_minute: int | None, tokens_per_minute: int | None, now: Instant, window: int = MINUTE) -> None:
         for limit in (requests_per_minute, tokens_per_minute):
             if limit is not None and limit < 1:
                 raise ValueError(f"a limit is at least 1 a minute, not {limit}")
+        self._window = window
         self.requests_per_minute, self.tokens_per_minute = requests_per_minute, tokens_per_minute
         self._requests_debt = self._tokens_debt = 0
-        self._holds: deque[Hold] = deque()  # no longer than the requests of the last minute
+        self._holds: deque[Hold] = deque()  # no longer than the requests of the last window, and those that are done are put together
+        self._compact_at = HOLDS_COMPACT
         self._of_others: deque[Hold] = deque()
         self._at = now
 
+    def room(self, now: Instant, tokens_bound: int) -> Refused | None:
+        """Why a request of so many tokens can't pass now; None: it can. Nothing is taken."""
+        self._pay(now)
+        wait_requests = self._wait_ns(self._requests_debt, 1, self.requests_per_minute)
+        wait_tokens = self._wait_ns(self._tokens_debt, tokens_bound, self.tokens_per_minute)
+        if not wait_requests and not wait_tokens:
+            return None
+        never = self.tokens_per_minute is not None and tokens_bound > self.tokens_per_minute
+        kind: Limited = "tokens" if wait_tokens >= wait_requests or never else "requests"
+        return Refused(kind, None if never else -(-max(wait_requests, wait_tokens) // MS), *self._left())
+
     def take(self, now: Instant, tokens_bound: int) -> Granted | Refused:
         """Take one request and `tokens_bound` tokens, or nothing."""
-        self._pay(now)
-        wait_requests = _wait_ns(self._requests_debt, 1, self.requests_per_minute)
-        wait_tokens = _wait_ns(self._tokens_debt, tokens_bound, self.tokens_per_minute)
-        if wait_requests or wait_tokens:
-            never = self.tokens_per_minute is not None and tokens_bound > self.tokens_per_minute
-            kind: Limited = "tokens" if wait_tokens >= wait_requests or never else "requests"
-            return Refused(kind, None if never else -(-max(wait_requests, wait_tokens) // MS), *self._left())
+        refused = self.room(now, tokens_bound)
+        if refused is not None:
+            return refused
         hold = None
         if self.requests_per_minute is not None:
-            self._requests_debt += MINUTE
+            self._requests_debt += self._window
         if self.tokens_per_minute is not None:
             hold = self._hold(tokens_bound)
         return Granted(hold, *self._left())
@@ -95,10 +125,11 @@ class Limiter:
         if tokens < 0:
             self._hold(-tokens)
             return tokens
-        refund = min(tokens * MINUTE, granted.hold.unpaid)
+        granted.hold.done = True
+        refund = min(tokens * self._window, granted.hold.unpaid)
         granted.hold.unpaid -= refund
         self._tokens_debt -= refund
-        return refund // MINUTE
+        return refund // self._window
 
     @property
     def paid_at(self) -> tuple[Instant, Instant]:
@@ -122,15 +153,15 @@ class Limiter:
         """
         self._pay(now)
         if self.requests_per_minute is not None:
-            owed = self._requests_debt + requests * MINUTE
+            owed = self._requests_debt + requests * self._window
             if paid_at is not None:
-                owed = min(owed, max(0, paid_at[0] - now) * self.requests_per_minute + unknown[0] * MINUTE)
+                owed = min(owed, max(0, paid_at[0] - now) * self.requests_per_minute + unknown[0] * self._window)
             self._requests_debt = owed
         if self.tokens_per_minute is not None:
-            back = min(given_back * MINUTE, self._tokens_debt)  # time may have paid here what they gave back there
-            owed = self._tokens_debt + tokens * MINUTE - back
+            back = min(given_back * self._window, self._tokens_debt)  # time may have paid here what they gave back there
+            owed = self._tokens_debt + tokens * self._window - back
             if paid_at is not None:
-                owed = min(owed, max(0, paid_at[1] - now) * self.tokens_per_minute + unknown[1] * MINUTE)
+                owed = min(owed, max(0, paid_at[1] - now) * self.tokens_per_minute + unknown[1] * self._window)
             if tokens:
                 self._of_others.append(self._hold(tokens))
             self._release(self._tokens_debt - owed)
@@ -149,9 +180,12 @@ class Limiter:
             others.popleft()
 
     def _hold(self, tokens: int) -> Hold:
-        hold = Hold(tokens * MINUTE)
+        hold = Hold(tokens * self._window)
         if not self._tokens_debt:
             self._holds.clear()  # all were given back whole, or asked for nothing
+        elif len(self._holds) >= self._compact_at:
+            self._holds = _compacted(self._holds)
+            self._compact_at = max(HOLDS_COMPACT, 2 * len(self._holds))
         self._holds.append(hold)
         self._tokens_debt += hold.unpaid
         return hold
@@ -178,21 +212,30 @@ class Limiter:
     def _left(self) -> tuple[int | None, int | None, int | None, int | None]:
         requests, tokens = self.requests_per_minute, self.tokens_per_minute
         return (
-            None if requests is None else _remaining(self._requests_debt, requests),
-            None if tokens is None else _remaining(self._tokens_debt, tokens),
+            None if requests is None else self._remaining(self._requests_debt, requests),
+            None if tokens is None else self._remaining(self._tokens_debt, tokens),
             None if requests is None else -(-self._requests_debt // (requests * MS)),
             None if tokens is None else -(-self._tokens_debt // (tokens * MS)),
         )
 
+    def _remaining(self, debt: int, limit: int) -> int:
+        """Whole tokens that are there now."""
+        return max(0, (limit * self._window - debt) // self._window)
 
-def _remaining(debt: int, limit: int) -> int:
-    """Whole tokens that are there now."""
-    return max(0, (limit * MINUTE - debt) // MINUTE)
+    def _wait_ns(self, debt: int, count: int, limit: int | None) -> int:
+        """How long until `count` fit, to the nanosecond, rounded up; 0: they fit now."""
+        if limit is None:
+            return 0
+        short = debt + count * self._window - limit * self._window
+        return -(-short // limit) if short > 0 else 0
 
 
-def _wait_ns(debt: int, count: int, limit: int | None) -> int:
-    """How long until `count` fit, to the nanosecond, rounded up; 0: they fit now."""
-    if limit is None:
-        return 0
-    short = debt + count * MINUTE - limit * MINUTE
-    return -(-short // limit) if short > 0 else 0
+def _compacted(holds: deque[Hold]) -> deque[Hold]:
+    """The same debts in the same order, with those that are done and follow each other put together."""
+    fewer: deque[Hold] = deque()
+    for hold in holds:
+        if hold.done and fewer and fewer[-1].done:
+            fewer[-1].unpaid += hold.unpaid
+        else:
+            fewer.append(hold)
+    return fewer

@@ -30,7 +30,8 @@ class Admit(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
     """An attempt may start, and will use `bound` at most; `price` is the id of the row that held at this moment.
 
     `evidence` names the record that says which pools were considered; `placed` has for each that was looked at its index in that list,
-    the code of the verdict and its score.
+    the code of the verdict and its score. `accounts` are the numbers of the budgets' accounts that it is charged to, out of what the
+    holder of this `epoch` has leased.
     """
 
     request: str
@@ -49,6 +50,8 @@ class Admit(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
     price: str | None
     evidence: str | None = None
     placed: tuple[tuple[int, int, float], ...] = ()
+    epoch: int = 0
+    accounts: tuple[int, ...] = ()
 
     @property
     def id(self) -> AttemptId:

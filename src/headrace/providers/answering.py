@@ -5,9 +5,10 @@ is read, so that the upstream waits for the client.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeAlias
 
 from headrace.core.errors import HeadraceError, UpstreamCut, UpstreamGarbled
 from headrace.providers.provider import Gate
@@ -16,6 +17,9 @@ UNREAD_BYTES_MAX = 256 * 1024
 ANSWER_BYTES_MAX = 256 * 1024 * 1024
 """An unstreamed answer is held whole in memory, so it has a limit: twenty times the largest batch of embeddings."""
 HEAD_BYTES_MAX = 64 * 1024
+
+
+TakeChunk: TypeAlias = Callable[[bytes], bool]
 
 
 class Exchange(Protocol):
@@ -37,12 +41,15 @@ class Exchange(Protocol):
         """The rest of the body, in one piece."""
         ...
 
-    async def pour(self, take: Callable[[bytes], None], gate: Gate) -> None:
-        """The rest of the body, piece by piece to `take` as it arrives, until the end. Raises what `take` raises, too."""
+    async def pour(self, take: Callable[[bytes], None], gate: Gate, take_chunk: TakeChunk | None = None) -> None:
+        """The rest of the body, piece by piece to `take` as it arrives, until the end. Raises what `take` raises, too.
+
+        A read that is one whole chunk is shown to `take_chunk` first, with its frame: when that takes it, nobody looks into it.
+        """
         ...
 
 
-class Answering:
+class Answering(ABC):
     """Who implements a wire calls `_came` after each read and `_fail` when it breaks, and offers `_stop`, `_go_on` and `abort`."""
 
     def __init__(self, origin: str, loop: asyncio.AbstractEventLoop) -> None:
@@ -57,21 +64,22 @@ class Answering:
         self._pieces: list[bytes] = []
         self._unread = 0
         self._tap: tuple[Callable[[bytes], None], Gate] | None = None
+        self._take_chunk: TakeChunk | None = None
         self._headed = self.complete = self.heard = self._gathers = False
 
     # What the wire offers.
 
+    @abstractmethod
     def _stop(self) -> None:
         """Hear no more for now."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _go_on(self) -> None:
         """Hear again."""
-        raise NotImplementedError
 
+    @abstractmethod
     def abort(self) -> None:
         """Hear nothing more at all: the upstream is told, and may stop working."""
-        raise NotImplementedError
 
     # What the wire tells.
 
@@ -121,9 +129,9 @@ class Answering:
                 await self._news()
         return self._take()
 
-    async def pour(self, take: Callable[[bytes], None], gate: Gate) -> None:
+    async def pour(self, take: Callable[[bytes], None], gate: Gate, take_chunk: TakeChunk | None = None) -> None:
         """The rest of the body, piece by piece to `take` as it arrives, until the end. Raises what `take` raises, too."""
-        self._tap = take, gate
+        self._tap, self._take_chunk = (take, gate), take_chunk
         try:
             self._pour(take, gate)
             while not self.complete or self._pieces:
@@ -134,7 +142,7 @@ class Answering:
                     await self._news()
                 self._pour(take, gate)
         finally:
-            self._tap = None
+            self._tap = self._take_chunk = None
         if self._failure is not None:
             raise self._failure
 

@@ -39,6 +39,7 @@ class Connection(Answering, asyncio.Protocol):
         self._idle_since = -1.0
         self._asked = self._stirred = self._kept = self._behind = False
         self._walks = self._left = 0
+        self._between_chunks = False
         self.raw_head = b""
         self.closed = self._ended = self._reused = False
 
@@ -72,6 +73,8 @@ class Connection(Answering, asyncio.Protocol):
         self._behind = False
 
     def data_received(self, data: bytes) -> None:
+        if self._take_chunk is not None and self._passes_by(data):
+            return
         if not self._asked:
             self.abort()  # nobody asked: what an upstream says unasked must not become the next answer
             return
@@ -85,6 +88,25 @@ class Connection(Answering, asyncio.Protocol):
         else:
             self._came()
 
+    def _passes_by(self, data: bytes) -> bool:
+        """Most reads of a stream are one whole chunk, which need not be taken apart and put together again."""
+        if not self._between_chunks or self._pieces or self._paused or self.complete:
+            return False
+        line = data.find(b"\r\n", 1, 10)
+        size = data[:line]
+        if not size.isalnum() or not data.endswith(b"\r\n"):
+            return False
+        try:
+            whole = line + 4 + int(size, 16) == len(data)
+        except ValueError:
+            return False
+        if not whole or len(data) <= line + 4 or self._take_chunk is None or not self._take_chunk(data):
+            return False
+        self._stirred = True
+        if self._tap is not None and self._tap[1].must_wait:
+            self._pause()
+        return True
+
     def _read(self, data: bytes) -> bool:
         """Parse; False when that gives nothing to tell yet, or nothing more."""
         headed = self._headed
@@ -94,6 +116,7 @@ class Connection(Answering, asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as wrong:
             return self._misread(str(wrong))
+        self._between_chunks = self._between_chunks and data.endswith(b"\r\n")
         if headed:
             return True
         if not self._headed:
@@ -146,6 +169,12 @@ class Connection(Answering, asyncio.Protocol):
         self._pieces.append(body)
         self._unread += len(body)
 
+    def on_chunk_header(self) -> None:
+        self._between_chunks = False
+
+    def on_chunk_complete(self) -> None:
+        self._between_chunks = True
+
     def on_message_complete(self) -> None:
         if self._headed:
             self.complete = True
@@ -156,7 +185,7 @@ class Connection(Answering, asyncio.Protocol):
     def ask(self, parts: list[bytes]) -> None:
         """Write one request. Its pieces are held, not copied, until the upstream has taken them."""
         self._begin()
-        self._asked, self._stirred = True, False
+        self._asked, self._stirred, self._between_chunks = True, False, False
         self._walks = 0
         self.raw_head = b""
         self._send(self._transport, parts)

@@ -28,7 +28,7 @@ from headrace.core.translation import Change
 from headrace.core.usage import NOTHING, Usage
 from headrace.engine import EngineStatus
 from headrace.engine.frames import Splitter, frame
-from headrace.providers.provider import Provider
+from headrace.providers.provider import Provider, Tap
 
 log = logging.getLogger(__name__)
 BACKLOG = 4_096
@@ -190,7 +190,7 @@ class _Caller(asyncio.Protocol):
         self._last = False  # nothing is asked any more
         self.usage: Usage | None = None
         self.usage_likely: Usage | None = None
-        self.verbatim: Callable[[bytes], None] | None = None
+        self.verbatim: Tap | None = None
         self._told = Spent()
 
     # What the event loop tells.

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from headrace.core.errors import UpstreamCut
+from headrace.providers.answering import TakeChunk
 from headrace.providers.connection import Connection, read_headers
 from headrace.providers.dialing import Dialer
 from headrace.providers.provider import Gate
@@ -59,9 +60,9 @@ class Http1Exchange:
         assert self._connection is not None
         return self._connection.whole()
 
-    def pour(self, take: Callable[[bytes], None], gate: Gate) -> Coroutine[None, None, None]:
+    def pour(self, take: Callable[[bytes], None], gate: Gate, take_chunk: TakeChunk | None = None) -> Coroutine[None, None, None]:
         assert self._connection is not None
-        return self._connection.pour(take, gate)
+        return self._connection.pour(take, gate, take_chunk)
 
 
 class Http1Connections:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from headrace.core.errors import UpstreamCut, UpstreamUnreachable
+from headrace.providers.answering import TakeChunk
 from headrace.providers.dialing import Dialer
 from headrace.providers.multiplexed import Http2Connection, Stream
 from headrace.providers.provider import Gate
@@ -67,7 +68,7 @@ class Http2Exchange:
         assert self._stream is not None
         return self._stream.whole()
 
-    def pour(self, take: Callable[[bytes], None], gate: Gate) -> Coroutine[None, None, None]:
+    def pour(self, take: Callable[[bytes], None], gate: Gate, take_chunk: TakeChunk | None = None) -> Coroutine[None, None, None]:
         assert self._stream is not None
         return self._stream.pour(take, gate)
 

@@ -16,6 +16,13 @@ class Outbox:
         self._loop = loop
         self._waiting: list[tuple[asyncio.Transport, Sequence[bytes]]] = []
 
+    def send_now(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Write what was read in this very turn: the loop itself writes that together, unless something waits that was said before."""
+        if self._waiting:
+            self._waiting.append((transport, (data,)))
+        else:
+            transport.write(data)
+
     def send(self, transport: asyncio.Transport, parts: Sequence[bytes]) -> None:
         """Write `parts` before anything else happens in the loop."""
         if not self._waiting:

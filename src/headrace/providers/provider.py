@@ -1,6 +1,5 @@
 """What every adapter is: something that answers an ask at one pool."""
 
-from collections.abc import Callable
 from typing import Protocol
 
 from headrace.core.ask import Ask
@@ -20,6 +19,19 @@ class Gate(Protocol):
     async def drained(self) -> None: ...
 
 
+class Tap(Protocol):
+    """Where more bytes of the client's own dialect go without being said one by one."""
+
+    chunked: bool
+    """Whether the client takes chunks, as HTTP/1.1 frames them."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def write_chunk(self, chunk: bytes) -> None:
+        """One whole chunk with its frame, as the upstream sent it."""
+        ...
+
+
 class Hearer(Protocol):
     """Who hears what an adapter says. Hearing takes no time; who says much keeps to the gate."""
 
@@ -28,8 +40,8 @@ class Hearer(Protocol):
     usage_likely: Usage | None
     """An estimate of the same, set by adapters whose vendor says it only at the end; who leaves early pays that, marked as an estimate."""
 
-    verbatim: Callable[[bytes], None] | None
-    """Where more bytes of the client's own dialect may go without being said one by one, once the first were heard; None: nowhere."""
+    verbatim: Tap | None
+    """Where more of an answer in the client's own dialect may go at once, when its first bytes were heard; None: nowhere."""
 
     @property
     def gate(self) -> Gate: ...

@@ -11,7 +11,6 @@ from headrace.core.translation import Change
 from headrace.providers.provider import Hearer
 from headrace.providers.transport import Endpoint, Exchange
 from headrace.wire import openai_embeddings, openai_upstream
-from headrace.wire.openai_chat import read_head
 from headrace.wire.openai_failure import failure_for
 from headrace.wire.openai_fitting import Fitting
 from headrace.wire.openai_upstream import StreamReader
@@ -53,7 +52,7 @@ def bodies(pool: str, models: Mapping[str, str], rename: Mapping[str, str], drop
             return openai_embeddings.body_for(ask.body, ask.model, its)
         if its == ask.model and not ask.stream:
             return ask.body
-        return openai_upstream.body_for(ask.body, read_head(ask.body), its)
+        return openai_upstream.body_for(ask.body, ask.model, its, tells_usage=not ask.stream or ask.include_usage)
 
     if not rename and not drops:
         return as_asked
@@ -68,7 +67,8 @@ def bodies(pool: str, models: Mapping[str, str], rename: Mapping[str, str], drop
         its = models[ask.model]
         if ask.operation == "embeddings":
             return openai_embeddings.body_for(body, ask.model, its)
-        return openai_upstream.body_for(body, read_head(body), its, asks_usage=fitting.asks_usage)
+        tells_usage = not ask.stream or ask.include_usage or not fitting.asks_usage
+        return openai_upstream.body_for(body, ask.model, its, tells_usage=tells_usage)
 
     return fitted
 
@@ -93,19 +93,26 @@ async def relay(pool: str, exchange: Exchange, ask: Ask, hearer: Hearer) -> None
     if b"event-stream" not in kind:
         raise _no_stream(pool, kind, await exchange.whole())
     reader = StreamReader(show_usage=ask.include_usage)
-    feed = reader.feed
+    feed, passes = reader.feed, reader.passes
 
     def take(piece: bytes) -> None:
         if ready := feed(piece):
-            if (pass_on := hearer.verbatim) is None:
+            if (tap := hearer.verbatim) is None:
                 hear(Verbatim(ready))
             else:
-                pass_on(ready)
+                tap.write(ready)
         if reader.failure is not None:
             raise reader.failure
 
+    def take_chunk(chunk: bytes) -> bool:
+        tap = hearer.verbatim
+        if tap is None or not tap.chunked or not passes(chunk):
+            return False
+        tap.write_chunk(chunk)
+        return True
+
     try:
-        await exchange.pour(take, hearer.gate)
+        await exchange.pour(take, hearer.gate, take_chunk)
         reader.close()
     finally:
         hearer.usage = reader.usage  # some tell it in every chunk: a stream that breaks has used so much

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final, Generic, TypeVar, cast
 from zlib import crc32
 
 import msgspec
@@ -17,40 +17,95 @@ from headrace.routing.classes import CLASSES, ClassTerms
 UNKNOWN_COST = TokenCost()
 
 
+T = TypeVar("T")
+
+
+class _Fact(Generic[T]):
+    """A fact about a load: whoever changes it has what follows from it worked out again."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._field = f"_{name}"
+
+    def __get__(self, load: "Load", owner: type) -> T:
+        return cast(T, getattr(load, self._field))
+
+    def __set__(self, load: "Load", value: T) -> None:
+        setattr(load, self._field, value)
+        load.look_again()
+
+
 class Load:
     """How a pool stands: what it works on, what it may take, since when it is closed, and how fast it was lately.
 
     `limit` is how many requests it may work on at once now, at most its `concurrency_max` and less while it recovers. `closed_until` is
     when it may be asked again; `closed_for` says why it is closed. `waiting` stand in its line, the first of them of the priority
     `waiting_first`. `ttft_ms` and `tpot_ms` are what is expected of it, from what was seen.
-    `hindered` is set whenever it was closed, has a line, or its vendor is over its share: who is not, needs no second look.
+
+    What follows from these is worked out when they change, which is two or three times a request, and not when they are looked at, which
+    every decision does for every pool: `share` of its room in use, and `strain`, the same or more than any where it was closed, has a line,
+    or its vendor is over its share; `first_ms` until the first token and `each_ms` for each, longer the fuller it is.
     """
 
     __slots__ = (
+        "_closed_until",
+        "_inflight",
+        "_limit",
+        "_over_share",
+        "_tpot_ms",
+        "_ttft_ms",
+        "_waiting",
         "closed_for",
-        "closed_until",
-        "hindered",
-        "inflight",
-        "limit",
-        "over_share",
+        "each_ms",
+        "filled",
+        "first_ms",
         "service_ms",
-        "tpot_ms",
-        "ttft_ms",
-        "waiting",
+        "share",
+        "strain",
         "waiting_first",
     )
 
+    closed_until = _Fact[Instant]()
+    inflight = _Fact[int]()
+    limit = _Fact[int]()
+    over_share = _Fact[bool]()
+    tpot_ms = _Fact[float]()
+    ttft_ms = _Fact[float]()
+    waiting = _Fact[int]()
+
     def __init__(self, limit: int = 1_024, *, ttft_ms: float = 500.0, tpot_ms: float = 20.0, inflight: int = 0) -> None:
-        self.inflight, self.waiting, self.waiting_first, self.limit = inflight, 0, 0, limit
-        self.closed_until: Instant = 0
+        self._inflight, self._waiting, self.waiting_first, self._limit = inflight, 0, 0, limit
+        self._closed_until: Instant = 0
         self.closed_for = ""
-        self.over_share = self.hindered = False
-        self.ttft_ms, self.tpot_ms = ttft_ms, tpot_ms
+        self._over_share = False
+        self._ttft_ms, self._tpot_ms = ttft_ms, tpot_ms
         self.service_ms = ttft_ms + 200 * tpot_ms
+        self.look_again()
 
     def look_again(self) -> None:
-        """To be called after `closed_until`, `waiting` or `over_share` has changed."""
-        self.hindered = bool(self.closed_until or self.waiting or self.over_share)
+        """Work out what follows from the facts."""
+        self.share = share = self._inflight / self._limit
+        self.strain = HINDERED if self._closed_until or self._waiting or self._over_share else share
+        self.filled = share * share
+        crowd = 1.0 + share
+        self.first_ms, self.each_ms = self._ttft_ms * crowd, self._tpot_ms * crowd
+
+    @property
+    def hindered(self) -> bool:
+        """It is closed, has a line, or its vendor is over its share."""
+        return self.strain == HINDERED
+
+    def move(self, by: int) -> None:
+        """So many requests more, or less, are there."""
+        self._inflight += by
+        self.look_again()
+
+    def learn(self, ttft_ms: float, tpot_ms: float, service_ms: float) -> None:
+        """What is expected of it from the next move on: who answered leaves, a moment later."""
+        self._ttft_ms, self._tpot_ms, self.service_ms = ttft_ms, tpot_ms, service_ms
+
+
+HINDERED: Final = 1e9
+"""The strain of who needs a second look."""
 
 
 class Choice:

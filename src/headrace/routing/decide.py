@@ -1,9 +1,9 @@
-"""What is chosen: one pure function from an ask and the facts of the moment to an order of pools, a place in line, or a refusal.
+"""What is chosen: one pure function from an ask and the facts of the moment to a pool, a place in line, or a refusal.
 
     filter     who may: model, jurisdiction, vendor, data class, zero retention, capabilities      `Board.shortlist`
     feasible   who can: open, with room, long enough a context, in time for the class and the deadline
     score      what each would cost and how long it would take, by the policy; lower is better, ties fall by chance
-    order      the best first, the others for when it fails
+    first      the best; when it fails, the best of the others as they are then
 
 The gateway and the simulator call the same function, so it takes facts and chance as arguments, and touches nothing.
 """
@@ -30,8 +30,20 @@ CONTEXT: Final = 4
 TRIED: Final = 5
 DEADLINE: Final = 6
 SHARE: Final = 7
-VERDICTS: Final = ("ranked", "late for its class", "closed", "full", "context", "tried", "deadline", "over its vendor's share")
-"""What was found of each choice, by the code that `placed` keeps. The late, and who is over its share, serve if nobody else can."""
+NEXT: Final = 8
+VERDICTS: Final = (
+    "ranked",
+    "late for its class",
+    "closed",
+    "full",
+    "context",
+    "tried",
+    "deadline",
+    "over its vendor's share",
+    "not needed",
+)
+"""What was found of each choice, by the code that `placed` keeps. The late, and who is over its share, serve if nobody else can. Who is not
+needed has a higher score than one that can serve, so nobody looked whether it could."""
 
 BYTES_PER_TOKEN_MOST: Final = 8
 """A prompt of so many bytes a token is rarer than any; one that needs more tokens than the context at this rate fits nowhere near."""
@@ -43,9 +55,9 @@ others)."""
 
 
 class Send(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """Try these in this order."""
+    """Try this one. When it fails, decide again without it: by then others may be better than those that are next now."""
 
-    order: tuple[Choice, ...]
+    choice: Choice
     placed: Placed
     shortlist: Shortlist
 
@@ -70,7 +82,7 @@ class Refuse(msgspec.Struct, frozen=True, tag=True, gc=False):
 def decide(
     ask: Ask, board: Board, now: Instant, rng: Random, policy: Policy = balanced, tried: Collection[str] = ()
 ) -> Send | Wait | Refuse:
-    """Rank the pools that may and can serve `ask`, leaving out those that were `tried`."""
+    """The best of the pools that may and can serve `ask`, leaving out those that were `tried`."""
     shortlist = board.shortlist(ask)
     choices = shortlist.choices
     if not choices:
@@ -78,26 +90,32 @@ def decide(
     terms = board.classes[ask.traffic_class]
     tokens_least = ask.tokens_in_max // BYTES_PER_TOKEN_MOST + (ask.tokens_out_max or 0)
     if not tried and tokens_least <= shortlist.context_min and ask.deadline is None:
-        idle_share, ttft_ms_max, tpot_ms_max = terms.idle_share, terms.ttft_ms, terms.tpot_ms
-        good = [
-            choice
-            for choice in choices
-            if not (load := choice.load).hindered
-            and load.inflight < load.limit * idle_share
-            and load.ttft_ms <= ttft_ms_max
-            and load.tpot_ms <= tpot_ms_max
-        ]
-        if len(good) == len(choices):  # the usual case: nothing stands in the way of anybody
-            if len(choices) == 1:
-                return Send(choices, ALONE, shortlist)
-            return Send(*_ranked(ask, choices, board, now, rng, policy), shortlist)
+        sent = _first_look(ask, terms, now, rng, policy, shortlist)
+        if sent is not None:
+            return sent
     deadline_ms = UNHURRIED if ask.deadline is None else (ask.deadline - now) / MS
     found = [TRIED if choice.pool.name in tried else _verdict(choice, terms, tokens_least, deadline_ms, now) for choice in choices]
     return _second_look(ask, board, now, rng, policy, shortlist, found)
 
 
-ALONE: Final[Placed] = ((0, RANKED, 0.0),)
+NO_RIVALS: Final[Sequence[float]] = (0.0,)
 UNHURRIED: Final = 1e300
+
+
+def _first_look(ask: Ask, terms: ClassTerms, now: Instant, rng: Random, policy: Policy, shortlist: Shortlist) -> Send | None:
+    """The usual case: nothing stands in the way of the best of all, which is then the best of those that can, whoever they are."""
+    choices = shortlist.choices
+    if len(choices) == 1:
+        spot, scores = 0, NO_RIVALS
+    else:
+        scores = policy(ask, choices, Scene(ask, choices, terms, now, rng))
+        spot = _lowest(scores, rng)
+    first = choices[spot]
+    load = first.load
+    if load.strain >= terms.idle_share or load._ttft_ms > terms.ttft_ms or load._tpot_ms > terms.tpot_ms:
+        return None
+    placed = tuple([(place, NEXT, scores[place]) for place in _order(scores, spot)[1:PLACED_MAX]])
+    return Send(first, ((spot, RANKED, scores[spot]), *placed), shortlist)
 
 
 def _verdict(choice: Choice, terms: ClassTerms, tokens_least: int, deadline_ms: float, now: Instant) -> int:
@@ -120,30 +138,38 @@ def _second_look(
     ask: Ask, board: Board, now: Instant, rng: Random, policy: Policy, shortlist: Shortlist, found: list[int]
 ) -> Send | Wait | Refuse:
     """The good ones first, and after them those that serve only when nobody else can."""
-    order: list[Choice] = []
+    best: Choice | None = None
     placed: list[tuple[int, int, float]] = []
+    terms = board.classes[ask.traffic_class]
     for tier in ((RANKED,), (LATE, SHARE)):
         spots = [spot for spot, code in enumerate(found) if code in tier]
         if spots:
-            ranked, scored = _ranked(ask, [shortlist.choices[spot] for spot in spots], board, now, rng, policy)
-            order += ranked
-            placed += [(spots[place], found[spots[place]], score) for place, _, score in scored]
+            choices = [shortlist.choices[spot] for spot in spots]
+            scores = policy(ask, choices, Scene(ask, choices, terms, now, rng))
+            order = _order(scores, _lowest(scores, rng))
+            best = best or choices[order[0]]
+            placed += [(spots[place], found[spots[place]], scores[place]) for place in order[:PLACED_MAX]]
     placed += [(spot, code, 0.0) for spot, code in enumerate(found) if code not in (RANKED, LATE, SHARE)]
-    if order:
-        return Send(tuple(order), tuple(placed), shortlist)
-    return _nobody(shortlist, found, tuple(placed))
+    return Send(best, tuple(placed), shortlist) if best is not None else _nobody(shortlist, found, tuple(placed))
 
 
-def _ranked(
-    ask: Ask, choices: Sequence[Choice], board: Board, now: Instant, rng: Random, policy: Policy
-) -> tuple[tuple[Choice, ...], Placed]:
-    """The lowest score first. Sorting keeps the order of equals, so starting at a place of chance lets ties fall by chance."""
-    count = len(choices)
-    scores = policy(ask, choices, Scene(ask, choices, board.classes[ask.traffic_class], now, rng))
-    start = int(rng.random() * count)
-    places = [*range(start, count), *range(start)]
-    places.sort(key=scores.__getitem__)
-    return tuple([choices[place] for place in places]), tuple([(place, RANKED, scores[place]) for place in places[:PLACED_MAX]])
+def _lowest(scores: Sequence[float], rng: Random) -> int:
+    """Where the lowest is; of several by chance."""
+    lowest = min(scores)
+    spot = scores.index(lowest)
+    equals = scores.count(lowest)
+    for _ in range(int(rng.random() * equals) if equals > 1 else 0):
+        spot = scores.index(lowest, spot + 1)
+    return spot
+
+
+def _order(scores: Sequence[float], first: int) -> list[int]:
+    """Where the scores are, from the lowest on; of those that equal the lowest it is `first` that goes first."""
+    spots = sorted(range(len(scores)), key=scores.__getitem__)
+    if spots[0] != first:
+        spots.remove(first)
+        spots.insert(0, first)
+    return spots
 
 
 def _nobody(shortlist: Shortlist, found: list[int], placed: Placed) -> Wait | Refuse:

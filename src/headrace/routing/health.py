@@ -82,11 +82,12 @@ class Health:
         load = self.load
         self.samples += 1
         weight = WEIGHT_NEW if self.samples > 10 else 1.0 / self.samples
+        first_ms, each_ms = load.ttft_ms, load.tpot_ms
         if ttft_ms is not None:
-            load.ttft_ms += weight * (ttft_ms - load.ttft_ms)
+            first_ms += weight * (ttft_ms - first_ms)
             if tokens_out > 1:
-                load.tpot_ms += weight * ((duration_ms - ttft_ms) / (tokens_out - 1) - load.tpot_ms)
-        load.service_ms += weight * (duration_ms - load.service_ms)
+                each_ms += weight * ((duration_ms - ttft_ms) / (tokens_out - 1) - each_ms)
+        load.learn(first_ms, each_ms, load.service_ms + weight * (duration_ms - load.service_ms))
         self._failures_in_row = 0
         self._window_asked += 1
         if self.state != "open":
@@ -135,7 +136,6 @@ class Health:
         load = self.load
         if load.closed_until and load.closed_until <= now and self.state in ("open", "recovering"):
             load.closed_until, load.closed_for = 0, ""
-            load.look_again()
         if self.state == "recovering":
             settings, since = self._settings, now - self._recovering_since
             span = settings.slow_start_ms * MS
@@ -161,7 +161,6 @@ class Health:
 
     def _close(self, why: str, until: Instant) -> None:
         self.load.closed_until, self.load.closed_for = until, why
-        self.load.look_again()
 
     def _recover(self, now: Instant) -> None:
         if self.state == "recovering":
@@ -170,7 +169,6 @@ class Health:
             self.load.closed_until, self.load.closed_for = 0, ""
         else:
             self.load.closed_until = self._told_until
-        self.load.look_again()
         self.state, self._recovering_since = "recovering", now
         self.tick(now)
 

@@ -54,8 +54,7 @@ def _home(affinity: int, choices: Sequence[Choice]) -> int:
     while True:  # who has no more than the mean is not crowded, so it ends
         home = ranks.index(max(ranks))
         load = choices[home].load
-        inflight = load.inflight
-        if inflight < load.limit * ROOMY or inflight < CROWDED * (1 + sum([choice.load.inflight for choice in choices])) / len(choices):
+        if load.share < ROOMY or load.inflight < CROWDED * (1 + sum([choice.load.inflight for choice in choices])) / len(choices):
             return home
         ranks[home] = -1
 
@@ -75,8 +74,7 @@ def marginal_pico(ask: Ask, choice: Choice, scene: Scene) -> float:
     cost = choice.input_pico * scene.tokens_in + choice.output_pico * scene.tokens_out
     if not choice.owned:
         return cost
-    share = choice.load.inflight / choice.load.limit
-    return cost * share * share
+    return cost * choice.load.filled
 
 
 def latency_ms(ask: Ask, choice: Choice, scene: Scene) -> float:
@@ -91,7 +89,7 @@ def cheapest(ask: Ask, choices: Sequence[Choice], scene: Scene) -> Sequence[floa
 
 def fastest(ask: Ask, choices: Sequence[Choice], scene: Scene) -> Sequence[float]:
     """The shortest expected time to the end of the answer, longer where much is going on."""
-    return [latency_ms(ask, choice, scene) * (1 + choice.load.inflight / choice.load.limit) for choice in choices]
+    return [latency_ms(ask, choice, scene) * (1 + choice.load.share) for choice in choices]
 
 
 def balanced(ask: Ask, choices: Sequence[Choice], scene: Scene) -> Sequence[float]:
@@ -99,8 +97,8 @@ def balanced(ask: Ask, choices: Sequence[Choice], scene: Scene) -> Sequence[floa
     pico_per_ms = scene.terms.usd_per_hour * PICO_PER_MS_AT_USD_PER_HOUR
     tokens_in, tokens_out = scene.tokens_in, scene.tokens_out
     scores = [
-        ((load := choice.load).ttft_ms + load.tpot_ms * tokens_out) * (1.0 + (share := load.inflight / load.limit)) * pico_per_ms
-        + (choice.input_pico * tokens_in + choice.output_pico * tokens_out) * (share * share if choice.owned else 1.0)
+        ((load := choice.load).first_ms + load.each_ms * tokens_out) * pico_per_ms
+        + (choice.input_pico * tokens_in + choice.output_pico * tokens_out) * (load.filled if choice.owned else 1.0)
         for choice in choices
     ]
     home = scene.home
@@ -121,7 +119,7 @@ def affinity(ask: Ask, choices: Sequence[Choice], scene: Scene) -> Sequence[floa
 
 def least_loaded(ask: Ask, choices: Sequence[Choice], scene: Scene) -> Sequence[float]:
     """The smallest share of its room in use."""
-    return [choice.load.inflight / choice.load.limit for choice in choices]
+    return [choice.load.share for choice in choices]
 
 
 def weighted(ask: Ask, choices: Sequence[Choice], scene: Scene) -> Sequence[float]:
@@ -132,7 +130,7 @@ def weighted(ask: Ask, choices: Sequence[Choice], scene: Scene) -> Sequence[floa
 
 def power_of_two(ask: Ask, choices: Sequence[Choice], scene: Scene) -> Sequence[float]:
     """Two by chance, and of them the less loaded; the others after them (Mitzenmacher, 2001)."""
-    scores = [2.0 + choice.load.inflight / choice.load.limit for choice in choices]
+    scores = [2.0 + choice.load.share for choice in choices]
     for index in scene.rng.sample(range(len(choices)), min(2, len(choices))):
         scores[index] -= 2.0
     return scores

@@ -14,7 +14,7 @@ and where the two still differ is part of the result.
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, product
-from math import ceil, cos, pi
+from math import ceil
 from random import Random
 from typing import TypeAlias
 
@@ -28,8 +28,9 @@ from headrace.routing import CLASSES, POLICIES, Board, Load, Send, Wait, decide
 from headrace.simulator.faults import Demand, Fault, Outage, PriceChange, Slow
 from headrace.simulator.report import ClassReport, Moment, PoolReport, Report, Spread
 from headrace.simulator.run import BYTES_A_TOKEN, RunSettings
+from headrace.simulator.service import queue_ms
 from headrace.simulator.sites import RTT_MS, Site
-from headrace.simulator.synthetic import GEOGRAPHIES, OFFSETS_H, PEAK_HOUR, Source
+from headrace.simulator.synthetic import GEOGRAPHIES, Source
 from headrace.simulator.tally import HOUR_S
 
 Weighted: TypeAlias = list[tuple[float, float]]
@@ -70,10 +71,7 @@ class Flow:
 
     def rate(self, at_s: float, start_hour: float) -> float:
         """Calls a second."""
-        source = self.source
-        hour = start_hour + at_s / HOUR_S + OFFSETS_H[self.geography]
-        share = source.weights[self.geography] / sum(source.weights)
-        return source.calls_per_s * share * (1 + source.swing * _daily(hour))
+        return self.source.waves(at_s * 1_000, start_hour)[self.geography] * self.source.turns
 
 
 class Tank:
@@ -122,11 +120,13 @@ class Tank:
             busy = self.pace * (decoded * (service.sequence_ms + service.held_ms * held) + service.prompt_ms * read)
             self.tau = self.pace * service.step_ms / (1 - min(busy, FULLEST))
             prompt = self.read / self.calls if self.calls else 1.0
-            steps = ceil(prompt / service.chunk_tokens)
-            reading = steps * self.tau * 0.5 + self.pace * service.prompt_ms * prompt
-            full = min(FULLEST, read * self.tau / service.chunk_tokens)
-            self.ttft_ms = service.first_ms + self.tau / 2 + reading + reading * full / (2 * (1 - full))
-            self.inflight = replicas * (decoded * self.tau + self.calls * per_ms * self.ttft_ms)
+            sequences = decoded * self.tau
+            alone = self.pace * service.step(round(sequences), sequences * held, 0)
+            reading = ceil(prompt / service.chunk_tokens) * alone + self.pace * service.prompt_ms * prompt
+            chunk = alone + self.pace * service.prompt_ms * service.chunk_tokens
+            behind, _ = queue_ms(read * chunk / service.chunk_tokens, 1, reading)
+            self.ttft_ms = service.first_ms + self.tau / 2 + reading + behind
+            self.inflight = replicas * (sequences + self.calls * per_ms * self.ttft_ms)
         load.inflight = int(self.inflight)
         load.limit = max(1, int(self.limit))
         load.ttft_ms, load.tpot_ms = self.ttft_ms, self.tau
@@ -483,7 +483,3 @@ def weighted(values: Weighted) -> Spread:
     return Spread(
         mean=round(sum(value * weight for value, weight in held) / total, 3), p50=at(0.5), p90=at(0.9), p95=at(0.95), p99=at(0.99)
     )
-
-
-def _daily(hour: float) -> float:
-    return cos(2 * pi * (hour - PEAK_HOUR) / 24)

@@ -40,7 +40,7 @@ from headrace.routing import (
     outliers,
 )
 from headrace.simulator.calls import Call, Workload
-from headrace.simulator.checks import Checker
+from headrace.simulator.checks import Broken, Checker
 from headrace.simulator.faults import Demand, Fault, NewRule, Outage, PriceChange, Scope, Slow
 from headrace.simulator.fleet import Done, Fleet
 from headrace.simulator.report import Report
@@ -161,7 +161,15 @@ class Run:
     # The order of things.
 
     def go(self, progress: Progress | None = None) -> Report:
-        """Until the last call that came in time has its answer."""
+        """Until the last call that came in time has its answer. Raises Broken, with what repeats it, when a law does not hold."""
+        try:
+            return self._play(progress)
+        except Broken as broken:
+            settings = self.settings
+            again = f"seed={settings.seed} policy={settings.policy} scale={settings.scale:g} duration_s={settings.duration_s:g}"
+            raise Broken(f"{settings.name}, {again}: {broken}") from None
+
+    def _play(self, progress: Progress | None) -> Report:
         end_ms = self.settings.duration_s * 1_000
         arrivals = self.workload.calls()
         coming = self._next(arrivals, end_ms)

@@ -10,7 +10,7 @@ what was, and graded so. Beyond `tokens_in_max`, the longest prompt that was mea
 
 from collections.abc import Iterable, Mapping
 from datetime import date
-from math import ceil
+from math import ceil, log, sqrt
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -19,8 +19,9 @@ from headrace.portfolio.serving import plain_name
 from headrace.portfolio.tables import Table, read_tables, rows
 
 Grade: TypeAlias = Literal["measured", "vendor-claimed", "estimated"]
-WAIT_P99 = 4.6
-"""An exponential tail: 1 in 100 waits this many times the mean."""
+LONG_P99 = 3.0
+"""How many times the mean the longest prompt of a hundred is: of a log-normal whose logarithm spreads by 0.5."""
+USE_MOST = 0.995
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -92,7 +93,7 @@ class Mix(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """A replica that is kept at a batch. `extrapolated`: its prompts are longer than any that was measured."""
+    """A replica at a batch. `extrapolated`: its prompts are longer than any that was measured."""
 
     batch: int
     tpot_ms: float
@@ -120,11 +121,12 @@ def mix_of(shapes: Iterable[tuple[float, float, float, float]]) -> Mix:
 
 
 def standing(service: Service, mix: Mix, batch: int) -> Standing:
-    """What a replica gives with `batch` requests of `mix` running all the time.
+    """What a replica gives while requests of `mix` come by chance and `batch` of them are running on average.
 
     In the time of an answer one prompt is read a sequence, so a step reads `batch · uncached / tokens out` of prompts on average. A new
-    request waits for the step that runs, then behind other prompts that share the chunk (a queue with one server and services of one
-    length), and for the chunks of its own.
+    request waits for a place among the sequences (a queue with as many servers as fit; Sakasegawa, 1977), for the step that runs, behind
+    other prompts (a queue with one server), and for the chunks of its own prompt. The longest of a hundred waits come from whichever of
+    the two queues is worse, and from prompts that are longer than the mean.
     """
     unread = max(1.0, mix.tokens_in - mix.tokens_cached)
     read = batch * unread / mix.tokens_out
@@ -132,13 +134,15 @@ def standing(service: Service, mix: Mix, batch: int) -> Standing:
     requests = batch / (mix.tokens_out * tpot) * 1_000
     alone = service.step(batch, batch * mix.tokens_held, 0)
     reading = ceil(unread / service.chunk_tokens) * alone + service.prompt_ms * unread
-    busy = min(0.99, read / service.chunk_tokens)
-    wait = tpot / 2 + reading * busy / (2 * (1 - busy))
+    chunk = service.step(batch, batch * mix.tokens_held, service.chunk_tokens)
+    behind, behind_p99 = queue_ms(requests / 1_000 * unread * chunk / service.chunk_tokens, 1, reading)
+    seats, seats_p99 = queue_ms(batch / places(service, mix), places(service, mix), mix.tokens_out * tpot)
+    usual = service.first_ms + tpot / 2 + reading
     return Standing(
         batch=batch,
         tpot_ms=tpot,
-        ttft_ms=service.first_ms + wait + reading,
-        ttft_ms_p99=service.first_ms + wait * WAIT_P99 + reading,
+        ttft_ms=usual + behind + seats,
+        ttft_ms_p99=usual + max(behind_p99, seats_p99, reading * (LONG_P99 - 1)),
         requests_per_s=requests,
         tokens_per_s=requests * (mix.tokens_in + mix.tokens_out),
         tokens_out_per_s=requests * mix.tokens_out,
@@ -146,13 +150,26 @@ def standing(service: Service, mix: Mix, batch: int) -> Standing:
     )
 
 
+def places(service: Service, mix: Mix) -> int:
+    """How many sequences of `mix` a replica holds at once."""
+    return max(1, min(service.batch_max, int(service.kv_tokens // max(1.0, mix.tokens_held))))
+
+
+def queue_ms(use: float, servers: int, service_ms: float) -> tuple[float, float]:
+    """The mean wait and the 99th percentile in a queue where arrivals and services vary as by chance."""
+    use = min(use, USE_MOST)
+    waits = use ** (sqrt(2 * (servers + 1)) - 1)  # the share that waits at all
+    pace = service_ms / (servers * (1 - use))
+    return waits * pace, pace * log(max(1.0, 100 * waits))
+
+
 def feasible(service: Service, mix: Mix, *, ttft_ms_max: float, tpot_ms_max: float) -> Standing | None:
     """The most that a replica can give while the mean TPOT and the 99th percentile of TTFT keep to their limits and the context fits.
 
     More requests never make anything faster, so the largest batch that keeps to the limits is found by halving. None: not even one does.
     """
-    fits = int(service.kv_tokens // max(1.0, mix.tokens_held))
-    low, high = 0, min(service.batch_max, fits)
+    fits = service.kv_tokens >= mix.tokens_held
+    low, high = 0, places(service, mix) if fits else 0
     while low < high:
         middle = (low + high + 1) // 2
         found = standing(service, mix, middle)

@@ -18,6 +18,8 @@ from headrace.simulator.calls import Call
 
 HOUR_MS = 3_600_000.0
 PEAK_HOUR = 15.0
+SAME_MS = 10_000.0
+"""For so long rates are taken to stay as they are."""
 GEOGRAPHIES: tuple[str, ...] = ("na", "eu", "apac", "sa", "mea")
 OFFSETS_H: tuple[float, ...] = (-6.0, 1.0, 8.0, -3.0, 3.0)
 """Of local time to UTC, about where most of each geography's people are."""
@@ -72,14 +74,17 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         cached = repeat * max(0.0, tokens_in - self.tokens_added) + (1 - repeat) * self.tokens_shared
         return tokens_in, min(cached, tokens_in - 1), self.tokens_out
 
+    def waves(self, at_ms: float, start_hour: float) -> list[float]:
+        """Sessions a second at a moment, by geography."""
+        hour, whole = start_hour + at_ms / HOUR_MS, sum(self.weights)
+        return [
+            self.sessions_per_s * weight / whole * (1 + self.swing * cos(2 * pi * (hour + offset - PEAK_HOUR) / 24))
+            for weight, offset in zip(self.weights, OFFSETS_H, strict=True)
+        ]
+
     def rate(self, at_ms: float, start_hour: float) -> float:
         """Sessions a second at a moment."""
-        hour = start_hour + at_ms / HOUR_MS
-        waves = (
-            weight * (1 + self.swing * cos(2 * pi * (hour + offset - PEAK_HOUR) / 24))
-            for weight, offset in zip(self.weights, OFFSETS_H, strict=True)
-        )
-        return self.sessions_per_s * sum(waves) / sum(self.weights)
+        return sum(self.waves(at_ms, start_hour))
 
 
 class Surge(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,21 +167,25 @@ class Synthetic:
     def _of(self, number: int, source: Source) -> Iterator[Call]:
         """The first calls of a source's sessions."""
         rng = Random(self._seed * 1_000_003 + number)
-        shape, at_ms, session = 1 / source.cv**2, 0.0, 0
-        bounds = [*accumulate(weight / sum(source.weights) for weight in source.weights)][:-1]
+        shape, at_ms, session, known_ms = 1 / source.cv**2, 0.0, 0, -1.0
+        bounds: list[float] = []
+        per_ms = 0.0
         if not source.sessions_per_s:
             return
         while True:
-            factor, tenant = self._surge(source, at_ms)
-            rate = source.rate(at_ms, self._start_hour) * self._scale * factor / 1_000
-            at_ms += rng.gammavariate(shape, 1 / shape) / max(rate, 1e-12)
+            if at_ms >= known_ms:  # a day's rhythm is the same for a while
+                waves = source.waves(at_ms, self._start_hour)
+                known_ms, per_ms, bounds = at_ms + SAME_MS, sum(waves) * self._scale / 1_000, [*accumulate(waves)]
+            factor, tenant = self._surge(source, at_ms) if self._surges else (1.0, None)
+            at_ms += rng.gammavariate(shape, 1 / shape) / max(per_ms * factor, 1e-12)
             if at_ms >= self._duration_ms:
                 return
             session += 1
             whose = min(int(source.tenants * rng.random() ** 2), source.tenants - 1)  # some ask more than others
             if tenant is not None and rng.random() < 1 - 1 / factor:
                 whose = tenant
-            yield self._first(source, number, session, at_ms, whose, bisect(bounds, rng.random()), rng)
+            geography = bisect(bounds, rng.random() * bounds[-1], 0, len(bounds) - 1)
+            yield self._first(source, number, session, at_ms, whose, geography, rng)
 
     def _first(self, source: Source, number: int, session: int, at_ms: float, tenant: int, geography: int, rng: Random) -> Call:
         key = (number + 1) << 40 | session

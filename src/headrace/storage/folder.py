@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -10,6 +12,8 @@ import msgspec
 
 from headrace.core.errors import DataFolderLocked, SetupError
 from headrace.metering import secret_from
+
+SOCKET_PATH_MAX = 100
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -40,6 +44,22 @@ class Layout(msgspec.Struct, frozen=True):
     @property
     def commons(self) -> Path:
         return self.root / "workers.shared"
+
+    @property
+    def budgets(self) -> Path:
+        return self.root / "budgets.sqlite"
+
+    @property
+    def bank(self) -> Path:
+        return self.root / "budgets.sock"
+
+    @property
+    def bank_lock(self) -> Path:
+        return self.root / "budgets.lock"
+
+    @property
+    def host(self) -> Path:
+        return self.root / "host.id"
 
     @property
     def development_key(self) -> Path:
@@ -139,3 +159,27 @@ def development_key(layout: Layout, token: bytes) -> str:
         os.close(file)
     draft.replace(path)
     return secret
+
+
+def host_id(layout: Layout, fresh: str) -> str:
+    """The name of this data folder among those that share a store: `fresh` at first, and kept in it."""
+    if not layout.host.exists():
+        draft = layout.host.with_suffix(f".{os.getpid()}")
+        draft.write_text(f"{fresh}\n")
+        with suppress(FileExistsError):
+            os.link(draft, layout.host)
+        draft.unlink()
+    return layout.host.read_text().strip()
+
+
+@contextmanager
+def short_path(path: Path) -> Iterator[str]:
+    """A name for a socket that the system takes: one that is too long is named by way of its folder, which is open meanwhile."""
+    if len(os.fsencode(path)) < SOCKET_PATH_MAX:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)

@@ -18,13 +18,18 @@ import msgspec
 from headrace.core.clock import Moment
 from headrace.core.errors import InvalidRequest, NotReady
 from headrace.core.identity import Principal, TrafficClass
-from headrace.metering import KeyRow, digest, secret_from, shown
+from headrace.metering import KeyRow, digest, principal_of, secret_from, shown
 from headrace.storage.database import transaction
 from headrace.storage.folder import Layout
 
 GENERATION_SIZE: Final = 8
 
-_FIELDS: Final = "id, name, organization, project, class, requests_per_minute, tokens_per_minute, digest, shown, created, revoked"
+_FIELDS: Final = (
+    "id, name, organization, project, class, requests_per_minute, tokens_per_minute, digest, shown, created, revoked, parent, budget_pico, "
+    "models, classes, expires"
+)
+LINEAGE_MAX: Final = 8
+"""A key that is minted from one that is minted … is looked up at each request by all of them."""
 
 
 class KeyStore:
@@ -45,6 +50,11 @@ class KeyStore:
         traffic_class: TrafficClass = "realtime",
         requests_per_minute: int | None = None,
         tokens_per_minute: int | None = None,
+        parent: str | None = None,
+        budget_pico: int | None = None,
+        models: tuple[str, ...] | None = None,
+        classes: tuple[TrafficClass, ...] | None = None,
+        expires: Moment | None = None,
     ) -> tuple[KeyRow, str]:
         """Make a key of the random bytes `token`; return it with its secret, which nobody can read again.
 
@@ -62,9 +72,14 @@ class KeyStore:
             digest=digest(secret),
             shown=shown(secret),
             created=created,
+            parent=parent,
+            budget_pico=budget_pico,
+            models=models,
+            classes=classes,
+            expires=expires,
         )
         with transaction(self._database):
-            if any(other.name == name and other.revoked is None for other in self._of_project(organization, project)):
+            if any(other.name == name and _in_use(other, created) for other in self._of_project(organization, project)):
                 raise InvalidRequest(f"{organization}/{project} has a key named {name!r} already: revoke that one, or choose another name")
             self._insert(row)
         bump(self._generation)
@@ -92,11 +107,32 @@ class KeyStore:
         with transaction(self._database):
             found = self._meant(key)
             revoked = msgspec.structs.replace(found, revoked=moment if found.revoked is None else found.revoked)
-            self._database.execute(
-                "UPDATE api_key SET revoked = ?, changed = (SELECT max(changed) + 1 FROM api_key) WHERE id = ?", (revoked.revoked, found.id)
-            )
+            self._revoke(found.id, revoked.revoked)
+            for child in self._descendants(found.id):
+                self._revoke(child, moment)
         bump(self._generation)
         return revoked
+
+    def _revoke(self, id: str, moment: Moment | None) -> None:
+        sql = "UPDATE api_key SET revoked = coalesce(revoked, ?), changed = (SELECT max(changed) + 1 FROM api_key) WHERE id = ?"
+        self._database.execute(sql, (moment, id))
+
+    def _descendants(self, id: str) -> list[str]:
+        sql = (
+            "WITH RECURSIVE below (id) AS (SELECT id FROM api_key WHERE parent = ? UNION SELECT api_key.id FROM api_key "
+            "JOIN below ON api_key.parent = below.id) SELECT id FROM below"
+        )
+        return [row[0] for row in self._database.execute(sql, (id,))]
+
+    def lineage(self, key: str) -> list[KeyRow]:
+        """The key that is meant by an id or a name, and those that it was minted from. Raises InvalidRequest when none is meant, or more
+        than one, or one of them is revoked."""
+        rows = [self._meant(key)]
+        while (above := rows[-1].parent) is not None and len(rows) < LINEAGE_MAX:
+            rows += _read(self._database, "WHERE id = ?", above) or [msgspec.structs.replace(rows[-1], id=above, parent=None)]
+        if any(row.revoked is not None for row in rows):
+            raise InvalidRequest(f"the key {key!r}, or one that it was minted from, is revoked")
+        return rows
 
     def _meant(self, key: str) -> KeyRow:
         by_id = _read(self._database, "WHERE id = ?", key)
@@ -113,8 +149,8 @@ class KeyStore:
     def _insert(self, row: KeyRow) -> None:
         self._database.execute(
             f"INSERT INTO api_key ({_FIELDS}, changed) "  # noqa: S608 -- our own column names
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT coalesce(max(changed), 0) + 1 FROM api_key))",
-            msgspec.structs.astuple(row),
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT coalesce(max(changed), 0) + 1 FROM api_key))",
+            _stored(row),
         )
 
 
@@ -124,32 +160,58 @@ class KeyRing:
     def __init__(self, database: sqlite3.Connection, layout: Layout, fixed: Iterable[KeyRow] = ()) -> None:
         self._database = database
         self._rows: dict[bytes, tuple[bytes, Principal]] = {}
-        self._fixed: list[bytes] = []
+        self._living: dict[str, KeyRow] = {}
+        self._fixed: list[KeyRow] = []
         self._add(fixed)
         self._file = _open(layout.keys_generation)
         self._map = mmap.mmap(self._file, GENERATION_SIZE, access=mmap.ACCESS_READ)
         self._seen = b""
-        self._changed = 0
+        self._changed = self.changes = 0
 
-    def find(self, secret: str) -> Principal | None:
-        """Whose secret this is; None: nobody's, or of a key that is revoked."""
+    def version(self) -> int:
+        """Another number whenever any key may have changed; what was found of one holds until then."""
         if self._map[:GENERATION_SIZE] != self._seen:
             self._reload()
+        return self.changes
+
+    def find(self, secret: str) -> Principal | None:
+        """Whose secret this is; None: nobody's, or of a key that is revoked, or whose parent is."""
+        self.version()
         sought = digest(secret)
         held = self._rows.get(sought)
-        return held[1] if held is not None and hmac.compare_digest(held[0], sought) else None
+        if held is None or not hmac.compare_digest(held[0], sought):
+            return None
+        principal = held[1]
+        return principal if not principal.parents or self._living.keys() >= {*principal.parents} else None
+
+    def row(self, id: str) -> KeyRow | None:
+        """A key that lives, by its id."""
+        return self._living.get(id)
 
     def fix(self, rows: Iterable[KeyRow]) -> None:
         """The keys of the settings are these now."""
         for gone in self._fixed:
-            self._rows.pop(gone, None)
+            self._rows.pop(gone.digest, None)
+            self._living.pop(gone.id, None)
         self._fixed = []
         self._add(rows)
+        self.changes += 1
 
     def _add(self, rows: Iterable[KeyRow]) -> None:
         for row in rows:
-            self._rows[row.digest] = row.digest, row.principal
-            self._fixed.append(row.digest)
+            self._take(row)
+            self._fixed.append(row)
+
+    def _take(self, row: KeyRow) -> None:
+        self._living[row.id] = row
+        lineage = [row]
+        while lineage[-1].parent is not None:
+            above = self._living.get(lineage[-1].parent)
+            if above is None or len(lineage) >= LINEAGE_MAX:  # of a parent that is gone nothing is left
+                self._living.pop(row.id)
+                return
+            lineage.append(above)
+        self._rows[row.digest] = row.digest, principal_of(lineage)
 
     def close(self) -> None:
         self._map.close()
@@ -166,11 +228,13 @@ class KeyRing:
         for changed, *fields in rows:
             row = _key_row(fields)
             if row.revoked is None:
-                self._rows[row.digest] = row.digest, row.principal
+                self._take(row)
             else:
                 self._rows.pop(row.digest, None)
+                self._living.pop(row.id, None)
             self._changed = changed
         self._seen = seen
+        self.changes += 1
 
 
 def bump(path: Path) -> None:
@@ -197,4 +261,22 @@ def _read(database: sqlite3.Connection, rest: str, *values: str) -> list[KeyRow]
 
 
 def _key_row(fields: Iterable[object]) -> KeyRow:
-    return msgspec.convert(dict(zip(KeyRow.__struct_fields__, fields, strict=True)), KeyRow, builtin_types=(bytes,))
+    named = dict(zip(KeyRow.__struct_fields__, fields, strict=True))
+    for listed in ("models", "classes"):
+        if isinstance(text := named[listed], str):
+            named[listed] = msgspec.json.decode(text)
+    if isinstance(budget := named["budget_pico"], str):
+        named["budget_pico"] = int(budget)
+    return msgspec.convert(named, KeyRow, builtin_types=(bytes,))
+
+
+def _stored(row: KeyRow) -> tuple[object, ...]:
+    named = msgspec.structs.asdict(row)
+    for listed in ("models", "classes"):
+        named[listed] = None if named[listed] is None else msgspec.json.encode(named[listed]).decode()
+    named["budget_pico"] = None if row.budget_pico is None else str(row.budget_pico)  # a budget may pass what SQLite's integers hold
+    return tuple(named.values())
+
+
+def _in_use(row: KeyRow, now: Moment) -> bool:
+    return row.revoked is None and (row.expires is None or row.expires > now)

@@ -54,6 +54,16 @@ def recover(usage: Path, log: UsageLog, now: Moment, *, pids: Collection[int] | 
     return Recovery(segments=len(left), records=found.records, lost=lost, damages=tuple(found.damages))
 
 
+def is_held(usage: Path, pid: int) -> bool:
+    """Whether a living process writes to a log under this process id."""
+    for path in segments(usage):
+        if path.suffix == ACTIVE and process_of(path) == pid:
+            with _locked(path) as file:
+                if file is None and path.exists():
+                    return True
+    return False
+
+
 class _Left:
     """What the segments say together. An end may be read before its admit, since clocks go back and names sort by time."""
 

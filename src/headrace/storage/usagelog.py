@@ -88,6 +88,11 @@ class UsageLog:
         """The segment that is written to now."""
         return self._segment.path
 
+    @property
+    def place(self) -> tuple[str, int]:
+        """The segment that is written to, by its name without its ending, and where in it the log ends."""
+        return self._segment.path.stem, self._segment.end
+
     def append(self, record: Record | Evidence) -> None:
         """Say it for good: on return it survives the death of this process.
 

@@ -17,7 +17,7 @@ from headrace.core.stream import Finished, Reasoning, Said, Text, ToolCallArgume
 from headrace.core.translation import Change
 from headrace.core.usage import Usage
 from headrace.metering import Admit, Evidence, Record
-from headrace.providers import Hearer
+from headrace.providers import Hearer, Tap
 
 
 class Pause(msgspec.Struct, frozen=True):
@@ -112,7 +112,7 @@ class ScriptedListener:
         self.usage_likely: Usage | None = None
         self.changes: tuple[Change, ...] = ()
         self.left = self.lost = False
-        self.verbatim: Callable[[bytes], None] | None = None
+        self.verbatim: Tap | None = None
         self.patience_s = 0.0
         self._on_hear = on_hear
         self._news, self._flows = asyncio.Event(), asyncio.Event()

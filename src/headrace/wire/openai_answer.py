@@ -138,12 +138,11 @@ class AnswerGatherer:
         self._id, self._model, self._created = id, model, created
         self._choices: dict[int, _Choice] = {}
         self._usage: Usage | None = None
-        self._verbatim: list[bytes] = []
 
     def hear(self, said: Said) -> None:
         match said:
-            case Verbatim(data=data):
-                self._verbatim.append(data)
+            case Verbatim():
+                raise AssertionError("what is said in the client's own dialect is an answer already")
             case Text(text=text, choice=choice, logprobs=logprobs):
                 self._choice(choice).text.append(text)
                 self._choice(choice).logprobs.extend(logprobs)
@@ -162,9 +161,7 @@ class AnswerGatherer:
                 assert_never(never)
 
     def answer(self) -> bytes:
-        """The whole `chat.completion`, or the upstream's own where it spoke this dialect."""
-        if self._verbatim:
-            return self._verbatim[0] if len(self._verbatim) == 1 else b"".join(self._verbatim)
+        """The whole `chat.completion`."""
         return _encode(
             {
                 "id": self._id,

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from headrace.core.errors import InvalidJson, InvalidRequest, UnsupportedParameter
+from headrace.wire.elision import SHORT, without_texts
 
 Read = TypeVar("Read")
 
@@ -36,6 +37,9 @@ class ChatHead(msgspec.Struct, frozen=True):
     response_format: msgspec.Raw = msgspec.Raw()
     reasoning_effort: str | None = None
     logprobs: bool | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    max_cost: str | float | None = None
 
 
 class FunctionCalled(msgspec.Struct, frozen=True):
@@ -200,8 +204,14 @@ _requests = msgspec.json.Decoder(ChatRequest)
 
 
 def read_head(body: bytes) -> ChatHead:
-    """The facts to admit and place a request by. Raises InvalidJson or InvalidRequest, naming the field."""
-    return read(_heads, body)
+    """The facts to admit and place a request by; of a long one `messages` are without their long texts. Raises InvalidJson or
+    InvalidRequest, naming the field."""
+    if len(body) < SHORT:
+        return read(_heads, body)
+    try:
+        return _heads.decode(without_texts(body))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return read(_heads, body)  # what is wrong is said of the request as it came
 
 
 def read_request(body: bytes) -> ChatRequest:

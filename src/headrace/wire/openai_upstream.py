@@ -12,7 +12,7 @@ import msgspec
 
 from headrace.core.errors import HeadraceError, UpstreamCut, UpstreamGarbled
 from headrace.core.usage import Usage
-from headrace.wire.openai_chat import ChatHead, StreamOptions, read
+from headrace.wire.openai_chat import StreamOptions, read, read_head
 from headrace.wire.openai_failure import reported
 from headrace.wire.openai_usage import ToldUsage
 from headrace.wire.sse import FrameCutter, frames, payload
@@ -35,16 +35,12 @@ _chunks = msgspec.json.Decoder(_Chunk)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def body_for(body: bytes, head: ChatHead, model: str, *, asks_usage: bool = True) -> bytes:
-    """The client's request as this upstream shall see it: under its own name of the model, and always telling usage if it can be asked."""
-    tells_usage = not head.stream or not asks_usage or (head.stream_options is not None and head.stream_options.include_usage)
-    if model == head.model and tells_usage:
-        return body
-    if model != head.model:
-        body = _renamed(body, head.model, model)
-    if not tells_usage:
-        body = _with_usage(body, head)
-    return body
+def body_for(body: bytes, ours: str, model: str, *, tells_usage: bool) -> bytes:
+    """The client's request as this upstream shall see it: under its own name of the model, which is `ours` to the client, and asked to tell
+    usage where it would not (`tells_usage`: it is not streamed, or its client asks itself, or that can't be asked)."""
+    if model != ours:
+        body = _renamed(body, ours, model)
+    return body if tells_usage else _with_usage(body)
 
 
 def _renamed(body: bytes, ours: str, its: str) -> bytes:
@@ -57,10 +53,12 @@ def _renamed(body: bytes, ours: str, its: str) -> bytes:
     return _replaced(body, "model", its)
 
 
-def _with_usage(body: bytes, head: ChatHead) -> bytes:
-    if head.stream_options is None and b'"stream_options"' not in body:
+def _with_usage(body: bytes) -> bytes:
+    named = b'"stream_options"' in body
+    given = read_head(body).stream_options if named or b"\\u00" in body else None
+    if given is None and not named:
         return body.rstrip()[:-1] + b',"stream_options":{"include_usage":true}}'
-    wished = msgspec.structs.asdict(head.stream_options or StreamOptions()) | {"include_usage": True}
+    wished = msgspec.structs.asdict(given or StreamOptions()) | {"include_usage": True}
     return _replaced(body, "stream_options", {name: wish for name, wish in wished.items() if wish is not None})
 
 
@@ -88,6 +86,10 @@ class StreamReader:
         self.held = b""
         self.done = False
         self.failure: HeadraceError | None = None
+
+    def passes(self, chunk: bytes) -> bool:
+        """Whether a chunk, as HTTP frames it, may pass unread: whole frames, of which none is worth reading."""
+        return chunk[-4:] == FRAMES_END and not self._cutter.rest and not _worth_reading(chunk)
 
     def feed(self, data: bytes) -> bytes:
         """What may pass. When the upstream reports an error inside of its stream, `failure` holds it, and what came before it passes."""
@@ -130,12 +132,15 @@ class StreamReader:
         return False
 
 
+FRAMES_END = b"\n\n\r\n"
 _TOLD = re.compile(rb'"usage"\s*:\s*\{')
 
 
 def _worth_reading(ready: bytes) -> bool:
     """Whether usage, an error or the end may be among these frames. Most chunks say `"usage":null`, which is not worth it."""
-    return b"[DONE]" in ready or b'"error"' in ready or (b'"usage"' in ready and _TOLD.search(ready) is not None)
+    if b"[DONE]" in ready or b'"error"' in ready:
+        return True
+    return b'"usage"' in ready and ready.count(b'"usage"') != ready.count(b'"usage":null') and _TOLD.search(ready) is not None
 
 
 def _told(chunk: _Chunk) -> ToldUsage | None:

@@ -10,21 +10,21 @@ _FRAME_END = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
 
 
 class FrameCutter:
-    """Holds only an unfinished frame."""
+    """Holds only an unfinished frame, `rest`."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self.rest = b""
 
     def feed(self, data: bytes) -> bytes:
         """All whole frames that `data` completes, as the bytes they came in; empty when none is complete."""
-        held = self._rest + data if self._rest else data
+        held = self.rest + data if self.rest else data
         end = _last_frame_end(held)
-        self._rest = held[end:]
+        self.rest = held[end:]
         return held[:end]
 
     def close(self) -> bytes:
         """What is left when the stream ends: a frame without its empty line, or nothing."""
-        rest, self._rest = self._rest, b""
+        rest, self.rest = self.rest, b""
         return rest
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from headrace.api.door import authenticate, duration
+from headrace.api.askers import Askers, authenticate
+from headrace.api.door import duration
 from headrace.core.errors import InvalidApiKey
 from headrace.testing.builders import a_principal
 
@@ -13,6 +14,10 @@ WHO = a_principal()
 class OneKey:
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.changes = 0
+
+    def version(self) -> int:
+        return self.changes
 
     def find(self, secret: str):
         self.asked.append(secret)
@@ -22,6 +27,17 @@ class OneKey:
 @pytest.mark.parametrize("sent", [f"Bearer {SECRET}", f"bearer {SECRET}", f"BEARER   {SECRET} "])
 def test_a_key_that_is_ours(sent: str):
     assert authenticate(sent.encode(), OneKey()) is WHO
+
+
+def test_a_key_is_looked_up_once_until_any_key_changes():
+    keys = OneKey()
+    askers = Askers(keys)
+    for _ in range(3):
+        assert askers.of(f"Bearer {SECRET}".encode()) is WHO
+    assert len(keys.asked) == 1
+    keys.changes += 1
+    assert askers.of(f"Bearer {SECRET}".encode()) is WHO
+    assert len(keys.asked) == 2
 
 
 REFUSED = [

@@ -40,11 +40,11 @@ class Wire:
 
 
 def streamed(wire: Wire) -> Streamed:
-    return Streamed(wire, an_ask(request="req_7"), 5, lambda: b"x-request-id: req_7\r\n")  # type: ignore[arg-type]
+    return Streamed(wire, an_ask(request="req_7"), lambda: 5, lambda: b"x-request-id: req_7\r\n")  # type: ignore[arg-type]
 
 
 def gathered(wire: Wire) -> Gathered:
-    return Gathered(wire, an_ask(request="req_7", stream=False), 5, lambda: b"x-request-id: req_7\r\n")  # type: ignore[arg-type]
+    return Gathered(wire, an_ask(request="req_7", stream=False), lambda: 5, lambda: b"x-request-id: req_7\r\n")  # type: ignore[arg-type]
 
 
 def test_a_stream_begins_with_its_first_words():
@@ -94,3 +94,14 @@ def test_before_all_is_gathered_nothing_is_said_not_even_a_failure():
     with pytest.raises(UpstreamCut):
         voice.break_off(UpstreamCut("cut"))
     assert wire.told == []
+
+
+@pytest.mark.parametrize("pieces", [[b'{"id":"its own"}'], [b'{"id":', b'"its own"}']])
+def test_what_the_upstream_said_in_the_same_dialect_is_the_answer(pieces: list[bytes]):
+    voice = gathered(wire := Wire())
+    voice.hear(USED)
+    for piece in pieces:
+        voice.hear(Verbatim(piece))
+    voice.finish(b"")
+    assert wire.order == ["answer 200"]
+    assert wire.told[0][1].endswith(b'\r\n\r\n{"id":"its own"}')

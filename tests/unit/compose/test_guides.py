@@ -21,11 +21,12 @@ from headrace.compose.world import policy_of
 from headrace.gateway import Terms
 from headrace.metering import moment_of
 from headrace.portfolio import Contract, Dialect, TokenCost
-from headrace.routing import CLASSES, POLICIES, TIERS, VERDICTS, Board, HealthSettings, Load, Send, decide
+from headrace.routing import CLASSES, POLICIES, TIERS, VERDICTS, Board, HealthSettings, Load
 from headrace.routing.decide import BYTES_PER_TOKEN_MOST, PLACED_MAX
 from headrace.routing.health import RETRY_AFTER_MS_MAX, WEIGHT_NEW
 from headrace.routing.policies import BYTES_PER_TOKEN, CROWDED, TOKENS_OUT_LIKELY
 from headrace.testing.builders import a_model, a_pool, a_snapshot, an_ask
+from tests.unit.routing.order import order_of
 
 DOCS = Path(__file__).parents[3] / "docs"
 CAPACITY, PLACEMENT = DOCS / "guides" / "portfolio.md", DOCS / "guides" / "placement.md"
@@ -95,9 +96,8 @@ def test_the_policy_of_the_guide(folder: Path):
     policy = policy_of(settings(f'[routing]\npolicy = "{function}"'))
     pools = (dear, own, cheap)
     board = Board(a_snapshot(*pools, models=[a_model("m")]), {pool.name: Load() for pool in pools})
-    decided = decide(an_ask(model="m"), board, 0, Random(1), policy)
-    assert isinstance(decided, Send)
-    assert [choice.pool.name for choice in decided.order] == ["own", "cheap", "dear"]
+    order, _ = order_of(an_ask(model="m"), board, 0, Random(1), policy)
+    assert [choice.pool.name for choice in order] == ["own", "cheap", "dear"]
     assert len(blocks(PLACEMENT, "python")[0].strip().splitlines()) <= 14, "a policy is about ten lines"
 
 

@@ -22,6 +22,7 @@ stalled_timeout_ms = 5000
 workers = 2
 
 [storage]
+url = "postgresql://db/headrace"
 path = "/var/lib/headrace"
 sync_interval_ms = 20
 segment_size_max = 65536
@@ -195,6 +196,42 @@ class = "enterprise"
 requests_per_minute = 7
 tokens_per_minute = 8
 admin = true
+
+[budgets]
+webhook_url = "https://example.org/hook"
+webhook_secret_env = "HOOK_SECRET"
+
+[[budget]]
+name = "all"
+usd = "500"
+period = "day"
+timezone = "Europe/Berlin"
+mode = "soft"
+organization = "acme"
+project = "demo"
+key = "key_1"
+user = "ann"
+session = "s"
+model = "gpt-5.4-nano"
+class = "batch"
+for_each = "user"
+alerts_percent = [90]
+
+[[limit]]
+name = "all"
+organization = "acme"
+project = "demo"
+key = "key_1"
+user = "ann"
+session = "s"
+model = "gpt-5.4-nano"
+class = "batch"
+for_each = "user"
+requests_per_minute = 1
+tokens_per_minute = 2
+requests_per_day = 3
+tokens_per_day = 4
+concurrent = 5
 """
 
 
@@ -230,12 +267,12 @@ def test_the_example_above_leaves_nothing_out(tmp_path: Path):
     settings, default = load_settings(written(tmp_path, EVERYTHING), {}), Settings()
     same = [
         f"{section}.{field}"
-        for section in ("server", "storage", "engine", "transport", "limits", "telemetry", "routing", "health")
+        for section in ("server", "storage", "engine", "transport", "limits", "telemetry", "routing", "health", "budgets")
         for field in getattr(default, section).__struct_fields__
         if getattr(getattr(settings, section), field) == getattr(getattr(default, section), field)
     ]
     assert same == []
-    for rows in (settings.pool, settings.model, settings.key, settings.rule):
+    for rows in (settings.pool, settings.model, settings.key, settings.rule, settings.budget, settings.limit):
         fields = [field for field in msgspec.structs.fields(type(rows[0])) if field.default is not msgspec.NODEFAULT]
         said_nowhere = [field.name for field in fields if all(getattr(row, field.name) == field.default for row in rows)]
         assert said_nowhere == []
@@ -270,6 +307,15 @@ BAD = [
     ("[server]\nstop_timeout_s = -1", "server.stop_timeout_s must be 0 or more"),
     ("[server]\nbody_bytes_max = 0", "server.body_bytes_max must be at least 1"),
     ("[server]\nidle_timeout_ms = 0", "server.idle_timeout_ms must be at least 1"),
+    ('[storage]\nurl = "mysql://db"', "storage.url is the address of a PostgreSQL"),
+    ('[budgets]\nwebhook_url = "file:///etc"', "budgets.webhook_url is an http or https address"),
+    ('[[budget]]\nname = ""\nusd = "1"', "a name has 1 to 64 letters"),
+    ('[[budget]]\nname = "a"\nusd = "much"', "is not an amount of dollars"),
+    ('[[budget]]\nname = "a"\nusd = "1"\ntimezone = "Mars/Olympus"', "no time zone 'Mars/Olympus'"),
+    ('[[budget]]\nname = "a"\nusd = "1"\nalerts_percent = [0]', "alerts_percent are 1 to 1000"),
+    ('[[budget]]\nname = "a"\nusd = "1"\n[[budget]]\nname = "a"\nusd = "1"', "two budgets are named 'a'"),
+    ('[[limit]]\nname = "a"', "give at least one amount"),
+    ('[[limit]]\nname = "a"\nconcurrent = 0', "give at least one amount, of at least 1"),
     ("[storage]\nsync_interval_ms = 0", "storage.sync_interval_ms must be 1 to 1000"),
     ("[storage]\nsegment_size_max = 1", "storage.segment_size_max must be"),
     ("[engine]\ntemperature = 3", "engine.temperature must be 0 to 2"),

@@ -3,6 +3,7 @@
 import asyncio
 from datetime import date
 
+import msgspec
 import pytest
 
 from headrace.compose.adapters import Adapters
@@ -11,6 +12,7 @@ from headrace.compose.settings import LimitSettings, Settings, parse_settings
 from headrace.compose.world import LimitedKeys, fixed_keys, price_book, version_of, what_exists
 from headrace.core.clock import SECOND
 from headrace.core.errors import SettingsInvalid
+from headrace.core.identity import Principal
 from headrace.metering import digest, moment_of
 from headrace.providers import Provider
 from headrace.testing.builders import a_principal
@@ -137,6 +139,17 @@ def test_a_fixed_key_without_its_secret():
         fixed_keys(settings(key=[KEY]), {}, created=0)
 
 
+class OneKey:
+    def __init__(self, secret: str, principal: Principal) -> None:
+        self._held = {secret: principal}
+
+    def version(self) -> int:
+        return 7
+
+    def find(self, secret: str) -> Principal | None:
+        return self._held.get(secret)
+
+
 LIMITED = [
     # the key's own limits, the settings' limits, what holds
     ((None, None), (60, 1_000), (60, 1_000)),
@@ -150,10 +163,24 @@ LIMITED = [
 @pytest.mark.parametrize(("own", "general", "holds"), LIMITED)
 def test_limits_of_a_key_without_its_own(own, general, holds):
     principal = a_principal(requests_per_minute=own[0], tokens_per_minute=own[1])
-    keys = LimitedKeys({"s": principal}.get)
+    keys = LimitedKeys(OneKey("s", principal), lambda: 100)
+    version = keys.version()
     keys.limit(LimitSettings(requests_per_minute=general[0], tokens_per_minute=general[1]))
+    assert keys.version() != version, "what was found before holds no more"
     found = keys.find("s")
     assert found is not None
     assert (found.requests_per_minute, found.tokens_per_minute) == holds
     assert keys.find("s") is found
     assert keys.find("unknown") is None
+
+
+def test_a_key_is_nobodys_after_its_time():
+    principal = msgspec.structs.replace(a_principal(), expires=100)
+    now = [99]
+    keys = LimitedKeys(OneKey("s", principal), lambda: now[0])
+    assert keys.find("s") is not None
+    version = keys.version()
+    now[0] = 100
+    assert keys.version() != version, "what was found before holds no more"
+    assert keys.version() == keys.version()
+    assert keys.find("s") is None

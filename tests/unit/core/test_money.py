@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.core.money import PICO_PER_USD, pico_per_token, usd, usd_per_mtok
+from headrace.core.money import PICO_PER_USD, pico_of, pico_per_token, usd, usd_per_mtok
 
 PRICES = [
     # dollars a million, pico a token
@@ -58,3 +58,14 @@ def test_an_amount_is_written(pico: int, text: str):
 @given(st.integers(0, 10**15))
 def test_a_price_that_is_written_is_read_as_the_same(pico: int):
     assert pico_per_token(usd_per_mtok(pico)) == pico
+
+
+@pytest.mark.parametrize(("text", "pico"), [("12.50", 12_500_000_000_000), ("0", 0), ("0.000000000001", 1), ("1e3", 10**15)])
+def test_an_amount_of_dollars(text: str, pico: int):
+    assert pico_of(text) == pico
+
+
+@pytest.mark.parametrize("text", ["", "much", "-1", "nan", "inf", "0.0000000000001", "1e15"])
+def test_what_is_no_amount(text: str):
+    with pytest.raises(ValueError, match=r"amount|finer"):
+        pico_of(text)

@@ -2,10 +2,11 @@
 
 import re
 
+import msgspec
 import pytest
 
 from headrace.core.identity import Principal
-from headrace.metering import KeyRow, digest, secret_from, shown
+from headrace.metering import KeyRow, digest, principal_of, secret_from, shown
 
 SECRET = secret_from(bytes(range(32)))
 ROW = KeyRow(
@@ -54,3 +55,17 @@ def test_whose_a_key_is():
         requests_per_minute=None,
         tokens_per_minute=9,
     )
+
+
+def test_who_holds_a_minted_key_may_what_all_above_it_may():
+    first = msgspec.structs.replace(ROW, budget_pico=100, models=("a", "b", "c"), expires=900, requests_per_minute=50)
+    second = msgspec.structs.replace(ROW, id="key_2", name="two", parent="key_1", classes=("batch",), tokens_per_minute=None)
+    third = msgspec.structs.replace(
+        ROW, id="key_3", name="three", parent="key_2", budget_pico=7, models=("b", "x"), expires=500, requests_per_minute=2
+    )
+    found = principal_of((third, second, first))
+    assert (found.key, found.parents, found.parent_names) == ("key_3", ("key_2", "key_1"), ("two", ROW.name))
+    assert found.allowances == (("key_3", 7), ("key_1", 100))
+    assert (found.models, found.classes, found.expires) == (frozenset({"b"}), frozenset({"batch"}), 500)
+    assert (found.limited_as, found.requests_per_minute, found.tokens_per_minute) == ("key_1", 50, 9)
+    assert found.key_limits == (("key_3", 2, 9),)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from headrace.core.clock import MS, SECOND
 from headrace.metering import Granted, Limiter, Refused
-from headrace.metering.limits import MINUTE
+from headrace.metering.limits import DAY_WINDOW, MINUTE
 
 
 def limiter(requests: int | None = None, tokens: int | None = None) -> Limiter:
@@ -260,3 +260,33 @@ def test_nothing_new_changes_nothing():
     one.heard(0, 0, 0, 0)
     granted = grant(one.take(0, 1))
     assert (granted.remaining_requests, granted.remaining_tokens) == (9, 599)
+
+
+# ------------------------------------------------------------------------------------------------------------------------- by the day
+
+
+def test_a_days_limit_flows_back_over_the_day():
+    one = Limiter(requests_per_minute=2, tokens_per_minute=24_000, now=0, window=DAY_WINDOW)
+    grant(one.take(0, 24_000))
+    refused = one.take(0, 1_000)
+    assert isinstance(refused, Refused)
+    assert refused.retry_after_ms == 3_600_000
+    assert one.room(3_600 * SECOND, 1_000) is None
+    assert grant(one.take(3_600 * SECOND, 1_000)).remaining_tokens == 0
+
+
+def test_what_is_done_is_put_together_and_owes_the_same():
+    one, two = (Limiter(requests_per_minute=None, tokens_per_minute=10**9, now=0, window=DAY_WINDOW) for _ in range(2))
+    two._compact_at = 10**9
+    kept = []
+    for number in range(20_000):
+        first, second = grant(one.take(number, 100)), grant(two.take(number, 100))
+        if number % 1_000:
+            one.give_back(number, 40, first)
+            two.give_back(number, 40, second)
+        else:
+            kept.append((first, second))
+    assert len(one._holds) < 9_000 < len(two._holds)
+    for first, second in kept:
+        assert one.give_back(20_000, 100, first) == two.give_back(20_000, 100, second)
+    assert grant(one.take(30_000, 5)).remaining_tokens == grant(two.take(30_000, 5)).remaining_tokens

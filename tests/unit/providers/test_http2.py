@@ -1,17 +1,9 @@
 """Exchanges over HTTP/2, over real sockets: what streams do to each other, and what upstreams do to them."""
 
 import asyncio
-import sys
 import tracemalloc
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
 
 import pytest
-
-pytest.importorskip("h2", reason="h2 is not installed: the extra `http2` has it")
-
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 
@@ -21,7 +13,6 @@ from headrace.core.errors import (
     UpstreamFailed,
     UpstreamGarbled,
     UpstreamOverloaded,
-    UpstreamTimedOut,
     UpstreamUnreachable,
 )
 from headrace.providers import Endpoint, TransportSettings
@@ -31,53 +22,7 @@ from headrace.testing.scripted import ScriptedListener
 from tests.unit.providers.authority import Authority
 from tests.unit.providers.test_proxy import forwards_to, proxy_at
 from tests.unit.providers.upstream import Caller, says, upstream
-from tests.unit.providers.upstream_http2 import Call, Http2Upstream, Script, upstream_http2
-
-ASK = [
-    b"POST /v1/x HTTP/1.1\r\nhost: api.example\r\nContent-Type: text/plain\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\n",
-    b"{}",
-]
-PATIENT_S = 8.0
-
-
-@asynccontextmanager
-async def endpoint(url: str, **settings: Any) -> AsyncGenerator[Endpoint, None]:
-    made = Endpoint(url, TransportSettings(http2=True, **settings), asyncio.get_running_loop())
-    try:
-        async with asyncio.timeout(PATIENT_S):
-            yield made
-    finally:
-        made.close()
-
-
-@asynccontextmanager
-async def reach(
-    script: Script, *, limits: dict[SettingCodes, int] | None = None, **settings: Any
-) -> AsyncGenerator[tuple[Http2Upstream, Endpoint], None]:
-    async with upstream_http2(script, settings=limits) as made, endpoint(made.url, **settings) as reached:
-        yield made, reached
-
-
-async def whole(reached: Endpoint, parts: list[bytes] = ASK) -> tuple[int, bytes]:
-    async with reached.exchange(parts) as answer:
-        return answer.status, await answer.whole()
-
-
-async def poured(reached: Endpoint, gate: ScriptedListener | None = None) -> bytes:
-    pieces: list[bytes] = []
-    async with reached.exchange(ASK) as answer:
-        await answer.pour(pieces.append, gate or ScriptedListener())
-    return b"".join(pieces)
-
-
-def sized(path: str, body: bytes) -> list[bytes]:
-    return [b"POST /v1/%b HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % (path.encode(), len(body)), body]
-
-
-async def answers(call: Call) -> None:
-    await call.ended.wait()
-    await call.answer()
-
+from tests.unit.providers.upstream_http2 import ASK, Call, answers, endpoint, poured, reach, sized, upstream_http2, whole
 
 # ----------------------------------------------------------------------------------------------------------------- what is said and heard
 
@@ -227,8 +172,6 @@ async def test_a_slow_client_stops_its_own_stream_and_no_other():
 
 
 async def test_a_large_request_takes_turns_with_the_others():
-    go_on = asyncio.Event()
-
     async def script(call: Call) -> None:
         await call.ended.wait()
         await call.answer(b"%d" % len(call.body))
@@ -247,7 +190,6 @@ async def test_a_large_request_takes_turns_with_the_others():
         small = [tasks.create_task(whole(reached, sized("small", bytes(20_000)))) for _ in range(10)]
         assert [await one for one in small] == [(200, b"20000")] * 10
         assert await uploading == (200, b"5000000")
-        go_on.set()
 
 
 async def test_a_socket_that_is_behind_is_not_filled():
@@ -591,186 +533,3 @@ async def test_through_a_proxy(authority: Authority, scheme: str):
 
 def port_of_url(url: str) -> int:
     return int(url.removesuffix("/v1").rpartition(":")[2])
-
-
-# --------------------------------------------------------------------------------------------------------------------------- time and room
-
-
-async def silent(call: Call) -> None:
-    await asyncio.sleep(60)
-
-
-async def stops(call: Call) -> None:
-    call.begin()
-    await call.say(b"half of it")
-    await asyncio.sleep(60)
-
-
-async def drips(call: Call) -> None:
-    call.begin()
-    while True:
-        await call.say(b"x")
-        await asyncio.sleep(0.1)
-
-
-TOO_SLOW = [
-    (silent, {"first_byte_timeout_ms": 100}, "gave no answer in time"),
-    (stops, {"between_bytes_timeout_ms": 100}, "stopped in the middle"),
-    (drips, {"total_timeout_ms": 500}, "was not done with its answer after 500 ms"),
-]
-
-
-@pytest.mark.parametrize(("script", "settings", "words"), TOO_SLOW)
-@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "poured"])
-async def test_too_slow(script: Script, settings: dict[str, Any], words: str, streamed: bool):
-    async with reach(script, **settings) as (made, reached):
-        with pytest.raises(UpstreamTimedOut, match=words):
-            await (poured(reached) if streamed else whole(reached))
-        await asyncio.sleep(0.05)
-        assert made.calls[0].reset_code == ErrorCodes.CANCEL, "the upstream is told, and may stop"
-        assert made.open == 1, "the others on the connection have nothing to do with it"
-
-
-async def test_a_machine_that_is_gone():
-    """It neither answers nor closes: the connection would swallow every new exchange, so it is given up."""
-
-    async def script(call: Call) -> None:
-        if len(call.connection.upstream.connections) == 1:
-            call.connection.transport.pause_reading()
-        else:
-            await answers(call)
-
-    async with reach(script, connect_timeout_ms=100) as (made, reached):
-        with pytest.raises(UpstreamTimedOut, match="shows no sign of life"):
-            await whole(reached)
-        assert await whole(reached) == (200, b"ok")
-        assert len(made.connections) == 2
-        made.connections[0].transport.abort()
-
-
-async def test_a_machine_that_thinks_is_not_gone():
-    async def script(call: Call) -> None:
-        await asyncio.sleep(2.0)
-        await call.answer()
-
-    async with reach(script, connect_timeout_ms=100) as (_, reached):
-        assert await whole(reached) == (200, b"ok")
-
-
-async def test_a_full_connection_is_not_the_last():
-    async def script(call: Call) -> None:
-        await asyncio.sleep(0.2)
-        await answers(call)
-
-    async with reach(script, limits={SettingCodes.MAX_CONCURRENT_STREAMS: 2}) as (made, reached):
-        assert await asyncio.gather(*(whole(reached) for _ in range(6))) == [(200, b"ok")] * 6
-        assert len(made.connections) == 3
-        assert await asyncio.gather(*(whole(reached) for _ in range(6))) == [(200, b"ok")] * 6
-        assert len(made.connections) == 3
-
-
-async def test_an_upstream_that_lets_nobody_ask():
-    async with reach(answers, limits={SettingCodes.MAX_CONCURRENT_STREAMS: 0}) as (made, reached):
-        with pytest.raises(UpstreamUnreachable, match="lets nobody ask anything"):
-            await whole(reached)
-        await made.idle()
-
-
-async def test_a_connection_that_was_idle_for_long_is_closed():
-    async with reach(answers, idle_timeout_ms=400) as (made, reached):
-        for _ in range(5):
-            assert await whole(reached) == (200, b"ok")
-            await asyncio.sleep(0.2)
-        assert len(made.connections) == 1
-        await made.idle()
-        assert await whole(reached) == (200, b"ok")
-
-
-# ------------------------------------------------------------------------------------------------------------------------------- leaving
-
-
-@pytest.mark.parametrize("script", [silent, stops, drips])
-@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "poured"])
-async def test_who_leaves_ends_the_stream_alone(script: Script, streamed: bool):
-    async with reach(script) as (made, reached):
-        asking = asyncio.ensure_future(poured(reached) if streamed else whole(reached))
-        await made.asked.wait()
-        await asyncio.sleep(0.02)
-        asking.cancel()
-        await asyncio.wait_for(made.calls[0].reset.wait(), 1)
-        assert made.calls[0].reset_code == ErrorCodes.CANCEL
-        assert made.open == 1
-
-
-async def test_what_the_hearer_raises_is_raised_and_ends_the_stream():
-    def take(piece: bytes) -> None:
-        raise UpstreamFailed("the upstream reported an error")
-
-    async with reach(stops) as (made, reached):
-        async with reached.exchange(ASK) as answer:
-            with pytest.raises(UpstreamFailed, match="reported"):
-                await answer.pour(take, ScriptedListener())
-        await asyncio.wait_for(made.calls[0].reset.wait(), 1)
-
-
-async def test_an_answer_that_is_not_read_is_ended():
-    async def script(call: Call) -> None:
-        await call.answer(bytes(1_000_000))
-
-    async with reach(script) as (made, reached):
-        for _ in range(100):
-            async with reached.exchange(ASK) as answer:
-                assert answer.status == 200
-        assert len(made.connections) == 1, "what is not read is given back to the connection"
-
-
-async def test_a_retired_endpoint_ends_with_its_last_answer():
-    go_on = asyncio.Event()
-
-    async def script(call: Call) -> None:
-        await go_on.wait()
-        await call.answer()
-
-    async with reach(script) as (made, reached), asyncio.TaskGroup() as tasks:
-        slow = tasks.create_task(whole(reached))
-        await made.asked.wait()
-        reached.retire()
-        await asyncio.sleep(0.02)
-        assert made.open == 1
-        go_on.set()
-        assert await slow == (200, b"ok")
-        await made.idle()
-        assert await whole(reached) == (200, b"ok"), "who comes too late is served all the same"
-        reached.retire()
-        await made.idle()
-
-
-async def test_closing_ends_everything():
-    async with reach(stops) as (made, reached):
-        asking = asyncio.ensure_future(whole(reached))
-        await made.asked.wait()
-        await asyncio.sleep(0.02)
-        reached.close()
-        with pytest.raises(UpstreamCut):
-            await asking
-        await made.idle()
-
-
-async def test_without_the_library(tmp_path: Path):
-    """Where the extra is not installed, the settings are refused in words that say what to do."""
-    program = (
-        "import sys, asyncio\n"
-        "sys.modules['h2'] = None\n"
-        "from headrace.providers import Endpoint, TransportSettings\n"
-        "async def main():\n"
-        "    loop = asyncio.get_running_loop()\n"
-        "    Endpoint('http://x/v1', TransportSettings(), loop)\n"
-        "    try:\n"
-        "        Endpoint('http://x/v1', TransportSettings(http2=True), loop)\n"
-        "    except ValueError as wrong:\n"
-        "        print(wrong)\n"
-        "asyncio.run(main())\n"
-    )
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
-    said, _ = await process.communicate()
-    assert said.decode() == "http2 needs a package that is not installed (h2): pip install 'headrace[http2]'\n"

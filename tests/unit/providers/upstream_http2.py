@@ -1,10 +1,10 @@
-"""An upstream that speaks HTTP/2, by the library's other half: for each request it does what the script tells it to."""
+"""An upstream that speaks HTTP/2, by the library's other half: for each request it does what the script tells it to. And who asks it."""
 
 import asyncio
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -12,6 +12,9 @@ from h2.errors import ErrorCodes
 from h2.events import DataReceived, RequestReceived, StreamEnded, StreamReset, WindowUpdated
 from h2.exceptions import H2Error
 from h2.settings import SettingCodes, Settings
+
+from headrace.providers import Endpoint, TransportSettings
+from headrace.testing.scripted import ScriptedListener
 
 
 class Call:
@@ -152,3 +155,52 @@ async def upstream_http2(
     finally:
         server.close()
         await made.idle()
+
+
+# ------------------------------------------------------------------------------------------------------------- who asks it
+
+
+ASK = [
+    b"POST /v1/x HTTP/1.1\r\nhost: api.example\r\nContent-Type: text/plain\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\n",
+    b"{}",
+]
+PATIENT_S = 8.0
+
+
+@asynccontextmanager
+async def endpoint(url: str, **settings: Any) -> AsyncGenerator[Endpoint, None]:
+    made = Endpoint(url, TransportSettings(http2=True, **settings), asyncio.get_running_loop())
+    try:
+        async with asyncio.timeout(PATIENT_S):
+            yield made
+    finally:
+        made.close()
+
+
+@asynccontextmanager
+async def reach(
+    script: Script, *, limits: dict[SettingCodes, int] | None = None, **settings: Any
+) -> AsyncGenerator[tuple[Http2Upstream, Endpoint], None]:
+    async with upstream_http2(script, settings=limits) as made, endpoint(made.url, **settings) as reached:
+        yield made, reached
+
+
+async def whole(reached: Endpoint, parts: list[bytes] = ASK) -> tuple[int, bytes]:
+    async with reached.exchange(parts) as answer:
+        return answer.status, await answer.whole()
+
+
+async def poured(reached: Endpoint, gate: ScriptedListener | None = None) -> bytes:
+    pieces: list[bytes] = []
+    async with reached.exchange(ASK) as answer:
+        await answer.pour(pieces.append, gate or ScriptedListener())
+    return b"".join(pieces)
+
+
+def sized(path: str, body: bytes) -> list[bytes]:
+    return [b"POST /v1/%b HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % (path.encode(), len(body)), body]
+
+
+async def answers(call: Call) -> None:
+    await call.ended.wait()
+    await call.answer()

@@ -9,7 +9,7 @@ from headrace.core.ask import Ask
 from headrace.core.rules import CAPABILITIES, NO_RULES, Rules
 from headrace.portfolio import Pool, TokenCost
 from headrace.routing import Board, Evidence, Load, broken_rule, read_evidence
-from headrace.routing.board import SHORTLISTS_MAX, UNBOUNDED, UNKNOWN_COST
+from headrace.routing.board import HINDERED, SHORTLISTS_MAX, UNBOUNDED, UNKNOWN_COST
 from headrace.testing.builders import MODEL, a_model, a_pool, a_snapshot, an_ask
 
 
@@ -245,13 +245,22 @@ def test_however_many_kinds_of_requests_come_the_memo_is_bounded():
     assert max(len(held) for held in vars(board).values() if isinstance(held, dict)) <= SHORTLISTS_MAX
 
 
-def test_a_load_says_whether_it_needs_a_second_look():
+def test_what_follows_from_the_facts_of_a_load_follows_at_once():
+    load = Load(10, ttft_ms=100.0, tpot_ms=2.0, inflight=5)
+    assert (load.share, load.strain, load.filled, load.first_ms, load.each_ms) == (0.5, 0.5, 0.25, 150.0, 3.0)
+    load.move(-5)
+    assert (load.inflight, load.share, load.strain, load.first_ms) == (0, 0.0, 0.0, 100.0)
+    load.limit, load.inflight = 5, 5
+    assert (load.share, load.each_ms) == (1.0, 4.0)
+    load.learn(200.0, 3.0, 900.0)
+    load.move(-1)
+    assert (load.ttft_ms, load.tpot_ms, load.service_ms, load.share, load.first_ms) == (200.0, 3.0, 900.0, 0.8, 360.0)
+
+
+@pytest.mark.parametrize(("fact", "value"), [("closed_until", 1), ("over_share", True), ("waiting", 1)])
+def test_who_is_hindered_is_strained_however_little_there_is_to_do(fact, value):
     load = Load()
-    assert not load.hindered
-    for field, value in (("closed_until", 1), ("over_share", True)):
-        setattr(load, field, value)
-        load.look_again()
-        assert load.hindered
-        setattr(load, field, 0)
-        load.look_again()
-        assert not load.hindered
+    setattr(load, fact, value)
+    assert (load.share, load.strain) == (0.0, HINDERED)
+    setattr(load, fact, type(value)(0))
+    assert load.strain == 0.0

@@ -1,16 +1,20 @@
 """Who is sent where, as a table: what stands in the way of whom, and what is said when nobody can."""
 
+from collections.abc import Collection
 from random import Random
 from typing import Any
 
 import pytest
 
+from headrace.core.ask import Ask
 from headrace.core.clock import MS, SECOND
 from headrace.core.rules import Rules
 from headrace.portfolio import Pool
 from headrace.routing import CLASSES, POLICIES, VERDICTS, Board, Load, Refuse, Send, Wait, decide
-from headrace.routing.decide import CLOSED, CONTEXT, DEADLINE, FULL, LATE, PLACED_MAX, RANKED, SHARE, TRIED
+from headrace.routing.decide import CLOSED, CONTEXT, DEADLINE, FULL, LATE, NEXT, PLACED_MAX, RANKED, SHARE, TRIED
+from headrace.routing.policies import Policy, balanced
 from headrace.testing.builders import a_model, a_pool, a_snapshot, an_ask
+from tests.unit.routing.order import order_of
 
 NOW = 1_000 * SECOND
 LEAST_LOADED = POLICIES["least_loaded"]
@@ -27,9 +31,10 @@ def a_board(*pools: Pool, **facts: dict[str, Any]) -> Board:
     return Board(a_snapshot(*pools, models=[a_model()]), loads)
 
 
-def names(decided: Send | Wait | Refuse) -> list[str] | str:
+def names(ask: Ask, board: Board, policy: Policy = balanced, tried: Collection[str] = ()) -> list[str] | str:
+    order, decided = order_of(ask, board, NOW, Random(0), policy, tried)
     match decided:
-        case Send(order=order):
+        case Send():
             return [choice.pool.name for choice in order]
         case Wait(choices=choices):
             return f"wait for {' '.join(choice.pool.name for choice in choices)}"
@@ -40,6 +45,11 @@ def names(decided: Send | Wait | Refuse) -> list[str] | str:
 def codes(decided: Send | Wait | Refuse) -> dict[str, int]:
     assert decided.shortlist is not None
     return {decided.shortlist.choices[spot].pool.name: code for spot, code, _ in decided.placed}
+
+
+def found_of(ask: Ask, board: Board, tried: Collection[str] = ()) -> dict[str, int]:
+    """What is found of each that was looked at: all, where the first look is not enough."""
+    return codes(decide(ask, board, NOW, Random(0), LEAST_LOADED, tried))
 
 
 A, B, C = a_pool("a", concurrency_max=10), a_pool("b", concurrency_max=10), a_pool("c", concurrency_max=10)
@@ -88,20 +98,24 @@ TABLE = [
 
 @pytest.mark.parametrize(("ask", "facts", "decided", "found"), TABLE)
 def test_the_table(ask, facts, decided, found):
-    made = decide(ask, a_board(A, B, C, **facts), NOW, Random(0), LEAST_LOADED)
-    assert names(made) == decided
-    assert codes(made) == dict(zip("abc", found, strict=True))
+    board = a_board(A, B, C, **facts)
+    assert names(ask, board, LEAST_LOADED) == decided
+    kept = found_of(ask, board)
+    assert {name: code for name, code in kept.items() if code != NEXT} == {
+        name: code for name, code in zip("abc", found, strict=True) if kept[name] != NEXT
+    }
+    assert NEXT not in kept.values() or kept[decided[0]] == RANKED, "nobody looks at others only where the best of all can"
 
 
 def test_who_waits_of_a_lower_class_holds_up_nobody_above():
     """What is left of a pool after the idle share is kept for who can't wait: a batch request in its line must not shut them out."""
     waits = {"waiting": 1, "waiting_first": CLASSES["batch"].priority, "inflight": 8}
     board = a_board(A, a=waits)
-    assert names(decide(REALTIME, board, NOW, Random(0))) == ["a"]
-    assert names(decide(BATCH, board, NOW, Random(0))) == "wait for a"
+    assert names(REALTIME, board) == ["a"]
+    assert names(BATCH, board) == "wait for a"
     board = a_board(A, a={"waiting": 1, "waiting_first": CLASSES["realtime"].priority})
-    assert names(decide(REALTIME, board, NOW, Random(0))) == "wait for a", "nobody overtakes their own class"
-    assert names(decide(BATCH, board, NOW, Random(0))) == "wait for a"
+    assert names(REALTIME, board) == "wait for a", "nobody overtakes their own class"
+    assert names(BATCH, board) == "wait for a"
 
 
 LONG = a_pool("a", tokens_context_max=1_000), a_pool("b", tokens_context_max=4_000), a_pool("c")
@@ -118,20 +132,19 @@ LENGTHS = [
 
 @pytest.mark.parametrize(("tokens_in_max", "tokens_out_max", "decided"), LENGTHS)
 def test_who_has_room_for_so_long_a_request(tokens_in_max, tokens_out_max, decided):
-    made = decide(an_ask(tokens_in_max=tokens_in_max, tokens_out_max=tokens_out_max), a_board(*LONG), NOW, Random(0), LEAST_LOADED)
-    assert names(made) == decided
-    assert [name for name, code in codes(made).items() if code == CONTEXT] == [name for name in "abc" if name not in decided]
+    ask, board = an_ask(tokens_in_max=tokens_in_max, tokens_out_max=tokens_out_max), a_board(*LONG)
+    assert names(ask, board, LEAST_LOADED) == decided
+    assert [name for name, code in found_of(ask, board).items() if code == CONTEXT] == [name for name in "abc" if name not in decided]
 
 
 def test_who_has_just_enough_room_has_enough_at_the_second_look_too():
-    made = decide(an_ask(tokens_in_max=8_000, tokens_out_max=None), a_board(*LONG, c=SLOW), NOW, Random(0), LEAST_LOADED)
-    assert names(made) == ["a", "b", "c"]
+    assert names(an_ask(tokens_in_max=8_000, tokens_out_max=None), a_board(*LONG, c=SLOW), LEAST_LOADED) == ["a", "b", "c"]
 
 
 def test_too_long_for_everybody():
     board = a_board(*LONG[:2])
-    assert names(decide(an_ask(tokens_in_max=100_000), board, NOW, Random(0))) == "context"
-    assert names(decide(an_ask(tokens_in_max=100_000), board, NOW, Random(0), tried=["b"])) == "context"
+    assert names(an_ask(tokens_in_max=100_000), board) == "context"
+    assert names(an_ask(tokens_in_max=100_000), board, tried=["b"]) == "context"
 
 
 TRIED_BEFORE = [
@@ -147,9 +160,10 @@ TRIED_BEFORE = [
 
 @pytest.mark.parametrize(("tried", "facts", "decided", "found"), TRIED_BEFORE)
 def test_who_was_tried_is_left_out(tried, facts, decided, found):
-    made = decide(an_ask(), a_board(A, B, C, **facts), NOW, Random(0), LEAST_LOADED, tried)
-    assert names(made) == decided
-    assert codes(made) == dict(zip("abc", found, strict=True))
+    board = a_board(A, B, C, **facts)
+    assert names(an_ask(), board, LEAST_LOADED, tried) == decided
+    if tried != ["x"]:
+        assert found_of(an_ask(), board, tried) == dict(zip("abc", found, strict=True))
 
 
 def test_when_the_first_is_open_again():
@@ -182,12 +196,12 @@ def test_why_nobody_may(ask, reason):
 def test_what_is_forbidden_is_said_to_be():
     """Not that nobody can do it: who reads `incapable` would look for another model."""
     board = a_board(a_pool("a"), a_pool("b", vendor="azure"))
-    assert names(decide(an_ask(rules=Rules(vendors=frozenset({"oci"}))), board, NOW, Random(0))) == "forbidden"
+    assert names(an_ask(rules=Rules(vendors=frozenset({"oci"}))), board) == "forbidden"
 
 
 def test_rules_hold_for_whoever_comes_after_one_that_was_tried():
     board = a_board(a_pool("a", zero_retention=True), a_pool("b"), a_pool("c", zero_retention=True))
-    assert names(decide(an_ask(rules=Rules(zero_retention=True)), board, NOW, Random(0), tried=["a"])) == ["c"]
+    assert names(an_ask(rules=Rules(zero_retention=True)), board, tried=["a"]) == ["c"]
 
 
 def test_one_pool_needs_no_ranking():
@@ -195,13 +209,15 @@ def test_one_pool_needs_no_ranking():
         raise AssertionError("there is nothing to rank")
 
     decided = decide(an_ask(), a_board(A), NOW, Random(0), never)
-    assert names(decided) == ["a"]
+    assert isinstance(decided, Send)
+    assert decided.choice.pool.name == "a"
     assert decided.placed == ((0, RANKED, 0.0),)
 
 
 def test_a_tie_falls_by_chance_and_to_nobody_more_than_to_another():
     board = a_board(*(a_pool(name) for name in "abcd"), **{name: {"inflight": 0} for name in "abcd"})
-    first = [names(decide(an_ask(), board, NOW, Random(seed), LEAST_LOADED))[0] for seed in range(2_000)]
+    made = [decide(an_ask(), board, NOW, Random(seed), LEAST_LOADED) for seed in range(2_000)]
+    first = [one.choice.pool.name for one in made if isinstance(one, Send)]
     assert all(abs(first.count(name) - 500) < 4 * (2_000 * 0.25 * 0.75) ** 0.5 for name in "abcd")
 
 
@@ -210,10 +226,15 @@ def test_the_scores_are_kept_of_the_best():
         return [-float(choice.load.inflight) for choice in choices]
 
     pools = [a_pool(f"p{number:02}") for number in range(PLACED_MAX + 4)]
-    decided = decide(an_ask(), a_board(*pools), NOW, Random(0), busiest_first)
+    board = a_board(*pools)
     last = len(pools) - 1
-    assert decided.placed == tuple((last - place, RANKED, float(place - last)) for place in range(PLACED_MAX))
-    assert names(decided) == [pool.name for pool in reversed(pools)]
+    best = [(last - place, float(place - last)) for place in range(PLACED_MAX)]
+    decided = decide(an_ask(), board, NOW, Random(0), busiest_first)
+    assert [(spot, score) for spot, _, score in decided.placed] == best
+    assert [code for _, code, _ in decided.placed] == [RANKED, NEXT, NEXT, NEXT]
+    decided = decide(an_ask(), board, NOW, Random(0), busiest_first, tried=["x"])
+    assert decided.placed == tuple((spot, RANKED, score) for spot, score in best)
+    assert names(an_ask(), board, busiest_first) == [pool.name for pool in reversed(pools)]
 
 
 def test_a_policy_is_asked_of_those_only_who_may_and_can():
@@ -224,12 +245,26 @@ def test_a_policy_is_asked_of_those_only_who_may_and_can():
         assert list(scene.choices) == list(choices)
         return [0.0] * len(choices)
 
-    board = a_board(A, B, C, a_pool("d"), a=SLOW, b=CLOSED_NOW)
-    decide(an_ask(), board, NOW, Random(0), watching)
+    board = a_board(A, B, C, a_pool("d", zero_retention=False), a=SLOW, b=CLOSED_NOW)
+    decide(an_ask(), board, NOW, Random(0), watching, tried=["x"])
     assert seen == [["c", "d"], ["a"]]
 
 
+def test_the_best_of_all_is_taken_without_a_look_at_the_others_where_it_can():
+    seen: list[list[str]] = []
+
+    def watching(ask, choices, scene):
+        seen.append([choice.pool.name for choice in choices])
+        return [float("abc".index(choice.pool.name)) for choice in choices]
+
+    decide(an_ask(), a_board(A, B, C, c=CLOSED_NOW), NOW, Random(0), watching)
+    assert seen == [["a", "b", "c"]]
+    decide(an_ask(), a_board(A, B, C, a=CLOSED_NOW), NOW, Random(0), watching)
+    assert seen[1:] == [["a", "b", "c"], ["b", "c"]]
+
+
 def test_every_code_has_its_words():
-    assert [VERDICTS[code] for code in (RANKED, LATE, CLOSED, FULL, CONTEXT, TRIED, DEADLINE, SHARE)] == [
+    assert [VERDICTS[code] for code in (RANKED, LATE, CLOSED, FULL, CONTEXT, TRIED, DEADLINE, SHARE, NEXT)] == [
         "ranked", "late for its class", "closed", "full", "context", "tried", "deadline", "over its vendor's share",
+        "not needed",
     ]  # fmt: skip

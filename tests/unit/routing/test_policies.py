@@ -9,9 +9,10 @@ import pytest
 
 from headrace.core.ask import Ask
 from headrace.portfolio import Pool, TokenCost
-from headrace.routing import CLASSES, POLICIES, Board, Choice, ClassTerms, Load, Scene, Send, decide, latency_ms, marginal_pico
+from headrace.routing import CLASSES, POLICIES, Board, Choice, ClassTerms, Load, Scene, latency_ms, marginal_pico
 from headrace.routing.policies import CROWDED, TOKENS_OUT_LIKELY
 from headrace.testing.builders import MODEL, a_pool, a_snapshot, an_ask
+from tests.unit.routing.order import order_of
 
 NUMBER = 1 << 32 | 12_345
 """Some number of a prefix."""
@@ -42,9 +43,8 @@ def a_scene(board: Board, ask: Ask) -> Scene:
 
 
 def order(name: str, board: Board, ask: Ask | None = None, seed: int = 0) -> list[str]:
-    decided = decide(ask if ask is not None else an_ask(), board, 0, Random(seed), POLICIES[name])
-    assert isinstance(decided, Send)
-    return [choice.pool.name for choice in decided.order]
+    found, _ = order_of(ask if ask is not None else an_ask(), board, 0, Random(seed), POLICIES[name])
+    return [choice.pool.name for choice in found]
 
 
 def only(board: Board) -> Choice:

@@ -193,6 +193,13 @@ def test_settings_that_cannot_be(wrong):
         a_run([a_site()], [], **wrong)
 
 
+def test_a_broken_law_says_how_to_repeat_it():
+    run = a_run([a_site()], [a_call()], seed=7)
+    run.checker.arrived += 1
+    with pytest.raises(Broken, match=r"run, seed=7 policy=least_loaded .*: served \+ refused"):
+        run.go()
+
+
 def opened() -> Checker:
     checker = Checker()
     checker.came(1, "batch", 10.0, 100)

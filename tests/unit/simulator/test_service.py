@@ -1,9 +1,14 @@
 """What a step takes, what a replica gives within a service level, and what the shipped rows are."""
 
+from random import Random
+from statistics import fmean
+
 import msgspec
 import pytest
 
 from headrace.simulator import Service, Services, feasible, mix_of, parse_services, shipped_services, standing
+from headrace.simulator.fleet import Block
+from headrace.simulator.reference import ReferenceFleet
 from headrace.simulator.roofline import CHIPS, SHAPES, estimate
 from tests.unit.simulator.builders import a_service
 
@@ -109,3 +114,20 @@ def test_data_sheets_make_a_service():
     assert two.sequence_ms > 0
     with pytest.raises(ValueError, match="leaves no room"):
         estimate(next(one for one in SHAPES if one.model == "llama-3.1-70b"), chip)
+
+
+def test_arithmetic_stands_where_a_simulated_replica_does():
+    """Arrivals by chance at 60 % of what fits, on the plain fleet: means within a tenth or so: lengths do not vary here."""
+    service, mix = a_service(held_ms=1e-4, batch_max=40), mix_of([(1.0, 400, 0, 60)])
+    expected = standing(service, mix, 24)
+    fleet, chance, running = ReferenceFleet([Block(service=service, replicas=1)]), Random(1), dict[int, float]()
+    now, ttfts, tpots = 0.0, list[float](), list[float]()
+    for number in range(3_000):
+        now += chance.expovariate(expected.requests_per_s / 1_000)
+        while done := fleet.run(now, 100):
+            for one in done:
+                ttfts.append(one.first_ms - running.pop(one.slot))
+                tpots.append((one.finished_ms - one.first_ms) / 59)
+        running[fleet.submit(now, 0, 400, 60, ((number, 400),))] = now
+    assert fmean(ttfts[300:]) == pytest.approx(expected.ttft_ms, rel=0.15)
+    assert fmean(tpots[300:]) == pytest.approx(expected.tpot_ms, rel=0.1)

@@ -9,6 +9,14 @@ from headrace.core.usage import Usage
 from headrace.wire.openai_chat import read_head
 from headrace.wire.openai_upstream import StreamReader, body_for, read_answer
 
+
+def gets(sent: bytes, model: str, *, asks_usage: bool = True) -> bytes:
+    """What an upstream gets of what a client sends."""
+    head = read_head(sent)
+    asks_itself = head.stream_options is not None and head.stream_options.include_usage is True
+    return body_for(sent, head.model, model, tells_usage=not head.stream or asks_itself or not asks_usage)
+
+
 RENAMED = [
     # what the client sends, what this upstream gets
     (b'{"model":"m","messages":[]}', b'{"model":"its","messages":[]}'),
@@ -28,9 +36,9 @@ RENAMED = [
 ]
 
 
-@pytest.mark.parametrize(("sent", "gets"), RENAMED)
-def test_the_name_is_spliced_and_no_other_byte_changes(sent: bytes, gets: bytes):
-    assert body_for(sent, read_head(sent), "its") == gets
+@pytest.mark.parametrize(("sent", "got"), RENAMED)
+def test_the_name_is_spliced_and_no_other_byte_changes(sent: bytes, got: bytes):
+    assert gets(sent, "its") == got
 
 
 REWRITTEN = [
@@ -45,29 +53,29 @@ REWRITTEN = [
 
 @pytest.mark.parametrize("sent", REWRITTEN)
 def test_where_the_name_does_not_stand_in_the_open(sent: bytes):
-    assert json.loads(body_for(sent, read_head(sent), "its")) == json.loads(sent) | {"model": "its"}
+    assert json.loads(gets(sent, "its")) == json.loads(sent) | {"model": "its"}
 
 
 def test_who_asks_for_all_we_need_is_not_touched():
     for sent in (b'{"model":"m","messages":[]}', b'{"model":"m","messages":[],"stream":true,"stream_options":{"include_usage":true}}'):
-        assert body_for(sent, read_head(sent), "m") is sent
+        assert gets(sent, "m") is sent
 
 
 @pytest.mark.parametrize("options", [b"null", b"{}", b'{"include_usage":false}', b'{"include_usage":null}'])
 def test_usage_is_always_asked_for(options: bytes):
     sent = b'{"model":"m","messages":[],"stream":true,"stream_options":' + options + b"}"
-    assert json.loads(body_for(sent, read_head(sent), "m"))["stream_options"]["include_usage"] is True
+    assert json.loads(gets(sent, "m"))["stream_options"]["include_usage"] is True
 
 
 def test_what_else_the_client_wishes_of_the_stream_is_kept():
     sent = b'{"model":"m","messages":[],"stream":true,"stream_options":{"include_obfuscation":false}}'
-    assert json.loads(body_for(sent, read_head(sent), "m"))["stream_options"] == {"include_obfuscation": False, "include_usage": True}
+    assert json.loads(gets(sent, "m"))["stream_options"] == {"include_obfuscation": False, "include_usage": True}
 
 
 def test_who_is_not_to_be_asked_for_usage_is_not():
     sent = b'{"model":"m","messages":[],"stream":true}'
-    assert body_for(sent, read_head(sent), "m", asks_usage=False) is sent
-    assert body_for(sent, read_head(sent), "its", asks_usage=False) == b'{"model":"its","messages":[],"stream":true}'
+    assert gets(sent, "m", asks_usage=False) is sent
+    assert gets(sent, "its", asks_usage=False) == b'{"model":"its","messages":[],"stream":true}'
 
 
 def told(prompt: int, completion: int, total: int | None = None, **more: object) -> dict[str, object]:
@@ -277,4 +285,4 @@ def test_a_key_that_is_no_text_is_the_clients_mistake():
     """`read_head` leaves unknown members unread, so that the mistake is found only here."""
     sent = b'{"model":"m","messages":[],"\xff":1,"stream":true,"stream_options":{}}'
     with pytest.raises(InvalidJson):
-        body_for(sent, read_head(sent), "m")
+        gets(sent, "m")

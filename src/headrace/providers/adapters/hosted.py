@@ -7,7 +7,6 @@ connection, learns what was used until then, and closes it.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 from typing import assert_never, cast
 
@@ -21,7 +20,7 @@ from headrace.core.usage import NOTHING, Usage
 from headrace.engine import EngineStatus
 from headrace.engine.frames import Splitter, frame
 from headrace.providers.host import Asked, Done, End, Failed, FromHost, Left, Probed, Spoke, Standing, StatusAsked, ToHost, Translated
-from headrace.providers.provider import Hearer
+from headrace.providers.provider import Hearer, Tap
 
 COME_BACK_MS = 1_000
 FAREWELL_S = 1.0
@@ -151,7 +150,7 @@ class Nobody:
     def __init__(self) -> None:
         self.usage: Usage | None = None
         self.usage_likely: Usage | None = None
-        self.verbatim: Callable[[bytes], None] | None = None
+        self.verbatim: Tap | None = None
 
     @property
     def gate(self) -> "Nobody":

@@ -1,0 +1,158 @@
+"""What a client may ask about money: what a request could cost before it is sent, and a key with less than its own."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from headrace.api.askers import Keys, authenticate
+from headrace.api.asking import CLASSES, Reader
+from headrace.api.heads import Headers
+from headrace.core.clock import SECOND, Clock
+from headrace.core.errors import HeadraceError, InvalidRequest
+from headrace.core.identity import Principal, TrafficClass
+from headrace.core.money import pico_of, usd
+from headrace.gateway import Gateway, Quote
+from headrace.metering import KeyRow
+
+KEY_NAME_MAX = 64
+
+
+class KeyAsk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The key that is wished for. What is left out is as its parent has it."""
+
+    name: str
+    budget_usd: str | None = None
+    models: tuple[str, ...] | None = None
+    classes: tuple[TrafficClass, ...] | None = None
+    expires_in_s: int | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+
+class Minting(msgspec.Struct, frozen=True, kw_only=True):
+    """The same, as it is stored."""
+
+    name: str
+    budget_pico: int | None
+    models: tuple[str, ...] | None
+    classes: tuple[TrafficClass, ...] | None
+    expires: int | None
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+
+
+_asks = msgspec.json.Decoder(KeyAsk)
+
+
+class Money:
+    """The handlers. `mint` makes a key of a principal's own, in a thread, and returns it with its secret."""
+
+    def __init__(
+        self,
+        *,
+        keys: Keys,
+        gateway: Gateway,
+        clock: Clock,
+        new_id: Callable[[str], str],
+        mint: Callable[[Principal, Minting], tuple[KeyRow, str]],
+    ) -> None:
+        self._keys, self._gateway, self._clock, self._new_id, self._mint = keys, gateway, clock, new_id, mint
+        self._reader = Reader(gateway, clock)
+
+    def routes(self) -> list[Route]:
+        return [Route("/v1/quotes", self.quote, methods=["POST"]), Route("/v1/keys", self.create_key, methods=["POST"])]
+
+    async def quote(self, request: Request) -> Response:
+        """POST /v1/quotes: a request as it would be sent, answered with what it could cost."""
+        principal, body = self._principal(request), await request.body()
+        headers = Headers({name: value for name, value in request.headers.raw if name.startswith(b"x-headrace-")})
+        read = self._reader.embeddings if b'"input"' in body and b'"messages"' not in body else self._reader.chat
+        ask = read(self._new_id("req_"), principal, headers, body)
+        quote = await self._gateway.quote(ask)
+        return _json(_quoted(ask.model, quote))
+
+    async def create_key(self, request: Request) -> Response:
+        """POST /v1/keys: a key that may do less than the one that asks, and ends with it."""
+        principal = self._principal(request)
+        try:
+            asked = _asks.decode(await request.body())
+        except msgspec.MsgspecError as wrong:
+            raise InvalidRequest(f"The key can't be made: {wrong}.") from None
+        row, secret = await asyncio.to_thread(self._mint, principal, self._minting(asked))
+        return _json(
+            {
+                "object": "key",
+                "id": row.id,
+                "name": row.name,
+                "secret": secret,
+                "parent": row.parent,
+                "budget_usd": None if row.budget_pico is None else usd(row.budget_pico),
+                "models": row.models,
+                "classes": row.classes,
+                "expires_at": None if row.expires is None else row.expires // SECOND,
+            }
+        )
+
+    def _minting(self, asked: KeyAsk) -> Minting:
+        if not 1 <= len(asked.name) <= KEY_NAME_MAX or not asked.name.isprintable():
+            raise InvalidRequest(f"A key's name has 1 to {KEY_NAME_MAX} letters.", param="name")
+        for field in ("expires_in_s", "requests_per_minute", "tokens_per_minute"):
+            if (value := getattr(asked, field)) is not None and value < 1:
+                raise InvalidRequest(f"Invalid value for '{field}': it is at least 1.", param=field)
+        if asked.classes is not None and not set(asked.classes) <= CLASSES:
+            raise InvalidRequest("Invalid value for 'classes'.", param="classes")
+        try:
+            budget_pico = None if asked.budget_usd is None else pico_of(asked.budget_usd)
+        except ValueError as wrong:
+            raise InvalidRequest(f"Invalid value for 'budget_usd': {wrong}.", param="budget_usd") from None
+        return Minting(
+            name=asked.name,
+            budget_pico=budget_pico,
+            models=asked.models,
+            classes=asked.classes,
+            expires=None if asked.expires_in_s is None else self._clock.moment() + asked.expires_in_s * SECOND,
+            requests_per_minute=asked.requests_per_minute,
+            tokens_per_minute=asked.tokens_per_minute,
+        )
+
+    def _principal(self, request: Request) -> Principal:
+        authorization = request.headers.get("authorization")
+        return authenticate(authorization.encode("latin-1") if authorization is not None else None, self._keys)
+
+
+def _quoted(model: str, quote: Quote) -> dict[str, Any]:
+    return {
+        "object": "quote",
+        "model": model,
+        "tokens_in_max": quote.tokens_in_max,
+        "tokens_out_max": quote.tokens_out_max,
+        "cost_max_usd": None if quote.cost_max_pico is None else usd(quote.cost_max_pico),
+        "price": quote.price,
+        "capped_by": quote.capped or None,
+        "fits": quote.why is None,
+        "refusal": None if quote.why is None else _refused(quote.why),
+        "budgets": [
+            {
+                "budget": one.budget,
+                "instance": one.instance or None,
+                "period": one.period or None,
+                "mode": one.mode,
+                "limit_usd": usd(one.limit_pico),
+                "free_usd": usd(one.free_pico),
+            }
+            for one in quote.budgets
+        ],
+    }
+
+
+def _refused(error: HeadraceError) -> dict[str, str]:
+    return {"code": error.code, "message": error.message}
+
+
+def _json(value: object) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json")

@@ -1,0 +1,26 @@
+"""What of a chat request is ours and not the upstream's: a cap on the answer's length is put in, `max_cost` is taken out."""
+
+import msgspec
+
+from headrace.wire.openai_chat import read
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+NAMES = ("max_completion_tokens", "max_tokens")
+
+
+def with_tokens_out_max(body: bytes, tokens: int) -> bytes:
+    """The request with an answer of at most so many tokens a choice, under the name that its client used."""
+    if b'"max_' not in body:
+        return body.rstrip()[:-1] + b',"max_completion_tokens":%d}' % tokens
+    members = read(_members, body)
+    named = [name for name in NAMES if name in members and bytes(members[name]) != b"null"]
+    for name in named or NAMES[:1]:
+        members[name] = msgspec.Raw(b"%d" % tokens)
+    return msgspec.json.encode(members)
+
+
+def without_max_cost(body: bytes) -> bytes:
+    """The request without the member that only we read."""
+    members = read(_members, body)
+    members.pop("max_cost", None)
+    return msgspec.json.encode(members)

@@ -1,0 +1,54 @@
+"""Long texts are passed over, and nothing else is."""
+
+import json
+
+import pytest
+
+from headrace.wire.elision import LOOKS_MAX, TEXT_MIN, without_texts
+
+LONG = "a headrace leads water to the wheel. " * 200
+
+
+def chat(*contents: object, **members: object) -> dict[str, object]:
+    return {"model": "m", "messages": [{"role": "user", "content": content} for content in contents], **members}
+
+
+PASSED_OVER = [
+    # what is asked, what is read
+    (chat(LONG), chat("")),
+    (chat(LONG, "short", LONG, stream=True), chat("", "short", "", stream=True)),
+    (chat([{"type": "text", "text": LONG}, {"type": "image_url", "image_url": {"url": LONG}}]),
+     chat([{"type": "text", "text": ""}, {"type": "image_url", "image_url": {"url": ""}}])),
+    (chat("short"), chat("short")),
+    (chat(LONG + '"quoted"' + LONG), chat("")),
+    (chat(LONG + "\\"), chat("")),
+    (chat(LONG + '\\"'), chat("")),
+    (chat('"content": "' + LONG), chat("")),
+    (chat(prompt_cache_key=LONG), chat(prompt_cache_key=LONG)),
+    (chat("x" * TEXT_MIN), chat("x" * TEXT_MIN)),
+    (chat("x" * (TEXT_MIN + 1)), chat("")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "read"), PASSED_OVER)
+def test_a_long_text_is_empty_in_what_is_read(asked: dict[str, object], read: dict[str, object]):
+    for separators in ((",", ":"), (", ", ": "), (" ,\n", "\t: ")):
+        assert json.loads(without_texts(json.dumps(asked, separators=separators).encode())) == read
+
+
+def test_who_quotes_much_is_read_whole():
+    body = json.dumps(chat('he said "no" ' * LOOKS_MAX + LONG)).encode()
+    assert without_texts(body) is body
+
+
+def test_many_short_texts_cost_no_more_than_a_few_looks():
+    body = json.dumps(chat(*["short"] * (LOOKS_MAX + 5), LONG)).encode()
+    assert without_texts(body) is body, "the long one stands after all looks are spent"
+
+
+UNENDED = [b'{"messages":[{"content":"never ends', b'{"messages":[{"content":"ends in a quote \\"', b"", b'"content":"']
+
+
+@pytest.mark.parametrize("broken", UNENDED)
+def test_a_text_without_an_end_is_left_as_it_is(broken: bytes):
+    assert without_texts(broken) == broken

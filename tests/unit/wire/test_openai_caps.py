@@ -1,0 +1,26 @@
+"""A cap that is put into a request, and a member of ours that is taken out of it."""
+
+import json
+
+import pytest
+
+from headrace.wire.openai_caps import with_tokens_out_max, without_max_cost
+
+TABLE = [
+    (b'{"model":"m"}', {"model": "m", "max_completion_tokens": 9}),
+    (b' {"model":"m"} \n', {"model": "m", "max_completion_tokens": 9}),
+    (b'{"model":"m","max_tokens":50}', {"model": "m", "max_tokens": 9}),
+    (b'{"model":"m","max_completion_tokens":50,"max_tokens":60}', {"model": "m", "max_completion_tokens": 9, "max_tokens": 9}),
+    (b'{"model":"m","max_tokens":null}', {"model": "m", "max_tokens": None, "max_completion_tokens": 9}),
+    (b'{"model":"say \\"max_ it"}', {"model": 'say "max_ it', "max_completion_tokens": 9}),
+]
+
+
+@pytest.mark.parametrize(("body", "capped"), TABLE)
+def test_the_cap_goes_under_the_name_that_the_client_used(body: bytes, capped: dict[str, object]):
+    assert json.loads(with_tokens_out_max(body, 9)) == capped
+
+
+def test_what_only_we_read_is_taken_out():
+    assert json.loads(without_max_cost(b'{"model":"m","max_cost":"0.5","n":1}')) == {"model": "m", "n": 1}
+    assert json.loads(without_max_cost(b'{"model":"m"}')) == {"model": "m"}
