@@ -199,10 +199,10 @@ class Planet:
             for flow, rate in portions[priority]:
                 placed = decide(flow.asks[portion], self._board, now, self._chance, POLICIES[self._settings.policy])
                 if isinstance(placed, Send):
-                    tank = self._tanks[placed.order[0].pool.name]
+                    tank = self._tanks[placed.choice.pool.name]
                     tank.pour(flow, rate)
                     poured.append((flow, tank, rate))
-                    spilled = placed.order[0].load.ttft_ms > CLASSES[flow.source.traffic_class].ttft_ms
+                    spilled = placed.choice.load.ttft_ms > CLASSES[flow.source.traffic_class].ttft_ms
                     self._of(flow).late += rate * self._step_s if spilled else 0.0
                 elif isinstance(placed, Wait):
                     flow.backlog += rate * self._step_s
@@ -233,7 +233,6 @@ class Planet:
             gone = tank.alive < 0.01
             if gone != bool(tank.load.closed_until):
                 tank.load.closed_until = 1 << 62 if gone else 0
-                tank.load.look_again()
         return factors
 
     def _covered(self, fault: Outage | Slow | PriceChange) -> list[Tank]:

@@ -34,13 +34,13 @@ class Room:
 
     def take(self, now: Instant) -> None:
         """A request goes there."""
-        self.load.inflight += 1
+        self.load.move(1)
         if self.health.state != "open":
             self.health.asked(now)
 
     def free(self, now: Instant) -> list[Place[Waiter]]:
         """It is done. Returns who is called in, each with a place taken."""
-        self.load.inflight -= 1
+        self.load.move(-1)
         return self.call_in(now) if self.load.waiting else []
 
     def call_in(self, now: Instant) -> list[Place[Waiter]]:
@@ -57,7 +57,6 @@ class Room:
     def look_again(self) -> None:
         """To be called when somebody has come to the line or left it."""
         self.load.waiting_first = self.line.first() or 0
-        self.load.look_again()
 
     def expected_wait_ms(self, priority: int) -> float:
         """How long a newcomer would wait: those before it, at the pace of the whole pool."""

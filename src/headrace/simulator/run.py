@@ -236,7 +236,7 @@ class Run:
             self._refuse(visit, at_ms, "failed")
             return
         if isinstance(decided, Send):
-            choice = decided.order[0]
+            choice = decided.choice
             self.rooms[choice.pool.name].take(now)
             if failed:
                 self.classes[visit.call.traffic_class].retried += 1
@@ -443,7 +443,6 @@ class Run:
         for at, (name, room) in enumerate(self.rooms.items()):
             if room.load.over_share != (room.pool.vendor in over):
                 room.load.over_share = not room.load.over_share
-                room.load.look_again()
             self._call_in(room.tick(now), name, now_ms)
             share = room.load.inflight / room.pool.concurrency_max
             of_pool = self.pools[at]

@@ -63,7 +63,7 @@ def test_a_scenario_of_ones_own(tmp_path):
     assert site.block is not None
     assert site.accelerators == 4
     assert site.pool.jurisdictions >= {"eu", "de"}
-    assert site.pool.concurrency_max == site.block.replicas * 64
+    assert 0 < site.pool.concurrency_max <= site.block.replicas * site.block.service.batch_max
     assert site.carbon_g_per_kwh is not None
     assert scenario.simulation.name == "mine"
 
