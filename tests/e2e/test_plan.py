@@ -120,7 +120,8 @@ def test_a_forecast_from_a_trace_is_a_demand_to_plan_for(place: Installation) ->
         (("--demand", "gone.toml"), "gone.toml does not exist; `headrace plan example` writes one"),
         (("--demand", "headrace.toml"), "tables that nobody reads: pool"),
         (("forecast",), "Nothing was used in that time"),
-        (("forecast", "--trace", "headrace.toml"), "no columns"),
+        (("forecast", "--trace", "headrace.toml"), "is no trace of the kind csv: the trace has no columns"),
+        (("forecast", "--trace", "headrace.toml", "--kind", "mooncake"), "is no trace of the kind mooncake"),
     ],
 )
 def test_what_is_wrong_is_said(place: Installation, arguments: tuple[str, ...], said: str) -> None:

@@ -23,14 +23,23 @@ from headrace.cli.planview import (
 from headrace.cli.tables import FORMATS, Cell, Format, show
 from headrace.cli.usage import When
 from headrace.compose import Place
-from headrace.compose.planning import EXAMPLES, example, existing, history, question, verified
+from headrace.compose.planning import (
+    EXAMPLES,
+    TRACE_KINDS,
+    TraceKind,
+    example,
+    existing,
+    history,
+    question,
+    traced,
+    verified,
+)
 from headrace.core.clock import Moment
 from headrace.core.errors import InvalidRequest
 from headrace.core.identity import TrafficClass
 from headrace.planner import (
     Alternative,
     Effort,
-    HourlyUsage,
     Planned,
     alternatives,
     changed,
@@ -40,7 +49,6 @@ from headrace.planner import (
     foreseen,
     make_plan,
     page,
-    parse_trace,
     tasks,
     wanted,
     worths,
@@ -174,8 +182,9 @@ def speeds(place: Place, demand: Path | None, portfolio: Path | None, gap: float
 @plan.command()
 @click.option("--since", type=When(), help="Usage from then on: 2026-11-01, 90d.")
 @click.option("--until", type=When(), help="Usage before then.")
+@click.option("--trace", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="A trace of requests instead of the usage log.")
 @click.option(
-    "--trace", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="A trace of requests (CSV) instead of the usage log."
+    "--kind", "trace_kind", type=click.Choice(TRACE_KINDS), default="csv", show_default=True, help="Its form; csv: by its header."
 )
 @click.option(
     "--class", "traffic_class", type=click.Choice(tuple(CLASSES)), default="realtime", show_default=True, help="The trace's class."
@@ -184,13 +193,20 @@ def speeds(place: Place, demand: Path | None, portfolio: Path | None, gap: float
 @click.option("--quarters", type=click.IntRange(1, 20), default=4, show_default=True, help="How far ahead.")
 @click.pass_obj
 def forecast(
-    place: Place, since: Moment | None, until: Moment | None, trace: Path | None, traffic_class: TrafficClass, model: str, quarters: int
+    place: Place,
+    since: Moment | None,
+    until: Moment | None,
+    trace: Path | None,
+    trace_kind: TraceKind,
+    traffic_class: TrafficClass,
+    model: str,
+    quarters: int,
 ) -> None:
     """A demand file from what was used, with growth and cases by a forecast: `headrace plan forecast > demand.toml`.
 
     Four weeks of whole days are needed for a forecast; with fewer, the demand is what was used, and does not grow.
     """
-    usage = history(place, since, until) if trace is None else _traced(trace, traffic_class, model)
+    usage = history(place, since, until) if trace is None else traced(trace, trace_kind, traffic_class=traffic_class, model=model)
     demands = demands_of(usage)
     if not demands:
         raise InvalidRequest(
@@ -207,13 +223,6 @@ def forecast(
 def example_command(name: str) -> None:
     """Print a file to start from: a demand, or a portfolio."""
     sys.stdout.write(example(name))
-
-
-def _traced(file: Path, traffic_class: TrafficClass, model: str) -> tuple[HourlyUsage, ...]:
-    try:
-        return parse_trace(file.read_text(encoding="utf-8"), traffic_class=traffic_class, model=model)
-    except ValueError as wrong:
-        raise InvalidRequest(f"{file}: {wrong}") from None
 
 
 def _planned(place: Place, demand: Path | None, portfolio: Path | None, gap: float | None) -> Planned:

@@ -1,9 +1,10 @@
 """A planning question from files, or from what the package ships; without a portfolio of its own, what the settings' pools hold is in
 it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -13,6 +14,7 @@ from headrace.compose.place import Place
 from headrace.compose.settings import Settings
 from headrace.core.clock import Moment
 from headrace.core.errors import SettingsInvalid
+from headrace.core.identity import TrafficClass
 from headrace.core.money import PICO_PER_USD
 from headrace.planner import (
     Ask,
@@ -28,13 +30,28 @@ from headrace.planner import (
     nobody_serves,
     parse_demand,
     parse_supply,
+    parse_trace,
     speed_by,
+    usage_of,
     verify,
 )
 from headrace.portfolio import Catalog, Owned, Rented, Reserved, kind_of, pico_per_accelerator_hour
-from headrace.simulator import shipped_services
+from headrace.simulator import shipped_services, traces
+from headrace.simulator.calls import Workload
 from headrace.simulator.known import fleet_of
+from headrace.simulator.traces import As
 
+TraceKind: TypeAlias = Literal["csv", "azure", "mooncake", "burstgpt", "servegen", "sessions", "usage"]
+TRACES: Mapping[TraceKind, Callable[[Iterable[str], As], Workload]] = {
+    "azure": traces.azure,
+    "mooncake": traces.mooncake,
+    "burstgpt": traces.burstgpt,
+    "servegen": traces.servegen,
+    "sessions": traces.sessions,
+    "usage": traces.usage,
+}
+"""By the simulator's readers; `csv` is told apart by its own header."""
+TRACE_KINDS: tuple[TraceKind, ...] = ("csv", *TRACES)
 EXAMPLES = ("demand", "portfolio", "planet-demand", "planet-portfolio")
 
 
@@ -75,6 +92,17 @@ def history(place: Place, since: Moment | None, until: Moment | None) -> tuple[H
     """What the books of a data folder say was used, by the hour."""
     with Books.open(place) as books:
         return tuple(HourlyUsage(**{name: getattr(row, name) for name in row.__struct_fields__}) for row in books.hourly(since, until))
+
+
+def traced(file: Path, kind: TraceKind, *, traffic_class: TrafficClass, model: str) -> tuple[HourlyUsage, ...]:
+    """What a trace says was asked, by the hour. Raises SettingsInvalid where it is not what it is said to be."""
+    try:
+        with file.open(encoding="utf-8") as lines:
+            if kind == "csv":
+                return parse_trace(lines.read(), traffic_class=traffic_class, model=model)
+            return usage_of(TRACES[kind](lines, As(model=model, traffic_class=traffic_class)).calls())
+    except (ValueError, KeyError, UnicodeDecodeError, msgspec.DecodeError) as wrong:
+        raise SettingsInvalid(f"{file} is no trace of the kind {kind}: {wrong}") from None
 
 
 def existing(settings: Settings) -> tuple[Existing, ...]:

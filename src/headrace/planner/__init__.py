@@ -4,7 +4,7 @@ from headrace.planner.alternatives import Alternative, alternatives
 from headrace.planner.apply import Existing, Wanted, changed, diff, tasks, wanted
 from headrace.planner.demand import Ask, Case, Demand, Training, parse_demand
 from headrace.planner.forecast import Forecast, forecast, foreseen
-from headrace.planner.history import HourlyUsage, daily, demands_of, parse_trace, written
+from headrace.planner.history import HourlyUsage, daily, demands_of, parse_trace, usage_of, written
 from headrace.planner.offers import Held, Limits, Market, Offer, Supply, TokenOffer, parse_supply
 from headrace.planner.page import page
 from headrace.planner.plan import Plan, Purchase, Rental, Serving, Shortfall, Trained
@@ -64,6 +64,7 @@ __all__ = [
     "parse_trace",
     "speed_by",
     "tasks",
+    "usage_of",
     "usd",
     "verify",
     "wanted",

@@ -11,8 +11,11 @@ import msgspec
 from headrace.core.identity import TrafficClass
 from headrace.planner.day import HOURS_PER_DAY
 from headrace.planner.demand import Case, Demand
+from headrace.simulator.calls import Call
+from headrace.simulator.prefix import PrefixCache
 
 SECONDS_PER_HOUR = 3_600
+ENDLESS = 1 << 60
 Stream: TypeAlias = tuple[TrafficClass, str, str]
 """Class, geography and model."""
 
@@ -116,6 +119,30 @@ def parse_trace(text: str, *, traffic_class: TrafficClass, model: str) -> tuple[
             tokens_out=held[3],
         )
         for hour, held in sorted(sums.items())
+    )
+
+
+def usage_of(calls: Iterable[Call]) -> tuple[HourlyUsage, ...]:
+    """What the calls of a recorded workload come to, by hour. What of a prompt is cached is what a cache without end would hold of it."""
+    cache = PrefixCache()
+    sums: defaultdict[tuple[int, TrafficClass, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    for call in calls:
+        found = min(cache.found(call.segments), call.tokens_in) if call.segments else 0
+        cache.keep(call.segments, ENDLESS)
+        key = int(call.at_ms // (SECONDS_PER_HOUR * 1_000)), call.traffic_class, call.model
+        added = (1, call.tokens_in - found, found, call.tokens_out)
+        sums[key] = [held + more for held, more in zip(sums[key], added, strict=True)]
+    return tuple(
+        HourlyUsage(
+            hour=hour,
+            traffic_class=traffic_class,
+            model=model,
+            requests=held[0],
+            tokens_uncached=held[1],
+            tokens_cached=held[2],
+            tokens_out=held[3],
+        )
+        for (hour, traffic_class, model), held in sorted(sums.items())
     )
 
 
