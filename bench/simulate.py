@@ -41,10 +41,11 @@ def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("--minutes", type=float, default=10.0, help="of the virtual clock, for the speed")
     ask.add_argument("--slices", type=int, default=3, help="seeds of each slice of the fleet")
+    ask.add_argument("--runs", type=Path, help="a folder of real runs of vLLM, each as LLMServingSim's bench writes it")
     said = ask.parse_args()
     rows: list[Row] = []
     figures: dict[str, object] = {}
-    for part in (speed(said.minutes), step_model(), closed_loop(), latency(), prefix(), day(), slices(said.slices)):
+    for part in (speed(said.minutes), step_model(), closed_loop(), latency(said.runs), prefix(), day(), slices(said.slices)):
         rows += part[0]
         figures |= part[1]
     tell(machine("headrace", "numba", "numpy"), ("what", "measured or published", "simulated", "difference"), rows, figures)
@@ -145,9 +146,9 @@ class Real(msgspec.Struct):
     last_token_ts: float
 
 
-def latency() -> tuple[list[Row], dict[str, object]]:
+def latency(runs: Path | None = None) -> tuple[list[Row], dict[str, object]]:
     """Each real run of vLLM that is there, by data sheets of its accelerator and its engine's own settings alone."""
-    folder = shared("llmservingsim_bench")
+    folder = runs if runs is not None else shared("llmservingsim_bench")
     rows: list[Row] = []
     figures: dict[str, object] = {}
     for at in sorted(each for each in folder.glob("*") if (each / "requests.jsonl").exists()):

@@ -32,6 +32,7 @@ from headrace.core.errors import InvalidRequest, SettingsInvalid
 from headrace.routing import POLICIES
 from headrace.simulator.calls import Workload
 from headrace.simulator.events import EVENTS, happening
+from headrace.simulator.fitted import sources_of, toml_of
 from headrace.simulator.known import compiled_here
 from headrace.simulator.page import comparison, page
 from headrace.simulator.report import ClassReport, PoolReport, Report, decode, encode
@@ -212,6 +213,23 @@ def sweep(
     show([_summed(policy, named, own) for (policy, named), own in rows.items()], SWEPT, kind, empty="Nothing was run.")
 
 
+@simulate.command()
+@click.argument("recorded", metavar="FORMAT:FILE")
+@click.option("--model", default="gpt-oss-120b", show_default=True, help="What the calls are taken to be for.")
+@click.pass_obj
+def fit(place: Place, recorded: str, model: str) -> None:
+    """Sources of synthetic traffic that are like a recorded one, as tables for a scenario.
+
+    FORMAT:FILE as --replay takes it; usage alone is your own.
+    """
+    workload = _recorded(place, recorded, As(model=model))
+    try:
+        found = sources_of(list(workload.calls()), recorded.partition(":")[0])
+    except ValueError as wrong:
+        raise InvalidRequest(str(wrong)) from None
+    click.echo("\n".join(toml_of(source) for source in found), nl=False)
+
+
 SWEPT = ("policy", "events", "runs", "served_percent", "within_slo_percent", "ttft_ms_p99", "cached_percent", "usd_per_mtok")
 
 
@@ -259,12 +277,15 @@ def _changed(scenario: Scenario, said: dict[str, object]) -> Scenario:
 def _replayed(place: Place, replay: str, scenario: Scenario, speed: float) -> Workload:
     if speed <= 0:
         raise InvalidRequest("--speed is above 0")
-    as_ = As(model=next(iter(scenario.pool[0].models)), seed=scenario.simulation.seed, speed=speed)
+    return _recorded(place, replay, As(model=next(iter(scenario.pool[0].models)), seed=scenario.simulation.seed, speed=speed))
+
+
+def _recorded(place: Place, replay: str, as_: As) -> Workload:
     if replay == OWN:
         return own_traffic(place, as_)
     kind, _, path = replay.partition(":")
     if kind not in LOADERS or not path:
-        raise InvalidRequest(f"--replay is FORMAT:FILE, where FORMAT is one of {', '.join(LOADERS)}")
+        raise InvalidRequest(f"recorded traffic is FORMAT:FILE, where FORMAT is one of {', '.join(LOADERS)}")
     return replay_of(kind, Path(path), as_)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from headrace.simulator.plots import Bar, bars, lines
-from headrace.simulator.report import PoolReport, Report
+from headrace.simulator.report import Moment, PoolReport, Report
 
 STYLE = """
 :root {
@@ -47,8 +47,9 @@ figure i { display: inline-block; width: .8rem; height: .2rem; margin-right: .4r
 
 def page(report: Report) -> str:
     """One run."""
-    hours = [one.at_s / 3_600 for one in report.moments]
-    wide = max(1.0, (report.moments[1].at_s - report.moments[0].at_s) if len(report.moments) > 1 else report.duration_s)
+    held = moments_of(report)
+    hours = [one.at_s / 3_600 for one in held]
+    wide = max(1.0, (held[1].at_s - held[0].at_s) if len(held) > 1 else report.duration_s)
     parts = [
         _head(report),
         "<h2>Classes</h2>",
@@ -77,7 +78,7 @@ def page(report: Report) -> str:
             "How full the pools are",
             "%",
             hours,
-            {each.pool: [100 * one.utilisation[at] for one in report.moments] for at, each in enumerate(report.pools)},
+            {each.pool: [100 * one.utilisation[at] for one in held] for at, each in enumerate(report.pools)},
             top=100.0,
         ),
         lines(
@@ -85,16 +86,22 @@ def page(report: Report) -> str:
             "",
             hours,
             {
-                "arrived": [one.arrived / wide for one in report.moments],
-                "served": [one.served / wide for one in report.moments],
-                "refused": [one.refused / wide for one in report.moments],
+                "arrived": [one.arrived / wide for one in held],
+                "served": [one.served / wide for one in held],
+                "refused": [one.refused / wide for one in held],
             },
         ),
-        lines("Time to the first token, 95th percentile", "ms", hours, {"all classes": [one.ttft_ms_p95 for one in report.moments]}),
-        lines("Tokens a minute", "", hours, {"in and out": [one.tokens / wide * 60 for one in report.moments]}),
+        lines("Time to the first token, 95th percentile", "ms", hours, {"all classes": [one.ttft_ms_p95 for one in held]}),
+        lines("Tokens a minute", "", hours, {"in and out": [one.tokens / wide * 60 for one in held]}),
         _jobs(report),
     ]
     return _whole(f"headrace simulate: {report.name}", parts)
+
+
+def moments_of(report: Report) -> Sequence[Moment]:
+    """Those in which calls came; in what follows only the last are answered."""
+    ends_s = report.duration_s + (report.moments[0].at_s if report.moments else 0.0)
+    return [one for one in report.moments if one.at_s < ends_s]
 
 
 def comparison(one: Report, other: Report) -> str:
@@ -126,8 +133,9 @@ def comparison(one: Report, other: Report) -> str:
         ),
     ]
     for report, name in zip((one, other), named, strict=True):
-        hours = [each.at_s / 3_600 for each in report.moments]
-        used = {each.pool: [100 * moment.utilisation[at] for moment in report.moments] for at, each in enumerate(report.pools)}
+        held = moments_of(report)
+        hours = [each.at_s / 3_600 for each in held]
+        used = {each.pool: [100 * moment.utilisation[at] for moment in held] for at, each in enumerate(report.pools)}
         parts.append(lines(f"How full the pools are: {name}", "%", hours, used, top=100.0))
     return _whole("headrace simulate compare", parts)
 

@@ -22,28 +22,33 @@ class Waiter:
 
 
 class Room:
-    """One pool as it is worked with."""
+    """One pool as it is worked with. `inflight` and `in_line` are the load's, counted here as well: they are looked at often."""
 
-    __slots__ = ("health", "line", "load", "pool")
+    __slots__ = ("health", "in_line", "inflight", "line", "load", "pool")
 
     def __init__(self, pool: Pool, settings: HealthSettings) -> None:
         self.pool = pool
         self.load = Load(pool.concurrency_max, ttft_ms=pool.ttft_ms, tpot_ms=pool.tpot_ms)
         self.health = Health(self.load, pool.concurrency_max, settings)
         self.line: Line[Waiter] = Line(pool.waiting_max)
+        self.inflight = self.in_line = 0
 
     def take(self, now: Instant) -> None:
         """A request goes there."""
+        self.inflight += 1
         self.load.move(1)
         if self.health.state != "open":
             self.health.asked(now)
 
     def free(self, now: Instant) -> list[Place[Waiter]]:
         """It is done. Returns who is called in, each with a place taken."""
+        self.inflight -= 1
         self.load.move(-1)
-        return self.call_in(now) if self.load.waiting else []
+        return self.call_in(now) if self.in_line else []
 
     def call_in(self, now: Instant) -> list[Place[Waiter]]:
+        if not self.in_line:
+            return []
         load, called = self.load, []
         while load.waiting and load.inflight < load.limit and load.closed_until <= now:
             place = self.line.next(now, load.inflight / load.limit)
@@ -74,7 +79,8 @@ def stand(place: Place[Waiter], rooms: Iterable[Room]) -> tuple[bool, list[Place
         shed = room.line.enter(place)
         if shed is place:
             continue
-        room.load.waiting += 1
+        room.in_line += 1
+        room.load.waiting = room.in_line
         room.look_again()
         place.who.rooms.append(room)
         if shed is not None:
@@ -88,5 +94,6 @@ def leave(place: Place[Waiter]) -> None:
     place.over = True
     rooms, place.who.rooms = place.who.rooms, []
     for room in rooms:
-        room.load.waiting -= 1
+        room.in_line -= 1
+        room.load.waiting = room.in_line
         room.look_again()

@@ -249,7 +249,7 @@ class Run:
     def _send(self, visit: Visit, name: str, at_ms: float) -> None:
         """To a pool in which a place is taken."""
         room, at = self.rooms[name], self._site_of[name]
-        self.checker.sent(visit.number, room.load.inflight, max(room.load.limit, room.pool.concurrency_max))
+        self.checker.sent(visit.number, room.inflight, room.pool.concurrency_max)
         visit.tried = (*visit.tried, name)
         visit.site, visit.since_ms = at, at_ms
         visit.first_choice = visit.first_choice or name
@@ -444,7 +444,7 @@ class Run:
             if room.load.over_share != (room.pool.vendor in over):
                 room.load.over_share = not room.load.over_share
             self._call_in(room.tick(now), name, now_ms)
-            share = room.load.inflight / room.pool.concurrency_max
+            share = room.inflight / room.pool.concurrency_max
             of_pool = self.pools[at]
             of_pool.used += share
             of_pool.samples += 1
@@ -463,7 +463,7 @@ class Run:
         self._before = self.classes, self.pools
         self.classes = {name: OfClass() for name in CLASSES}
         self.pools = [OfPool(site) for site in self.sites]
-        self.over_time = OverTime(self.settings.slice_s, len(self.sites))
+        self.over_time = OverTime(self.settings.slice_s, len(self.sites), now_ms / 1_000)
         self.over_time.at(now_ms)
 
     def _plan(self, fault: Fault) -> None:

@@ -99,10 +99,10 @@ class Slice(msgspec.Struct, gc=False):
 
 
 class OverTime:
-    """Slices of `width_s`."""
+    """Slices of `width_s`, told from the one of `first_s` on."""
 
-    def __init__(self, width_s: float, pools: int) -> None:
-        self.width_s, self._pools = width_s, pools
+    def __init__(self, width_s: float, pools: int, first_s: float = 0.0) -> None:
+        self.width_s, self._pools, self._first = width_s, pools, int(first_s / width_s)
         self._slices: list[Slice] = []
         self._ttfts: list[array[float]] = []
         self._used: list[list[float]] = []
@@ -135,4 +135,5 @@ class OverTime:
                 utilisation=tuple(round(share / one.samples, 4) if one.samples else 0.0 for share in used),
             )
             for place, (one, ttfts, used) in enumerate(held)
+            if place >= self._first
         )

@@ -1,6 +1,7 @@
 """`headrace simulate` at a terminal: the summary, the story, the files, and what is said when something is wrong."""
 
 import json
+import tomllib
 
 import pytest
 from click.testing import CliRunner, Result
@@ -57,6 +58,17 @@ def test_a_recorded_trace(tmp_path):
     report = json.loads(ran(*SHORT, "--replay", f"mooncake:{file}", "--json", "-").stdout)
     assert report["served"] == 50
     assert report["tokens_cached"] > 10_000
+
+
+def test_sources_fitted_to_a_trace(tmp_path):
+    file = tmp_path / "trace.csv"
+    rows = [f"2023-11-16 18:17:{at // 2:02}.{at % 2 * 5}000000,{300 + at},{20 + at % 7}" for at in range(100)]
+    file.write_text("\n".join(["TIMESTAMP,ContextTokens,GeneratedTokens", *rows]))
+    table = tomllib.loads(ran("simulate", "fit", f"azure:{file}").stdout)["source"][0]
+    assert table["tokens_in"] == 349.5
+    assert table["sessions_per_s"] == pytest.approx(2.0, rel=0.02)
+    with pytest.raises(InvalidRequest, match="FORMAT:FILE"):
+        ran("simulate", "fit", "azure")
 
 
 def test_a_sweep_and_a_planet():
