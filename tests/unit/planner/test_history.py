@@ -119,19 +119,19 @@ def test_steady_usage_stays_and_wild_usage_is_less_sure() -> None:
 
 
 def test_the_interval_holds_about_as_often_as_it_says() -> None:
-    """Ten histories of a random walk: what came a quarter later lies within the interval in most, and not by being endless."""
+    """Eight histories of a random walk: what came a quarter later lies within the interval in most, and not by being endless."""
     inside, widths = 0, []
-    for seed in range(10):
+    for seed in range(8):
         rng, level, days = Random(seed), 0.0, list[float]()
-        for day in range(210 + 91):
+        for day in range(110 + 91):
             level += rng.gauss(0.001, 0.02)
             days.append(1e9 * exp(level + 0.1 * sin(day % 7)))
-        base = sum(days[182:210]) / 28
-        low, _, high = forecast(days[:210], 1).quarters[0]
-        inside += low <= sum(days[210:301]) / 91 / base <= high
+        base = sum(days[110 - 28 : 110]) / 28
+        low, _, high = forecast(days[:110], 1).quarters[0]
+        inside += low <= sum(days[110:]) / 91 / base <= high
         widths.append(high / low)
-    assert inside >= 6
-    assert sorted(widths)[5] < 4
+    assert inside >= 5
+    assert sorted(widths)[4] < 2
 
 
 def test_too_short_a_history_is_refused() -> None:
