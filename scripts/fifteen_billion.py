@@ -384,13 +384,13 @@ def _plan(planned: Planned) -> Iterator[str]:
 
 def _verdict(checked: Verified) -> Iterator[str]:
     yield _say(
-        f"The simulator's verdict on a slice of {checked.scale:.1%} of it ({checked.state}),",
-        "by the placement that serves live traffic; pools of less than a replica in the slice are left out,",
-        "and tails are wider on few replicas than on many:",
+        "The simulator's verdict, by the placement that serves live traffic, on a slice of the fleet; pools of less than a replica in the",
+        "slice are left out, and tails are wider on few replicas than on many:",
     )
     yield ""
     rows = [
         (
+            f"{hour.state}; {hour.scale:.1%} of it",
             each.traffic_class,
             f"{each.requests:,}",
             f"{each.refused_share:.1%}",
@@ -399,9 +399,10 @@ def _verdict(checked: Verified) -> Iterator[str]:
             f"{each.tpot_ms_p99:,.1f} ms",
             "kept" if each.kept else "**missed**",
         )
-        for each in checked.verdicts
+        for hour in checked.hours
+        for each in hour.verdicts
     ]
-    yield from _table(("class", "requests", "refused", "within objectives", "TTFT p99", "TPOT p99", "verdict"), rows)
+    yield from _table(("hour", "class", "requests", "refused", "within objectives", "TTFT p99", "TPOT p99", "verdict"), rows)
     yield ""
     for used, cost, worst in checked.rounds[:-1]:
         yield _say(

@@ -110,7 +110,7 @@ def plan(
     if html is not None:
         html.write_text(page(planned.plan, beside, worths(planned), checked), encoding="utf-8")
     if kind == "json":
-        verdicts = () if checked is None else checked.verdicts
+        verdicts = () if checked is None else tuple((hour.state, hour.verdicts) for hour in checked.hours)
         told = {"plan": planned.plan, "usd_per_mtok": planned.plan.usd_per_mtok, "verdicts": verdicts, "alternatives": beside}
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(told), indent=2).decode() + "\n")
         return

@@ -139,18 +139,15 @@ def speed_rows(question: Instance) -> list[dict[str, Cell]]:
 def verdict_lines(checked: Verified) -> Iterator[str | Table]:
     """The plan and the simulator's verdict, side by side."""
     names = ("class", "simulated requests", "refused", "within objectives", "TTFT p99 ms", "TPOT p99 ms", "verdict")
-    table = _table(f"The simulator's verdict: {checked.state}, {checked.scale:.1%} of the fleet", *names)
-    for each in checked.verdicts:
-        kept = "[green]kept[/]" if each.kept else "[red]missed[/]"
-        figures = (
-            f"{each.requests:,}",
-            f"{each.refused_share:.2%}",
-            f"{each.within_share:.2%}",
-            f"{each.ttft_ms_p99:,.0f}",
-            f"{each.tpot_ms_p99:,.1f}",
-        )
-        table.add_row(each.traffic_class, *figures, kept)
-    yield table
+    for hour in checked.hours:
+        table = _table(f"The simulator's verdict: {hour.state}; {hour.scale:.1%} of the fleet", *names)
+        for each in hour.verdicts:
+            kept = "[green]kept[/]" if each.kept else "[red]missed[/]"
+            shares = f"{each.refused_share:.2%}", f"{each.within_share:.2%}"
+            table.add_row(each.traffic_class, f"{each.requests:,}", *shares, f"{each.ttft_ms_p99:,.0f}", f"{each.tpot_ms_p99:,.1f}", kept)
+        yield table
+        if hour.left_out:
+            yield f"Too small for a replica in that slice, and not simulated: {', '.join(hour.left_out)}."
     for used, cost, worst in checked.rounds[:-1]:
         yield f"At {used:.0%} utilisation ({usd(cost)}) {worst:.1%} of the worst class were served in time: planned again with less."
 

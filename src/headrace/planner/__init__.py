@@ -12,7 +12,7 @@ from headrace.planner.planning import Effort, Planned, make_plan
 from headrace.planner.sites import Instance, Place, instance, nobody_serves
 from headrace.planner.solver import Infeasible, PlannerMissing
 from headrace.planner.speed import Speed, SpeedOf, speed_by
-from headrace.planner.verify import Verdict, Verified, verify
+from headrace.planner.verify import Hour, Verdict, Verified, verify
 from headrace.planner.worth import Worth, usd, worths
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Existing",
     "Forecast",
     "Held",
+    "Hour",
     "HourlyUsage",
     "Infeasible",
     "Instance",

@@ -6,7 +6,7 @@ from html import escape
 
 from headrace.planner.alternatives import Alternative
 from headrace.planner.plan import Plan
-from headrace.planner.verify import Verified
+from headrace.planner.verify import Hour, Verified
 from headrace.planner.worth import Worth, usd
 
 COLOURS = (
@@ -135,27 +135,33 @@ def _verdict(plan: Plan, verified: Verified | None) -> Iterator[str]:
     if verified is None:
         return
     yield "<h2>Plan and simulator, side by side</h2>"
-    slice_ = f"{verified.state}; a slice of {verified.scale:.1%} of the fleet"
-    yield f"<p class='dim'>The busiest hour by the gateway's own placement: {escape(slice_)}.</p>"
-    rows: list[Sequence[Cell]] = []
-    for each in verified.verdicts:
-        planned = max((s.share for s in plan.shortfalls if s.outage is None), default=0.0)
-        rows.append(
-            (
-                each.traffic_class,
-                f"{1 - planned:.1%}",
-                f"{each.requests:,}",
-                f"{each.refused_share:.2%}",
-                f"{each.within_share:.2%}",
-                f"{each.ttft_ms_p99:,.0f} ms",
-                f"{each.tpot_ms_p99:,.1f} ms",
-                ("kept", "good") if each.kept else ("missed", "bad"),
-            )
-        )
-    yield _table(("class", "plan: served", "simulated requests", "refused", "within objectives", "TTFT p99", "TPOT p99", "verdict"), rows)
+    for hour in verified.hours:
+        yield f"<p>{escape(hour.state)}: a slice of {hour.scale:.1%} of the fleet, by the gateway's own placement.</p>"
+        yield from _hour(plan, hour)
     if len(verified.rounds) > 1:
         steps = "; ".join(f"at {used:.0%} utilisation {usd(cost)}, {worst:.1%} in time" for used, cost, worst in verified.rounds)
         yield f"<p>It was planned {len(verified.rounds)} times: {escape(steps)}.</p>"
+
+
+def _hour(plan: Plan, hour: Hour) -> Iterator[str]:
+    planned = max((short.share for short in plan.shortfalls if short.outage is None), default=0.0)
+    rows: list[Sequence[Cell]] = [
+        (
+            each.traffic_class,
+            f"{1 - planned:.1%}",
+            f"{each.requests:,}",
+            f"{each.refused_share:.2%}",
+            f"{each.within_share:.2%}",
+            f"{each.ttft_ms_p99:,.0f} ms",
+            f"{each.tpot_ms_p99:,.1f} ms",
+            ("kept", "good") if each.kept else ("missed", "bad"),
+        )
+        for each in hour.verdicts
+    ]
+    columns = ("class", "plan: served", "requests simulated", "refused", "within objectives", "TTFT p99", "TPOT p99", "verdict")
+    yield _table(columns, rows)
+    if hour.left_out:
+        yield f"<p class='dim'>Too small for a replica in that slice: {escape(', '.join(hour.left_out))}.</p>"
 
 
 def _alone(beside: Sequence[Alternative]) -> Iterator[str]:

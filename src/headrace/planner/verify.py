@@ -57,20 +57,40 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     kept: bool
 
 
-class Verified(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """The plan at the end, how it did, and what each round before came to: its utilisation, its cost, and the worst share within
-    objectives."""
+class Hour(msgspec.Struct, frozen=True, kw_only=True):
+    """One state of the plan, simulated: which it is, the slice of the fleet that was played, and how each class that can't wait did.
 
-    planned: Planned
-    report: Report | None
-    verdicts: tuple[Verdict, ...]
-    rounds: tuple[tuple[float, float, float], ...]
+    `left_out`: demands for which the slice has no whole replica. `report` of None: there was nothing to simulate.
+    """
+
     state: str
     scale: float
+    report: Report | None
+    verdicts: tuple[Verdict, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def kept(self) -> bool:
         return all(verdict.kept for verdict in self.verdicts)
+
+    @property
+    def worst(self) -> float:
+        """The least share of a class's requests that were served within its objectives."""
+        return min((verdict.within_share * (1 - verdict.refused_share) for verdict in self.verdicts), default=1.0)
+
+
+class Verified(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """The plan at the end, its busiest hour with all places and, where it is to bear an outage, without the one that serves most; and what
+    each round came to: its utilisation, its cost, and the worst share within objectives.
+    """
+
+    planned: Planned
+    hours: tuple[Hour, ...]
+    rounds: tuple[tuple[float, float, float], ...]
+
+    @property
+    def kept(self) -> bool:
+        return all(hour.kept for hour in self.hours)
 
 
 def verify(
@@ -79,17 +99,35 @@ def verify(
     """Simulate the plan; while a class misses what it must come to, plan again with less of each accelerator used, and simulate that."""
     rounds: list[tuple[float, float, float]] = []
     while True:
-        report, scale, state = simulate(planned, services, fleet_of, seed=seed, seconds=seconds)
-        urgent = {demand.traffic_class for demand in planned.question.ask.demands if not demand.may_wait}
-        verdicts = tuple(_verdict(each) for each in report.classes if each.arrived and each.traffic_class in urgent) if report else ()
-        worst = min((verdict.within_share * (1 - verdict.refused_share) for verdict in verdicts), default=1.0)
+        hours = tuple(simulate(planned, services, fleet_of, state, seed=seed, seconds=seconds) for state in hardest(planned))
         used = max(planned.question.utilisation, default=0.0)
-        rounds.append((used, planned.plan.usd, worst))
+        rounds.append((used, planned.plan.usd, min(hour.worst for hour in hours)))
         less = used * STEP
-        if all(verdict.kept for verdict in verdicts) or len(rounds) == ROUNDS_MAX or less < UTILISATION_MIN:
-            return Verified(planned=planned, report=report, verdicts=verdicts, rounds=tuple(rounds), state=state, scale=scale)
+        if all(hour.kept for hour in hours) or len(rounds) == ROUNDS_MAX or less < UTILISATION_MIN:
+            return Verified(planned=planned, hours=hours, rounds=tuple(rounds))
         count = len(planned.question.places)
         planned = make_plan(msgspec.structs.replace(planned.question, utilisation=(less,) * count), effort)
+
+
+def hardest(planned: Planned) -> tuple[State, ...]:
+    """The state in which most is asked, and, of the outages in its quarter, the one of the place that serves most then."""
+    state = busiest(planned.draft)
+    outages = [outage for outage in planned.draft.outages if outage.quarter == state.quarter]
+    served = {outage: _served(planned, state, outage.outage or "") for outage in outages}
+    worst = max(outages, key=lambda outage: served[outage], default=None)
+    return (state,) if worst is None or served[worst] <= 0 else (state, worst)
+
+
+def _served(planned: Planned, state: State, domain: str) -> float:
+    """Tokens a second that the places of a domain serve in a state."""
+    draft, outage = planned.draft, planned.question.limits.outage
+    inside = [at for at, place in enumerate(planned.question.places) if place.domain(outage) == domain]
+    return sum(
+        planned.solution.values[column] * unit * demand.tokens_per_s
+        for number, demand in enumerate(draft.ask.demands)
+        if not demand.may_wait
+        for column, unit in draft.flows(state, number, inside)
+    )
 
 
 def _verdict(of_class: ClassReport) -> Verdict:
@@ -105,30 +143,36 @@ def _verdict(of_class: ClassReport) -> Verdict:
     )
 
 
-def simulate(planned: Planned, services: Services, fleet_of: FleetOf, *, seed: int, seconds: float) -> tuple[Report | None, float, str]:
-    """The state of the plan in which most is asked of what can't wait, for so many seconds; the scale of the slice; and which state it is.
-
-    None: there is nothing of the plan's that the simulator could serve with.
-    """
+def simulate(planned: Planned, services: Services, fleet_of: FleetOf, state: State, *, seed: int, seconds: float) -> Hour:
+    """A state of the plan for so many seconds: what can't wait, and at an outage only what must not be turned away then."""
     draft = planned.draft
-    state = busiest(draft)
-    demands = [(number, demand) for number, demand in enumerate(draft.ask.demands) if not demand.may_wait]
+    demands = [
+        (number, demand)
+        for number, demand in enumerate(draft.ask.demands)
+        if not demand.may_wait and (state.outage is None or not demand.unserved_max)
+    ]
     sources = [_source(draft, state, number, demand) for number, demand in demands]
     calls = sum(source.sessions_per_s for source in sources) * seconds
     scale = min(1.0, CALLS_MAX / calls) if calls else 1.0
     sites = list(_sites(planned, services, state, scale))
-    held = {alias for site in sites for alias in site.pool.models}
-    sources = [source for source in sources if source.model in held]
-    block = draft.blocks[state.block]
-    name = f"quarter {state.quarter + 1}, {block.title}, {draft.cases[state.case].name}"
-    if not sites or not sources:
-        return None, scale, name
-    workload = Warm(
-        Synthetic(sources, seed=seed, duration_ms=seconds * 1_000, scale=scale, start_hour=float(block.start)), seconds * 1_000 * WARM_SHARE
-    )
+    served = {alias for site in sites for alias in site.pool.models}
+    kept = [source for source in sources if source.model in served]
+    left_out = tuple(source.name for source in sources if source.model not in served)
+    name = _name(draft, state)
+    if not kept:
+        return Hour(state=name, scale=scale, report=None, left_out=left_out)
+    start, duration_ms = float(draft.blocks[state.block].start), seconds * 1_000
+    workload = Warm(Synthetic(kept, seed=seed, duration_ms=duration_ms, scale=scale, start_hour=start), duration_ms * WARM_SHARE)
     fleet = fleet_of([site.block for site in sites if site.block is not None])
-    settings = RunSettings(name="plan", seed=seed, duration_s=seconds, scale=scale)
-    return Run(settings, sites, fleet, workload).go(), scale, name
+    report = Run(RunSettings(name="plan", seed=seed, duration_s=seconds, scale=scale), sites, fleet, workload).go()
+    urgent = {demand.traffic_class for _, demand in demands}
+    verdicts = tuple(_verdict(each) for each in report.classes if each.arrived and each.traffic_class in urgent)
+    return Hour(state=name, scale=scale, report=report, verdicts=verdicts, left_out=left_out)
+
+
+def _name(draft: Draft, state: State) -> str:
+    lost = "" if state.outage is None else f", without {state.outage}"
+    return f"quarter {state.quarter + 1}, {draft.blocks[state.block].title}, {draft.cases[state.case].name}{lost}"
 
 
 def busiest(draft: Draft) -> State:
@@ -200,7 +244,7 @@ def _sites(planned: Planned, services: Services, state: State, scale: float) -> 
             if there[at] > 0 and total > 0 and loads[model] > 0:
                 yield from _site(planned.question, place, model, numbers, there[at] * loads[model] / total * scale, services)
     for at, place in enumerate(question.places):
-        if place.tokens is not None:
+        if place.tokens is not None and not planned.draft.gone(state, place):
             yield from _vendor(question, at, place, scale)
 
 

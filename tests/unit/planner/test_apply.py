@@ -10,7 +10,7 @@ from headrace.planner.apply import Existing, changed, diff, tasks, wanted
 from headrace.planner.offers import Limits
 from headrace.planner.page import page
 from headrace.planner.planning import Planned, make_plan
-from headrace.planner.verify import Verdict, Verified
+from headrace.planner.verify import Hour, Verdict, Verified
 from headrace.planner.worth import worths
 from tests.unit.planner.questions import a_demand, a_place, a_question, an_offer
 
@@ -101,12 +101,19 @@ def test_a_page_that_needs_nothing_else(planned: Planned) -> None:
     verdict = Verdict(
         traffic_class="realtime", requests=10, refused_share=0.5, within_share=0.4, ttft_ms_p99=1.0, tpot_ms_p99=2.0, kept=False
     )
-    verified = Verified(
-        planned=planned, report=None, verdicts=(verdict,), rounds=((0.7, 1.0, 0.2), (0.6, 2.0, 0.4)), state="quarter 1", scale=0.5
-    )
+    hour = Hour(state="quarter 1", scale=0.5, report=None, verdicts=(verdict,), left_out=("<tiny>",))
+    verified = Verified(planned=planned, hours=(hour,), rounds=((0.7, 1.0, 0.2), (0.6, 2.0, 0.4)))
     told = page(planned.plan, alternatives(planned), worths(planned), verified)
     assert told.startswith("<!doctype html>")
-    for word in ("nebius/eu-north1/nvidia-h200", "missed", "planned 2 times", "From one vendor", "What things are worth", "<svg"):
+    for word in (
+        "nebius/eu-north1/nvidia-h200",
+        "missed",
+        "planned 2 times",
+        "&lt;tiny&gt;",
+        "From one vendor",
+        "What things are worth",
+        "<svg",
+    ):
         assert word in told
     assert "http" not in told, "it loads nothing"
     assert "<script" not in told

@@ -59,12 +59,13 @@ def test_a_roomy_plan_holds() -> None:
     assert found.kept
     assert found.planned is planned
     assert len(found.rounds) == 1
-    verdict = found.verdicts[0]
+    (hour,) = found.hours
+    verdict = hour.verdicts[0]
     assert (verdict.traffic_class, verdict.kept) == ("enterprise", True)
     assert verdict.within_share >= WITHIN_MIN
     assert verdict.refused_share <= REFUSED_MAX
-    assert found.report is not None
-    assert found.report.hit_rate == pytest.approx(0.3, abs=0.05)
+    assert hour.report is not None
+    assert hour.report.hit_rate == pytest.approx(0.3, abs=0.05)
 
 
 def test_a_plan_that_is_too_tight_is_made_again_with_more_headroom() -> None:
@@ -81,16 +82,17 @@ def test_a_plan_that_is_too_tight_is_made_again_with_more_headroom() -> None:
 
 def test_the_same_seed_gives_the_same_verdict() -> None:
     planned = plan_at(0.6)
-    first, second = (simulate(planned, SERVICES, ReferenceFleet, seed=3, seconds=5) for _ in range(2))
+    first, second = (simulate(planned, SERVICES, ReferenceFleet, busiest(planned.draft), seed=3, seconds=5) for _ in range(2))
     assert first == second
 
 
 def test_a_vendors_tokens_are_simulated_too() -> None:
     offer = TokenOffer(cloud="cerebras", region="global", model="m", input=0.1, output=0.2, ttft_ms=100, tpot_ms=5, tokens_per_s_max=1e6)
     planned = plan_at(0.6, tokens=(offer,), tokens_per_s=4_000.0)
-    report, scale, _ = simulate(planned, SERVICES, ReferenceFleet, seed=1, seconds=10)
+    hour = simulate(planned, SERVICES, ReferenceFleet, busiest(planned.draft), seed=1, seconds=10)
+    report = hour.report
     assert report is not None
-    assert scale == 1.0
+    assert hour.scale == 1.0
     assert report.pools[0].pool == "cerebras/global/tokens of m"
     assert report.served == report.arrived > 0
 
@@ -98,7 +100,27 @@ def test_a_vendors_tokens_are_simulated_too() -> None:
 def test_where_nothing_can_be_simulated_there_is_no_verdict() -> None:
     planned = make_plan(a_question((Demand(model="m", tokens_per_s=1.0),), (a_place(an_offer()),), {(0, 0): 1.0}))
     found = verify(planned, Services(()), ReferenceFleet, seed=1, seconds=1)
-    assert (found.report, found.verdicts, found.kept) == (None, (), True)
+    (hour,) = found.hours
+    assert (hour.report, hour.verdicts, hour.left_out, found.kept) == (None, (), ("realtime anywhere m",), True)
+
+
+def test_the_loss_of_the_place_that_serves_most_is_simulated_too() -> None:
+    """Three regions for what two of them can serve: it holds with all of them, and without the largest."""
+    asked = Demand(model="m", tokens_per_s=60_000.0, tokens_in=1_000, tokens_out=100, traffic_class="enterprise")
+    spare = msgspec.structs.replace(asked, name="spare", outage_unserved_max=1.0, tokens_per_s=1_000.0)
+    regions = ("eu-frankfurt-1", "us-ashburn-1", "ap-tokyo-1")
+    offers = tuple(Offer(cloud="oci", region=region, silicon="nvidia-b200", term="on_demand", quantum=1) for region in regions)
+    limits = Limits(quarters=1, blocks=1, utilisation=0.6, outage="region")
+    question = instance(Ask(demands=(asked, spare)), Supply(offers=offers, limits=limits), SHIPPED, speed_by(SERVICES, SHIPPED))
+    found = verify(make_plan(question), SERVICES, ReferenceFleet, seed=1, seconds=20)
+    whole, without = found.hours
+    assert found.kept
+    assert ", without oci/" in without.state
+    assert whole.report is not None
+    assert without.report is not None
+    lost = without.state.rpartition("/")[2]
+    assert lost in {pool.region for pool in whole.report.pools}
+    assert lost not in {pool.region for pool in without.report.pools}
 
 
 def test_the_busiest_state_is_that_in_which_most_is_asked() -> None:
