@@ -13,6 +13,7 @@ from headrace.cli.invoice import invoice
 from headrace.cli.keys import keys
 from headrace.cli.ledger import ledger
 from headrace.cli.models import models
+from headrace.cli.plan import plan
 from headrace.cli.portfolio import portfolio
 from headrace.cli.price import price
 from headrace.cli.reconcile import reconcile
@@ -40,7 +41,7 @@ def headrace(context: click.Context, config: Path | None, data: Path | None) -> 
 
 
 for command in (
-    serve, chat, portfolio, simulate, why, usage, ledger, invoice, reconcile, keys, budget, price, models, reload, doctor,
+    serve, chat, portfolio, simulate, plan, why, usage, ledger, invoice, reconcile, keys, budget, price, models, reload, doctor,
 ):  # fmt: skip
     headrace.add_command(command)
 

@@ -20,6 +20,7 @@ from headrace.storage import (
     Came,
     Difference,
     Dimension,
+    HourRow,
     KeyStore,
     Layout,
     UsageRow,
@@ -30,6 +31,7 @@ from headrace.storage import (
     make_folder,
     traffic,
     usage_by,
+    usage_by_hour,
     verify,
 )
 
@@ -63,6 +65,11 @@ class Books:
     def load(self) -> None:
         """Have the database show all that the log holds as of now."""
         load_once(self._layout, process_id())
+
+    def hourly(self, since: Moment | None, until: Moment | None) -> list[HourRow]:
+        """Usage by hour, class and model."""
+        load_once(self._layout, process_id())
+        return usage_by_hour(self._database, since=since, until=until)
 
     def traffic(self) -> list[Came]:
         """Every chat that was answered, in the order of its coming."""

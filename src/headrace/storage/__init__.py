@@ -12,6 +12,7 @@ from headrace.storage.decisions import AttemptRow, decision_of
 from headrace.storage.export import COLUMNS, Exported, exported
 from headrace.storage.finance import Rated, attempted, cards, organizations, owned, rated
 from headrace.storage.folder import DataFolder, FileLock, Layout, development_key, make_folder
+from headrace.storage.hourly import HourRow, usage_by_hour
 from headrace.storage.journal import JournalEntry, enter, entries, invoices, issue
 from headrace.storage.keys import LINEAGE_MAX, KeyRing, KeyStore
 from headrace.storage.loading import Loaded, load_once
@@ -44,6 +45,7 @@ __all__ = [
     "Exported",
     "Fenced",
     "FileLock",
+    "HourRow",
     "JournalEntry",
     "KeyRing",
     "KeyStore",
@@ -89,5 +91,6 @@ __all__ = [
     "tallies",
     "traffic",
     "usage_by",
+    "usage_by_hour",
     "verify",
 ]
