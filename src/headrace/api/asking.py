@@ -112,6 +112,10 @@ class Reader:
             strict=wishes.strict or world.terms.strict,
         )
 
+    def checked(self, model: str, operation: Operation = "chat") -> World:
+        """The world in which `model` does that. Raises ModelNotFound or InvalidRequest."""
+        return self._checked(model, operation)
+
     def _checked(self, model: str, operation: Operation) -> World:
         world = self._gateway.world
         profile = world.snapshot.models.get(model)

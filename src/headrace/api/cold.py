@@ -15,7 +15,7 @@ from headrace.api.errors import answer_for
 from headrace.core.errors import HeadraceError, InternalFailure, MethodNotAllowed, ModelNotFound, NotReady, RouteNotFound
 from headrace.portfolio import ModelProfile, Snapshot
 
-HOT_PATHS = ("/v1/chat/completions", "/v1/embeddings")
+HOT_PATHS = ("/v1/chat/completions", "/v1/embeddings", "/v1/messages", "/v1/messages/count_tokens")
 
 
 class Cold:

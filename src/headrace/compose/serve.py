@@ -22,7 +22,7 @@ import msgspec
 import uvicorn
 import uvloop
 
-from headrace.api import HOT_PATHS, Admin, Cold, Door, Lane
+from headrace.api import HOT_PATHS, Admin, Cold, Door, Foreign, Lane, Messages
 from headrace.compose.adapters import Adapters
 from headrace.compose.clock import MachineClock, chance
 from headrace.compose.decisions import Decisions
@@ -241,7 +241,10 @@ def _reports(opened: Opened, gateway: Gateway, metrics: Metrics, closing: AsyncE
 
 def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Reports, starting: "asyncio.Task[None]") -> Server:
     door = Door(gateway=gateway, keys=reloading.keys, clock=opened.house.clock, new_id=opened.names, report=reports, log=log)
-    handlers = dict(zip((path.encode() for path in HOT_PATHS), (door.chat, door.embeddings), strict=True))
+    foreign = Foreign(gateway=gateway, keys=reloading.keys, clock=opened.house.clock, new_id=opened.names, report=reports, log=log)
+    messages = Messages(foreign)
+    served = (door.chat, door.embeddings, messages.create, messages.count_tokens)
+    handlers = dict(zip((path.encode() for path in HOT_PATHS), served, strict=True))
 
     def unready() -> str | None:
         if not starting.done():
