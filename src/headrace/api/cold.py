@@ -8,14 +8,24 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from headrace.api.door import Keys, authenticate
 from headrace.api.errors import answer_for
 from headrace.core.errors import HeadraceError, InternalFailure, MethodNotAllowed, ModelNotFound, NotReady, RouteNotFound
 from headrace.portfolio import ModelProfile, Snapshot
 
-HOT_PATHS = ("/v1/chat/completions", "/v1/embeddings", "/v1/messages", "/v1/messages/count_tokens")
+HOT_PATHS = (
+    "/v1/chat/completions",
+    "/v1/embeddings",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+    "/v1/responses",
+    "/v1/responses/input_tokens",
+    "/v1/responses/compact",
+)
+
+WEBSOCKET_PATHS = ("/v1/responses",)
 
 
 class Cold:
@@ -31,7 +41,7 @@ class Cold:
         metrics: Callable[[], bytes],
         metrics_type: str,
         new_id: Callable[[str], str],
-        more: Sequence[Route] = (),
+        more: Sequence[BaseRoute] = (),
     ) -> None:
         self._more = more
         self._snapshot, self._keys, self._unready = snapshot, keys, unready
@@ -45,8 +55,8 @@ class Cold:
                 Route("/healthz", self.healthz),
                 Route("/readyz", self.readyz),
                 Route("/metrics", self.scrape),
-                *self._more,
                 *(Route(path, self.post_only, methods=["POST"]) for path in HOT_PATHS),
+                *self._more,
             ],
             exception_handlers={HeadraceError: self.refuse, HTTPException: self.unknown, Exception: self.failed},
         )

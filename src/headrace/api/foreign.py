@@ -22,7 +22,14 @@ from headrace.gateway import Gateway, Listener, Visit
 class Voice(Listener, Protocol):
     """How an answer is spoken into an exchange."""
 
-    begun: bool
+    @property
+    def begun(self) -> bool:
+        """The client has heard something."""
+        ...
+
+    async def before_end(self) -> None:
+        """Do what must be done before the client hears the end."""
+        ...
 
     def finish(self, trailer: bytes) -> None: ...
 
@@ -36,7 +43,7 @@ class Manner(Protocol):
 
     def authenticate(self, headers: Mapping[bytes, bytes], keys: Keys) -> Principal: ...
 
-    def read(self, request: str, principal: Principal, headers: Mapping[bytes, bytes], body: bytes) -> Ask: ...
+    async def read(self, request: str, principal: Principal, headers: Mapping[bytes, bytes], body: bytes) -> Ask: ...
 
     def voice(self, exchange: Exchange, ask: Ask, visit: Visit) -> Voice: ...
 
@@ -52,14 +59,14 @@ class Foreign:
         self, *, gateway: Gateway, keys: Keys, clock: Clock, new_id: Callable[[str], str], report: Report, log: logging.Logger
     ) -> None:
         self.gateway, self.keys, self.clock, self.new_id, self.log = gateway, keys, clock, new_id, log
-        self._report = report
+        self.report = report
 
     async def serve(self, exchange: Exchange, manner: Manner) -> None:
         request, began = self.new_id("req_"), self.clock.instant()
         ask, visit, status = None, None, 200
         try:
             principal = manner.authenticate(exchange.headers, self.keys)
-            ask = manner.read(request, principal, exchange.headers, json_body(exchange))
+            ask = await manner.read(request, principal, exchange.headers, json_body(exchange))
             visit = self.gateway.admit(ask)
             status = await self.answer(ask, visit, manner.voice(exchange, ask, visit))
         except HeadraceError as error:
@@ -70,7 +77,7 @@ class Foreign:
                 exchange.cut()
         except Exception:  # noqa: BLE001 -- whatever our fault is, the client gets an answer and the log the cause
             status = self.refuse(exchange, request, self.fault(request), manner)
-        self._report(
+        self.report(
             request=request,
             operation="chat",
             ask=ask,
@@ -84,6 +91,7 @@ class Foreign:
         """The status, of which the client hears only where its answer has not begun."""
         try:
             await self.gateway.answer(ask, visit, voice)
+            await voice.before_end()
         except HeadraceError as error:
             if not voice.begun:
                 raise

@@ -78,7 +78,7 @@ class MessagesManner:
         """Raises ModelNotFound, or InvalidRequest for one that does not chat."""
         self._reader.checked(model)
 
-    def read(self, request: str, principal: Principal, headers: Mapping[bytes, bytes], body: bytes) -> Ask:
+    async def read(self, request: str, principal: Principal, headers: Mapping[bytes, bytes], body: bytes) -> Ask:
         asked = chat_for(body)
         ask = self._reader.chat(request, principal, headers, asked.body)
         native = Native(
@@ -138,6 +138,10 @@ class _MessageVoice:
     @patience_s.setter
     def patience_s(self, seconds: float) -> None:
         self._exchange.patience_s = seconds
+
+
+    async def before_end(self) -> None:
+        """Nothing is kept of a message."""
 
 
 class MessageStreamed(_MessageVoice):

@@ -207,6 +207,8 @@ def interpreted(asked: PoolSettings, provider: Provider) -> Provider:
     speaks: set[ClientDialect] = set()
     if asked.dialect == "anthropic":
         speaks.add("messages")
+    if asked.responses:
+        speaks.add("responses")
     return Interpreter(provider, name=asked.name, speaks=frozenset(speaks), plain=asked.dialect in ("openai", "azure"))
 
 

@@ -22,8 +22,9 @@ import msgspec
 import uvicorn
 import uvloop
 
-from headrace.api import HOT_PATHS, Admin, Cold, Door, Foreign, Lane, Messages
+from headrace.api import HOT_PATHS, WEBSOCKET_PATHS, Admin, Cold, Door, Lane
 from headrace.compose.adapters import Adapters
+from headrace.compose.archive import Kept, keep
 from headrace.compose.clock import MachineClock, chance
 from headrace.compose.decisions import Decisions
 from headrace.compose.enginehost import host_engines, seen_by_workers
@@ -171,7 +172,10 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
             loading = Loading(house.layout, house.settings.storage.sync_interval_ms)
             closing.push_async_callback(loading.finish)
             background.append(tasks.create_task(loading.keep_running(), name="usage-loader"))
-        server = _server(opened, gateway, reloading, reports, starting)
+        kept = keep(opened, gateway, reloading.keys, reports, lambda work: tasks.create_task(work), log)
+        closing.callback(kept.close)
+        background.append(tasks.create_task(kept.keep_swept(), name="archive"))
+        server = _server(opened, gateway, reloading, reports, starting, kept)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stop)
         loop.add_signal_handler(signal.SIGHUP, reloading.try_reload)
@@ -179,6 +183,7 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
             loop.add_reader(worker.lifeline, _orphaned, worker.lifeline, server)
         await server.serve(sockets=[opened.listener])
         await settle(server)
+        await kept.background.stop()
         starting.cancel()
         for one in house.local:
             await one.engine.stop()
@@ -239,11 +244,9 @@ def _reports(opened: Opened, gateway: Gateway, metrics: Metrics, closing: AsyncE
     return reports
 
 
-def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Reports, starting: "asyncio.Task[None]") -> Server:
+def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Reports, starting: "asyncio.Task[None]", kept: Kept) -> Server:
     door = Door(gateway=gateway, keys=reloading.keys, clock=opened.house.clock, new_id=opened.names, report=reports, log=log)
-    foreign = Foreign(gateway=gateway, keys=reloading.keys, clock=opened.house.clock, new_id=opened.names, report=reports, log=log)
-    messages = Messages(foreign)
-    served = (door.chat, door.embeddings, messages.create, messages.count_tokens)
+    served = (door.chat, door.embeddings, *kept.handlers)
     handlers = dict(zip((path.encode() for path in HOT_PATHS), served, strict=True))
 
     def unready() -> str | None:
@@ -268,15 +271,18 @@ def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Rep
         metrics=reports.text,
         metrics_type=CONTENT_TYPE,
         new_id=opened.names,
-        more=admin.routes(),
+        more=[*admin.routes(), *kept.routes],
     )
-    lane = functools.partial(Lane, handlers=handlers, settings=opened.house.settings.server)
+    lane = functools.partial(
+        Lane, handlers=handlers, settings=opened.house.settings.server, websockets=frozenset(path.encode() for path in WEBSOCKET_PATHS)
+    )
     return Server(
         uvicorn.Config(
             cold.app(),
             http=lane,  # type: ignore[arg-type]  # what makes a protocol is as good as its class
             loop="none",
-            ws="none",
+            ws="websockets-sansio",
+            ws_max_size=opened.house.settings.server.body_bytes_max,
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from headrace.api import ResponsesSettings
 from headrace.api.socket import SocketSettings
 from headrace.compose.pools import PoolSettings
 from headrace.core.errors import SettingsInvalid
@@ -182,6 +183,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     telemetry: TelemetrySettings = TelemetrySettings()
     routing: RoutingSettings = RoutingSettings()
     health: HealthSettings = HealthSettings()
+    responses: ResponsesSettings = ResponsesSettings()
     pool: tuple[PoolSettings, ...] = ()
     model: tuple[ModelSettings, ...] = ()
     key: tuple[KeySettings, ...] = ()
@@ -200,7 +202,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 raise ValueError(f"two {what} are named {min(twice)!r}: give each its own name")
 
 
-_SECTIONS = ("server", "storage", "engine", "transport", "limits", "telemetry", "routing", "health")
+_SECTIONS = ("server", "storage", "engine", "transport", "limits", "telemetry", "routing", "health", "responses")
 
 
 def load_settings(file: Path | None, environ: Mapping[str, str]) -> Settings:

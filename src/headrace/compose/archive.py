@@ -1,0 +1,56 @@
+"""The routes that keep something for their clients, or speak another dialect than OpenAI's chat, with what they keep it in."""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Sequence
+
+from starlette.routing import BaseRoute
+
+from headrace.api import Background, Foreign, Keeper, Messages, Responses
+from headrace.api.door import Keys, Report
+from headrace.api.responses_background import Spawn
+from headrace.api.socket import Handler
+from headrace.compose.opening import Opened
+from headrace.core.clock import SECOND, Clock
+from headrace.core.errors import HeadraceError
+from headrace.gateway import Gateway
+from headrace.storage import Archive, sweep_responses
+
+log = logging.getLogger("headrace")
+SWEPT_EVERY_S = 60.0
+
+
+class Kept:
+    """What `serve` needs of it: the handlers of the hot paths in their order, the routes, and what must be done beside them."""
+
+    def __init__(
+        self, archive: Archive, clock: Clock, background: Background, handlers: Sequence[Handler], routes: Sequence[BaseRoute]
+    ) -> None:
+        self._archive, self._clock = archive, clock
+        self.background, self.handlers, self.routes = background, tuple(handlers), tuple(routes)
+
+    async def keep_swept(self) -> None:
+        """Forget what nobody may read any more; run it as a task of the server's group."""
+        while True:
+            try:
+                await self._archive.run(sweep_responses, self._clock.moment() // SECOND)
+            except (HeadraceError, sqlite3.Error) as wrong:
+                log.warning("what is over can't be forgotten now: %s", wrong)
+            await asyncio.sleep(SWEPT_EVERY_S)
+
+    def close(self) -> None:
+        self._archive.close()
+
+
+def keep(opened: Opened, gateway: Gateway, keys: Keys, report: Report, spawn: Spawn, log: logging.Logger) -> Kept:
+    house = opened.house
+    archive = Archive(house.layout.database)
+    foreign = Foreign(gateway=gateway, keys=keys, clock=house.clock, new_id=opened.names, report=report, log=log)
+    keeper = Keeper(archive, house.clock, house.settings.responses)
+    background = Background(gateway=gateway, keeper=keeper, clock=house.clock, spawn=spawn, report=report, log=log)
+    messages = Messages(foreign)
+    responses = Responses(foreign, keeper, background)
+    handlers = (messages.create, messages.count_tokens, responses.create, responses.input_tokens, responses.compact)
+    return Kept(archive, house.clock, background, handlers, responses.routes())
+
