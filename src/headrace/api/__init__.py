@@ -1,13 +1,36 @@
 """The door: OpenAI's HTTP surface."""
 
 from headrace.api.admin import Admin
+from headrace.api.asgi import Asgi
 from headrace.api.cold import HOT_PATHS, WEBSOCKET_PATHS, Cold
+from headrace.api.conversations import Conversations
 from headrace.api.door import Door
+from headrace.api.files import Files, FilesSettings
 from headrace.api.foreign import Foreign
 from headrace.api.messages import Messages
+from headrace.api.once import Once
 from headrace.api.responses import Responses
 from headrace.api.responses_background import Background
 from headrace.api.responses_keeping import Keeper, ResponsesSettings
 from headrace.api.socket import Lane, SocketSettings
 
-__all__ = ["HOT_PATHS", "WEBSOCKET_PATHS", "Admin", "Background", "Cold", "Door", "Foreign", "Keeper", "Lane", "Messages", "Responses", "ResponsesSettings", "SocketSettings"]
+__all__ = [
+    "HOT_PATHS",
+    "WEBSOCKET_PATHS",
+    "Admin",
+    "Asgi",
+    "Background",
+    "Cold",
+    "Conversations",
+    "Door",
+    "Files",
+    "FilesSettings",
+    "Foreign",
+    "Keeper",
+    "Lane",
+    "Messages",
+    "Once",
+    "Responses",
+    "ResponsesSettings",
+    "SocketSettings",
+]

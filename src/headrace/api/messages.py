@@ -139,7 +139,6 @@ class _MessageVoice:
     def patience_s(self, seconds: float) -> None:
         self._exchange.patience_s = seconds
 
-
     async def before_end(self) -> None:
         """Nothing is kept of a message."""
 

@@ -124,7 +124,8 @@ class Responses:
 
     def voice(self, exchange: Exchange, asked: Asked, visit: Visit) -> Voice:
         def headers() -> bytes:
-            told = f"x-request-id: {asked.ask.request}\r\nopenai-version: 2020-10-01\r\nopenai-organization: {asked.ask.principal.organization}\r\n"
+            told = f"x-request-id: {asked.ask.request}\r\nopenai-version: 2020-10-01\r\n"
+            told += f"openai-organization: {asked.ask.principal.organization}\r\n"
             return (told + about(asked.ask, visit)).encode("latin-1", "replace")
 
         return ResponseVoice(

@@ -36,6 +36,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     manner: Manner
     owner: str
     created_s: int
+    chained: bool
+    """What was said before is found by the response before this."""
 
     @property
     def id(self) -> str:
@@ -87,6 +89,7 @@ class Asking:
             manner=Manner(kinds=asked.kinds, summary=summary, encrypted=ENCRYPTED in include, logprobs=LOGPROBS in include),
             owner=owner,
             created_s=self._clock.moment() // SECOND,
+            chained=request.previous_response_id is not None and request.previous_response_id not in (remembered or {}),
         )
 
     async def before(self, request: ResponsesRequest, owner: str, remembered: Mapping[str, Items]) -> Items:

@@ -72,9 +72,7 @@ class _Collecting:
 
 
 class Background:
-    def __init__(
-        self, *, gateway: Gateway, keeper: Keeper, clock: Clock, spawn: Spawn, report: Report, log: logging.Logger
-    ) -> None:
+    def __init__(self, *, gateway: Gateway, keeper: Keeper, clock: Clock, spawn: Spawn, report: Report, log: logging.Logger) -> None:
         self._gateway, self._keeper, self._clock, self._spawn = gateway, keeper, clock, spawn
         self._report, self._log = report, log
         self._jobs: set[asyncio.Task[None]] = set()
@@ -128,7 +126,7 @@ class Background:
                 if await self._told(asked, sink, events.response) and not work.done():
                     cancelled = True
                     work.cancel()
-        except Exception:
+        except Exception:  # noqa: BLE001 -- a task that raises would end the server, which owns it
             self._log.exception("a response in the background can't be kept", extra={"request": asked.ask.request})
             work.cancel()
         except asyncio.CancelledError:
@@ -136,16 +134,23 @@ class Background:
         await asyncio.wait((work,))
         status = 499 if cancelled else 200
         if sink.last is None:
-            ends = events.cancel() if cancelled else events.fail(InternalFailure("The server was stopped while it worked on this response."))
+            ends = (
+                events.cancel() if cancelled else events.fail(InternalFailure("The server was stopped while it worked on this response."))
+            )
             for event in ends:
                 sink.tell(event)
-        await self._told(asked, sink, events.response)
+        try:
+            await self._told(asked, sink, events.response)
+        except Exception:  # noqa: BLE001 -- a task that raises would end the server, which owns it
+            self._log.exception("a response in the background can't be kept", extra={"request": asked.ask.request})
         self._report(
             request=asked.ask.request, operation="chat", ask=asked.ask, visit=visit, status=status, client="background", began=began
         )
 
     async def _answer(self, asked: Asked, visit: Visit, events: ResponseEvents, sink: _Collecting) -> None:
-        voice = ResponseVoice(sink, events, lambda: self._clock.moment() // SECOND, lambda response: self._placed(asked, response), stream=True)
+        voice = ResponseVoice(
+            sink, events, lambda: self._clock.moment() // SECOND, lambda response: self._placed(asked, response), stream=True
+        )
         try:
             await self._gateway.answer(asked.ask, visit, voice)
             await voice.before_end()
@@ -154,7 +159,7 @@ class Background:
             voice.break_off(error)
             if status_of(error) >= 500:
                 self._log.warning("%s", error, extra={"request": asked.ask.request, "code": error.code})
-        except Exception:
+        except Exception:  # noqa: BLE001 -- whatever our fault is, the client reads of it and the log the cause
             self._log.exception("a fault of ours, the response has failed", extra={"request": asked.ask.request})
             voice.break_off(InternalFailure(f"headrace failed. Its log tells why, under the id {asked.ask.request}."))
 
@@ -166,5 +171,5 @@ class Background:
         """Tell the archive what is new. Whether the client wants it to end."""
         events, sink.events = sink.events, []
         last = sink.last
-        known = response if last is None else last["response"] if "response" in last else response
+        known = response if last is None else last.get("response", response)
         return await self._keeper.archive.run(keep_events, asked.owner, self._keeper.stored(asked, known | {"id": asked.id}), events)

@@ -19,8 +19,8 @@ from headrace.wire.responses_head import numbered
 from headrace.wire.responses_seal import sealed
 
 INSTRUCTIONS = (
-    "Sum up the conversation so far for whoever goes on with it and sees nothing else of it: the user's aims and constraints, decisions and "
-    "their reasons, facts and names and paths found, what was done, what is still to do. Be complete and brief. Say nothing else."
+    "Sum up the conversation so far for whoever goes on with it and sees nothing else: the user's aims and constraints, decisions and "
+    "their reasons, facts, names and paths found, what was done, what is still to do. Be complete and brief. Say nothing else."
 )
 
 

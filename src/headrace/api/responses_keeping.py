@@ -39,8 +39,8 @@ class Keeper:
             await self.archive.run(add_items, asked.owner, conversation, items)
 
     def stored(self, asked: Asked, response: Response) -> StoredResponse:
-        """As it is kept. With a conversation, what was said before is the conversation's."""
-        before = asked.before if asked.request.previous_response_id is None else []
+        """As it is kept: with what was said before, unless that is found by the response before it."""
+        before = [] if asked.chained else asked.before
         own = numbered(asked.own, asked.ask.request[4:])
         now_s = self._clock.moment() // SECOND
         return StoredResponse(
@@ -49,7 +49,7 @@ class Keeper:
             expires_s=now_s + self._settings.retention_days * DAY_S,
             status=str(response.get("status") or "completed"),
             background=bool(asked.request.background),
-            previous=asked.request.previous_response_id,
+            previous=asked.request.previous_response_id if asked.chained else None,
             body=response,
             input=[*before, *own],
         )

@@ -179,4 +179,3 @@ def _forget(message: bytes, remembered: dict[str, Items]) -> None:
 
 def _failure(error: HeadraceError) -> bytes:
     return b'{"type":"error","status":%d,%b' % (status_of(error), body_of(error)[1:])
-

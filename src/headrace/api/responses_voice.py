@@ -84,7 +84,7 @@ class ResponseVoice:
         """What it has come to, as the client reads it."""
         if not self._relayed:
             return self._events.response
-        for told in ([payload(one) for one in frames(self._held)] if self._stream else [self._held]):
+        for told in [payload(one) for one in frames(self._held)] if self._stream else [self._held]:
             if told.startswith(b"{"):
                 event = _object.decode(told)
                 response: Response = event["response"] if self._stream and "response" in event else event
@@ -126,5 +126,3 @@ class ResponseVoice:
         else:
             self._relayed = self.begun = True
             self._sink.relay(data)
-
-

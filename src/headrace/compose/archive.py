@@ -4,10 +4,11 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Sequence
+from pathlib import Path
 
 from starlette.routing import BaseRoute
 
-from headrace.api import Background, Foreign, Keeper, Messages, Responses
+from headrace.api import Asgi, Background, Conversations, Files, Foreign, Keeper, Messages, Once, Responses
 from headrace.api.door import Keys, Report
 from headrace.api.responses_background import Spawn
 from headrace.api.socket import Handler
@@ -15,7 +16,7 @@ from headrace.compose.opening import Opened
 from headrace.core.clock import SECOND, Clock
 from headrace.core.errors import HeadraceError
 from headrace.gateway import Gateway
-from headrace.storage import Archive, sweep_responses
+from headrace.storage import Archive, sweep_files, sweep_once, sweep_responses
 
 log = logging.getLogger("headrace")
 SWEPT_EVERY_S = 60.0
@@ -25,19 +26,34 @@ class Kept:
     """What `serve` needs of it: the handlers of the hot paths in their order, the routes, and what must be done beside them."""
 
     def __init__(
-        self, archive: Archive, clock: Clock, background: Background, handlers: Sequence[Handler], routes: Sequence[BaseRoute]
+        self,
+        *,
+        archive: Archive,
+        folder: Path,
+        clock: Clock,
+        background: Background,
+        once: Once,
+        handlers: Sequence[Handler],
+        routes: Sequence[BaseRoute],
     ) -> None:
-        self._archive, self._clock = archive, clock
-        self.background, self.handlers, self.routes = background, tuple(handlers), tuple(routes)
+        self._archive, self._folder, self._clock = archive, folder, clock
+        self.background, self.once, self.handlers, self.routes = background, once, tuple(handlers), tuple(routes)
 
     async def keep_swept(self) -> None:
         """Forget what nobody may read any more; run it as a task of the server's group."""
         while True:
             try:
                 await self._archive.run(sweep_responses, self._clock.moment() // SECOND)
-            except (HeadraceError, sqlite3.Error) as wrong:
+                await self._archive.run(sweep_once, self._clock.moment() // SECOND)
+                await self._archive.run(sweep_files, self._folder, self._clock.moment() // SECOND)
+            except (HeadraceError, sqlite3.Error, OSError) as wrong:
                 log.warning("what is over can't be forgotten now: %s", wrong)
             await asyncio.sleep(SWEPT_EVERY_S)
+
+    async def stop(self) -> None:
+        """End what goes on without a client."""
+        await self.background.stop()
+        await self.once.stop()
 
     def close(self) -> None:
         self._archive.close()
@@ -52,5 +68,17 @@ def keep(opened: Opened, gateway: Gateway, keys: Keys, report: Report, spawn: Sp
     messages = Messages(foreign)
     responses = Responses(foreign, keeper, background)
     handlers = (messages.create, messages.count_tokens, responses.create, responses.input_tokens, responses.compact)
-    return Kept(archive, house.clock, background, handlers, responses.routes())
-
+    asgi = Asgi(keys, opened.names, house.settings.server.body_bytes_max)
+    conversations = Conversations(asgi, archive, house.clock)
+    files = Files(asgi, archive, house.clock, house.layout.files, house.settings.files)
+    routes = [*responses.routes(), *conversations.routes(), *files.routes()]
+    once = Once(archive=archive, keys=keys, clock=house.clock, spawn=spawn, body_bytes_max=house.settings.server.body_bytes_max, log=log)
+    return Kept(
+        archive=archive,
+        folder=house.layout.files,
+        clock=house.clock,
+        background=background,
+        once=once,
+        handlers=handlers,
+        routes=routes,
+    )

@@ -183,7 +183,7 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
             loop.add_reader(worker.lifeline, _orphaned, worker.lifeline, server)
         await server.serve(sockets=[opened.listener])
         await settle(server)
-        await kept.background.stop()
+        await kept.stop()
         starting.cancel()
         for one in house.local:
             await one.engine.stop()
@@ -247,7 +247,7 @@ def _reports(opened: Opened, gateway: Gateway, metrics: Metrics, closing: AsyncE
 def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Reports, starting: "asyncio.Task[None]", kept: Kept) -> Server:
     door = Door(gateway=gateway, keys=reloading.keys, clock=opened.house.clock, new_id=opened.names, report=reports, log=log)
     served = (door.chat, door.embeddings, *kept.handlers)
-    handlers = dict(zip((path.encode() for path in HOT_PATHS), served, strict=True))
+    handlers = {path.encode(): kept.once.guarded(path, handler) for path, handler in zip(HOT_PATHS, served, strict=True)}
 
     def unready() -> str | None:
         if not starting.done():
@@ -278,7 +278,7 @@ def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Rep
     )
     return Server(
         uvicorn.Config(
-            cold.app(),
+            kept.once.application(cold.app()),
             http=lane,  # type: ignore[arg-type]  # what makes a protocol is as good as its class
             loop="none",
             ws="websockets-sansio",

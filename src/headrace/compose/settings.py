@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from headrace.api import ResponsesSettings
+from headrace.api import FilesSettings, ResponsesSettings
 from headrace.api.socket import SocketSettings
 from headrace.compose.pools import PoolSettings
 from headrace.core.errors import SettingsInvalid
@@ -184,6 +184,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     routing: RoutingSettings = RoutingSettings()
     health: HealthSettings = HealthSettings()
     responses: ResponsesSettings = ResponsesSettings()
+    files: FilesSettings = FilesSettings()
     pool: tuple[PoolSettings, ...] = ()
     model: tuple[ModelSettings, ...] = ()
     key: tuple[KeySettings, ...] = ()
@@ -202,7 +203,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 raise ValueError(f"two {what} are named {min(twice)!r}: give each its own name")
 
 
-_SECTIONS = ("server", "storage", "engine", "transport", "limits", "telemetry", "routing", "health", "responses")
+_SECTIONS = ("server", "storage", "engine", "transport", "limits", "telemetry", "routing", "health", "responses", "files")
 
 
 def load_settings(file: Path | None, environ: Mapping[str, str]) -> Settings:

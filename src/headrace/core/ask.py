@@ -19,7 +19,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `tokens_in_max` is a true upper bound of the prompt's tokens and `tokens_out_max` of the answer's (all choices together, None when
     the client named none). `body` is the request as it came, so that a pool of the same dialect gets it unchanged.
 
-    `native` is the request in the client's own dialect, where that is another than OpenAI's chat completions: `body` says the same as a chat.
+    `native` is the request in the client's own dialect, where that is not OpenAI's chat completions: `body` says the same as a chat.
 
     `needs` are the capabilities that a pool must have; `affinity` is a number that requests share which share a prefix (0: none does);
     `deadline` is when an answer is of no more use; `strict` refuses a translation that would drop or change a parameter.

@@ -1,4 +1,4 @@
-"""What adapters share whose upstream speaks OpenAI's Responses, as the client does: bytes are relayed, and only the response's end is read."""
+"""For adapters whose upstream speaks OpenAI's Responses, as the client does: bytes are relayed, and only the response's end is read."""
 
 from headrace.core.ask import Ask
 from headrace.core.errors import UpstreamCut, UpstreamGarbled

@@ -21,9 +21,7 @@ class Archive:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="archive")
         self._database: sqlite3.Connection | None = None
 
-    async def run(
-        self, work: Callable[Concatenate[sqlite3.Connection, Given], Got], *given: Given.args, **named: Given.kwargs
-    ) -> Got:
+    async def run(self, work: Callable[Concatenate[sqlite3.Connection, Given], Got], *given: Given.args, **named: Given.kwargs) -> Got:
         """What `work` returns for the connection and what is `given`."""
 
         def there() -> Got:

@@ -119,7 +119,8 @@ def cancel_response(database: sqlite3.Connection, owner: str, id: str) -> None:
 
 def events_after(database: sqlite3.Connection, owner: str, id: str, number: int) -> list[StoredEvent]:
     rows = database.execute(
-        "SELECT number, type, event FROM response_event WHERE owner = ? AND response = ? AND number > ? ORDER BY number", (owner, id, number)
+        "SELECT number, type, event FROM response_event WHERE owner = ? AND response = ? AND number > ? ORDER BY number",
+        (owner, id, number),
     )
     return [StoredEvent(*row) for row in rows]
 

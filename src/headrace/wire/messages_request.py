@@ -18,7 +18,13 @@ from headrace.wire.openai_chat import read
 
 EFFORT_OF_BUDGET = ((1_024, "minimal"), (4_096, "low"), (12_288, "medium"))
 """Up to so many tokens of thoughts; more is `high`."""
-STRAIGHT = {"temperature": "temperature", "top_p": "top_p", "top_k": "top_k", "max_tokens": "max_completion_tokens", "stop_sequences": "stop"}
+STRAIGHT = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "max_tokens": "max_completion_tokens",
+    "stop_sequences": "stop",
+}
 """Fields that a chat has too, and what they are called there."""
 READ = frozenset(
     {*STRAIGHT, "model", "messages", "system", "stream", "tools", "tool_choice", "thinking", "output_config", "metadata", "service_tier"}

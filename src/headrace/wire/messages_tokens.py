@@ -17,6 +17,8 @@ _messages = msgspec.json.Decoder(dict[str, msgspec.Raw])
 def tokens_likely(chat: bytes) -> int:
     """Of a chat's body: its messages, its tools, its schema."""
     members = _messages.decode(chat)
-    counted = b"".join(bytes(members[name]) for name in ("messages", "tools", "response_format", "input", "instructions") if name in members)
+    counted = b"".join(
+        bytes(members[name]) for name in ("messages", "tools", "response_format", "input", "instructions") if name in members
+    )
     text, media = _MEDIA.subn(b"", counted)
     return max(1, round(len(text) / BYTES_A_TOKEN) + AROUND + media * MEDIA_TOKENS)

@@ -148,4 +148,6 @@ def _thoughts(message: _Message, choice: int) -> list[Reasoning]:
 def _logprobs(told: _Logprobs | None) -> tuple[TokenLogprob, ...]:
     if told is None or not told.content:
         return ()
-    return tuple(TokenLogprob(one.token, one.logprob, tuple((top.token, top.logprob) for top in one.top_logprobs or ())) for one in told.content)
+    return tuple(
+        TokenLogprob(one.token, one.logprob, tuple((top.token, top.logprob) for top in one.top_logprobs or ())) for one in told.content
+    )

@@ -10,7 +10,18 @@ from typing import Any, assert_never
 import msgspec
 
 from headrace.core.errors import HeadraceError, RateLimited
-from headrace.core.stream import Finished, FinishReason, Reasoning, Said, Text, TokenLogprob, ToolCallArguments, ToolCallBegun, Used, Verbatim
+from headrace.core.stream import (
+    Finished,
+    FinishReason,
+    Reasoning,
+    Said,
+    Text,
+    TokenLogprob,
+    ToolCallArguments,
+    ToolCallBegun,
+    Used,
+    Verbatim,
+)
 from headrace.core.usage import Usage
 from headrace.wire.responses_seal import sealed
 from headrace.wire.responses_tools import Kind, Kinds
@@ -81,7 +92,10 @@ class ResponseEvents:
             return []
         self._begun = True
         self.response["status"] = "in_progress"
-        return [self._event("response.created", response=dict(self.response)), self._event("response.in_progress", response=dict(self.response))]
+        return [
+            self._event("response.created", response=dict(self.response)),
+            self._event("response.in_progress", response=dict(self.response)),
+        ]
 
     def queue(self) -> list[Event]:
         """That it waits to begin, for one that is worked on in the background."""

@@ -129,9 +129,7 @@ def _function(name: str, description: object, parameters: dict[str, Any] | None,
     return {"type": "function", "function": {field: value for field, value in told.items() if value is not None}}
 
 
-def choice_for(
-    choice: str | dict[str, Any] | None, tools: list[dict[str, Any]], kinds: Kinds, written: Written
-) -> dict[str, Any]:
+def choice_for(choice: str | dict[str, Any] | None, tools: list[dict[str, Any]], kinds: Kinds, written: Written) -> dict[str, Any]:
     """The members `tools` and `tool_choice`. Of allowed tools only those are told."""
     if not tools:
         if choice not in (None, "none", "auto") and written.untold is None:

@@ -9,8 +9,8 @@ from itertools import cycle
 from headrace.core.ask import Ask
 from headrace.core.native import Native
 from headrace.providers.provider import Hearer
-from headrace.providers.responses import relay_response
 from headrace.providers.relay import NO_DROPS, NO_NAMES, PATHS, bodies, header_lines, probe, relay, request_head
+from headrace.providers.responses import relay_response
 from headrace.providers.transport import Endpoint
 from headrace.wire.responses_relay import body_for
 
