@@ -1,4 +1,4 @@
-"""A vendor that speaks three dialects over a real socket (OpenAI's chat, OpenAI's Responses, Anthropic's Messages) and keeps what it was sent.
+"""A vendor that speaks three dialects over a real socket (OpenAI's chat and Responses, Anthropic's Messages) and keeps what it was sent.
 
 It answers all alike: a call of the first tool where there are tools and no result of one yet, else a text; a model named `thinker` thinks
 first, one named `broken` fails, one named `cut` dies in the middle.
@@ -154,7 +154,9 @@ def _chat(asked: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         deltas += [{"content": word} for word in TEXT]
     reason = "length" if asked.get("max_completion_tokens") == 16 else "tool_calls" if name else "stop"
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
-    chunks = [{**head, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    chunks = [
+        {**head, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas
+    ]
     chunks.append({**head, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
     chunks.append({**head, "object": "chat.completion.chunk", "choices": [], "usage": usage})
     return {**head, "object": "chat.completion", "choices": [choice], "usage": usage}, [*chunks, {}]

@@ -33,7 +33,11 @@ def test_a_whole_message(claude: Anthropic, model: str) -> None:
     assert [block.text for block in message.content if block.type == "text"] == [WHOLE]
     assert (message.type, message.role, message.stop_reason) == ("message", "assistant", "end_turn")
     usage = message.usage
-    assert (usage.input_tokens, usage.cache_read_input_tokens, usage.output_tokens) == (TOKENS_IN - TOKENS_CACHED, TOKENS_CACHED, TOKENS_OUT)
+    assert (usage.input_tokens, usage.cache_read_input_tokens, usage.output_tokens) == (
+        TOKENS_IN - TOKENS_CACHED,
+        TOKENS_CACHED,
+        TOKENS_OUT,
+    )
 
 
 @pytest.mark.parametrize("model", ["chat", "messages"])
@@ -131,9 +135,7 @@ def test_what_a_chat_does_not_say_is_told(claude: Anthropic, polyglot: Polyglot)
 def test_thoughts_come_back_as_text_to_who_does_not_sign_them(claude: Anthropic, polyglot: Polyglot) -> None:
     message = claude.messages.create(model="thinker", max_tokens=100, messages=HELLO)
     assert [block.thinking for block in message.content if block.type == "thinking"] == [THOUGHT]
-    claude.messages.create(
-        model="thinker", max_tokens=100, messages=[*HELLO, {"role": "assistant", "content": message.content}, *HELLO]
-    )
+    claude.messages.create(model="thinker", max_tokens=100, messages=[*HELLO, {"role": "assistant", "content": message.content}, *HELLO])
     assert polyglot.last.body["messages"][1]["reasoning_content"] == THOUGHT
 
 
@@ -148,12 +150,13 @@ def test_structured_output(claude: Anthropic, polyglot: Polyglot) -> None:
 
 def test_what_only_anthropic_does_is_refused_elsewhere(claude: Anthropic) -> None:
     with pytest.raises(anthropic.BadRequestError, match="web_search") as refused:
-        claude.messages.create(
-            model="chat", max_tokens=100, messages=HELLO, tools=[{"type": "web_search_20250305", "name": "web_search"}]
-        )
+        claude.messages.create(model="chat", max_tokens=100, messages=HELLO, tools=[{"type": "web_search_20250305", "name": "web_search"}])
     assert refused.value.body == {
         "type": "error",
-        "error": {"type": "invalid_request_error", "message": "chat can't be asked so: only Anthropic has tools of type web_search_20250305."},
+        "error": {
+            "type": "invalid_request_error",
+            "message": "chat can't be asked so: only Anthropic has tools of type web_search_20250305.",
+        },
         "request_id": refused.value.request_id,
     }
 
@@ -171,9 +174,10 @@ def test_errors_have_anthropics_form(claude: Anthropic, dialects: Running) -> No
 
 
 def test_a_cut_stream_ends_in_an_error_event(claude: Anthropic) -> None:
-    with pytest.raises(anthropic.APIStatusError, match="stream|closed"), claude.messages.stream(
-        model="cut", max_tokens=100, messages=HELLO
-    ) as stream:
+    with (
+        pytest.raises(anthropic.APIStatusError, match=r"stream|closed"),
+        claude.messages.stream(model="cut", max_tokens=100, messages=HELLO) as stream,
+    ):
         list(stream)
 
 
@@ -188,7 +192,9 @@ def test_headers(claude: Anthropic, dialects: Running) -> None:
 
 def test_tokens_are_counted(claude: Anthropic) -> None:
     few = claude.messages.count_tokens(model="chat", messages=HELLO).input_tokens
-    many = claude.messages.count_tokens(model="chat", messages=[{"role": "user", "content": "water " * 1_000}], tools=[WEATHER]).input_tokens
+    many = claude.messages.count_tokens(
+        model="chat", messages=[{"role": "user", "content": "water " * 1_000}], tools=[WEATHER]
+    ).input_tokens
     assert 1 < few < 60 < 1_000 < many < 3_000
 
 
