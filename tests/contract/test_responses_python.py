@@ -285,7 +285,7 @@ def test_what_was_changed_is_told(client: OpenAI) -> None:
 def test_errors(client: OpenAI) -> None:
     for more in ({"max_output_tokens": 3}, {"previous_response_id": "resp_1", "conversation": "conv_1"}, {"metadata": {"a": "b" * 600}}):
         with pytest.raises(openai.BadRequestError):
-            client.responses.create(model="chat", input="Hi", **more)  # type: ignore[call-overload]
+            client.responses.create(model="chat", input="Hi", **more)
     with pytest.raises(openai.NotFoundError):
         client.responses.create(model="nobody", input="Hi")
     with pytest.raises(openai.BadRequestError, match="No such luck"):
