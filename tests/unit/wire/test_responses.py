@@ -1,7 +1,7 @@
 """OpenAI's Responses, both ways: a request said as a chat, an answer said in events, bytes that pass."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -216,7 +216,7 @@ def test_parts() -> None:
 
 
 def test_calls_and_their_outputs() -> None:
-    items = [
+    items: list[dict[str, Any]] = [
         {"type": "message", "role": "assistant", "content": "On it."},
         {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"},
         {"type": "function_call", "call_id": "2", "name": "f", "namespace": "n", "arguments": None},
@@ -262,7 +262,7 @@ def test_calls_and_their_outputs() -> None:
 
 def test_thoughts_go_back() -> None:
     detail = {"type": "reasoning.text", "text": "t", "signature": "s", "format": "f"}
-    items = [
+    items: list[dict[str, Any]] = [
         {"type": "reasoning", "content": [{"type": "reasoning_text", "text": "t"}, 7], "encrypted_content": sealed([detail])},
         {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"},
         {"type": "reasoning", "summary": [{"type": "summary_text", "text": "u"}, {"text": ""}]},
@@ -415,7 +415,15 @@ def test_calls(name: str, arguments: str, item: dict[str, Any]) -> None:
 
 
 def test_items_follow_each_other() -> None:
-    said = [Text("a"), ToolCallBegun(0, "c", "f"), ToolCallArguments(0, "{}"), ToolCallBegun(1, "d", "f"), Text("b"), Text("c"), Used(None)]
+    said: list[Said] = [
+        Text("a"),
+        ToolCallBegun(0, "c", "f"),
+        ToolCallArguments(0, "{}"),
+        ToolCallBegun(1, "d", "f"),
+        Text("b"),
+        Text("c"),
+        Used(None),
+    ]
     events, response = told(*said)
     assert [item["type"] for item in response["output"]] == ["message", "function_call", "function_call", "message"]
     order = [(event["type"], event["output_index"]) for event in events if event["type"].startswith("response.output_item")]
@@ -424,7 +432,11 @@ def test_items_follow_each_other() -> None:
 
 
 def test_other_ends() -> None:
-    for end, status in ((lambda one: one.fail(UpstreamFailed("broke")), "failed"), (lambda one: one.cancel(), "cancelled")):
+    ends: list[tuple[Callable[[ResponseEvents], list[Event]], str]] = [
+        (lambda one: one.fail(UpstreamFailed("broke")), "failed"),
+        (lambda one: one.cancel(), "cancelled"),
+    ]
+    for end, status in ends:
         writer = ResponseEvents(head(), Manner(kinds={}))
         assert writer.queue()[0]["response"]["status"] == "queued"
         events = end(writer)
@@ -453,7 +465,7 @@ def test_the_head_says_all_that_was_asked() -> None:
 
 
 def test_items_are_numbered_and_whole() -> None:
-    items = [
+    items: list[dict[str, Any]] = [
         {"role": "assistant", "content": "a"},
         {"content": [{"type": "input_text", "text": "b"}]},
         {"type": "reasoning", "id": "rs_own"},
@@ -490,7 +502,7 @@ def test_what_passes_and_what_is_made_anew() -> None:
         (asked(input=[{"type": "reasoning", "encrypted_content": sealed([])}]), False),
     ):
         assert passes(read_request(body), body) is whole
-    items = [
+    items: list[dict[str, Any]] = [
         {"id": "msg_1", "type": "message", "role": "user", "status": "completed", "content": "Hi"},
         {"id": "rs_1", "type": "reasoning", "summary": [], "encrypted_content": "theirs"},
         {"id": "rs_2", "type": "reasoning", "summary": [], "encrypted_content": sealed([])},
