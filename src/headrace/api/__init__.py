@@ -2,11 +2,13 @@
 
 from headrace.api.admin import Admin
 from headrace.api.asgi import Asgi
+from headrace.api.batches import Batches, BatchesSettings
 from headrace.api.cold import HOT_PATHS, WEBSOCKET_PATHS, Cold
 from headrace.api.conversations import Conversations
 from headrace.api.door import Door
 from headrace.api.files import Files, FilesSettings
 from headrace.api.foreign import Foreign
+from headrace.api.lines import Lines
 from headrace.api.messages import Messages
 from headrace.api.once import Once
 from headrace.api.responses import Responses
@@ -20,6 +22,8 @@ __all__ = [
     "Admin",
     "Asgi",
     "Background",
+    "Batches",
+    "BatchesSettings",
     "Cold",
     "Conversations",
     "Door",
@@ -28,6 +32,7 @@ __all__ = [
     "Foreign",
     "Keeper",
     "Lane",
+    "Lines",
     "Messages",
     "Once",
     "Responses",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from starlette.routing import BaseRoute
 
-from headrace.api import Asgi, Background, Conversations, Files, Foreign, Keeper, Messages, Once, Responses
+from headrace.api import Asgi, Background, Batches, Conversations, Files, Foreign, Keeper, Lines, Messages, Once, Responses
 from headrace.api.door import Keys, Report
 from headrace.api.responses_background import Spawn
 from headrace.api.socket import Handler
@@ -32,12 +32,14 @@ class Kept:
         folder: Path,
         clock: Clock,
         background: Background,
+        batches: Batches,
         once: Once,
         handlers: Sequence[Handler],
         routes: Sequence[BaseRoute],
     ) -> None:
         self._archive, self._folder, self._clock = archive, folder, clock
-        self.background, self.once, self.handlers, self.routes = background, once, tuple(handlers), tuple(routes)
+        self.background, self.batches, self.once = background, batches, once
+        self.handlers, self.routes = tuple(handlers), tuple(routes)
 
     async def keep_swept(self) -> None:
         """Forget what nobody may read any more; run it as a task of the server's group."""
@@ -52,6 +54,7 @@ class Kept:
 
     async def stop(self) -> None:
         """End what goes on without a client."""
+        await self.batches.stop()
         await self.background.stop()
         await self.once.stop()
 
@@ -71,13 +74,25 @@ def keep(opened: Opened, gateway: Gateway, keys: Keys, report: Report, spawn: Sp
     asgi = Asgi(keys, opened.names, house.settings.server.body_bytes_max)
     conversations = Conversations(asgi, archive, house.clock)
     files = Files(asgi, archive, house.clock, house.layout.files, house.settings.files)
-    routes = [*responses.routes(), *conversations.routes(), *files.routes()]
+    batches = Batches(
+        asgi=asgi,
+        archive=archive,
+        clock=house.clock,
+        folder=house.layout.files,
+        lines=Lines(foreign, keeper),
+        settings=house.settings.batches,
+        quota=house.settings.files.project_bytes_max,
+        spawn=spawn,
+        log=log,
+    )
+    routes = [*batches.routes(), *responses.routes(), *conversations.routes(), *files.routes()]
     once = Once(archive=archive, keys=keys, clock=house.clock, spawn=spawn, body_bytes_max=house.settings.server.body_bytes_max, log=log)
     return Kept(
         archive=archive,
         folder=house.layout.files,
         clock=house.clock,
         background=background,
+        batches=batches,
         once=once,
         handlers=handlers,
         routes=routes,

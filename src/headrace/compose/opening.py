@@ -17,7 +17,19 @@ from headrace.compose.settings import ServerSettings, Settings
 from headrace.compose.world import Fetched, LocalPool, fixed_keys, local_pools, price_book, what_exists
 from headrace.core.errors import PortInUse, SetupError
 from headrace.metering import KeyRow, digest, shown
-from headrace.storage import DataFolder, KeyRing, KeyStore, Layout, UsageLog, bury_once, bury_responses, connect, development_key, recover
+from headrace.storage import (
+    DataFolder,
+    KeyRing,
+    KeyStore,
+    Layout,
+    UsageLog,
+    bury_batches,
+    bury_once,
+    bury_responses,
+    connect,
+    development_key,
+    recover,
+)
 
 log = logging.getLogger("headrace")
 BACKLOG = 4_096
@@ -56,6 +68,7 @@ def open_house(settings: Settings, environ: Mapping[str, str], clock: MachineClo
         development, secret = _development_key(database, layout, clock, names)
         bury_responses(database)
         bury_once(database)
+        bury_batches(database)
     local = local_pools(settings, cache_folder(environ), names, log, fetched)
     bury(layout, clock, names, settings)
     return House(

@@ -175,6 +175,7 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
         kept = keep(opened, gateway, reloading.keys, reports, lambda work: tasks.create_task(work), log)
         closing.callback(kept.close)
         background.append(tasks.create_task(kept.keep_swept(), name="archive"))
+        tasks.create_task(kept.batches.keep_working(opened.names("runner_")), name="batches")  # it ends when `kept` is stopped
         server = _server(opened, gateway, reloading, reports, starting, kept)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stop)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from headrace.api import FilesSettings, ResponsesSettings
+from headrace.api import BatchesSettings, FilesSettings, ResponsesSettings
 from headrace.api.socket import SocketSettings
 from headrace.compose.pools import PoolSettings
 from headrace.core.errors import SettingsInvalid
@@ -185,6 +185,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     health: HealthSettings = HealthSettings()
     responses: ResponsesSettings = ResponsesSettings()
     files: FilesSettings = FilesSettings()
+    batches: BatchesSettings = BatchesSettings()
     pool: tuple[PoolSettings, ...] = ()
     model: tuple[ModelSettings, ...] = ()
     key: tuple[KeySettings, ...] = ()
@@ -203,7 +204,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 raise ValueError(f"two {what} are named {min(twice)!r}: give each its own name")
 
 
-_SECTIONS = ("server", "storage", "engine", "transport", "limits", "telemetry", "routing", "health", "responses", "files")
+_SECTIONS = ("server", "storage", "engine", "transport", "limits", "telemetry", "routing", "health", "responses", "files", "batches")
 
 
 def load_settings(file: Path | None, environ: Mapping[str, str]) -> Settings:

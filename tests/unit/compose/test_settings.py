@@ -54,6 +54,10 @@ http2 = true
 [responses]
 retention_days = 7
 
+[batches]
+concurrency_max = 4
+lines_max = 100
+
 [files]
 bytes_max = 1000
 project_bytes_max = 2000
@@ -239,7 +243,19 @@ def test_the_example_above_leaves_nothing_out(tmp_path: Path):
     settings, default = load_settings(written(tmp_path, EVERYTHING), {}), Settings()
     same = [
         f"{section}.{field}"
-        for section in ("server", "storage", "engine", "transport", "limits", "telemetry", "routing", "health", "responses", "files")
+        for section in (
+            "server",
+            "storage",
+            "engine",
+            "transport",
+            "limits",
+            "telemetry",
+            "routing",
+            "health",
+            "responses",
+            "files",
+            "batches",
+        )
         for field in getattr(default, section).__struct_fields__
         if getattr(getattr(settings, section), field) == getattr(getattr(default, section), field)
     ]
