@@ -85,7 +85,7 @@ def test_every_route_is_in_the_reference() -> None:
         new_id=lambda prefix: prefix,
     )
     nothing: Any = None
-    blank: Any = SimpleNamespace(gateway=None, clock=None, archive=None)
+    blank: Any = SimpleNamespace(gateway=None, clock=None, archive=None, files=None)
     more = [
         *Responses(blank, blank, nothing).routes(),
         *Conversations(nothing, nothing, nothing).routes(),

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import anthropic
 import openai
 import pytest
 from openai import OpenAI
@@ -122,6 +123,32 @@ def test_a_conversation(client: OpenAI, other: OpenAI) -> None:
     assert client.conversations.delete(made.id).deleted
     with pytest.raises(openai.NotFoundError):
         client.conversations.items.list(made.id)
+
+
+def test_a_request_names_a_file(client: OpenAI, other: OpenAI, polyglot: Polyglot) -> None:
+    file = client.files.create(file=("x.txt", b"Water"), purpose="user_data")
+    image = client.files.create(file=("x.png", b"PNG"), purpose="vision")
+    content: Any = [
+        {"type": "input_file", "file_id": file.id},
+        {"type": "input_image", "file_id": image.id},
+        {"type": "input_text", "text": "?"},
+    ]
+    first = client.responses.create(model="chat", input=[{"role": "user", "content": content}])
+    parts = polyglot.last.body["messages"][0]["content"]
+    assert parts[0] == {"type": "file", "file": {"filename": "x.txt", "file_data": "data:text/plain;base64,V2F0ZXI="}}
+    assert parts[1] == {"type": "image_url", "image_url": {"url": "data:image/png;base64,UE5H"}}
+    client.responses.create(model="responses", input="And?", previous_response_id=first.id)
+    assert polyglot.last.raw.count(b"V2F0ZXI=") == 1
+    with pytest.raises(openai.BadRequestError):
+        other.responses.create(model="chat", input=[{"role": "user", "content": content}])
+
+
+def test_models_tell_what_they_are(client: OpenAI, dialects: Running) -> None:
+    told = json.loads(client.models.retrieve("messages").to_json())["x_headrace"]
+    assert (told["pools"], told["operations"], told["price_permille_by_class"]["batch"]) == (["messages"], ["chat"], 500)
+    with anthropic.Anthropic(base_url=dialects.url, api_key=dialects.key) as claude:
+        assert {"chat", "messages"} <= {model.id for model in claude.models.list()}
+        assert claude.models.retrieve("chat").display_name == "chat"
 
 
 # Once.

@@ -10,6 +10,7 @@ from headrace.api.files import Files, FilesSettings
 from headrace.api.foreign import Foreign
 from headrace.api.lines import Lines
 from headrace.api.messages import Messages
+from headrace.api.models import Models
 from headrace.api.once import Once
 from headrace.api.responses import Responses
 from headrace.api.responses_background import Background
@@ -34,6 +35,7 @@ __all__ = [
     "Lane",
     "Lines",
     "Messages",
+    "Models",
     "Once",
     "Responses",
     "ResponsesSettings",

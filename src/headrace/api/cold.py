@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Route
 
 from headrace.api.door import Keys, authenticate
 from headrace.api.errors import answer_for
+from headrace.api.models import Models
 from headrace.core.errors import HeadraceError, InternalFailure, MethodNotAllowed, ModelNotFound, NotReady, RouteNotFound
 from headrace.portfolio import ModelProfile, Snapshot
 
@@ -30,7 +31,7 @@ WEBSOCKET_PATHS = ("/v1/responses",)
 
 class Cold:
     """The handlers. `unready` says why requests can't be served yet, or None; `metrics` is the text that Prometheus scrapes.
-    `more` are routes beside ours."""
+    `more` are routes beside ours; `models` describes the models."""
 
     def __init__(
         self,
@@ -42,8 +43,9 @@ class Cold:
         metrics_type: str,
         new_id: Callable[[str], str],
         more: Sequence[BaseRoute] = (),
+        models: Models | None = None,
     ) -> None:
-        self._more = more
+        self._more, self._models = more, models
         self._snapshot, self._keys, self._unready = snapshot, keys, unready
         self._metrics, self._metrics_type, self._new_id = metrics, metrics_type, new_id
 
@@ -63,7 +65,8 @@ class Cold:
 
     async def list_models(self, request: Request) -> Response:
         self._authenticate(request)
-        return self._json({"object": "list", "data": [_model(profile) for profile in self._snapshot().models.values()]})
+        models = [self._told(profile, request) for profile in self._snapshot().models.values()]
+        return self._json({"object": "list", "data": models} if self._models is None else self._models.listed(models, request.headers))
 
     async def show_model(self, request: Request) -> Response:
         self._authenticate(request)
@@ -71,7 +74,7 @@ class Cold:
         profile = self._snapshot().models.get(name)
         if profile is None:
             raise ModelNotFound(name)
-        return self._json(_model(profile))
+        return self._json(self._told(profile, request))
 
     async def healthz(self, request: Request) -> Response:
         """The process is alive."""
@@ -104,8 +107,13 @@ class Cold:
     async def failed(self, request: Request, error: Exception) -> Response:
         return self._answer(InternalFailure("headrace failed. Its log tells why."), {})
 
+    def _told(self, profile: ModelProfile, request: Request) -> dict[str, Any]:
+        return _model(profile) if self._models is None else self._models.told(profile, request.headers)
+
     def _authenticate(self, request: Request) -> None:
-        authorization = request.headers.get("authorization")
+        authorization, key = request.headers.get("authorization"), request.headers.get("x-api-key")
+        if authorization is None and key is not None:  # as Anthropic's clients send it
+            authorization = f"Bearer {key}"
         authenticate(authorization.encode("latin-1") if authorization is not None else None, self._keys)
 
     def _answer(self, error: HeadraceError, more: dict[str, str]) -> Response:

@@ -83,7 +83,7 @@ class Lines:
     def __init__(self, foreign: Foreign, keeper: Keeper) -> None:
         self._foreign, self._keeper = foreign, keeper
         self._reader = Reader(foreign.gateway, foreign.clock)
-        self._asking = Asking(foreign.gateway, foreign.clock, keeper.archive)
+        self._asking = Asking(foreign.gateway, foreign.clock, keeper.archive, keeper.files)
 
     async def answered(self, endpoint: str, principal: Principal, body: bytes, until_s: int) -> Line:
         """Ask, and again where waiting helps, until `until_s`."""

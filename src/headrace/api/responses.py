@@ -46,7 +46,7 @@ class Responses:
     def __init__(self, foreign: Foreign, keeper: Keeper, background: Background) -> None:
         self._foreign, self._keeper, self._background = foreign, keeper, background
         self._clock, self._archive = foreign.clock, keeper.archive
-        self._asking = Asking(foreign.gateway, foreign.clock, keeper.archive)
+        self._asking = Asking(foreign.gateway, foreign.clock, keeper.archive, keeper.files)
         self._plain = _Manner(self)
         self._conversing = Conversing(foreign, self._asking, keeper)
 

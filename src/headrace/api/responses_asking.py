@@ -1,6 +1,10 @@
 """A request for a response, made whole: with what is kept of those before it, and as every pool can be asked for it."""
 
+import sqlite3
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from mimetypes import guess_type
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,13 +16,14 @@ from headrace.core.errors import InvalidRequest, NotFound, PreviousResponseNotFo
 from headrace.core.identity import Principal
 from headrace.core.native import Native
 from headrace.gateway import Gateway
-from headrace.storage import Archive, context_of, conversation_of, items_of
+from headrace.storage import Archive, context_of, conversation_of, file_of, items_of
 from headrace.wire.responses_answer import Manner, ResponseEvents
 from headrace.wire.responses_head import head_for
 from headrace.wire.responses_native import anew, passes
 from headrace.wire.responses_request import ENCRYPTED, LOGPROBS, ResponsesRequest, chat_for, read_request
 
 Items = list[dict[str, Any]]
+INLINED_BYTES_MAX = 16 * 1024 * 1024
 
 
 def owner_of(principal: Principal) -> str:
@@ -50,8 +55,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 class Asking:
     """Reads requests. `remembered` are contexts that are kept nowhere but in a connection, by the ids of their responses."""
 
-    def __init__(self, gateway: Gateway, clock: Clock, archive: Archive) -> None:
-        self._clock, self._archive, self._reader = clock, archive, Reader(gateway, clock)
+    def __init__(self, gateway: Gateway, clock: Clock, archive: Archive, files: Path) -> None:
+        self._clock, self._archive, self._files, self._reader = clock, archive, files, Reader(gateway, clock)
 
     async def read(
         self,
@@ -69,12 +74,14 @@ class Asking:
         streams = bool(request.stream) if stream is None else stream
         before = await self.before(request, owner, remembered or {})
         own = referred(request.items, before)
-        asked = chat_for(request, body, [*before, *own], stream=streams)
+        kept = [*before, *own]
+        items = await self._inlined(kept, owner)
+        asked = chat_for(request, body, items, stream=streams)
         ask = self._reader.chat(id, principal, headers, asked.body)
-        whole = passes(request, body) and stream is None
+        whole = passes(request, body) and stream is None and items is kept
         native = Native(
             dialect="responses",
-            body=body if whole else anew(body, [*before, *own], stream=streams),
+            body=body if whole else anew(body, items, stream=streams),
             changes=asked.changes,
             untold=asked.untold,
             param=asked.param,
@@ -92,12 +99,29 @@ class Asking:
             chained=request.previous_response_id is not None and request.previous_response_id not in (remembered or {}),
         )
 
+    async def _inlined(self, items: Items, owner: str) -> Items:
+        """Files that are kept here stand in the request itself, where their ids stood: no pool knows these."""
+        wanted = {part["file_id"] for item in items for part in _parts(item) if isinstance(part.get("file_id"), str)}
+        data = {
+            id: told
+            for id in sorted(wanted)
+            if (told := await self._archive.run(_data_url, self._files, owner, id, self._now_s())) is not None
+        }
+        return (
+            items
+            if not data
+            else [item | {"content": [_inlined(part, data) for part in _parts(item)]} if _parts(item) else item for item in items]
+        )
+
+    def _now_s(self) -> int:
+        return self._clock.moment() // SECOND
+
     async def before(self, request: ResponsesRequest, owner: str, remembered: Mapping[str, Items]) -> Items:
         """All that was said before, where the request goes on from it."""
         if (previous := request.previous_response_id) is not None:
             if previous in remembered:
                 return remembered[previous]
-            context = await self._archive.run(context_of, owner, previous, self._clock.moment() // SECOND)
+            context = await self._archive.run(context_of, owner, previous, self._now_s())
             if context is None:
                 raise PreviousResponseNotFound(previous)
             return context
@@ -123,3 +147,28 @@ def referred(items: Sequence[dict[str, Any]], before: Sequence[dict[str, Any]]) 
         elif str(item.get("id")) not in there:
             found.append(known[str(item.get("id"))])
     return found
+
+
+def _parts(item: dict[str, Any]) -> Items:
+    """The parts of a message."""
+    content = item.get("content")
+    return [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+
+
+def _inlined(part: dict[str, Any], data: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    if part.get("file_id") not in data:
+        return part
+    name, url = data[part["file_id"]]
+    rest = {field: value for field, value in part.items() if field != "file_id"}
+    return rest | ({"image_url": url} if part.get("type") == "input_image" else {"filename": name, "file_data": url})
+
+
+def _data_url(database: sqlite3.Connection, folder: Path, owner: str, id: str, now_s: int) -> tuple[str, str] | None:
+    """Name and content of a kept file; None for one that is not kept here, which another may know."""
+    file = file_of(database, owner, id, now_s)
+    if file is None:
+        return None
+    if file.size > INLINED_BYTES_MAX:
+        raise InvalidRequest(f"File '{id}' is too large for a request: at most {INLINED_BYTES_MAX} bytes.", param="input")
+    kind = guess_type(file.filename)[0] or "application/octet-stream"
+    return file.filename, f"data:{kind};base64,{b64encode((folder / id).read_bytes()).decode()}"

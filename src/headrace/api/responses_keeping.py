@@ -1,5 +1,7 @@
 """What is kept of a response: itself and what it was asked, where the client wants that, and its place in a conversation."""
 
+from pathlib import Path
+
 import msgspec
 
 from headrace.api.responses_asking import Asked
@@ -22,8 +24,10 @@ class ResponsesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 class Keeper:
-    def __init__(self, archive: Archive, clock: Clock, settings: ResponsesSettings) -> None:
-        self.archive, self._clock, self._settings = archive, clock, settings
+    """`files` is the folder of the files that requests may name."""
+
+    def __init__(self, archive: Archive, files: Path, clock: Clock, settings: ResponsesSettings) -> None:
+        self.archive, self.files, self._clock, self._settings = archive, files, clock, settings
 
     async def keep(self, asked: Asked, response: Response) -> None:
         """Keep it if that is wanted, also in its conversation."""

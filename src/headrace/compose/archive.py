@@ -66,7 +66,7 @@ def keep(opened: Opened, gateway: Gateway, keys: Keys, report: Report, spawn: Sp
     house = opened.house
     archive = Archive(house.layout.database)
     foreign = Foreign(gateway=gateway, keys=keys, clock=house.clock, new_id=opened.names, report=report, log=log)
-    keeper = Keeper(archive, house.clock, house.settings.responses)
+    keeper = Keeper(archive, house.layout.files, house.clock, house.settings.responses)
     background = Background(gateway=gateway, keeper=keeper, clock=house.clock, spawn=spawn, report=report, log=log)
     messages = Messages(foreign)
     responses = Responses(foreign, keeper, background)

@@ -22,7 +22,7 @@ import msgspec
 import uvicorn
 import uvloop
 
-from headrace.api import HOT_PATHS, WEBSOCKET_PATHS, Admin, Cold, Door, Lane
+from headrace.api import HOT_PATHS, WEBSOCKET_PATHS, Admin, Cold, Door, Lane, Models
 from headrace.compose.adapters import Adapters
 from headrace.compose.archive import Kept, keep
 from headrace.compose.clock import MachineClock, chance
@@ -273,6 +273,7 @@ def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Rep
         metrics_type=CONTENT_TYPE,
         new_id=opened.names,
         more=[*admin.routes(), *kept.routes],
+        models=Models(gateway, opened.house.clock),
     )
     lane = functools.partial(
         Lane, handlers=handlers, settings=opened.house.settings.server, websockets=frozenset(path.encode() for path in WEBSOCKET_PATHS)
