@@ -15,7 +15,7 @@ SOURCES := $(wildcard src tests bench scripts)
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test check lint types layers docs-check fix cover bench soak lock system clean \
-	bench-engine bench-relay bench-money bench-start bench-decide bench-15b bench-streams
+	bench-engine bench-relay bench-money bench-start bench-decide bench-15b bench-streams bench-responses
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,7 +50,7 @@ cover: $(DEV) ## branches of the heads that no test of unit/ or property/ takes
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-bench: bench-start bench-engine bench-relay bench-decide bench-15b bench-streams bench-money ## the named benchmarks one after another, with machine and versions
+bench: bench-start bench-engine bench-relay bench-decide bench-15b bench-streams bench-responses bench-money ## the named benchmarks one after another, with machine and versions
 
 bench-start: $(SERVE) ## fresh environment to first streamed token; start to ready
 	@exec $(BIN)/python -m bench.start $(ARGS)
@@ -69,6 +69,9 @@ bench-15b: $(SERVE) ## tokens a minute through one small machine, with prompts o
 
 bench-streams: $(SERVE) ## streams held at once, and what each takes
 	@exec $(BIN)/python -m bench.streams $(ARGS)
+
+bench-responses: $(SERVE) ## Responses and Messages beside chat, per event; batches; kept responses
+	@exec $(BIN)/python -m bench.responses $(ARGS)
 
 bench-money: $(SERVE) ## admission and settlement: reserve, log, post
 	@exec $(BIN)/python -m bench.money $(ARGS)

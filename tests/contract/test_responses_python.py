@@ -526,3 +526,14 @@ def test_the_embedded_model_goes_on(embedded: Running) -> None:
     assert first.usage is not None
     assert second.usage is not None
     assert second.usage.input_tokens > first.usage.input_tokens + 20
+
+
+def test_what_is_too_long_loses_its_beginning(tmp_path_factory: pytest.TempPathFactory, polyglot: Polyglot) -> None:
+    settings = pool("chat", polyglot.url, "chat") + '[[model]]\nname = "chat"\ntokens_context_max = 2000\ntokens_out_max = 500\n'
+    with Installation(tmp_path_factory.mktemp("long"), settings).serving() as server:
+        client = OpenAI(base_url=server.base_url, api_key=server.key, max_retries=0)
+        turns: Any = [{"role": "system", "content": "Be brief."}, *({"role": "user", "content": f"{at} " * 500} for at in range(10, 20))]
+        raw = client.responses.with_raw_response.create(model="chat", input=turns, truncation="auto")
+        kept = [message["content"][:2] for message in polyglot.last.body["messages"]]
+        assert kept == ["Be", "17", "18", "19"]
+        assert raw.headers["x-headrace-translation"] == "changed input"

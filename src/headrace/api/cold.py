@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 from headrace.api.door import Keys, authenticate
 from headrace.api.errors import answer_for
 from headrace.api.models import Models
+from headrace.api.openapi import document, page
 from headrace.core.errors import HeadraceError, InternalFailure, MethodNotAllowed, ModelNotFound, NotReady, RouteNotFound
 from headrace.portfolio import ModelProfile, Snapshot
 
@@ -44,8 +45,9 @@ class Cold:
         new_id: Callable[[str], str],
         more: Sequence[BaseRoute] = (),
         models: Models | None = None,
+        version: str = "",
     ) -> None:
-        self._more, self._models = more, models
+        self._more, self._models, self._version = more, models, version
         self._snapshot, self._keys, self._unready = snapshot, keys, unready
         self._metrics, self._metrics_type, self._new_id = metrics, metrics_type, new_id
 
@@ -57,6 +59,8 @@ class Cold:
                 Route("/healthz", self.healthz),
                 Route("/readyz", self.readyz),
                 Route("/metrics", self.scrape),
+                Route("/openapi.json", self.openapi),
+                Route("/docs", self.docs),
                 *(Route(path, self.post_only, methods=["POST"]) for path in HOT_PATHS),
                 *self._more,
             ],
@@ -88,6 +92,14 @@ class Cold:
 
     async def scrape(self, request: Request) -> Response:
         return Response(self._metrics(), headers={"content-type": self._metrics_type})
+
+    async def openapi(self, request: Request) -> Response:
+        """Our own OpenAPI document."""
+        return self._json(document(self._version))
+
+    async def docs(self, request: Request) -> Response:
+        """The same, to read."""
+        return Response(page(document(self._version)), media_type="text/html; charset=utf-8")
 
     async def post_only(self, request: Request) -> Response:  # pragma: no cover -- a POST to a hot path never comes here
         raise MethodNotAllowed("Allowed here: POST.")

@@ -17,10 +17,12 @@ from headrace.core.identity import Principal
 from headrace.core.native import Native
 from headrace.gateway import Gateway
 from headrace.storage import Archive, context_of, conversation_of, file_of, items_of
+from headrace.wire.messages_tokens import BYTES_A_TOKEN
 from headrace.wire.responses_answer import Manner, ResponseEvents
 from headrace.wire.responses_head import head_for
 from headrace.wire.responses_native import anew, passes
 from headrace.wire.responses_request import ENCRYPTED, LOGPROBS, ResponsesRequest, chat_for, read_request
+from headrace.wire.responses_shortening import shortened
 
 Items = list[dict[str, Any]]
 INLINED_BYTES_MAX = 16 * 1024 * 1024
@@ -28,7 +30,7 @@ INLINED_BYTES_MAX = 16 * 1024 * 1024
 
 def owner_of(principal: Principal) -> str:
     """Whose what is kept is: a project's."""
-    return f"{principal.organization}/{principal.project}"
+    return f"{len(principal.organization)}:{principal.organization}/{principal.project}"  # no two projects are one, whatever their names
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +58,8 @@ class Asking:
     """Reads requests. `remembered` are contexts that are kept nowhere but in a connection, by the ids of their responses."""
 
     def __init__(self, gateway: Gateway, clock: Clock, archive: Archive, files: Path) -> None:
-        self._clock, self._archive, self._files, self._reader = clock, archive, files, Reader(gateway, clock)
+        self._gateway, self._clock, self._archive, self._files = gateway, clock, archive, files
+        self._reader = Reader(gateway, clock)
 
     async def read(
         self,
@@ -76,7 +79,9 @@ class Asking:
         own = referred(request.items, before)
         kept = [*before, *own]
         items = await self._inlined(kept, owner)
-        asked = chat_for(request, body, items, stream=streams)
+        if request.truncation == "auto" and (room := self._room(request)):
+            items = shortened(items, room)
+        asked = chat_for(request, body, items, stream=streams, shortened=items is not kept)
         ask = self._reader.chat(id, principal, headers, asked.body)
         whole = passes(request, body) and stream is None and items is kept
         native = Native(
@@ -112,6 +117,15 @@ class Asking:
             if not data
             else [item | {"content": [_inlined(part, data) for part in _parts(item)]} if _parts(item) else item for item in items]
         )
+
+    def _room(self, request: ResponsesRequest) -> int:
+        """How many bytes may be said before the answer, roughly; 0 where the model's context is not known."""
+        profile = self._gateway.world.snapshot.models[request.model]
+        if profile.tokens_context_max is None:
+            return 0
+        answer = min(request.max_output_tokens or profile.tokens_out_max, profile.tokens_context_max // 2)
+        others = len((request.instructions or "").encode()) + len(msgspec.json.encode(request.tools or ()))
+        return max(1, round((profile.tokens_context_max - answer) * BYTES_A_TOKEN) - others)
 
     def _now_s(self) -> int:
         return self._clock.moment() // SECOND

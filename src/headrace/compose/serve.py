@@ -274,6 +274,7 @@ def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Rep
         new_id=opened.names,
         more=[*admin.routes(), *kept.routes],
         models=Models(gateway, opened.house.clock),
+        version=version(),
     )
     lane = functools.partial(
         Lane, handlers=handlers, settings=opened.house.settings.server, websockets=frozenset(path.encode() for path in WEBSOCKET_PATHS)

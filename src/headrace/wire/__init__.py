@@ -48,6 +48,7 @@ __all__: list[str] = [
     "responses_relay",
     "responses_request",
     "responses_seal",
+    "responses_shortening",
     "responses_tools",
     "sigv4",
     "sse",

@@ -79,10 +79,14 @@ _completions = msgspec.json.Decoder(_Completion)
 
 
 class ChatReader:
-    """Reads one answer; holds which tool calls have begun, and which choices have ended."""
+    """Reads one answer; holds which tool calls have begun, and which choices have ended.
+
+    Calls are told one after another, though some servers mix their fragments: what is said of a later call waits until the one before it is
+    whole, or its choice ends.
+    """
 
     def __init__(self) -> None:
-        self._calls: dict[tuple[int, int], str | None] = {}
+        self._calls: dict[int, dict[int, _Calling]] = {}
         self._ended: set[int] = set()
 
     def frames(self, data: bytes) -> list[Said]:
@@ -111,25 +115,56 @@ class ChatReader:
         if text := (message.content or "") + (message.refusal or ""):
             said.append(Text(text, at, _logprobs(choice.logprobs)))
         for place, call in enumerate(message.tool_calls or ()):
-            said += self._call(at, place, call)
-        if choice.finish_reason and at not in self._ended:
+            self._call(at, place, call)
+        ends = bool(choice.finish_reason) and at not in self._ended
+        said += self._ready(at, all_of_them=ends)
+        if ends:
             self._ended.add(at)
-            said.append(Finished(REASONS.get(choice.finish_reason, "stop"), at))
+            said.append(Finished(REASONS.get(choice.finish_reason or "", "stop"), at))
         return said
 
-    def _call(self, choice: int, place: int, call: _Call) -> list[Said]:
+    def _call(self, choice: int, place: int, call: _Call) -> None:
         function = call.function or _Function()
         index = place if call.index is None else call.index
-        said: list[Said] = []
-        if (choice, index) not in self._calls:
+        calls = self._calls.setdefault(choice, {})
+        if index not in calls:
             if not function.name:
                 raise UpstreamGarbled("The upstream called a tool without naming it.")
-            id = call.id or f"call_{choice}_{index}"
-            self._calls[choice, index] = id
-            said.append(ToolCallBegun(index, id, function.name, choice))
+            calls[index] = _Calling()
+            calls[index].waiting.append(ToolCallBegun(index, call.id or f"call_{choice}_{index}", function.name, choice))
         if function.arguments:
-            said.append(ToolCallArguments(index, function.arguments, choice))
+            calls[index].arguments.append(function.arguments)
+            calls[index].waiting.append(ToolCallArguments(index, function.arguments, choice))
+
+    def _ready(self, choice: int, *, all_of_them: bool) -> list[Said]:
+        """What of the calls may be told now."""
+        said: list[Said] = []
+        for calling in self._calls.get(choice, {}).values():
+            said += calling.waiting
+            calling.waiting.clear()
+            if not all_of_them and not calling.whole:
+                break
         return said
+
+
+class _Calling:
+    """One call while it is read."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Said] = []
+        self.arguments: list[str] = []
+        self._whole = False
+
+    @property
+    def whole(self) -> bool:
+        """Its arguments are all there."""
+        if not self._whole and self.arguments and self.arguments[-1].rstrip().endswith("}"):
+            try:
+                msgspec.json.decode("".join(self.arguments))
+                self._whole = True
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                pass
+        return self._whole
 
 
 def _thoughts(message: _Message, choice: int) -> list[Reasoning]:

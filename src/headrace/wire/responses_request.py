@@ -157,8 +157,11 @@ def check_metadata(metadata: dict[str, str] | None) -> None:
         raise InvalidRequest(f"Invalid 'metadata': {words}.", param="metadata")
 
 
-def chat_for(asked: ResponsesRequest, body: bytes, items: Sequence[dict[str, Any]], *, stream: bool) -> AsChat:
-    """The chat that says the same. `items` is the whole input, with what is kept of earlier responses; `body` is the request as it came.
+def chat_for(
+    asked: ResponsesRequest, body: bytes, items: Sequence[dict[str, Any]], *, stream: bool, shortened: bool | None = None
+) -> AsChat:
+    """The chat that says the same. `items` is the whole input, with what is kept of earlier responses; `body` is the request as it came;
+    `shortened` whether its beginning was left out, None where nobody looked.
 
     Raises InvalidRequest, naming the field."""
     written = Written()
@@ -176,7 +179,7 @@ def chat_for(asked: ResponsesRequest, body: bytes, items: Sequence[dict[str, Any
     if "tools" not in chat:
         chat.pop("parallel_tool_calls", None)
     chat |= _thoughts(asked) | _text(asked) | _logprobs(asked)
-    _left_out(read(_members, body), asked, written)
+    _left_out(read(_members, body), asked, shortened, written)
     untold = written.untold
     return AsChat(
         body=msgspec.json.encode(chat),
@@ -219,7 +222,7 @@ def _logprobs(asked: ResponsesRequest) -> dict[str, Any]:
     return {"logprobs": True, "top_logprobs": asked.top_logprobs or 0}
 
 
-def _left_out(named: dict[str, msgspec.Raw], asked: ResponsesRequest, written: Written) -> None:
+def _left_out(named: dict[str, msgspec.Raw], asked: ResponsesRequest, shortened: bool | None, written: Written) -> None:
     for name, value in named.items():
         if bytes(value) in (b"null", b"[]", b"{}"):
             continue
@@ -227,5 +230,7 @@ def _left_out(named: dict[str, msgspec.Raw], asked: ResponsesRequest, written: W
             written.cannot(f"{NATIVE_ONLY[name]} ('{name}').", name)
         elif name in DROPPED or (name not in READ and name not in ("stream_options", "type", "generate")):
             written.changes.append(Change("dropped", name, DROPPED.get(name, "the pool's dialect has no such field")))
-    if asked.truncation == "auto":
-        written.changes.append(Change("dropped", "truncation", "nothing is left out of what was said: a pool may refuse what is too long"))
+    if asked.truncation == "auto" and shortened is None:
+        written.changes.append(Change("dropped", "truncation", "how long a prompt may be is not known here: a pool may refuse it"))
+    elif shortened:
+        written.changes.append(Change("changed", "input", "its beginning is left out, since the whole is too long for the model"))

@@ -1,6 +1,7 @@
 """A chat's bytes read as events, and a chat made plain for servers that know no more than OpenAI."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -67,6 +68,31 @@ CASES: list[tuple[str, list[dict[str, Any]], list[Said]]] = [
 @pytest.mark.parametrize(("deltas", "said"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_frames(deltas: list[dict[str, Any]], said: list[Said]) -> None:
     assert ChatReader().frames(framed(*deltas)) == said
+
+
+@given(order=st.permutations([0] * 4 + [1] * 4 + [2] * 4))
+def test_calls_are_told_one_after_another_however_they_are_mixed(order: list[int]) -> None:
+    pieces: dict[int, Iterator[dict[str, Any]]] = {
+        at: iter([{"id": f"c{at}", "function": {"name": "f"}}, *({"function": {"arguments": text}} for text in ('{"x":', str(at), "}"))])
+        for at in range(3)
+    }
+    deltas = [{"delta": {"tool_calls": [{"index": at, **next(pieces[at])}]}} for at in order]
+    said = ChatReader().frames(framed(*deltas, {"finish_reason": "tool_calls"}))
+    begun = [one.index for one in said if isinstance(one, ToolCallBegun)]
+    told = [one.index for one in said if isinstance(one, ToolCallBegun | ToolCallArguments)]
+    assert told == sorted(told, key=begun.index)
+    for at in range(3):
+        assert "".join(one.text for one in said if isinstance(one, ToolCallArguments) and one.index == at) == f'{{"x":{at}}}'
+    assert said[-1] == Finished("tool_calls")
+
+
+def test_a_call_is_told_as_soon_as_the_one_before_it_is_whole() -> None:
+    reader = ChatReader()
+    first = {"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"x": "}'}}
+    second = {"index": 1, "id": "b", "function": {"name": "g", "arguments": "{}"}}
+    assert len(reader.frames(framed({"delta": {"tool_calls": [first, second]}}))) == 2
+    whole = reader.frames(framed({"delta": {"tool_calls": [{"index": 0, "function": {"arguments": '"}'}}]}}))
+    assert whole == [ToolCallArguments(0, '"}'), ToolCallBegun(1, "b", "g"), ToolCallArguments(1, "{}")]
 
 
 def test_a_whole_answer() -> None:

@@ -19,6 +19,7 @@ from headrace.wire.responses_native import anew, passes
 from headrace.wire.responses_relay import ResponseRelay, body_for, read_whole
 from headrace.wire.responses_request import AsChat, chat_for, read_request
 from headrace.wire.responses_seal import opened, sealed
+from headrace.wire.responses_shortening import shortened
 from headrace.wire.responses_tools import Kind, Kinds
 
 HI: list[dict[str, Any]] = [{"role": "user", "content": "Hi"}]
@@ -484,6 +485,32 @@ def test_items_are_numbered_and_whole() -> None:
         {"type": "x", "id": "item_90003"},
     ]
     assert numbered([{"role": "user", "content": "a"}], "9")[0]["content"] == [{"type": "input_text", "text": "a"}]
+
+
+# What is too long.
+
+
+def test_a_conversation_without_its_beginning() -> None:
+    def say(words: str, **more: Any) -> dict[str, Any]:
+        return {"role": "user", "content": words * 100, **more}
+
+    items = [say("a", role="system"), say("b"), say("c", role="developer"), say("d"), say("e")]
+    assert shortened(items, 10_000) is items
+    assert shortened(items, 550) == [items[0], items[2], items[3], items[4]]
+    assert shortened(items, 1) == [items[0], items[2], items[4]]
+    assert shortened([], 1) == []
+    call = {"type": "function_call", "call_id": "1", "arguments": "x" * 100}
+    output = {"type": "function_call_output", "call_id": "1", "output": "y"}
+    assert shortened([say("a"), call, output, say("b")], 250) == [say("b")]
+    assert shortened([say("a"), call, output, say("b")], 400) == [call, output, say("b")]
+    assert shortened([call, output], 1) == [output]
+
+
+def test_it_is_told_that_it_was_shortened() -> None:
+    body = b'{"model":"m","input":"Hi","truncation":"auto"}'
+    asked = read_request(body)
+    for shorter, params in ((True, ["input"]), (False, []), (None, ["truncation"])):
+        assert [change.param for change in chat_for(asked, body, HI, stream=False, shortened=shorter).changes] == params
 
 
 # Bytes that pass.
