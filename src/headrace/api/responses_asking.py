@@ -79,9 +79,11 @@ class Asking:
         own = referred(request.items, before)
         kept = [*before, *own]
         items = await self._inlined(kept, owner)
+        shorter: bool | None = None
         if request.truncation == "auto" and (room := self._room(request)):
-            items = shortened(items, room)
-        asked = chat_for(request, body, items, stream=streams, shortened=items is not kept)
+            fitting = shortened(items, room)
+            shorter, items = fitting is not items, fitting
+        asked = chat_for(request, body, items, stream=streams, shortened=shorter)
         ask = self._reader.chat(id, principal, headers, asked.body)
         whole = passes(request, body) and stream is None and items is kept
         native = Native(

@@ -9,8 +9,8 @@ KEPT = frozenset({"system", "developer"})
 
 
 def shortened(items: list[dict[str, Any]], bytes_max: int) -> list[dict[str, Any]]:
-    """The latest items that fit, roughly, with all instructions; the very list where all of them do. An output of a tool goes where its call
-    does; the last item always stays."""
+    """The latest items that fit, roughly, with all instructions; the very list where all of them do. A tool's output goes where its
+    call does; the last item always stays."""
     sizes = [len(msgspec.json.encode(item)) for item in items]
     room = bytes_max - sum(size for size, item in zip(sizes, items, strict=True) if item.get("role") in KEPT)
     at = len(items)
