@@ -211,6 +211,18 @@ def test_a_hosted_tool_is_refused_where_nobody_runs_it(client: OpenAI) -> None:
     assert client.responses.create(model="responses", input="Search.", tools=[{"type": "web_search"}]).status == "completed"
 
 
+def test_a_hosted_tool_beside_others_is_left_out_and_told(client: OpenAI, polyglot: Polyglot) -> None:
+    """As coding agents declare it."""
+    tools: Any = [WEATHER, {"type": "namespace", "name": "agents", "description": "", "tools": [WEATHER]}, {"type": "web_search"}]
+    raw = client.responses.with_raw_response.create(model="chat", input="Hi", tools=tools, store=False, prompt_cache_key="thread")
+    assert raw.headers["x-headrace-translation"] == "dropped tools[2]"
+    assert [tool["function"]["name"] for tool in polyglot.last.body["tools"]] == ["weather", "agents__weather"]
+    for demanded in ({"tool_choice": {"type": "web_search"}}, {"extra_headers": {"x-headrace-strict": "true"}}):
+        asked: Any = {"model": "chat", "input": "Hi", "tools": tools} | demanded
+        with pytest.raises(openai.BadRequestError, match="can't be asked so"):
+            client.responses.create(**asked)
+
+
 def test_structured_output(client: OpenAI, polyglot: Polyglot) -> None:
     class Answer(BaseModel):
         word: str

@@ -121,9 +121,9 @@ def chat_for(body: bytes, *, counting: bool = False) -> AsChat:
     chat |= {its: value for ours, its in STRAIGHT.items() if (value := getattr(asked, ours)) not in (None, [])}
     if asked.stream:
         chat["stream"] = True
-    if asked.tools:
-        chat["tools"] = tools_for(asked.tools, written)
-        chat |= choice_for(asked.tool_choice)
+    if asked.tools and (tools := tools_for(asked.tools, written)):
+        chat["tools"] = tools
+        chat |= choice_for(asked.tool_choice, tools, written)
     chat |= _effort(asked, written) | _format(asked) | _who(asked)
     written.changes += _left_out(name for name, value in named.items() if bytes(value) != b"null")
     untold = written.untold or _native_only(named)

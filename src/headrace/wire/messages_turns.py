@@ -167,7 +167,8 @@ def _part(block: Block, path: str, written: Written) -> list[dict[str, Any]]:
         case "document":
             return _document(block, path, written)
         case "search_result":
-            texts = [one.get("text", "") for one in block.content or () if isinstance(one, dict)]
+            content = block.content if isinstance(block.content, list) else []
+            texts = [str(one.get("text", "")) for one in content if isinstance(one, dict)]
             return [_text("\n".join((block.title or "", *texts)))]
         case kind:
             written.cannot(f"only Anthropic understands blocks of type {kind}.", path)

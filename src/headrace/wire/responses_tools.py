@@ -1,7 +1,9 @@
 """Tools in the words of OpenAI's Responses, as functions of a chat, and back.
 
 What the client runs becomes a function: its own functions, also those in a namespace, custom tools (a text instead of JSON), and the shell
-and the patches that coding agents know by name. What the vendor runs itself (search, code, images, MCP) is nobody else's.
+and the patches that coding agents know by name. What the vendor runs itself (search, code, images, MCP) is nobody else's: beside other
+tools it is left out, and that is told, since agents declare it without needing it; alone, or where it must be used, nobody else can do what
+is asked.
 """
 
 from collections.abc import Sequence
@@ -81,20 +83,26 @@ def chat_name(name: str, namespace: str | None) -> str:
 def tools_for(tools: Sequence[dict[str, Any]], written: Written) -> tuple[list[dict[str, Any]], Kinds]:
     said: list[dict[str, Any]] = []
     kinds: Kinds = {}
+    hosted: list[tuple[str, str]] = []
     for at, tool in enumerate(tools):
         path = f"tools[{at}]"
         match tool.get("type"):
             case "function" | "custom":
                 said.append(_tool(tool, None, path, kinds, written))
             case "namespace":
-                for place, inner in enumerate(tool.get("tools") or ()):
+                for place, inner in enumerate(_objects(tool.get("tools"), f"{path}.tools")):
                     said.append(_tool(inner, str(tool.get("name")), f"{path}.tools[{place}]", kinds, written))
             case str(kind) if kind in KNOWN:
                 known, description, parameters = KNOWN[kind]
                 kinds[kind] = Kind(known, kind)
                 said.append(_function(kind, description, parameters, None))
             case kind:
-                written.cannot(f"only a pool that speaks the Responses dialect runs tools of type {kind}.", path)
+                hosted.append((path, f"only a pool that speaks the Responses dialect runs tools of type {kind}"))
+    for path, why in hosted:
+        if said:
+            written.changes.append(Change("dropped", path, why))
+        else:
+            written.cannot(f"{why}.", path)
     return said, kinds
 
 
@@ -116,9 +124,9 @@ def _tool(tool: dict[str, Any], namespace: str | None, path: str, kinds: Kinds, 
 
 def _custom(tool: dict[str, Any], path: str, written: Written) -> str:
     """The description; a grammar is told in it, since a chat's functions can't be held to one."""
-    format = tool.get("format") or {}
+    format = tool.get("format")
     words = str(tool.get("description") or "")
-    if format.get("type") != "grammar":
+    if not isinstance(format, dict) or format.get("type") != "grammar":
         return words
     written.changes.append(Change("changed", f"{path}.format", "its grammar is told to the model, and not enforced"))
     return f"{words}\n\nThe input must follow this {format.get('syntax')} grammar:\n{format.get('definition')}".strip()
@@ -141,7 +149,7 @@ def choice_for(choice: str | dict[str, Any] | None, tools: list[dict[str, Any]],
         return {"tools": tools} | ({"tool_choice": choice} if choice else {})
     kind = choice.get("type")
     if kind == "allowed_tools":
-        allowed = {_named(one) for one in choice.get("tools") or ()}
+        allowed = {_named(one) for one in _objects(choice.get("tools"), "tool_choice.tools")}
         return {"tools": [tool for tool in tools if tool["function"]["name"] in allowed], "tool_choice": choice.get("mode") or "auto"}
     named = _named(choice)
     if named not in kinds:
@@ -153,3 +161,11 @@ def choice_for(choice: str | dict[str, Any] | None, tools: list[dict[str, Any]],
 def _named(choice: dict[str, Any]) -> str:
     kind = str(choice.get("type"))
     return kind if kind in KNOWN else chat_name(str(choice.get("name")), choice.get("namespace"))
+
+
+def _objects(given: object, path: str) -> list[dict[str, Any]]:
+    """An array of objects. Raises InvalidRequest."""
+    objects = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
+    if given is not None and (not isinstance(given, list) or len(objects) != len(given)):
+        raise InvalidRequest(f"Invalid value for '{path}': expected an array of objects.", param=path)
+    return objects

@@ -138,6 +138,14 @@ def test_what_only_anthropic_does(more: dict[str, Any], param: str) -> None:
     assert said.param == param
 
 
+def test_a_tool_that_anthropic_runs_is_left_out_beside_others() -> None:
+    tools = [{"type": "web_search_20250305", "name": "web_search"}, {"name": "f", "input_schema": {}}]
+    said = asked(tools=tools)
+    assert (said.untold, [change.param for change in said.changes]) == (None, ["tools.0"])
+    assert [tool["function"]["name"] for tool in json.loads(said.body)["tools"]] == ["f"]
+    assert asked(tools=tools, tool_choice={"type": "tool", "name": "web_search"}).param == "tool_choice"
+
+
 def test_what_asks_for_nothing_is_no_reason() -> None:
     assert asked(container=None, mcp_servers=[]).untold is None
 
@@ -207,6 +215,7 @@ TURNS: list[tuple[list[dict[str, Any]], list[dict[str, Any]]]] = [
                     {"type": "document", "title": "t", "source": {"type": "base64", "media_type": "application/pdf", "data": "AA=="}},
                     {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "é"}},
                     {"type": "search_result", "title": "s", "source": None, "content": [{"type": "text", "text": "found"}, 7]},
+                    {"type": "search_result", "content": 7},
                 ],
             }
         ],
@@ -217,6 +226,7 @@ TURNS: list[tuple[list[dict[str, Any]], list[dict[str, Any]]]] = [
                     {"type": "file", "file": {"filename": "t", "file_data": "data:application/pdf;base64,AA=="}},
                     {"type": "file", "file": {"filename": "document", "file_data": "data:text/plain;base64,w6k="}},
                     {"type": "text", "text": "s\nfound"},
+                    {"type": "text", "text": ""},
                 ],
             }
         ],

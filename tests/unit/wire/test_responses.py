@@ -106,6 +106,7 @@ def test_tools() -> None:
         {**F, "strict": True, "description": "d", "defer_loading": True},
         {"type": "custom", "name": "c", "description": "d", "format": {"type": "text"}, "defer_loading": False},
         {"type": "custom", "name": "g", "format": grammar},
+        {"type": "namespace", "name": "empty"},
         {"type": "namespace", "name": "n", "description": "", "tools": [{"type": "function", "name": "f"}]},
         {"type": "local_shell"},
         {"type": "apply_patch"},
@@ -141,6 +142,13 @@ def test_what_only_the_vendor_does(more: dict[str, Any], param: str) -> None:
     assert said.param == param
 
 
+def test_a_tool_that_the_vendor_runs_is_left_out_beside_others() -> None:
+    said = as_chat(tools=[{"type": "web_search"}, F])
+    assert (said.untold, [change.param for change in said.changes]) == (None, ["tools[0]"])
+    assert [tool["function"]["name"] for tool in json.loads(said.body)["tools"]] == ["f"]
+    assert as_chat(tools=[{"type": "web_search"}, F], tool_choice={"type": "web_search"}).param == "tool_choice"
+
+
 WRONG: list[tuple[dict[str, Any], str | None]] = [
     ({"previous_response_id": "r", "conversation": {"id": "c"}}, "conversation"),
     ({"max_output_tokens": 15}, "max_output_tokens"),
@@ -159,6 +167,9 @@ WRONG: list[tuple[dict[str, Any], str | None]] = [
     ({"input": [{"type": "function_call", "name": "f"}]}, "input[0].call_id"),
     ({"input": [{"type": "function_call_output"}]}, "input[0].call_id"),
     ({"tools": [{"type": "function"}]}, "tools[0].name"),
+    ({"tools": [{"type": "namespace", "name": "n", "tools": [None]}]}, "tools[0].tools"),
+    ({"tools": [{"type": "namespace", "name": "n", "tools": 7}]}, "tools[0].tools"),
+    ({"tools": [F], "tool_choice": {"type": "allowed_tools", "tools": ["f"]}}, "tool_choice.tools"),
     ({"tool_choice": "required"}, "tool_choice"),
     ({"tools": [F], "tool_choice": "maybe"}, "tool_choice"),
 ]
