@@ -16,16 +16,18 @@ from headrace.api.errors import status_of
 from headrace.api.responses_asking import Asked
 from headrace.api.responses_keeping import Keeper
 from headrace.api.responses_voice import Response, ResponseVoice
-from headrace.core.clock import SECOND, Clock
+from headrace.core.clock import SECOND, Clock, Instant
 from headrace.core.errors import HeadraceError, InternalFailure, NotFound, NotReady
 from headrace.gateway import Gateway, Visit
 from headrace.providers import Gate
-from headrace.storage import StoredEvent, events_after, keep_events, response_of
+from headrace.storage import StoredEvent, events_after, is_cancelled, keep_events, response_of
 from headrace.wire.responses_answer import TERMINAL, Event, ResponseEvents
 from headrace.wire.sse import frames, payload
 
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
-TOLD_EVERY_S = 0.1
+TOLD_EVERY_S, BEAT = 0.1, 5 * SECOND
+GONE_S = 30
+"""Whose worker has not said for so long that it works on a response, it has failed."""
 JOBS_MAX = 1_024
 """How many one worker works on at once; one more is refused with a time to come back."""
 COME_BACK_MS = 2_000
@@ -45,6 +47,7 @@ class _Collecting:
         self.must_wait = False
         self.events: list[StoredEvent] = []
         self.last: Event | None = None
+        self.told_at: Instant = 0
 
     async def drained(self) -> None:
         """It always keeps up."""
@@ -168,8 +171,12 @@ class Background:
             await self._keeper.place(asked, response)
 
     async def _told(self, asked: Asked, sink: _Collecting, response: Response) -> bool:
-        """Tell the archive what is new. Whether the client wants it to end."""
-        events, sink.events = sink.events, []
+        """Tell the archive what is new, and now and then that somebody works on it. Whether the client wants it to end."""
+        now, archive = self._clock.instant(), self._keeper.archive
+        if not sink.events and now - sink.told_at < BEAT:
+            return await archive.run(is_cancelled, asked.owner, asked.id)
+        events, sink.events, sink.told_at = sink.events, [], now
         last = sink.last
         known = response if last is None else last.get("response", response)
-        return await self._keeper.archive.run(keep_events, asked.owner, self._keeper.stored(asked, known | {"id": asked.id}), events)
+        stored = self._keeper.stored(asked, known | {"id": asked.id})
+        return await archive.run(keep_events, asked.owner, stored, events, self._clock.moment() // SECOND)

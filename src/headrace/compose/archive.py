@@ -10,16 +10,16 @@ from starlette.routing import BaseRoute
 
 from headrace.api import Asgi, Background, Batches, Conversations, Files, Foreign, Keeper, Lines, Messages, Once, Responses
 from headrace.api.door import Keys, Report
-from headrace.api.responses_background import Spawn
+from headrace.api.responses_background import GONE_S, Spawn
 from headrace.api.socket import Handler
 from headrace.compose.opening import Opened
 from headrace.core.clock import SECOND, Clock
 from headrace.core.errors import HeadraceError
 from headrace.gateway import Gateway
-from headrace.storage import Archive, sweep_files, sweep_once, sweep_responses
+from headrace.storage import Archive, bury_responses, sweep_files, sweep_once, sweep_responses
 
 log = logging.getLogger("headrace")
-SWEPT_EVERY_S = 60.0
+SWEPT_EVERY_S = 20.0
 
 
 class Kept:
@@ -45,6 +45,7 @@ class Kept:
         """Forget what nobody may read any more; run it as a task of the server's group."""
         while True:
             try:
+                await self._archive.run(bury_responses, self._clock.moment() // SECOND - GONE_S)
                 await self._archive.run(sweep_responses, self._clock.moment() // SECOND)
                 await self._archive.run(sweep_once, self._clock.moment() // SECOND)
                 await self._archive.run(sweep_files, self._folder, self._clock.moment() // SECOND)

@@ -100,7 +100,7 @@ def drop_response(database: sqlite3.Connection, owner: str, id: str) -> bool:
 # What is made in the background.
 
 
-def keep_events(database: sqlite3.Connection, owner: str, response: StoredResponse, events: Sequence[StoredEvent]) -> bool:
+def keep_events(database: sqlite3.Connection, owner: str, response: StoredResponse, events: Sequence[StoredEvent], now_s: int) -> bool:
     """Keep what was said and what the response has come to. Whether the client wants it to end."""
     with transaction(database):
         database.executemany(
@@ -108,7 +108,13 @@ def keep_events(database: sqlite3.Connection, owner: str, response: StoredRespon
             [(owner, response.id, one.number, one.type, one.event) for one in events],
         )
         keep_response(database, owner, response)
-        row = database.execute("SELECT cancelling FROM response WHERE owner = ? AND id = ?", (owner, response.id)).fetchone()
+        database.execute("UPDATE response SET beat = ? WHERE owner = ? AND id = ?", (now_s, owner, response.id))
+    return is_cancelled(database, owner, response.id)
+
+
+def is_cancelled(database: sqlite3.Connection, owner: str, id: str) -> bool:
+    """Whether the client wants it to end, or has deleted it."""
+    row = database.execute("SELECT cancelling FROM response WHERE owner = ? AND id = ?", (owner, id)).fetchone()
     return row is None or bool(row[0])
 
 
@@ -125,25 +131,32 @@ def events_after(database: sqlite3.Connection, owner: str, id: str, number: int)
     return [StoredEvent(*row) for row in rows]
 
 
-def bury_responses(database: sqlite3.Connection) -> int:
-    """Responses that a killed server was working on have failed: nobody works on them any more. How many."""
-    error = {"code": "server_error", "message": "The server was stopped while it worked on this response."}
-    running = "SELECT owner, id, body FROM response WHERE background = 1 AND status IN ('queued', 'in_progress')"
-    rows = database.execute(running).fetchall()
+def bury_responses(database: sqlite3.Connection, beat_before_s: int | None = None) -> int:
+    """Responses have failed on which nobody works any more: all, when a server starts, or those whose worker has not said for long that it
+    does. How many."""
+    rows = database.execute(
+        "SELECT owner, id, body FROM response WHERE background = 1 AND status IN ('queued', 'in_progress') AND (?1 IS NULL OR beat < ?1)",
+        (beat_before_s,),
+    ).fetchall()
+    if not rows:
+        return 0
     with transaction(database):
         for owner, id, body in rows:
-            failed = _object.decode(body) | {"status": "failed", "error": error}
-            last = database.execute("SELECT max(number) FROM response_event WHERE owner = ? AND response = ?", (owner, id)).fetchone()[0]
-            number = 0 if last is None else last + 1
-            event = {"type": "response.failed", "sequence_number": number, "response": failed}
-            database.execute(
-                "INSERT INTO response_event (owner, response, number, type, event) VALUES (?, ?, ?, ?, ?)",
-                (owner, id, number, event["type"], msgspec.json.encode(event)),
-            )
-            database.execute(
-                "UPDATE response SET status = 'failed', body = ? WHERE owner = ? AND id = ?", (msgspec.json.encode(failed), owner, id)
-            )
+            _bury(database, owner, id, _object.decode(body))
     return len(rows)
+
+
+def _bury(database: sqlite3.Connection, owner: str, id: str, body: dict[str, Any]) -> None:
+    error = {"code": "server_error", "message": "The server was stopped while it worked on this response."}
+    failed = body | {"status": "failed", "error": error}
+    last = database.execute("SELECT max(number) FROM response_event WHERE owner = ? AND response = ?", (owner, id)).fetchone()[0]
+    number = 0 if last is None else last + 1
+    event = {"type": "response.failed", "sequence_number": number, "response": failed}
+    database.execute(
+        "INSERT INTO response_event (owner, response, number, type, event) VALUES (?, ?, ?, ?, ?)",
+        (owner, id, number, event["type"], msgspec.json.encode(event)),
+    )
+    database.execute("UPDATE response SET status = 'failed', body = ? WHERE owner = ? AND id = ?", (msgspec.json.encode(failed), owner, id))
 
 
 def sweep_responses(database: sqlite3.Connection, now_s: int) -> int:

@@ -40,6 +40,7 @@ from headrace.storage import (
     events_after,
     file_of,
     files_of,
+    is_cancelled,
     items_of,
     join_parts,
     keep_conversation,
@@ -110,23 +111,27 @@ def test_what_was_said_before_is_found_along_the_chain(database: sqlite3.Connect
 def test_events_are_kept_once_and_found_from_any_number_on(database: sqlite3.Connection) -> None:
     events = [StoredEvent(number, f"t{number}", b"{}") for number in range(4)]
     working = response("a", status="in_progress", background=True)
-    assert not keep_events(database, ME, working, events[:3])
-    assert not keep_events(database, ME, working, events[2:])
+    assert not keep_events(database, ME, working, events[:3], NOW)
+    assert not keep_events(database, ME, working, events[2:], NOW)
     assert events_after(database, ME, "a", 1) == events[2:]
     assert events_after(database, OTHER, "a", -1) == []
     cancel_response(database, OTHER, "a")
-    assert not keep_events(database, ME, working, [])
+    assert not keep_events(database, ME, working, [], NOW)
     cancel_response(database, ME, "a")
-    assert keep_events(database, ME, working, [])
+    assert keep_events(database, ME, working, [], NOW)
+    assert is_cancelled(database, ME, "a")
     assert drop_response(database, ME, "a")
+    assert is_cancelled(database, ME, "a")
     assert events_after(database, ME, "a", -1) == []
 
 
 def test_what_a_killed_server_worked_on_has_failed(database: sqlite3.Connection) -> None:
-    keep_events(database, ME, response("a", status="in_progress", background=True), [StoredEvent(0, "response.created", b"{}")])
-    keep_events(database, ME, response("b", status="queued", background=True), [])
+    keep_events(database, ME, response("a", status="in_progress", background=True), [StoredEvent(0, "response.created", b"{}")], NOW)
+    keep_events(database, ME, response("b", status="queued", background=True), [], LATER)
     keep_response(database, ME, response("c", status="in_progress"))
-    assert bury_responses(database) == 2
+    assert bury_responses(database, NOW) == 0
+    assert bury_responses(database, NOW + 1) == 1
+    assert bury_responses(database) == 1
     assert bury_responses(database) == 0
     for id, number in (("a", 1), ("b", 0)):
         found = response_of(database, ME, id, NOW)

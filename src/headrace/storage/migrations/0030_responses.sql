@@ -1,5 +1,5 @@
 -- What clients ask to have kept: responses with what they were asked, conversations, and the events of responses made in the background.
--- `owner` is organisation and project together: nobody sees another's. Times are Unix seconds; expires 0 means never.
+-- `beat` is when who works on one last said so. `owner` is organisation and project together: nobody sees another's. Times are Unix seconds; expires 0 means never.
 
 CREATE TABLE response (
   owner TEXT NOT NULL,
@@ -9,6 +9,7 @@ CREATE TABLE response (
   status TEXT NOT NULL,
   background INTEGER NOT NULL,
   cancelling INTEGER NOT NULL DEFAULT 0,
+  beat INTEGER NOT NULL DEFAULT 0,
   previous TEXT,
   body BLOB NOT NULL,
   input BLOB NOT NULL,
