@@ -16,7 +16,7 @@ SOURCES := $(wildcard src tests bench scripts)
 .DEFAULT_GOAL := help
 .PHONY: help serve test check lint types layers docs-check fix cover bench soak lock system clean \
 	bench-engine bench-relay bench-money bench-start bench-decide bench-15b bench-streams bench-stepmodel bench-simulate \
-	bench-latency bench-request
+	bench-latency bench-request bench-responses
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,7 +51,7 @@ cover: $(DEV) ## branches of the heads that no test of unit/ or property/ takes
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-bench: bench-start bench-engine bench-relay bench-decide bench-15b bench-streams bench-latency bench-money bench-plan ## the named benchmarks one after another, with machine and versions
+bench: bench-start bench-engine bench-relay bench-decide bench-15b bench-streams bench-latency bench-responses bench-money bench-plan ## the named benchmarks one after another, with machine and versions
 
 bench-start: $(SERVE) ## fresh environment to first streamed token; start to ready
 	@exec $(BIN)/python -m bench.start $(ARGS)
@@ -82,6 +82,9 @@ bench-stepmodel: $(DEV) ## how well the step model predicts measured points; ARG
 
 bench-simulate: $(DEV) ## requests simulated a second, and how near the simulator is to what was measured
 	@exec $(BIN)/python -m bench.simulate $(ARGS)
+
+bench-responses: $(SERVE) ## Responses and Messages beside chat, per event; batches; kept responses
+	@exec $(BIN)/python -m bench.responses $(ARGS)
 
 bench-money: $(SERVE) ## admission and settlement: reserve, log, post
 	@exec $(BIN)/python -m bench.money $(ARGS)

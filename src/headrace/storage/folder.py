@@ -47,6 +47,10 @@ class Layout(msgspec.Struct, frozen=True):
         return self.root / "prices.generation"
 
     @property
+    def files(self) -> Path:
+        return self.root / "files"
+
+    @property
     def commons(self) -> Path:
         return self.root / "workers.shared"
 
