@@ -2,7 +2,7 @@
 
     make bench-injection        ARGS="--suite slack"    ARGS="--quick"
 
-A task of the benchmark is performed by the head's own turns, its ground truth saying what a faithful model would. At the moment at which the
+A task of the benchmark is performed by the head's own turns, its ground truth saying what a faithful model would. At the moment when the
 planted text has been read, the model belongs to the attacker. Benign: how many tasks are done, how many without a question. Attacked: every
 pair of task and injection whose attack can be replayed, by each attacker of `dojo.attacks`; a pair counts as lost when any of them wins.
 """
@@ -59,7 +59,12 @@ def main() -> None:
     ask.add_argument("--quick", action="store_true", help="the first timing alone, without splicing and search")
     ask.add_argument("--jobs", type=int, default=2)
     said = ask.parse_args()
-    work = [(suite, task, said.quick) for suite in said.suite or SUITES for task in get_suites(VERSION)[suite].user_tasks if not said.task or task in said.task]
+    work = [
+        (suite, task, said.quick)
+        for suite in said.suite or SUITES
+        for task in get_suites(VERSION)[suite].user_tasks
+        if not said.task or task in said.task
+    ]
     began = time.perf_counter()
     with ProcessPoolExecutor(said.jobs) as pool:
         tallies = list(pool.map(_task, work, chunksize=1))
@@ -117,7 +122,15 @@ def _attacked(suite, task, injection, planted, script, cards, tally: Tally, *, q
         run = fresh()
         attacker(run, script)
         _score(run, injection, timing, tally)
-    strings = sorted({value for call in script for each in call.args.values() for value in (each if isinstance(each, list) else [each]) if isinstance(value, str)})
+    strings = sorted(
+        {
+            value
+            for call in script
+            for each in call.args.values()
+            for value in (each if isinstance(each, list) else [each])
+            if isinstance(value, str)
+        }
+    )
     for run in spliced(fresh(), script, strings):
         _score(run, injection, "spliced", tally)
     run = fresh()
@@ -177,7 +190,16 @@ def _tell(tallies: list[Tally], seconds: float) -> None:
         "decision_us_p99": round(decisions[len(decisions) * 99 // 100], 1),
         "seconds": round(seconds, 1),
     }
-    columns = ("suite", "tasks done", "without a question", "questions a task", "exposed", "attacks won", "useful under attack", "attack runs")
+    columns = (
+        "suite",
+        "tasks done",
+        "without a question",
+        "questions a task",
+        "exposed",
+        "attacks won",
+        "useful under attack",
+        "attack runs",
+    )
     tell(machine("agentdojo"), columns, rows, figures)
 
 

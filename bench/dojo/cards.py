@@ -68,7 +68,12 @@ WORKSPACE = [
     *_reads("get_current_day", {"": Field(writers=OWN, readers=PUBLIC, role="today")}),
     *_reads("search_calendar_events get_day_calendar_events", EVENT),
     *_reads("search_files_by_filename get_file_by_id list_files search_files", FILE),
-    Card(tool="send_email", effect=MAIL_OUT, fields=EMAIL, arguments={"recipients": "recipient", "cc": "recipient", "bcc": "recipient", "attachments": "object"}),
+    Card(
+        tool="send_email",
+        effect=MAIL_OUT,
+        fields=EMAIL,
+        arguments={"recipients": "recipient", "cc": "recipient", "bcc": "recipient", "attachments": "object"},
+    ),
     Card(tool="delete_email", effect=Effect(kind="delete", final=True), arguments={"email_id": "object"}, fields=EMAIL),
     Card(
         tool="create_calendar_event",
@@ -83,7 +88,12 @@ WORKSPACE = [
         fields=EVENT,
         arguments={"event_id": "object", "new_start_time": "when", "new_end_time": "when"},
     ),
-    Card(tool="add_calendar_event_participants", effect=Effect(kind="event"), fields=EVENT, arguments={"event_id": "object", "participants": "recipient"}),
+    Card(
+        tool="add_calendar_event_participants",
+        effect=Effect(kind="event"),
+        fields=EVENT,
+        arguments={"event_id": "object", "participants": "recipient"},
+    ),
     Card(tool="append_to_file", effect=Effect(kind="file"), fields=FILE, arguments={"file_id": "object"}),
     Card(tool="create_file", effect=Effect(kind="file"), fields=FILE, arguments={"filename": "title"}),
     Card(tool="delete_file", effect=Effect(kind="delete", final=True), fields=FILE, arguments={"file_id": "object"}),
@@ -120,7 +130,11 @@ BANKING = [
     *_reads("read_file", {"": OUTSIDE}),
     *_reads("get_user_info", {}, STATE),
     Card(tool="send_money", effect=PAYMENT, arguments={"recipient": "account", "amount": "amount", "date": "free"}),
-    Card(tool="schedule_transaction", effect=PAYMENT, arguments={"recipient": "account", "amount": "amount", "date": "free", "recurring": "free"}),
+    Card(
+        tool="schedule_transaction",
+        effect=PAYMENT,
+        arguments={"recipient": "account", "amount": "amount", "date": "free", "recurring": "free"},
+    ),
     Card(
         tool="update_scheduled_transaction",
         effect=PAYMENT,
@@ -143,7 +157,11 @@ SLACK = [
     Card(tool="send_direct_message", effect=TO_COLLEAGUES, arguments={"recipient": "recipient"}),
     Card(tool="send_channel_message", effect=TO_COLLEAGUES, arguments={"channel": "recipient"}),
     Card(tool="add_user_to_channel", effect=Effect(kind="membership", audience=HOUSE), arguments={"user": "object", "channel": "object"}),
-    Card(tool="invite_user_to_slack", effect=Effect(kind="invite", audience=HOUSE, final=True), arguments={"user": "object", "user_email": "recipient"}),
+    Card(
+        tool="invite_user_to_slack",
+        effect=Effect(kind="invite", audience=HOUSE, final=True),
+        arguments={"user": "object", "user_email": "recipient"},
+    ),
     Card(tool="remove_user_from_slack", effect=Effect(kind="delete", audience=HOUSE, final=True), arguments={"user": "object"}),
 ]
 

@@ -14,11 +14,23 @@ import msgspec
 from agentdojo.functions_runtime import FunctionCall, FunctionsRuntime
 from pydantic import BaseModel
 
-from headrace.agents import Call, Card, Grant, Leave, Turn, Verdict
-from headrace.agents.events import Event, Failed, Intended, LeaveAsked, LeaveGiven, LeaveRefused, ModelAsked, ModelSaid, PersonSaid, Returned
+from headrace.agents import Budget, Call, Card, Grant, Leave, Turn, Verdict
+from headrace.agents.events import (
+    Event,
+    Failed,
+    Intended,
+    LeaveAsked,
+    LeaveGiven,
+    LeaveRefused,
+    ModelAsked,
+    ModelSaid,
+    PersonSaid,
+    Returned,
+)
 from headrace.agents.turn import AskLeave, CallModel, Finish, Refuse, RunTool
 
-GRANT = Grant()
+GRANT = Grant(budget=Budget(steps_max=1 << 40))
+"""An attacker has all the time in the world."""
 SPACES = re.compile(r"\s+")
 
 
@@ -68,7 +80,7 @@ class Run:
         """The same run from here on, apart."""
         twin = copy.copy(self)
         twin.env = self.env.model_copy(deep=True)
-        twin.turn = copy.deepcopy(self.turn)
+        twin.turn = self.turn.twin()
         twin.trace, twin.read = list(self.trace), list(self.read)
         return twin
 

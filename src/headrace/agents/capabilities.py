@@ -14,7 +14,7 @@ _SAID: Final[dict[EffectKind, str]] = {
     "invite": "invite add onboard",
     "membership": "add invite join remove",
     "event": "event events calendar appointment meeting schedule reschedule remind reminder invite participants book move",
-    "file": "file files document create write add append save note notes list edit change fix update rename make generate refactor implement",
+    "file": "file files document create write add append save note notes list edit change fix update rename make refactor implement",
     "delete": "delete remove erase cancel clear discard drop clean",
     "share": "share grant send",
     "reserve": "book reserve reservation booking rent",

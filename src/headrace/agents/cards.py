@@ -31,7 +31,20 @@ FieldRole: TypeAlias = Literal["text", "handle", "name", "address", "amount", "s
 `address`: where the record's people or accounts are reached."""
 
 EffectKind: TypeAlias = Literal[
-    "message", "publish", "invite", "membership", "event", "file", "delete", "share", "reserve", "pay", "profile", "password", "fetch", "run"
+    "message",
+    "publish",
+    "invite",
+    "membership",
+    "event",
+    "file",
+    "delete",
+    "share",
+    "reserve",
+    "pay",
+    "profile",
+    "password",
+    "fetch",
+    "run",
 ]
 
 

@@ -113,8 +113,9 @@ def _never(card: Card, arguments: dict[str, Value]) -> Deny | None:
         role = card.role(name)
         if role == "path" and any(_escapes(path) for path in leaves(value)):
             return Deny(f"{said(value)} is outside of the workspace.")
-        if role == "url" and (scheme := said(value).partition("://")) and scheme[1] and scheme[0].casefold() not in ("http", "https"):
-            return Deny(f"Only http and https are fetched, not {scheme[0]}.")
+        scheme, given, _ = said(value).partition("://")
+        if role == "url" and given and scheme.casefold() not in ("http", "https"):
+            return Deny(f"Only http and https are fetched, not {scheme}.")
     return None
 
 
@@ -142,7 +143,7 @@ def _kind_reasons(card: Card, effect: Effect, arguments: dict[str, Value], known
 
 
 def _recipient(sight: Sight, value: Value) -> str | None:
-    strangers = [each for each in leaves(value) if not sight.known.chosen(each) and not _of_named(sight, each)]
+    strangers = [each for each in leaves(value) if not sight.known.chosen(each) and each.casefold() not in sight.known.named.addresses]
     if sight.audience >= Readers.INSIDE:
         strangers = [each for each in strangers if each.casefold() not in sight.known.handles or not _contents_given(sight)]
     return f"You did not name {_list(strangers)} as a recipient." if strangers else None
@@ -154,25 +155,9 @@ def _contents_given(sight: Sight) -> bool:
     return all(_given(sight, text) for text in contents)
 
 
-def _of_named(sight: Sight, value: str) -> bool:
-    """Whether one record of the person's own, and only one such value, is what their words name."""
-    low = value.casefold()
-    named = [record for record in sight.known.named() if any(True for _ in record.of("address"))]
-    return any(record.holds("address", low, Writers.OWN) for record in _singled_out(named))
-
-
-def _singled_out(named: list[Record]) -> list[Record]:
-    """The records that one name means: where the name fits several things, it means none of them."""
-    sources: dict[tuple[str, ...], int] = {}
-    for record in named:
-        key = tuple(leaf.value.casefold() for leaf in record.of("name"))
-        sources[key] = sources.get(key, 0) + 1
-    return [record for record in named if sources[tuple(leaf.value.casefold() for leaf in record.of("name"))] == 1]
-
-
 def _account(sight: Sight, value: Value) -> str | None:
     account = said(value)
-    if sight.known.chosen(account) or _of_named(sight, account):
+    if sight.known.chosen(account) or account.casefold() in sight.known.named.addresses:
         return None
     return f"You did not name {account} as who is to be paid."
 
@@ -186,8 +171,8 @@ def _amount(sight: Sight, value: Value) -> str | None:
     accounts = {said(given).casefold() for name, given in sight.arguments.items() if sight.card.role(name) in ("account", "object")}
     booked = [
         leaf.number
-        for record in known.records
-        if _is_with(record, accounts) or record in known.named()
+        for record in known.booked
+        if _is_with(record, accounts) or record in known.named.records
         for leaf in record.of("amount")
         if leaf.number is not None and leaf.writers >= Writers.OWN
     ]
@@ -211,9 +196,7 @@ def _object(sight: Sight, value: Value) -> str | None:
 
 def _is_own_object(sight: Sight, value: str) -> bool:
     known, low = sight.known, value.casefold()
-    if known.chosen(value) or low in known.made:
-        return True
-    if any(record.holds("handle", low, Writers.OWN) for record in known.named()):
+    if known.chosen(value) or low in known.made or low in known.named.handles:
         return True
     binding = sight.effect.final or sight.audience < Readers.INSIDE
     return not binding and (low in known.handles or known.said_inside(value))
@@ -257,7 +240,11 @@ def _new_marks(sight: Sight, text: str) -> list[str]:
     """Links, addresses and, where they leave, codes, that neither the person nor their own people wrote."""
     known = sight.known
     least = Writers.INSIDE
-    new = [link for link in (*urls(text), *emails(text)) if not known.chosen(link) and link not in known.request.urls and known.links.get(link, Writers.ANYONE) < least]
+    new = [
+        link
+        for link in (*urls(text), *emails(text))
+        if not known.chosen(link) and link not in known.request.urls and known.links.get(link, Writers.ANYONE) < least
+    ]
     if sight.audience < Readers.INSIDE:
         new += [code for code in codes(text) if not known.chosen(code) and not _is_phrase(sight, code)]
     return new
@@ -272,12 +259,19 @@ def _is_phrase(sight: Sight, code: str) -> bool:
 
 
 def _given(sight: Sight, text: str) -> bool:
-    """Whether every word comes from the person, names the effect, or stands in a field that no stranger writes and the audience may read."""
+    """Whether every word comes from the person, names the effect, or stands in a field that no stranger writes and they may read."""
     all_words, at, known = words(text), 0, sight.known
     own = known.request.words | WORDS[sight.effect.kind]
     while at < len(all_words):
         word = all_words[at]
-        span = max((len(phrase) for phrase, readers in known.phrases.get(word, {}).items() if readers <= sight.audience and tuple(all_words[at : at + len(phrase)]) == phrase), default=0)
+        span = max(
+            (
+                len(phrase)
+                for phrase, readers in known.phrases.get(word, {}).items()
+                if readers <= sight.audience and tuple(all_words[at : at + len(phrase)]) == phrase
+            ),
+            default=0,
+        )
         if not span and (word in own or word in FUNCTION_WORDS or (word.isdigit() and len(word) <= SMALL_NUMBER_DIGITS)):
             span = 1
         if not span:
@@ -300,7 +294,8 @@ def _url(sight: Sight, value: Value) -> str | None:
 
 def _hosts(sight: Sight, value: Value) -> str | None:
     typed = {host_of(url) for url in sight.known.request.urls}
-    new = [host for host in leaves(value) if host.casefold() not in typed | sight.grant.hosts | sight.known.endorsed]
+    wanted = [host for each in leaves(value) for host in each.split()]
+    new = [host for host in wanted if host.casefold() not in typed | sight.grant.hosts]
     return f"You did not name the host {_list(new)}." if new else None
 
 

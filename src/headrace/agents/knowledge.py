@@ -4,7 +4,9 @@ A tool's answer is taken apart into records of fields, each labelled by the tool
 handles of the person's own things, names and addresses of records, amounts, links, and the label of all that the model has read so far.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from copy import copy
 
 import msgspec
 
@@ -36,8 +38,17 @@ class Record(msgspec.Struct, frozen=True):
     def of(self, role: FieldRole) -> Iterator[Leaf]:
         return (leaf for leaf in self.leaves if leaf.role == role)
 
-    def holds(self, role: FieldRole, value: str, least: Writers) -> bool:
-        return any(leaf.value.casefold() == value and leaf.writers >= least for leaf in self.of(role))
+    @property
+    def called(self) -> tuple[str, ...]:
+        return tuple(leaf.value.casefold() for leaf in self.of("name"))
+
+
+class Named(msgspec.Struct, frozen=True):
+    """The records that the person's words name, the handles of them, and the addresses of those that a name means alone."""
+
+    records: frozenset[Record]
+    handles: frozenset[str]
+    addresses: frozenset[str]
 
 
 class Knowledge:
@@ -56,11 +67,23 @@ class Knowledge:
         self.done: dict[str, int] = {}
         self._said: tuple[str, ...] = ()
         self._seen: set[Record] = set()
+        self._named: Named | None = None
+        self._booked: list[Record] = []
+
+    def twin(self) -> "Knowledge":
+        """The same knowledge, growing apart from here."""
+        other = copy(self)
+        other.records, other.handles, other.made = list(self.records), set(self.handles), set(self.made)
+        other.endorsed, other.links, other.inside = set(self.endorsed), dict(self.links), list(self.inside)
+        other.phrases = {first: dict(known) for first, known in self.phrases.items()}
+        other.done, other._seen, other._booked = dict(self.done), set(self._seen), list(self._booked)
+        return other
 
     def hear(self, text: str) -> None:
         """The person says more."""
         self._said += (text,)
         self.request = Request(self._said)
+        self._named = None
 
     def endorse(self, value: Value) -> None:
         """The person gave leave to exactly this: its values are now the person's own choice."""
@@ -83,7 +106,10 @@ class Knowledge:
         if bare in self._seen:
             return
         self._seen.add(bare)
+        self._named = None
         self.records.append(record)
+        if any(leaf.role == "amount" and leaf.writers >= Writers.OWN for leaf in record.leaves):
+            self._booked.append(record)
         for leaf in record.leaves:
             low = leaf.value.casefold()
             if leaf.role == "handle":
@@ -112,9 +138,22 @@ class Knowledge:
         low = value.strip().casefold()
         return bool(low) and any(holds(text, low) for text in self.inside)
 
-    def named(self) -> list[Record]:
-        """The records that the person's words name: by a name, an address, an amount; or by being the largest of their kind."""
-        return [record for record in self.records if self._is_named(record)] + self._extreme()
+    @property
+    def named(self) -> "Named":
+        """What the person's words name among the records."""
+        if self._named is None:
+            records = [record for record in self.records if self._is_named(record)] + self._extreme()
+            self._named = Named(
+                frozenset(records),
+                _values((record for record in records), "handle"),
+                _values(_singled_out(records), "address"),
+            )
+        return self._named
+
+    @property
+    def booked(self) -> list[Record]:
+        """The records of what was booked."""
+        return self._booked
 
     def _is_named(self, record: Record) -> bool:
         request = self.request
@@ -126,8 +165,24 @@ class Knowledge:
 
     def _extreme(self) -> list[Record]:
         sign = self.request.superlative
-        sized = [(leaf.number * sign, at, record) for at, record in enumerate(self.records) for leaf in record.of("size") if leaf.number is not None]
+        sized = [
+            (leaf.number * sign, at, record)
+            for at, record in enumerate(self.records)
+            for leaf in record.of("size")
+            if leaf.number is not None
+        ]
         return [max(sized)[2]] if sign and sized else []
+
+
+def _values(records: Iterable[Record], role: FieldRole) -> frozenset[str]:
+    return frozenset(leaf.value.casefold() for record in records for leaf in record.of(role) if leaf.writers >= Writers.OWN)
+
+
+def _singled_out(named: list[Record]) -> list[Record]:
+    """Those that a name means alone: where it fits several with addresses, it means none of them."""
+    reachable = [record for record in named if any(True for _ in record.of("address"))]
+    times = Counter(record.called for record in reachable)
+    return [record for record in reachable if times[record.called] == 1]
 
 
 def _records(card: Card, value: Value) -> Iterator[tuple[Leaf, ...]]:
@@ -141,8 +196,6 @@ def _records(card: Card, value: Value) -> Iterator[tuple[Leaf, ...]]:
             else:
                 field = card.field(key)
                 for each in inner if isinstance(inner, list) else (inner,):
-                    if isinstance(each, dict):
-                        own += [leaf for name in each for leaf in _leaf(field, name, value)]
                     own += _leaf(field, each, value)
         yield tuple(own)
     elif isinstance(value, list):

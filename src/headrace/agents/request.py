@@ -91,7 +91,6 @@ class Request:
     def calls(self, name: str) -> bool:
         """Whether the person called something by this name: all of it, or a name that is a word of it. An ending of a file counts not."""
         said = words(name.rpartition(".")[0] or name)
-        if not said:
+        if FUNCTION_WORDS.issuperset(said):
             return False
-        whole = f" {' '.join(said)} " in self.run_of_words
-        return (whole and not FUNCTION_WORDS.issuperset(said)) or not self.names.isdisjoint(said) or self.typed(name)
+        return f" {' '.join(said)} " in self.run_of_words or not self.names.isdisjoint(said)

@@ -11,6 +11,7 @@ Beside it: the budget is looked at before the model is called (Pause), and an ef
 """
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 from typing import TypeAlias, assert_never
 
 import msgspec
@@ -38,7 +39,7 @@ from headrace.agents.events import (
 from headrace.agents.judge import Allow, Ask, Deny, Reason, Verdict, deed, judge
 from headrace.agents.knowledge import Knowledge
 from headrace.agents.labels import Label, Readers, Writers
-from headrace.agents.leave import Call, Grant
+from headrace.agents.leave import Call, Grant, Leave
 from headrace.agents.values import Value, read
 from headrace.core.clock import Moment
 
@@ -123,6 +124,14 @@ class Turn:
         self._heard = False
         self._called = False
 
+    def twin(self) -> "Turn":
+        """The same run so far, going its own way from here."""
+        other = copy(self)
+        other.known = self.known.twin()
+        other._calls, other._pending, other._asked = dict(self._calls), list(self._pending), dict(self._asked)
+        other._refused, other._fate = dict(self._refused), dict(self._fate)
+        return other
+
     def add(self, event: Event) -> None:  # noqa: C901 one arm an event: a table in all but form
         match event:
             case PersonSaid(text):
@@ -136,9 +145,8 @@ class Turn:
                 self._hear_model(event)
             case LeaveAsked(calls):
                 self._asked.update((call.id, None) for call in calls)
-            case LeaveGiven(call):
-                self._asked[call] = True
-                self.known.endorse(self._arguments(call))
+            case LeaveGiven(call, leave):
+                self._take_leave(self._calls[call], leave)
             case LeaveRefused(call, says):
                 self._asked[call] = False
                 self._refused[call] = says
@@ -167,6 +175,12 @@ class Turn:
                 self.ended = True
             case never:
                 assert_never(never)
+
+    def _take_leave(self, call: Call, leave: Leave) -> None:
+        """Leave to anything but exactly this call is none."""
+        if leave.covers(call.tool, call.arguments):
+            self._asked[call.id] = True
+            self.known.endorse(self._arguments(call.id))
 
     def _hear_model(self, said: ModelSaid) -> None:
         self.tokens += said.tokens

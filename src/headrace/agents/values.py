@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 import msgspec
 
-Value: TypeAlias = "None | bool | int | float | str | list[Value] | dict[str, Value]"
+Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str, Value] | None"
 
 
 def read(json: str) -> Value:

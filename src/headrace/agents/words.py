@@ -7,24 +7,28 @@ import msgspec
 
 WORD: Final = re.compile(r"[^\W_]+")
 EMAIL: Final = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
-URL: Final = re.compile(r"\b(?:[a-z][a-z0-9+.-]*://|www\.)[^\s<>\"'`)\]}]+|\b(?:[a-z0-9-]+\.)+[a-z]{2,24}(?:/[^\s<>\"'`)\]}]*)?", re.IGNORECASE)
+URL: Final = re.compile(
+    r"\b(?:[a-z][a-z0-9+.-]*://|www\.)[^\s<>\"'`)\]}]+|\b(?:[a-z0-9-]+\.)+[a-z]{2,24}(?:/[^\s<>\"'`)\]}]*)?", re.IGNORECASE
+)
 NUMBER: Final = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?![\w])")
 CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{4,}[A-Za-z0-9]")
-QUOTED: Final = re.compile(r"(?<!\w)['\"‘“](.+?)['\"’”](?!\w)", re.DOTALL)
+QUOTED: Final = re.compile("(?<!\\w)['\"\u2018\u201c](.+?)['\"\u2019\u201d](?!\\w)", re.DOTALL)
 ISO_DAY: Final = re.compile(r"(?<!\d)(\d{4})-(\d{2})-(\d{2})(?!\d)")
 DIGITS_OF_A_CODE: Final = 4
+_SAID_MONTHS: Final = "january february march april may june july august september october november december"
 
-_MONTHS: Final = "january february march april may june july august september october november december".split()
+_MONTHS: Final = tuple(_SAID_MONTHS.split(" "))
 _MONTH: Final = {**{name: at for at, name in enumerate(_MONTHS, 1)}, **{name[:3]: at for at, name in enumerate(_MONTHS, 1)}}
 _NAMES: Final = "|".join(sorted(_MONTH, key=len, reverse=True))
 _MONTH_DAY: Final = re.compile(rf"\b({_NAMES})\.? (\d{{1,2}})(?:st|nd|rd|th)?\b(?:,? (\d{{4}}))?", re.IGNORECASE)
 _DAY_MONTH: Final = re.compile(rf"\b(\d{{1,2}})(?:st|nd|rd|th)?(?: of)? ({_NAMES})\b\.?(?:,? (\d{{4}}))?", re.IGNORECASE)
 
-FUNCTION_WORDS: Final = frozenset(
-    "a an and any are as at be been but by can did do does done for from had has have he her here hi him his how i if in into is it its "
-    "just me my no not of off on one or our out please re s she so some t than that the their them then there these they this those to "
-    "two up us ve was we were what when where which who will with would you your hello thanks thank d ll m".split()
+_SAID_FUNCTION_WORDS: Final = (
+    "a an and any are as at be been but by can d did do does done for from had has have he hello her here hi him his how i if in into is "
+    "it its just ll m me my no not of off on one or our out please re s she so some t than thank thanks that the their them then there "
+    "these they this those to two up us ve was we were what when where which who will with would you your"
 )
+FUNCTION_WORDS: Final = frozenset(_SAID_FUNCTION_WORDS.split(" "))
 """Words that carry nothing by themselves."""
 
 
@@ -78,7 +82,9 @@ def emails(text: str) -> list[str]:
 
 def codes(text: str) -> list[str]:
     """What looks like the number of an account, a card, a document or a key."""
-    return [code for code in CODE.findall(text) if sum(letter.isdigit() for letter in code) >= DIGITS_OF_A_CODE and not ISO_DAY.fullmatch(code)]
+    return [
+        code for code in CODE.findall(text) if sum(letter.isdigit() for letter in code) >= DIGITS_OF_A_CODE and not ISO_DAY.fullmatch(code)
+    ]
 
 
 def holds(text: str, value: str) -> bool:
