@@ -65,10 +65,13 @@ class Knowledge:
         self.inside: list[str] = []
         self.phrases: dict[str, dict[tuple[str, ...], Readers]] = {}
         self.done: dict[str, int] = {}
+        self.changed: set[str] = set()
         self._said: tuple[str, ...] = ()
         self._seen: set[Record] = set()
         self._named: Named | None = None
         self._booked: list[Record] = []
+        self._sizes: dict[str, tuple[float, Record]] = {}
+        self._sizes_spoiled = False
 
     def twin(self) -> "Knowledge":
         """The same knowledge, growing apart from here."""
@@ -77,6 +80,7 @@ class Knowledge:
         other.endorsed, other.links, other.inside = set(self.endorsed), dict(self.links), list(self.inside)
         other.phrases = {first: dict(known) for first, known in self.phrases.items()}
         other.done, other._seen, other._booked = dict(self.done), set(self._seen), list(self._booked)
+        other.changed, other._sizes = set(self.changed), dict(self._sizes)
         return other
 
     def hear(self, text: str) -> None:
@@ -92,6 +96,10 @@ class Knowledge:
     def do(self, deed: str) -> None:
         """An effect was performed; `deed` says what and on whom."""
         self.done[deed] = self.done.get(deed, 0) + 1
+
+    def change(self, values: Iterable[str]) -> None:
+        """Effects happened to these things: what is seen of them from now on may be the run's own doing."""
+        self.changed.update(value.casefold() for value in values)
 
     def see(self, step: str, card: Card, value: Value, *, sealed: bool = False) -> None:
         """A tool returned this. `sealed`: the model gets only a handle of it, so its own words don't come from it."""
@@ -113,15 +121,25 @@ class Knowledge:
         for leaf in record.leaves:
             low = leaf.value.casefold()
             if leaf.role == "handle":
-                self.handles.add(low)
-                if effect:
+                if effect and low not in self.handles:
                     self.made.add(low)
+                self.handles.add(low)
+                self._measure(low, record, effect=effect)
             for link in (*urls(leaf.value), *emails(leaf.value)):
                 self.links[link] = max(leaf.writers, self.links.get(link, Writers.ANYONE))
             if leaf.writers >= Writers.INSIDE:
                 self.inside.append(low)
             if leaf.writers >= Writers.SERVICE:
                 self._learn_phrase(leaf)
+
+    def _measure(self, handle: str, record: Record, *, effect: bool) -> None:
+        """Sizes are taken as they were before the run changed anything, or not at all: else a run could make a thing the largest."""
+        for leaf in record.of("size"):
+            if leaf.number is None or effect or handle in self._sizes:
+                continue
+            if handle in self.changed:
+                self._sizes_spoiled = True
+            self._sizes[handle] = (leaf.number, record)
 
     def _learn_phrase(self, leaf: Leaf) -> None:
         phrase = tuple(words(leaf.value))
@@ -164,14 +182,13 @@ class Knowledge:
         )
 
     def _extreme(self) -> list[Record]:
+        """The largest thing, or the smallest, when the person means one; of two alike, neither."""
         sign = self.request.superlative
-        sized = [
-            (leaf.number * sign, at, record)
-            for at, record in enumerate(self.records)
-            for leaf in record.of("size")
-            if leaf.number is not None
-        ]
-        return [max(sized)[2]] if sign and sized else []
+        if not sign or self._sizes_spoiled or not self._sizes:
+            return []
+        most = max(size * sign for size, _ in self._sizes.values())
+        found = [record for size, record in self._sizes.values() if size * sign == most]
+        return found if len(found) == 1 else []
 
 
 def _values(records: Iterable[Record], role: FieldRole) -> frozenset[str]:

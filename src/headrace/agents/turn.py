@@ -40,7 +40,7 @@ from headrace.agents.judge import Allow, Ask, Deny, Reason, Verdict, deed, judge
 from headrace.agents.knowledge import Knowledge
 from headrace.agents.labels import Label, Readers, Writers
 from headrace.agents.leave import Call, Grant, Leave
-from headrace.agents.values import Value, read
+from headrace.agents.values import Value, leaves, read
 from headrace.core.clock import Moment
 
 
@@ -198,6 +198,9 @@ class Turn:
         if card.effect is not None:
             self.known.do(deed(card, self._arguments(call)))
             self.known.do(f"kind {card.effect.kind}")
+            self.known.change(
+                each for name, value in self._arguments(call).items() if card.role(name) == "object" for each in leaves(value)
+            )
         if self._standing is not None:
             self.known.do(f"leave {self._standing}")
         self.known.see(call, card, value, sealed=sealed)

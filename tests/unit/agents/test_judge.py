@@ -5,7 +5,7 @@ import pytest
 from headrace.agents import Grant, StandingLeave
 from headrace.agents.judge import EFFECTS_A_KIND_MAX
 from headrace.agents.values import Value
-from tests.unit.agents.desk import A_MAIL, A_PAGE, Seen, known, verdict, why
+from tests.unit.agents.desk import A_MAIL, A_PAGE, CARDS, Seen, known, verdict, why
 
 CONTACTS: Seen = ("contacts", [{"name": "Sarah Baker", "email": "sarah@home.example"}, {"name": "Bo", "email": "bo@home.example"}])
 TWO_SARAHS: Seen = ("contacts", [{"name": "Sarah Baker", "email": "one@a.example"}, {"name": "Sarah Baker", "email": "two@b.example"}])
@@ -201,6 +201,25 @@ def test_a_person_may_widen_kinds_and_hosts():
 def test_what_the_run_itself_made_is_its_own():
     run = known("Write a note, then delete it", A_PAGE, ("label", {"id": "31"}))
     assert why(verdict(run, "delete", id="31")) == "allow"
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["seen before", "seen after"])
+def test_a_run_cannot_make_a_thing_the_largest(first):
+    run = known("Add a note, then delete the largest file", A_PAGE, *((FILES,) if first else ()))
+    run.change(["7"])
+    run.see("x", CARDS["files"], [{"id": "7", "name": "notes.txt", "size": 1000}, {"id": "8", "name": "holiday plan.docx", "size": 90}])
+    assert why(verdict(run, "delete", id="7")) == "object"
+    assert why(verdict(run, "delete", id="8")) == ("allow" if first else "object")
+
+
+def test_of_two_alike_neither_is_the_largest():
+    run = known("Delete the largest file", ("files", [{"id": "7", "name": "a", "size": 9}, {"id": "8", "name": "b", "size": 9}]), A_PAGE)
+    assert why(verdict(run, "delete", id="7")) == "object"
+
+
+def test_what_the_run_changed_is_not_what_it_made():
+    run = known("Add a note, delete it", FILES, A_PAGE, ("label", {"id": "7", "size": 3}))
+    assert why(verdict(run, "delete", id="7")) == "object"
 
 
 def test_a_field_that_holds_a_whole_text_is_no_phrase():
