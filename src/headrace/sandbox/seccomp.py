@@ -1,7 +1,8 @@
 """The filter of system calls, as a program of the kernel's packet filter, assembled here so that no library is needed.
 
-What is refused answers EPERM: tracing others, mounting, namespaces, kernel modules and keys, programs for the kernel, clocks, and every kind of
-socket but unix and the internet's (which, without a network, reach nobody). A call in the convention of another processor ends the process.
+What is refused answers EPERM: tracing others, mounting, namespaces, kernel modules and keys, programs for the kernel, clocks, and every
+kind of socket but unix and the internet's (which, without a network, reach nobody). A call in the convention of another processor ends the
+process.
 """
 
 import platform
@@ -9,7 +10,7 @@ import struct
 from typing import Final
 
 _LOAD, _EQUAL, _AND_SET, _RETURN = 0x20, 0x15, 0x45, 0x06
-_ALLOW, _KILL, _EPERM = 0x7FFF0000, 0x80000000, 0x00050000 | 1
+_ALLOW, _KILL, _EPERM, _NO_SUCH_CALL = 0x7FFF0000, 0x80000000, 0x00050000 | 1, 0x00050000 | 38
 _NUMBER, _ARCH, _ARGUMENT_0, _ARGUMENT_1 = 0, 4, 16, 24
 _X32_BIT: Final = 0x40000000
 _CLONE_NEW: Final = 0x7E020080
@@ -38,6 +39,8 @@ _ENOSYS: Final = frozenset(("clone3",))
 """Refused as if it did not exist: the C library then falls back to `clone`, whose flags can be looked at."""
 _LOOKED_AT: Final = {"x86_64": {"socket": 41, "clone": 56, "ioctl": 16}, "aarch64": {"socket": 198, "clone": 220, "ioctl": 29}}
 
+_REFUSE_ELSE_ALLOW: Final = ((_RETURN, 0, 0, _EPERM), (_RETURN, 0, 0, _ALLOW))
+
 
 def program(machine: str | None = None, *, network: bool = True) -> bytes | None:
     """The filter for this machine, or None where we know none. Without `network` only unix sockets may be made."""
@@ -50,21 +53,14 @@ def program(machine: str | None = None, *, network: bool = True) -> bytes | None
     if machine == "x86_64":
         lines += [(_AND_SET, 0, 1, _X32_BIT), (_RETURN, 0, 0, _KILL)]
     for name, number in calls.items():
-        refusal = 0x00050000 | 38 if name in _ENOSYS else _EPERM
+        refusal = _NO_SUCH_CALL if name in _ENOSYS else _EPERM
         lines += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, refusal)]
     families = (_AF_UNIX, _AF_INET, _AF_INET6) if network else (_AF_UNIX,)
     lines += _when(looked_at["socket"], [(_LOAD, 0, 0, _ARGUMENT_0), *_only(families)])
+    lines += _when(looked_at["clone"], [(_LOAD, 0, 0, _ARGUMENT_0), (_AND_SET, 0, 1, _CLONE_NEW), *_REFUSE_ELSE_ALLOW])
     lines += _when(
-        looked_at["clone"], [(_LOAD, 0, 0, _ARGUMENT_0), (_AND_SET, 0, 1, _CLONE_NEW), (_RETURN, 0, 0, _EPERM), (_RETURN, 0, 0, _ALLOW)]
+        looked_at["ioctl"], [(_LOAD, 0, 0, _ARGUMENT_1), (_EQUAL, 1, 0, _TIOCSTI), (_EQUAL, 0, 1, _TIOCLINUX), *_REFUSE_ELSE_ALLOW]
     )
-    typing = [
-        (_LOAD, 0, 0, _ARGUMENT_1),
-        (_EQUAL, 1, 0, _TIOCSTI),
-        (_EQUAL, 0, 1, _TIOCLINUX),
-        (_RETURN, 0, 0, _EPERM),
-        (_RETURN, 0, 0, _ALLOW),
-    ]
-    lines += _when(looked_at["ioctl"], typing)
     lines.append((_RETURN, 0, 0, _ALLOW))
     return b"".join(struct.pack("=HBBI", *line) for line in lines)
 
