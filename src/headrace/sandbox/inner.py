@@ -30,11 +30,15 @@ def main() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "no_new_privs")
-    if told["landlock"]:
-        landlock(libc, told["landlock"]["read"], told["landlock"]["write"], told["landlock"]["abi"])
-    if told["seccomp"]:
-        seccomp(libc, bytes.fromhex(told["seccomp"]))
-    os.chdir(told["folder"])
+    folder = os.open(told["folder"], os.O_PATH)
+    landlock(libc, told["landlock"]["read"], told["landlock"]["write"], told["landlock"]["abi"])
+    if told["user"]:
+        os.setgroups([])
+        os.setgid(told["user"])
+        os.setuid(told["user"])
+    seccomp(libc, bytes.fromhex(told["seccomp"]))
+    os.fchdir(folder)
+    os.close(folder)
     os.execv("/bin/sh", ["/bin/sh", "-c", told["command"]])  # noqa: S606 the shell is the command, and it is confined by now
 
 

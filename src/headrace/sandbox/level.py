@@ -21,6 +21,7 @@ from headrace.sandbox.seccomp import program
 Rung: TypeAlias = Literal[3, 2, 0]
 _LANDLOCK_CREATE = 444
 NOBODY = 65_534
+SIGNALS_ABI = 6
 
 
 class Level(msgspec.Struct, frozen=True):
@@ -61,6 +62,8 @@ def find_level(bwrap_works: bool, bwrap: str | None, abi: int, *, linux: bool) -
         lacks.append("The kernel offers no Landlock (5.13 or newer does, when it is switched on).")
     if lacks:
         return Level(0, bwrap, abi, tuple(lacks))
+    if not (bwrap and bwrap_works) and abi < SIGNALS_ABI:
+        return Level(0, bwrap, abi, ("Without bubblewrap it needs Linux 6.12, whose Landlock keeps signals inside, too.",))
     if bwrap is None:
         return Level(2, None, abi, ("bubblewrap is not installed (Debian, Ubuntu: apt install bubblewrap, or make system).",))
     if not bwrap_works:

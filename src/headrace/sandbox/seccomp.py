@@ -39,15 +39,18 @@ _ENOSYS: Final = frozenset(("clone3",))
 """Refused as if it did not exist: the C library then falls back to `clone`, whose flags can be looked at."""
 _LOOKED_AT: Final = {"x86_64": {"socket": 41, "clone": 56, "ioctl": 16}, "aarch64": {"socket": 198, "clone": 220, "ioctl": 29}}
 
+_LEAVES_THE_GROUP: Final = {"x86_64": {"setsid": 112, "setpgid": 109}, "aarch64": {"setsid": 157, "setpgid": 154}}
 _REFUSE_ELSE_ALLOW: Final = ((_RETURN, 0, 0, _EPERM), (_RETURN, 0, 0, _ALLOW))
 
 
-def program(machine: str | None = None, *, network: bool = True) -> bytes | None:
-    """The filter for this machine, or None where we know none. Without `network` only unix sockets may be made."""
+def program(machine: str | None = None, *, confined: bool = True) -> bytes | None:
+    """The filter for this machine, or None where we know none. Who is not `confined` by namespaces makes unix sockets only, and can't leave
+    the group of processes that is ended with the command."""
     machine = machine or platform.machine()
     if machine not in _ARCHES:
         return None
     calls = {name: int(number) for name, _, number in (entry.partition("=") for entry in _REFUSED[machine].split(" "))}
+    calls |= {} if confined else _LEAVES_THE_GROUP[machine]
     looked_at = _LOOKED_AT[machine]
     lines = [(_LOAD, 0, 0, _ARCH), (_EQUAL, 1, 0, _ARCHES[machine]), (_RETURN, 0, 0, _KILL), (_LOAD, 0, 0, _NUMBER)]
     if machine == "x86_64":
@@ -55,7 +58,7 @@ def program(machine: str | None = None, *, network: bool = True) -> bytes | None
     for name, number in calls.items():
         refusal = _NO_SUCH_CALL if name in _ENOSYS else _EPERM
         lines += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, refusal)]
-    families = (_AF_UNIX, _AF_INET, _AF_INET6) if network else (_AF_UNIX,)
+    families = (_AF_UNIX, _AF_INET, _AF_INET6) if confined else (_AF_UNIX,)
     lines += _when(looked_at["socket"], [(_LOAD, 0, 0, _ARGUMENT_0), *_only(families)])
     lines += _when(looked_at["clone"], [(_LOAD, 0, 0, _ARGUMENT_0), (_AND_SET, 0, 1, _CLONE_NEW), *_REFUSE_ELSE_ALLOW])
     lines += _when(
