@@ -120,7 +120,7 @@ class Turn:
         self._intended: str | None = None
         self._standing: str | None = None
         self._fate: dict[str, bool | None] = {}
-        self._paused = False
+        self._paused: PauseReason | None = None
         self._heard = False
         self._called = False
 
@@ -162,10 +162,10 @@ class Turn:
                 self._fate[call] = happened
                 if happened:
                     self._outcome(call, None, sealed=False)
-            case Paused():
-                self._paused = True
+            case Paused(reason):
+                self._paused = reason
             case Resumed():
-                self._paused = False
+                self._paused = None
                 self.more = Resumed(
                     self.more.more_pico_usd + event.more_pico_usd,
                     self.more.more_tokens + event.more_tokens,
@@ -216,7 +216,7 @@ class Turn:
             return Finish(self.answer or "")
         if self._intended is not None:
             return self._after_a_crash(self._calls[self._intended])
-        if self._paused:
+        if self._paused is not None:
             return Wait()
         if self._pending:
             return self._next_call(grant, now)
@@ -224,6 +224,14 @@ class Turn:
             return Finish(self.answer)
         exhausted = self._exhausted(grant)
         return CallModel() if exhausted is None else Pause(exhausted)
+
+    def waits_for(self) -> PauseReason | Call | frozenset[str]:
+        """Why the wish is to wait: a pause, an effect of unknown fate, or the calls that leave was asked for."""
+        if self._intended is not None:
+            return self._calls[self._intended]
+        if self._paused is not None:
+            return self._paused
+        return frozenset(call for call, answer in self._asked.items() if answer is None)
 
     def _after_a_crash(self, call: Call) -> Wish:
         card = self._cards[call.tool]

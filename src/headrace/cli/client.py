@@ -37,6 +37,11 @@ class Client:
     def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
         return self._told("POST", path, body)
 
+    def post_with_headers(self, path: str, body: dict[str, Any]) -> tuple[Any, http.client.HTTPMessage]:
+        """The answer, and what its headers say of it."""
+        with self._asked("POST", path, body) as answer:
+            return json.load(answer), answer.headers
+
     def stream(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """The chunks of a streamed answer. Raises UpstreamFailed when it breaks off."""
         with self._asked("POST", path, body) as answer:

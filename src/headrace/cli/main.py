@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from headrace.cli.agent import agent
 from headrace.cli.chat import chat
 from headrace.cli.doctor import doctor
 from headrace.cli.keys import keys
@@ -34,7 +35,7 @@ def headrace(context: click.Context, config: Path | None, data: Path | None) -> 
     context.obj = here(config, data)
 
 
-for command in (serve, chat, portfolio, why, usage, keys, price, models, reload, doctor):
+for command in (serve, chat, agent, portfolio, why, usage, keys, price, models, reload, doctor):
     headrace.add_command(command)
 
 

@@ -79,6 +79,10 @@ class Draft:
         found = [Change(path, "added" if path not in before else "changed") for path, digest in now.items() if before.get(path) != digest]
         return tuple(sorted([*found, *[Change(path, "deleted") for path in before if path not in now]], key=lambda change: change.path))
 
+    def paths(self) -> list[str]:
+        """What the draft holds, files and links."""
+        return [str(path.relative_to(self.work)) for path in _files(self.work)]
+
     def take_over(self) -> tuple[Change, ...]:
         """Do to the folder what was done to the draft, or nothing at all when that can't be done safely."""
         changes = self.changes()

@@ -8,6 +8,7 @@ from headrace.storage.keys import KeyRing, KeyStore
 from headrace.storage.loading import Loaded, load_once
 from headrace.storage.queries import DIMENSIONS, Difference, Dimension, UsageRow, balances, key_names, usage_by, verify
 from headrace.storage.recovery import Recovery, recover
+from headrace.storage.runlog import Entry, RunBusy, RunLog, RunLogDamaged, RunNotFound, read_run
 from headrace.storage.segment import Damage
 from headrace.storage.usagelog import UsageLog, UsageLogSettings
 
@@ -20,12 +21,17 @@ __all__ = [
     "DataFolder",
     "Difference",
     "Dimension",
+    "Entry",
     "FileLock",
     "KeyRing",
     "KeyStore",
     "Layout",
     "Loaded",
     "Recovery",
+    "RunBusy",
+    "RunLog",
+    "RunLogDamaged",
+    "RunNotFound",
     "UsageLog",
     "UsageLogSettings",
     "UsageRow",
@@ -36,6 +42,7 @@ __all__ = [
     "key_names",
     "load_once",
     "make_folder",
+    "read_run",
     "recover",
     "usage_by",
     "verify",

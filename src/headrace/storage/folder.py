@@ -34,6 +34,10 @@ class Layout(msgspec.Struct, frozen=True):
         return self.root / "loader.lock"
 
     @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
     def keys_generation(self) -> Path:
         return self.root / "keys.generation"
 

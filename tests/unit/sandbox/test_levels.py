@@ -48,7 +48,7 @@ REACH = Reach(frozenset(("good.example", "inner.example", "nowhere.example")))
 async def lookup(host: str, port: int) -> list[str]:
     if host == "nowhere.example":
         raise OSError("no such name")
-    return {"good.example": ["93.184.216.34"], "inner.example": ["93.184.216.34", "10.0.0.1"]}[host]
+    return {"good.example": ["93.184.216.34"], "inner.example": ["93.184.216.34", "10.0.0.1"]}[host.casefold()]
 
 
 @pytest.mark.parametrize(

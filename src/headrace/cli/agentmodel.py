@@ -1,0 +1,47 @@
+"""The running server as an agent's model: over its API, so every token is metered, limited and placed like anyone's."""
+
+import asyncio
+import json
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from headrace.cli.client import Client
+from headrace.core.model import Reply, ToolAsk
+
+PICO = 10**12
+TOKENS_OUT_MAX = 2_048
+
+
+class ServedModel:
+    """One model of one server. It asks as a request of the class `agentic`."""
+
+    def __init__(self, client: Client, name: str) -> None:
+        self._client, self._name = client, name
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def reply(self, body: bytes) -> Reply:
+        asked: dict[str, Any] = {**json.loads(body), "model": self._name, "max_completion_tokens": TOKENS_OUT_MAX, "temperature": 0}
+        answer, headers = await asyncio.to_thread(self._client.post_with_headers, "/chat/completions", asked)
+        message = answer["choices"][0]["message"]
+        calls = tuple(
+            ToolAsk(call["id"], call["function"]["name"], call["function"]["arguments"]) for call in message.get("tool_calls") or ()
+        )
+        usage = answer.get("usage") or {}
+        return Reply(
+            text=message.get("content") or "",
+            calls=calls,
+            tokens=usage.get("total_tokens", 0),
+            pico_usd=_pico(headers.get("x-headrace-cost")),
+            request=headers.get("x-request-id") or answer.get("id", ""),
+        )
+
+
+def _pico(cost: str | None) -> int:
+    """Whole pico-dollars; of an unpriced model, none."""
+    try:
+        return int(Decimal(cost or "0") * PICO)
+    except InvalidOperation:
+        return 0

@@ -1,0 +1,7 @@
+"""The workspace: runs, the driver that performs an agent's wishes, its tools, and what a model is told."""
+
+from headrace.workspace.driver import Driver, Ending, Person
+from headrace.workspace.hands import Hands
+from headrace.workspace.honesty import verdict
+
+__all__ = ["Driver", "Ending", "Hands", "Person", "verdict"]
