@@ -80,16 +80,8 @@ class Driver:
         *,
         by: str = "the person",
     ) -> None:
-        self._log, self._model, self._hands, self._person, self._grant, self._clock, self._hear = (
-            log,
-            model,
-            hands,
-            person,
-            grant,
-            clock,
-            hear,
-        )
-        self._by = by
+        self._log, self._model, self._hands, self._person = log, model, hands, person
+        self._grant, self._clock, self._hear, self._by = grant, clock, hear, by
         self.turn = Turn(CARDS)
         self.events: list[Event] = []
         self._open: LeaveAsked | None = None
