@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from headrace.sandbox import Draft, Level, Limits, Outcome, SandboxRefused, run, try_level
+from headrace.core.errors import SandboxRefused
+from headrace.sandbox import Draft, Level, Limits, Outcome, run, try_level
 from headrace.sandbox.egress import Egress, Reach
 
 FOUND = try_level()

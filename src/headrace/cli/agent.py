@@ -15,8 +15,8 @@ from headrace.cli.client import client_for
 from headrace.cli.terminal import Terminal, can_ask, short
 from headrace.compose import Place
 from headrace.compose.clock import MachineClock, Names, shown_moment
-from headrace.core.errors import InvalidRequest
-from headrace.sandbox import Change, Draft, Limits, SandboxRefused, try_level
+from headrace.core.errors import InvalidRequest, SandboxRefused
+from headrace.sandbox import Change, Draft, Limits, try_level
 from headrace.storage import Entry, RunLog, make_folder, read_run
 from headrace.workspace import Driver, Hands, verdict
 

@@ -3,9 +3,9 @@
 HeadraceError
 ├── side CLIENT    InvalidRequest (ContextLengthExceeded, UnsupportedParameter (NotTranslatable), ModelNotFound), InvalidApiKey,
 │                  NotAllowed, RateLimited, BodyTooLarge, HeadersTooLarge, UnsupportedMediaType, MethodNotAllowed, RouteNotFound,
-│                  RequestNotFound, RequestTimedOut
+│                  RequestNotFound, RequestTimedOut, SandboxRefused, RunNotFound, RunBusy
 ├── side UPSTREAM  UpstreamUnreachable, UpstreamTimedOut, UpstreamOverloaded, UpstreamFailed (UpstreamCut, UpstreamGarbled), UpstreamRefused
-└── side SELF      QueueFull, EngineFailed, NotReady, StorageFull, NoCapacity, InternalFailure,
+└── side SELF      QueueFull, EngineFailed, NotReady, StorageFull, NoCapacity, InternalFailure, RunLogDamaged,
 │                  SetupError (what stops a start)
 
 `api/errors.py` alone turns them into HTTP; the command line prints `str(error)` and exits.
@@ -113,6 +113,31 @@ class RequestNotFound(HeadraceError):
 
     def __init__(self, request: str) -> None:
         super().__init__(f"No request {request!r} is on record here, or it is another project's.")
+
+
+class SandboxRefused(HeadraceError):
+    """What was asked of the sandbox is not done; the sentence says why."""
+
+    code, side, retryable = "sandbox_refused", Side.CLIENT, False
+
+
+class RunNotFound(HeadraceError):
+    code, side, retryable = "run_not_found", Side.CLIENT, False
+
+    def __init__(self, run: str) -> None:
+        super().__init__(f"There is no run {run!r}: `headrace agent list` shows them.")
+
+
+class RunBusy(HeadraceError):
+    """Another process works on this run."""
+
+    code, side, retryable = "run_busy", Side.CLIENT, True
+
+
+class RunLogDamaged(HeadraceError):
+    """An event of a run's log is not the one that was written."""
+
+    code, side, retryable = "run_log_damaged", Side.SELF, False
 
 
 class RouteNotFound(HeadraceError):

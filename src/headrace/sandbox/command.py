@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from headrace.sandbox.draft import Draft, SandboxRefused
+from headrace.core.errors import SandboxRefused
+from headrace.sandbox.draft import Draft
 from headrace.sandbox.level import NOBODY, Level, is_root
 from headrace.sandbox.limits import STOPPED_SAYS, Limits, Outcome, Stopped
 from headrace.sandbox.seccomp import program

@@ -16,19 +16,13 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from headrace.core.errors import InvalidRequest
+from headrace.core.errors import SandboxRefused
 
 FILES_MAX = 50_000
 BYTES_MAX = 2 << 30
 SKIPPED = frozenset((".venv", "node_modules", "__pycache__", ".headrace", ".mypy_cache", ".ruff_cache", ".pytest_cache"))
 """Not copied: they are made again, or are ours."""
 _PIECE = 1 << 20
-
-
-class SandboxRefused(InvalidRequest):
-    """What was asked of the sandbox is not done; the sentence says why."""
-
-    code = "sandbox_refused"
 
 
 Kind: TypeAlias = Literal["added", "changed", "deleted"]

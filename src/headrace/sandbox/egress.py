@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from headrace.sandbox.draft import SandboxRefused
+from headrace.core.errors import SandboxRefused
 
 HEAD_BYTES_MAX: Final = 16_384
 PORTS: Final = frozenset((80, 443))

@@ -13,8 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from headrace.core.errors import UpstreamFailed
-from headrace.sandbox.draft import SandboxRefused
+from headrace.core.errors import SandboxRefused, UpstreamFailed
 from headrace.sandbox.egress import Lookup, Reach, checked_address, look_up
 
 BYTES_MAX: Final = 2_000_000

@@ -8,7 +8,7 @@ from headrace.storage.keys import KeyRing, KeyStore
 from headrace.storage.loading import Loaded, load_once
 from headrace.storage.queries import DIMENSIONS, Difference, Dimension, UsageRow, balances, key_names, usage_by, verify
 from headrace.storage.recovery import Recovery, recover
-from headrace.storage.runlog import Entry, RunBusy, RunLog, RunLogDamaged, RunNotFound, read_run
+from headrace.storage.runlog import Entry, RunLog, read_run
 from headrace.storage.segment import Damage
 from headrace.storage.usagelog import UsageLog, UsageLogSettings
 
@@ -28,10 +28,7 @@ __all__ = [
     "Layout",
     "Loaded",
     "Recovery",
-    "RunBusy",
     "RunLog",
-    "RunLogDamaged",
-    "RunNotFound",
     "UsageLog",
     "UsageLogSettings",
     "UsageRow",

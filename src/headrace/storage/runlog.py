@@ -17,26 +17,10 @@ import msgspec
 
 from headrace.agents.events import Event
 from headrace.core.clock import Moment
-from headrace.core.errors import HeadraceError, InvalidRequest, Side
+from headrace.core.errors import RunBusy, RunLogDamaged, RunNotFound
 
 _FIRST: Final = "0" * 64
 _HASH_AT_END: Final = len('"hash":""}') + 64
-
-
-class RunLogDamaged(HeadraceError):
-    """A line of a run's log is not the one that was written."""
-
-    code, side, retryable = "run_log_damaged", Side.SELF, False
-
-
-class RunNotFound(InvalidRequest):
-    code = "run_not_found"
-
-
-class RunBusy(InvalidRequest):
-    """Another process works on this run."""
-
-    code = "run_busy"
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -57,7 +41,7 @@ class RunLog:
         try:
             self._file = os.open(path, flags, 0o600)
         except FileNotFoundError:
-            raise RunNotFound(f"There is no run {path.parent.name!r}: `headrace agent list` shows them.") from None
+            raise RunNotFound(path.parent.name) from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -111,7 +95,7 @@ def read_run(path: Path) -> tuple[Entry, ...]:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise RunNotFound(f"There is no run {path.parent.name!r}: `headrace agent list` shows them.") from None
+        raise RunNotFound(path.parent.name) from None
     return tuple(read_entries(content[: content.rfind(b"\n") + 1]))
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from headrace.sandbox import Draft, SandboxRefused
+from headrace.core.errors import SandboxRefused
+from headrace.sandbox import Draft
 from headrace.sandbox import draft as drafts
 from headrace.sandbox.draft import open_beneath
 

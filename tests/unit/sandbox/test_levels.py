@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from headrace.sandbox import Level, SandboxRefused
+from headrace.core.errors import SandboxRefused
+from headrace.sandbox import Level
 from headrace.sandbox.egress import Reach, aim, checked_address
 from headrace.sandbox.level import find_level
 from headrace.sandbox.seccomp import program

@@ -8,7 +8,8 @@ import pytest
 
 from headrace.agents import Budget
 from headrace.agents.events import Ended, Event, Failed, Intended, LeaveRefused, ModelSaid, Paused, PersonSaid, Resumed, Returned
-from headrace.storage import RunBusy, RunLogDamaged, RunNotFound, read_run
+from headrace.core.errors import RunBusy, RunLogDamaged, RunNotFound
+from headrace.storage import read_run
 from headrace.workspace import verdict
 from headrace.workspace.conversation import RESULT_CHARS_MAX, body_of
 from tests.unit.workspace.scripted import CountingHands, ScriptedModel, ToldPerson, begin, driver
@@ -20,7 +21,7 @@ SCRIPT = [
     [("fetch", {"url": "www.other.example"}), ("edit_file", {"path": "b.txt", "old": "two", "new": "three"})],
     ["All is done."],
 ]
-EFFECTS = [["run_command", {"command": "make test"}], ["edit_file", {"path": "b.txt", "old": "two", "new": "three"}]]
+EFFECTS: list[list[object]] = [["run_command", {"command": "make test"}], ["edit_file", {"path": "b.txt", "old": "two", "new": "three"}]]
 
 
 def play(path: Path, person: ToldPerson, script=SCRIPT, budget: Budget | None = None) -> tuple[str, list[Event], CountingHands]:
@@ -162,7 +163,7 @@ def test_a_conversation_gives_every_call_its_result_before_more_is_said(path):
 
 
 def test_a_long_result_is_cut_in_the_middle():
-    events = [PersonSaid("x"), Returned("1", "a" * (3 * RESULT_CHARS_MAX))]
+    events: list[Event] = [PersonSaid("x"), Returned("1", "a" * (3 * RESULT_CHARS_MAX))]
     content = json.loads(body_of(events, {}))["messages"][-1]["content"]
     assert "characters left out" in content
     assert len(content) < 2 * RESULT_CHARS_MAX

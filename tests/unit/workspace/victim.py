@@ -12,10 +12,10 @@ from headrace.sandbox import Draft, Limits, try_level
 from headrace.storage import RunLog
 from headrace.testing.clock import TurnedClock
 from headrace.workspace import Driver, Hands
-from tests.unit.workspace.scripted import ScriptedModel, ToldPerson
+from tests.unit.workspace.scripted import ScriptedModel, Step, ToldPerson
 
 TASK = "Write notes.txt, run the commands, and fetch www.good.example"
-SCRIPT = [
+SCRIPT: list[list[Step]] = [
     [("list_files", {}), ("write_file", {"path": "notes.txt", "text": "one\n"})],
     [("run_command", {"command": "echo ran >> ran.txt"}), ("read_file", {"path": "notes.txt"})],
     [("fetch", {"url": "www.other.invalid"}), ("edit_file", {"path": "notes.txt", "old": "one", "new": "two"})],
