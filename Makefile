@@ -15,7 +15,7 @@ SOURCES := $(wildcard src tests bench scripts)
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test check lint types layers docs-check fix cover bench soak lock system clean \
-	bench-engine bench-relay bench-money bench-start bench-decide bench-15b bench-streams bench-injection
+	bench-engine bench-relay bench-money bench-start bench-decide bench-15b bench-streams bench-injection bench-runs
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,7 +50,7 @@ cover: $(DEV) ## branches of the heads that no test of unit/ or property/ takes
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-bench: bench-start bench-engine bench-relay bench-decide bench-15b bench-streams bench-money bench-injection ## the named benchmarks one after another, with machine and versions
+bench: bench-start bench-engine bench-relay bench-decide bench-15b bench-streams bench-money bench-injection bench-runs ## the named benchmarks one after another, with machine and versions
 
 bench-start: $(SERVE) ## fresh environment to first streamed token; start to ready
 	@exec $(BIN)/python -m bench.start $(ARGS)
@@ -76,6 +76,9 @@ bench-money: $(SERVE) ## admission and settlement: reserve, log, post
 bench-injection: ## prompt injection: AgentDojo 1.2.2 replayed under the rules for agents (ARGS="--quick --suite slack")
 	@sh scripts/injection.sh
 	@PYTHONPATH=src:. exec .venv-injection/bin/python -m bench.injection $(ARGS)
+
+bench-runs: $(DEV) ## what an agent's run costs beside its model: events, decisions, confined commands
+	@exec $(BIN)/python -m bench.runs $(ARGS)
 
 soak: $(DEV) ## new seeds on codecs, ledger and log for MINUTES=5; failing examples are kept
 	@HYPOTHESIS_PROFILE=soak HEADRACE_SOAK_MINUTES=$(MINUTES) exec $(BIN)/python -m tests.soak $(ARGS)

@@ -6,7 +6,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from headrace.cli.client import Client
-from headrace.core.model import Reply, ToolAsk
+from headrace.core.model import Reply
+from headrace.wire.openai_reply import reply_of
 
 PICO = 10**12
 TOKENS_OUT_MAX = 2_048
@@ -24,19 +25,8 @@ class ServedModel:
 
     async def reply(self, body: bytes) -> Reply:
         asked: dict[str, Any] = {**json.loads(body), "model": self._name, "max_completion_tokens": TOKENS_OUT_MAX, "temperature": 0}
-        answer, headers = await asyncio.to_thread(self._client.post_with_headers, "/chat/completions", asked)
-        message = answer["choices"][0]["message"]
-        calls = tuple(
-            ToolAsk(call["id"], call["function"]["name"], call["function"]["arguments"]) for call in message.get("tool_calls") or ()
-        )
-        usage = answer.get("usage") or {}
-        return Reply(
-            text=message.get("content") or "",
-            calls=calls,
-            tokens=usage.get("total_tokens", 0),
-            pico_usd=_pico(headers.get("x-headrace-cost")),
-            request=headers.get("x-request-id") or answer.get("id", ""),
-        )
+        answer, headers = await asyncio.to_thread(self._client.post_whole, "/chat/completions", asked, {"x-headrace-class": "agentic"})
+        return reply_of(answer, pico_usd=_pico(headers.get("x-headrace-cost")), request=headers.get("x-request-id") or "")
 
 
 def _pico(cost: str | None) -> int:

@@ -37,10 +37,10 @@ class Client:
     def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
         return self._told("POST", path, body)
 
-    def post_with_headers(self, path: str, body: dict[str, Any]) -> tuple[Any, http.client.HTTPMessage]:
-        """The answer, and what its headers say of it."""
-        with self._asked("POST", path, body) as answer:
-            return json.load(answer), answer.headers
+    def post_whole(self, path: str, body: dict[str, Any], headers: dict[str, str]) -> tuple[bytes, http.client.HTTPMessage]:
+        """The answer as it came, and what its headers say of it."""
+        with self._asked("POST", path, body, headers) as answer:
+            return answer.read(), answer.headers
 
     def stream(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """The chunks of a streamed answer. Raises UpstreamFailed when it breaks off."""
@@ -69,10 +69,10 @@ class Client:
             except ValueError:
                 raise UpstreamFailed(f"what answers at {self.url} does not speak JSON: it is no headrace") from None
 
-    def _asked(self, method: str, path: str, body: dict[str, Any] | None) -> http.client.HTTPResponse:
+    def _asked(self, method: str, path: str, body: dict[str, Any] | None, more: dict[str, str] | None = None) -> http.client.HTTPResponse:
         kind = http.client.HTTPSConnection if self._tls else http.client.HTTPConnection
         connection = kind(self._host, self._port, timeout=self._timeout_s)
-        headers = {"authorization": f"Bearer {self._key}", "content-type": "application/json"}
+        headers = {"authorization": f"Bearer {self._key}", "content-type": "application/json", **(more or {})}
         try:
             connection.request(method, self._path + path, json.dumps(body) if body is not None else None, headers)
             answer = connection.getresponse()
