@@ -18,7 +18,7 @@ from headrace.compose.clock import MachineClock, Names, shown_moment
 from headrace.core.errors import InvalidRequest, SandboxRefused
 from headrace.sandbox import Change, Draft, Limits, try_level
 from headrace.storage import Entry, RunLog, make_folder, read_run
-from headrace.workspace import Driver, Hands, verdict
+from headrace.workspace import BUILT_IN, Driver, Hands, verdict
 
 MODEL = click.option("--model", help="The model to work with (default: the first that the server lists).")
 TAKE = click.option("--take", is_flag=True, help="Take the changes over into the folder without asking.")
@@ -133,6 +133,8 @@ def _go_on(place: Place, name: str, model: str | None, *, take: bool, url: str |
         for entry in log.entries:
             terminal.know(entry.event)
         served = ServedModel(client, model or client.first_chat_model())
+        if served.built_in:
+            click.secho(BUILT_IN, fg="yellow", err=True)
         hands = Hands(draft, level, Limits())
         driver = Driver(log, served, hands, terminal, _grant(home), MachineClock(), terminal.hear)
         ending = asyncio.run(driver.run())

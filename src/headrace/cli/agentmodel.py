@@ -11,6 +11,8 @@ from headrace.wire.openai_reply import reply_of
 
 PICO = 10**12
 TOKENS_OUT_MAX = 2_048
+TOKENS_OUT_MAX_BUILT_IN = 256
+"""A small model that goes on and on is stopped sooner."""
 
 
 class ServedModel:
@@ -18,13 +20,16 @@ class ServedModel:
 
     def __init__(self, client: Client, name: str) -> None:
         self._client, self._name = client, name
+        listed = client.get("/models")["data"]
+        self.built_in = any(one["id"] == name and one.get("owned_by") == "headrace" for one in listed)
 
     @property
     def name(self) -> str:
         return self._name
 
     async def reply(self, body: bytes) -> Reply:
-        asked: dict[str, Any] = {**json.loads(body), "model": self._name, "max_completion_tokens": TOKENS_OUT_MAX, "temperature": 0}
+        most = TOKENS_OUT_MAX_BUILT_IN if self.built_in else TOKENS_OUT_MAX
+        asked: dict[str, Any] = {**json.loads(body), "model": self._name, "max_completion_tokens": most, "temperature": 0}
         answer, headers = await asyncio.to_thread(self._client.post_whole, "/chat/completions", asked, {"x-headrace-class": "agentic"})
         return reply_of(answer, pico_usd=_pico(headers.get("x-headrace-cost")), request=headers.get("x-request-id") or "")
 

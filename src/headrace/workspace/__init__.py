@@ -2,6 +2,6 @@
 
 from headrace.workspace.driver import Driver, Ending, Person
 from headrace.workspace.hands import Hands
-from headrace.workspace.honesty import verdict
+from headrace.workspace.honesty import BUILT_IN, verdict
 
-__all__ = ["Driver", "Ending", "Hands", "Person", "verdict"]
+__all__ = ["BUILT_IN", "Driver", "Ending", "Hands", "Person", "verdict"]

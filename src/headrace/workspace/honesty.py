@@ -7,6 +7,7 @@ from headrace.agents.events import Event, Failed, ModelSaid, PersonSaid, Returne
 from headrace.agents.request import Request
 
 STRONGER: Final = "A stronger model would help: add a pool that serves one (docs/guides/agents.md), and name it with --model."
+BUILT_IN: Final = f"The built-in model is small: it can talk, and will hardly do a task by itself. {STRONGER}"
 _FAILED_SHARE_MAX: Final = 0.5
 
 
