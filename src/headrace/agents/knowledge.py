@@ -68,6 +68,7 @@ class Knowledge:
         self.changed: set[str] = set()
         self._said: tuple[str, ...] = ()
         self._seen: set[Record] = set()
+        self._called: list[Record] = []
         self._named: Named | None = None
         self._booked: list[Record] = []
         self._sizes: dict[str, tuple[float, Record]] = {}
@@ -79,6 +80,7 @@ class Knowledge:
         other.records, other.handles, other.made = list(self.records), set(self.handles), set(self.made)
         other.endorsed, other.links, other.inside = set(self.endorsed), dict(self.links), list(self.inside)
         other.phrases = {first: dict(known) for first, known in self.phrases.items()}
+        other._called = list(self._called)
         other.done, other._seen, other._booked = dict(self.done), set(self._seen), list(self._booked)
         other.changed, other._sizes = set(self.changed), dict(self._sizes)
         return other
@@ -87,6 +89,7 @@ class Knowledge:
         """The person says more."""
         self._said += (text,)
         self.request = Request(self._said)
+        self._called = [record for record in self.records if self._is_called(record)]
         self._named = None
 
     def endorse(self, value: Value) -> None:
@@ -116,6 +119,8 @@ class Knowledge:
         self._seen.add(bare)
         self._named = None
         self.records.append(record)
+        if self._is_called(record):
+            self._called.append(record)
         if any(leaf.role == "amount" and leaf.writers >= Writers.OWN for leaf in record.leaves):
             self._booked.append(record)
         for leaf in record.leaves:
@@ -160,7 +165,7 @@ class Knowledge:
     def named(self) -> "Named":
         """What the person's words name among the records."""
         if self._named is None:
-            records = [record for record in self.records if self._is_named(record)] + self._extreme()
+            records = self._called + self._extreme()
             self._named = Named(
                 frozenset(records),
                 _values((record for record in records), "handle"),
@@ -173,7 +178,7 @@ class Knowledge:
         """The records of what was booked."""
         return self._booked
 
-    def _is_named(self, record: Record) -> bool:
+    def _is_called(self, record: Record) -> bool:
         request = self.request
         return (
             any(request.calls(leaf.value) for leaf in record.of("name"))
