@@ -18,7 +18,7 @@ from headrace.compose.clock import MachineClock, Names, shown_moment
 from headrace.core.errors import InvalidRequest, SandboxRefused
 from headrace.sandbox import Change, Draft, Limits, try_level
 from headrace.storage import Entry, RunLog, make_folder, read_run
-from headrace.workspace import BUILT_IN, Driver, Hands, verdict
+from headrace.workspace import BUILT_IN, Driver, Hands, brought_along, verdict
 
 MODEL = click.option("--model", help="The model to work with (default: the first that the server lists).")
 TAKE = click.option("--take", is_flag=True, help="Take the changes over into the folder without asking.")
@@ -41,6 +41,7 @@ def agent() -> None:
 @click.option("--tokens-max", type=click.IntRange(min=1), help="Pause when so many tokens are used.")
 @click.option("--usd-max", type=Decimal, help="Pause when so many dollars are used.")
 @click.option("--steps-max", type=click.IntRange(min=1), default=100, show_default=True, help="Pause after so many calls of the model.")
+@click.option("--trust-folder", is_flag=True, help="Take the folder's AGENTS.md and skills for written by your own people.")
 @click.option("--allow-host", multiple=True, help="A host that pages may be read from without asking; may be repeated.")
 @URL
 @KEY
@@ -54,6 +55,7 @@ def run(
     tokens_max: int | None,
     usd_max: Decimal | None,
     steps_max: int,
+    trust_folder: bool,
     allow_host: Sequence[str],
     url: str | None,
     key: str | None,
@@ -65,9 +67,11 @@ def run(
     name = Names(clock)("run_")
     home = _home(place, name)
     home.mkdir(parents=True, mode=0o700)
-    Draft.begin(folder, home / "draft")
+    draft = Draft.begin(folder, home / "draft")
     (home / "grant.json").write_bytes(_encoded(grant))
     log = RunLog(home / "events.jsonl", new=True)
+    for given in brought_along(draft, trusted=trust_folder):
+        log.append(given, clock.moment(), durable=False)
     log.append(PersonSaid(task), clock.moment(), durable=True)
     log.close()
     click.secho(f"{name} in {folder.resolve()}", dim=True, err=True)
