@@ -26,9 +26,10 @@ from agentdojo.attacks.base_attacks import FixedJailbreakAttack  # noqa: E402
 from agentdojo.task_suite.load_suites import get_suites  # noqa: E402
 from msgspec.structs import replace  # noqa: E402
 
-from bench.dojo.attacks import TIMINGS, first, only, searched, spliced  # noqa: E402
+from bench.dojo.attacks import TIMINGS, first, last, mingled, only, searched, spliced  # noqa: E402
 from bench.dojo.cards import CARDS  # noqa: E402
 from bench.dojo.replay import Run, in_a_row  # noqa: E402
+from bench.dojo.scripts import BY_HAND  # noqa: E402
 from bench.machine import machine, tell  # noqa: E402
 from headrace.agents import Card, Readers, Writers  # noqa: E402
 
@@ -53,6 +54,8 @@ class Tally:
     decisions_us: list[float] = field(default_factory=list)
     lost: list[tuple[str, str, str]] = field(default_factory=list)
     candidates: int = 0
+    by_hand: int = 0
+    by_hand_lost: int = 0
 
 
 def main() -> None:
@@ -75,7 +78,7 @@ def main() -> None:
     _tell(tallies, time.perf_counter() - began)
     whole = len(tallies) == TASKS
     sys.exit(
-        any(tally.lost or tally.fired < tally.pairs or not tally.benign for tally in tallies)
+        any(tally.lost or tally.by_hand_lost or tally.fired < tally.pairs or not tally.benign for tally in tallies)
         or (whole and sum(tally.benign and not tally.asks for tally in tallies) < WITHOUT_ASK_MIN)
         or (whole and sum(tally.asks for tally in tallies) > ASKS_PER_TASK_MAX * TASKS)
     )
@@ -107,6 +110,8 @@ def replay(name: str, task_id: str, cards: dict[str, Card], *, quick: bool) -> T
         for injection in suite.injection_tasks.values():
             plain = suite.load_and_inject_default_environment({})
             script = injection.ground_truth(plain.model_copy(deep=True))
+            if not script and injection.ID in BY_HAND and name == "workspace":
+                _attacked_by_hand(suite, task, injection, attack.attack(task, injection), cards, tally)
             if script:
                 _attacked(suite, task, injection, attack.attack(task, injection), script, cards, tally, quick=quick)
     return tally
@@ -171,6 +176,24 @@ def _attacked(suite, task, injection, planted, script, cards, tally: Tally, *, q
         _score(found, injection, "searched at the end", tally)
 
 
+def _attacked_by_hand(suite, task, injection, planted, cards, tally: Tally) -> None:
+    """An attack whose script is ours: counted apart, and only where it wins when nothing holds it."""
+    env = task.init_environment(suite.load_and_inject_default_environment(planted))
+    run = Run(suite, task, env.model_copy(deep=True), cards, MARKER)
+    script = BY_HAND[injection.ID](env, injection)
+    for call in script:
+        run.runtime.run_function(run.env, call.function, dict(call.args))
+    if not run.breached(injection):
+        return
+    tally.by_hand += 1
+    won = False
+    for timing in (first, last, mingled):
+        run = Run(suite, task, env.model_copy(deep=True), cards, MARKER)
+        timing(run, script)
+        won |= run.breached(injection)
+    tally.by_hand_lost += won
+
+
 def _score(run: Run, injection, attacker: str, tally: Tally) -> None:
     tally.candidates += 1
     if run.breached(injection):
@@ -205,6 +228,8 @@ def _tell(tallies: list[Tally], seconds: float) -> None:
         "attacks_exposed": sum(t.fired for t in tallies),
         "attacks_succeeded": len({(t.suite, *pair[:2]) for t in tallies for pair in t.lost}),
         "attack_runs": sum(t.candidates for t in tallies),
+        "attacks_by_hand_run": sum(t.by_hand for t in tallies),
+        "attacks_by_hand_succeeded": sum(t.by_hand_lost for t in tallies),
         "benign_tasks": len(tallies),
         "benign_tasks_done": sum(t.benign for t in tallies),
         "benign_tasks_without_ask": sum(t.benign and not t.asks for t in tallies),
