@@ -162,3 +162,18 @@ def test_a_twin_goes_its_own_way():
     assert turn.known.context.writers == Writers.PERSON
     assert (turn.wish(Grant(), 0), twin.wish(Grant(), 0)) == (CallModel(), CallModel())
     assert not turn.known.records
+
+
+@pytest.mark.parametrize(
+    ("events", "waits_for"),
+    [
+        ((SAID, said(RING_EVE), asked(RING_EVE)), frozenset((RING_EVE.id,))),
+        ((SAID, said(RING), Intended("2", "k"), FateAsked("2")), RING),
+        ((SAID, Paused("money")), "money"),
+    ],
+)
+def test_what_is_waited_for(events, waits_for):
+    turn = Turn(CARDS)
+    for event in events:
+        turn.add(event)
+    assert turn.waits_for() == waits_for
