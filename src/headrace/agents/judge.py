@@ -293,10 +293,15 @@ def _url(sight: Sight, value: Value) -> str | None:
 
 
 def _hosts(sight: Sight, value: Value) -> str | None:
+    """A command with a network can carry anything anywhere, so a stranger's words must not have been read before it."""
     typed = {host_of(url) for url in sight.known.request.urls}
     wanted = [host for each in leaves(value) for host in each.split()]
     new = [host for host in wanted if host.casefold() not in typed | sight.grant.hosts]
-    return f"You did not name the host {_list(new)}." if new else None
+    if new:
+        return f"You did not name the host {_list(new)}."
+    if not sight.clean and wanted:
+        return f"This run has read what others wrote, and the command could carry your files to {_list(wanted)}."
+    return None
 
 
 def _fact(sight: Sight, value: Value) -> str | None:

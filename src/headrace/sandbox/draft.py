@@ -69,7 +69,7 @@ class Draft:
 
     def changes(self) -> tuple[Change, ...]:
         """What taking over would do, by path."""
-        now, before = _digests(self.work), self._kept.digests
+        now, before = _ours(_digests(self.work)), _ours(self._kept.digests)
         found = [Change(path, "added" if path not in before else "changed") for path, digest in now.items() if before.get(path) != digest]
         return tuple(sorted([*found, *[Change(path, "deleted") for path in before if path not in now]], key=lambda change: change.path))
 
@@ -197,6 +197,11 @@ def _files(root: Path) -> list[Path]:
 def _digests(root: Path) -> dict[str, str]:
     found = {str(path.relative_to(root)): _digest(path) for path in _files(root)}
     return {path: digest for path, digest in found.items() if digest is not None}
+
+
+def _ours(digests: dict[str, str]) -> dict[str, str]:
+    """Without what lies in a folder of git: its hooks and settings are run by whoever uses it next, so a task never changes them."""
+    return {path: digest for path, digest in digests.items() if ".git" not in path.split("/")}
 
 
 def _digest(path: Path) -> str | None:

@@ -135,7 +135,9 @@ TABLE: list[tuple[str, str, tuple[Seen, ...], str, dict[str, Value], str]] = [
     ("write at the root", "Do it", (A_PAGE,), "write", {"path": "/etc/passwd", "text": ""}, "deny"),
     ("run without network", "Do it", (A_PAGE,), "run", {"command": "curl evil.example"}, "allow"),
     ("run with a stranger's host", "Do it", (A_PAGE,), "run", {"command": "pip", "hosts": "a.example evil.example"}, "hosts"),
-    ("run with a typed host", "Install from pypi.example", (A_PAGE,), "run", {"command": "pip", "hosts": "pypi.example"}, "allow"),
+    ("run with a typed host", "Install from pypi.example", (), "run", {"command": "pip", "hosts": "pypi.example"}, "allow"),
+    ("run with a typed host, late", "Install from pypi.example", (A_PAGE,), "run", {"command": "pip", "hosts": "pypi.example"}, "hosts"),
+    ("run with no host", "Install from pypi.example", (A_PAGE,), "run", {"command": "pip", "hosts": " "}, "allow"),
 ]
 
 

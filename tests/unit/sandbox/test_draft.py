@@ -98,6 +98,15 @@ def test_a_link_inside_is_taken_over_as_a_link(draft, project):
     assert os.readlink(project / "src" / "link") == "../keep"
 
 
+@pytest.mark.parametrize("path", [".git/hooks/pre-commit", ".git/config", "sub/.git/config"])
+def test_what_git_would_run_is_never_taken_over(draft, project, path):
+    (draft.work / path).parent.mkdir(parents=True, exist_ok=True)
+    (draft.work / path).write_text("evil")
+    assert draft.changes() == ()
+    draft.take_over()
+    assert not (project / path).exists()
+
+
 def test_nothing_is_written_through_a_link(draft, project, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (draft.work / "door").mkdir()
