@@ -137,6 +137,9 @@ class Draft:
         shutil.copy2(source / change.path, fresh, follow_symlinks=False)
         if not fresh.is_symlink():
             fresh.chmod(0o755 if fresh.stat().st_mode & 0o100 else 0o644)
+        owner = (target if target.is_symlink() or target.exists() else target.parent).lstat()
+        if os.geteuid() == 0:
+            os.chown(fresh, owner.st_uid, owner.st_gid, follow_symlinks=False)
         fresh.replace(target)
 
     def size_bytes(self) -> int:

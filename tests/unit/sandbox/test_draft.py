@@ -98,6 +98,16 @@ def test_a_link_inside_is_taken_over_as_a_link(draft, project):
     assert os.readlink(project / "src" / "link") == "../keep"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
+def test_files_stay_their_owners(draft, project):
+    os.chown(project / "src" / "a", 1234, 1234)
+    os.chown(project, 4321, 4321)
+    work(draft)
+    (draft.work / "plain").write_text("x")
+    draft.take_over()
+    assert [(project / name).stat().st_uid for name in ("src/a", "plain")] == [1234, 4321]
+
+
 @pytest.mark.parametrize("path", [".git/hooks/pre-commit", ".git/config", "sub/.git/config"])
 def test_what_git_would_run_is_never_taken_over(draft, project, path):
     (draft.work / path).parent.mkdir(parents=True, exist_ok=True)
