@@ -131,7 +131,7 @@ class RunNotFound(HeadraceError):
 class RunBusy(HeadraceError):
     """Another process works on this run."""
 
-    code, side, retryable = "run_busy", Side.CLIENT, True
+    code, side, retryable = "run_busy", Side.CLIENT, False
 
 
 class RunLogDamaged(HeadraceError):

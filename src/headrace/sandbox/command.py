@@ -2,7 +2,7 @@
 
 The command sees the system's programs read-only, the draft at `/work` (at level 2 where it lies), a small `/tmp` of its own, no other
 process, no device but the harmless ones, none of our environment, and no network. Where hosts were given leave, a port of the inside
-leads to our proxy, and nowhere else. Started as root, it runs as nobody.
+leads to our proxy, and nowhere else. Started as root, it runs as a user that has no account.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+from zlib import crc32
 
 from headrace.core.errors import SandboxRefused
 from headrace.sandbox.draft import Draft
@@ -22,6 +23,9 @@ from headrace.sandbox.limits import STOPPED_SAYS, Limits, Outcome, Stopped
 from headrace.sandbox.seccomp import program
 
 PROXY_PORT: Final = 3_128
+USER_FIRST: Final = 61_184
+USERS: Final = 4_000
+"""Within the numbers that systemd keeps for users that exist only while something runs."""
 _INNER: Final = Path(__file__).with_name("inner.py")
 _OUTER: Final = Path(__file__).with_name("outer.py")
 _SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32")
@@ -47,7 +51,7 @@ async def run(command: str, draft: Draft, level: Level, limits: Limits, *, proxy
         raise SandboxRefused(f"There is {level.says}")
     if level.rung == 2 and proxy is not None:
         raise SandboxRefused("At level 2 of the sandbox no command gets a network. Install bubblewrap for level 3.")
-    _hand_over(draft.work)
+    _hand_over(draft)
     process = await asyncio.create_subprocess_exec(
         *_line(_told(command, draft, level, limits, proxy), draft, level, proxy),
         stdin=asyncio.subprocess.DEVNULL,
@@ -83,7 +87,7 @@ def _told(command: str, draft: Draft, level: Level, limits: Limits, proxy: Path 
             "seccomp": filtered.hex(),
             "proxy": "/run/headrace/proxy.sock" if proxy else None,
             "port": PROXY_PORT,
-            "user": NOBODY if is_root() and not confined else None,
+            "user": user_of(draft) if is_root() and not confined else None,
         }
     )
 
@@ -107,7 +111,7 @@ def _line(inner: str, draft: Draft, level: Level, proxy: Path | None) -> list[st
     line += ["--chdir", "/work", "--", *python, "/run/headrace/inner.py", inner]
     if not is_root():
         return line
-    told = {"binds": {name: str(path) for name, path in binds.items()}, "line": line, "user": NOBODY}
+    told = {"binds": {name: str(path) for name, path in binds.items()}, "line": line, "user": user_of(draft)}
     return [*python, str(_OUTER), json.dumps(told)]
 
 
@@ -134,14 +138,20 @@ def _environment(level: Level, draft: Draft, proxy: Path | None) -> Mapping[str,
     }
 
 
-def _hand_over(work: Path) -> None:
+def user_of(draft: Draft) -> int:
+    """As whom the draft's commands run when we are root: a number that no account has, so that two runs can't touch each other."""
+    return USER_FIRST + crc32(bytes(draft.place)) % USERS
+
+
+def _hand_over(draft: Draft) -> None:
     """As root: the draft belongs to whom the command runs as. Links are given, never followed."""
     if not is_root():
         return
-    os.chown(work, NOBODY, NOBODY)
+    work, user = draft.work, user_of(draft)
+    os.chown(work, user, user)
     for folder, folders, names in os.walk(work):
         for name in (*folders, *names):
-            os.chown(os.path.join(folder, name), NOBODY, NOBODY, follow_symlinks=False)
+            os.chown(os.path.join(folder, name), user, user, follow_symlinks=False)
 
 
 async def _watched(process: asyncio.subprocess.Process, draft: Draft, limits: Limits) -> Outcome:
