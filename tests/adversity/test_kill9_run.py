@@ -16,7 +16,10 @@ from tests.unit.workspace.scripted import begin
 from tests.unit.workspace.victim import TASK
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.skipif(try_level().rung == 0, reason="no command can be confined on this machine")
+pytestmark = [
+    pytest.mark.skipif(try_level().rung == 0, reason="no command can be confined on this machine"),
+    pytest.mark.timeout(600),  # some sixty processes, one after another
+]
 EVENTS_MAX = 40
 
 
