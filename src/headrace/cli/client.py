@@ -39,6 +39,11 @@ class Client:
     def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
         return self._told("POST", path, body)
 
+    def post_whole(self, path: str, body: dict[str, Any], headers: dict[str, str]) -> tuple[bytes, http.client.HTTPMessage]:
+        """The answer as it came, and what its headers say of it."""
+        with self._asked("POST", path, body, headers) as answer:
+            return answer.read(), answer.headers
+
     def stream(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """The chunks of a streamed answer. Raises UpstreamFailed when it breaks off."""
         with self._asked("POST", path, body) as answer:
@@ -79,13 +84,15 @@ class Client:
             except ValueError:
                 raise UpstreamFailed(f"what answers at {self.url} does not speak JSON: it is no headrace") from None
 
-    def _asked(self, method: str, path: str, body: dict[str, Any] | None) -> http.client.HTTPResponse:
-        return self._sent(method, path, json.dumps(body).encode() if body is not None else None, "application/json")
+    def _asked(self, method: str, path: str, body: dict[str, Any] | None, more: dict[str, str] | None = None) -> http.client.HTTPResponse:
+        return self._sent(method, path, json.dumps(body).encode() if body is not None else None, "application/json", more)
 
-    def _sent(self, method: str, path: str, body: bytes | None, content_type: str) -> http.client.HTTPResponse:
+    def _sent(
+        self, method: str, path: str, body: bytes | None, content_type: str, more: dict[str, str] | None = None
+    ) -> http.client.HTTPResponse:
         kind = http.client.HTTPSConnection if self._tls else http.client.HTTPConnection
         connection = kind(self._host, self._port, timeout=self._timeout_s)
-        headers = {"authorization": f"Bearer {self._key}", "content-type": content_type}
+        headers = {"authorization": f"Bearer {self._key}", "content-type": content_type, **(more or {})}
         try:
             connection.request(method, self._path + path, body, headers)
             answer = connection.getresponse()

@@ -5,9 +5,9 @@ HeadraceError
 │                  PreviousResponseNotFound), InvalidApiKey, NotFound, Conflict,
 │                  NotAllowed, RateLimited, QuotaExceeded, Unpriced,
 │                  CostTooHigh, BodyTooLarge, HeadersTooLarge, UnsupportedMediaType, MethodNotAllowed, RouteNotFound,
-│                  RequestNotFound, RequestTimedOut
+│                  RequestNotFound, RequestTimedOut, SandboxRefused, RunNotFound, RunBusy
 ├── side UPSTREAM  UpstreamUnreachable, UpstreamTimedOut, UpstreamOverloaded, UpstreamFailed (UpstreamCut, UpstreamGarbled), UpstreamRefused
-└── side SELF      QueueFull, EngineFailed, NotReady, StorageFull, BudgetsUnreachable, NoCapacity, InternalFailure,
+└── side SELF      QueueFull, EngineFailed, NotReady, StorageFull, BudgetsUnreachable, NoCapacity, InternalFailure, RunLogDamaged,
 │                  SetupError (what stops a start)
 
 `api/errors.py` alone turns them into HTTP; the command line prints `str(error)` and exits.
@@ -163,6 +163,31 @@ class Conflict(HeadraceError):
     """It can't be done to what is there as it stands now."""
 
     code, side, retryable = "conflict", Side.CLIENT, False
+
+
+class SandboxRefused(HeadraceError):
+    """What was asked of the sandbox is not done; the sentence says why."""
+
+    code, side, retryable = "sandbox_refused", Side.CLIENT, False
+
+
+class RunNotFound(HeadraceError):
+    code, side, retryable = "run_not_found", Side.CLIENT, False
+
+    def __init__(self, run: str) -> None:
+        super().__init__(f"There is no run {run!r}: `headrace agent list` shows them.")
+
+
+class RunBusy(HeadraceError):
+    """Another process works on this run."""
+
+    code, side, retryable = "run_busy", Side.CLIENT, False
+
+
+class RunLogDamaged(HeadraceError):
+    """An event of a run's log is not the one that was written."""
+
+    code, side, retryable = "run_log_damaged", Side.SELF, False
 
 
 class RouteNotFound(HeadraceError):

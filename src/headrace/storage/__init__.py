@@ -82,6 +82,7 @@ from headrace.storage.responses import (
     response_of,
     sweep_responses,
 )
+from headrace.storage.runlog import Entry, RunLog, read_run
 from headrace.storage.segment import Damage
 from headrace.storage.tallies import ALWAYS, DIMENSIONS, Dimension, Places, Tally, tallies
 from headrace.storage.traffic import Came, traffic
@@ -112,6 +113,7 @@ __all__ = [
     "DataFolder",
     "Difference",
     "Dimension",
+    "Entry",
     "Exported",
     "Fenced",
     "FileLock",
@@ -126,6 +128,7 @@ __all__ = [
     "PriceSet",
     "Rated",
     "Recovery",
+    "RunLog",
     "SqliteBudgets",
     "StoredBatch",
     "StoredEvent",
@@ -201,6 +204,7 @@ __all__ = [
     "parts_of",
     "price_sets",
     "rated",
+    "read_run",
     "records_of",
     "recover",
     "release",

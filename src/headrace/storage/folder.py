@@ -38,6 +38,10 @@ class Layout(msgspec.Struct, frozen=True):
         return self.root / "loader.lock"
 
     @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
     def keys_generation(self) -> Path:
         return self.root / "keys.generation"
 
