@@ -43,7 +43,8 @@ def headrace(context: click.Context, config: Path | None, data: Path | None) -> 
 
 
 for command in (
-    serve, chat, agent, batch, portfolio, simulate, plan, why, usage, ledger, invoice, reconcile, keys, budget, price, models, reload, doctor,
+    serve, chat, agent, batch, portfolio, simulate, plan, why, usage, ledger, invoice, reconcile, keys, budget, price, models, reload,
+    doctor,
 ):  # fmt: skip
     headrace.add_command(command)
 
