@@ -345,7 +345,7 @@ def test_why(ruled: Installation):
     assert answered["cost_usd"] == decision["cost_usd"] == heard.headers["x-headrace-cost"]
     assert {name: count for name, count in answered["usage"].items() if count} == {"uncached": 7, "output": 5}
     assert [change["param"] for change in answered["translation"]] == ["seed"]
-    assert [(one["pool"], one["verdict"]) for one in failed["placed"]] == [("breaks", "ranked"), ("answers", "ranked")]
+    assert [(one["pool"], one["verdict"]) for one in failed["placed"]] == [("breaks", "ranked"), ("answers", "not needed")]
     assert failed["placed"][0]["score"] < failed["placed"][1]["score"]
     assert {one["pool"]: one["verdict"] for one in answered["placed"]} == {"answers": "ranked", "breaks": "tried"}
 
@@ -378,8 +378,15 @@ def test_why_by_the_headers_of_the_request(ruled: Installation):
     assert (decision["class"], decision["rules"]["vendors"]) == ("agentic", ["on-premises"])
     assert decision["rules"]["names"] == ["eu-only", "request"]
     assert "These held: rule eu-only and what the request asked for itself." in ruled.run("why", done[1]).stdout
-    gone = ruled.run("why", refused[1], expect=1)
-    assert "refused before any pool was asked leaves no record" in gone.stderr
+    kept = why(ruled, refused[1])
+    assert (kept["declined"], kept["attempts"], kept["cost_usd"]) == ("not_allowed", [], "0.00")
+    assert kept["rules"]["names"] == ["eu-only", "request"]
+    assert {one["pool"]: one["rule"] for one in kept["excluded"]} == dict.fromkeys(("breaks", "answers", "outside"), "jurisdiction")
+    page = ruled.run("why", refused[1]).stdout
+    assert "No pool was asked for it, and it cost nothing: it was refused with not_allowed." in page
+    assert re.search(r"all +answers +kept out: jurisdiction", page), page
+    gone = ruled.run("why", "req_0", expect=1)
+    assert "refused for its key, its limits or its form leaves no record" in gone.stderr
 
 
 def told_by_headers(server: Running, model: str, headers: dict[str, str]) -> tuple[int, str]:

@@ -88,6 +88,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     excluded: tuple[Excluded, ...]
     attempts: tuple[Attempt, ...]
     cost_usd: str | None
+    declined: str | None = None
+    considered: tuple[Placed, ...] = ()
 
 
 @click.command()
@@ -104,7 +106,7 @@ def why(place: Place, request: str, kind: Literal["table", "json"]) -> None:
     if found is None:
         raise InvalidRequest(
             f"No request {request!r} is on record in {layout.root}. A request's id is the `x-request-id` of its answer, and is kept as "
-            "long as the data folder is. A request that was refused before any pool was asked leaves no record."
+            "long as the data folder is. One that was refused for its key, its limits or its form leaves no record."
         )
     if kind == "json":
         sys.stdout.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
@@ -118,6 +120,7 @@ def _tell(console: Console, decision: Decision) -> None:
     for sentence in (_who(decision), _end(decision), _rules(decision), _kept_out(decision)):
         console.print(escape(sentence), highlight=False)
     pools = [("all", one.pool, f"kept out: {one.rule}", "") for one in decision.excluded]
+    pools += [("none", *_found(one)) for one in decision.considered]
     pools += [(str(each.attempt), *_found(one)) for each in decision.attempts for one in each.placed]
     _show(console, "Attempts", ATTEMPT, [_attempt(each) for each in decision.attempts])
     _show(console, "Pools, in the order in which each attempt ranked them", ("attempt", "pool", "found", "score"), pools)
@@ -133,6 +136,8 @@ def _who(decision: Decision) -> str:
 
 def _end(decision: Decision) -> str:
     """What came of it: by the attempt that answered, where one did, else by the last."""
+    if decision.declined is not None:
+        return f"No pool was asked for it, and it cost nothing: it was refused with {decision.declined}."
     if not decision.attempts:
         return "No attempt is on record."
     tried = decision.attempts

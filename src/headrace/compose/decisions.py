@@ -7,7 +7,7 @@ from typing import Any
 from headrace.compose.clock import process_id, shown_moment
 from headrace.core.money import usd
 from headrace.routing import VERDICTS, Evidence, read_evidence
-from headrace.storage import AttemptRow, Layout, connect, decision_of, key_names, load_once
+from headrace.storage import AttemptRow, DeclinedRow, Layout, connect, decision_of, declined_of, key_names, load_once
 
 NOBODY = Evidence(snapshot=0, model="", rules={}, needs=(), considered=(), excluded=())
 
@@ -23,26 +23,46 @@ class Decisions:
         load_once(self._layout, process_id())
         with contextlib.closing(connect(self._layout.database)) as database:
             rows, names = decision_of(database, request), key_names(database)
+            declined = None if rows else declined_of(database, request)
+        if declined is not None:
+            return _declined(declined, names)
         return _told(rows, names) if rows else None
+
+
+def _declined(row: DeclinedRow, names: Mapping[str, str]) -> dict[str, Any]:
+    evidence = _evidence(row)
+    return _about(row, evidence, names) | {
+        "admitted": shown_moment(row.declined),
+        "declined": row.code,
+        "considered": _placed(row, evidence),
+        "attempts": [],
+        "cost_usd": usd(0),
+    }
+
+
+def _about(row: AttemptRow | DeclinedRow, evidence: Evidence, names: Mapping[str, str]) -> dict[str, Any]:
+    """Whose request it is, and what the filters did."""
+    return {
+        "request": row.request,
+        "organization": row.organization,
+        "project": row.project,
+        "key": names.get(row.key, row.key),
+        "class": row.traffic_class,
+        "model": row.model,
+        "operation": row.operation,
+        "streamed": row.streamed,
+        "snapshot": f"{evidence.snapshot:08x}",
+        "rules": evidence.rules,
+        "needs": list(evidence.needs),
+        "excluded": [{"pool": pool, "rule": rule} for pool, rule in evidence.excluded],
+    }
 
 
 def _told(rows: Sequence[AttemptRow], names: Mapping[str, str]) -> dict[str, Any]:
     first, evidences = rows[0], [_evidence(row) for row in rows]
     costs = [row.cost_pico for row in rows if row.state != "void"]
-    return {
-        "request": first.request,
-        "organization": first.organization,
-        "project": first.project,
-        "key": names.get(first.key, first.key),
-        "class": first.traffic_class,
-        "model": first.model,
-        "operation": first.operation,
-        "streamed": first.streamed,
+    return _about(first, evidences[0], names) | {
         "admitted": shown_moment(first.admitted),
-        "snapshot": f"{evidences[0].snapshot:08x}",
-        "rules": evidences[0].rules,
-        "needs": list(evidences[0].needs),
-        "excluded": [{"pool": pool, "rule": rule} for pool, rule in evidences[0].excluded],
         "attempts": [_attempt(row, evidence) for row, evidence in zip(rows, evidences, strict=True)],
         "cost_usd": None if any(cost is None for cost in costs) else usd(sum(cost or 0 for cost in costs)),
     }
@@ -66,17 +86,21 @@ def _attempt(row: AttemptRow, evidence: Evidence) -> dict[str, Any]:
         "ours": row.ours,
         "model_served": row.model_served,
         "translation": [{"what": change.what, "param": change.param, "why": change.why} for change in row.translation],
-        "placed": [
-            {"pool": evidence.considered[index], "verdict": VERDICTS[code], "score": score}
-            for index, code, score in row.placed
-            if index < len(evidence.considered)
-        ],
+        "placed": _placed(row, evidence),
     }
+
+
+def _placed(row: AttemptRow | DeclinedRow, evidence: Evidence) -> list[dict[str, Any]]:
+    return [
+        {"pool": evidence.considered[index], "verdict": VERDICTS[code], "score": score}
+        for index, code, score in row.placed
+        if index < len(evidence.considered)
+    ]
 
 
 def _segments(row: AttemptRow) -> dict[str, int]:
     return {name: getattr(row.usage, name) for name in row.usage.__struct_fields__}
 
 
-def _evidence(row: AttemptRow) -> Evidence:
+def _evidence(row: AttemptRow | DeclinedRow) -> Evidence:
     return NOBODY if row.content is None else read_evidence(row.content)

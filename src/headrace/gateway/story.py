@@ -12,12 +12,22 @@ what it heard or left, not for attempts that failed before it heard anything.
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from random import Random
 from typing import Any, TypeAlias
 
 from headrace.core.ask import Ask
 from headrace.core.clock import MS, SECOND, Clock, Instant, Moment
-from headrace.core.errors import ContextLengthExceeded, HeadraceError, ModelNotFound, NoCapacity, NotAllowed, NotTranslatable, RateLimited
+from headrace.core.errors import (
+    ContextLengthExceeded,
+    HeadraceError,
+    ModelNotFound,
+    NoCapacity,
+    NotAllowed,
+    NotTranslatable,
+    RateLimited,
+    StorageFull,
+)
 from headrace.gateway.attempt import Attempt, Listener, Log, Prices
 from headrace.gateway.meters import Meters, check, give_back, take
 from headrace.gateway.neighbours import Neighbours
@@ -26,12 +36,13 @@ from headrace.gateway.room import Room, Waiter, leave, stand
 from headrace.gateway.till import NOBODY, Quote, Till
 from headrace.gateway.visit import Visit, left_of
 from headrace.gateway.world import World
-from headrace.metering import Evidence, Granted, Limiter, Price, Refused, Sale, cards_of
+from headrace.metering import Declined, Evidence, Granted, Limiter, Price, Refused, Sale, cards_of
 from headrace.portfolio import Pool
 from headrace.routing import Choice, Place, Placed, Refuse, RetryBudget, Send, Shares, Shortlist, Wait, decide, outliers
 
 TOKENS_OUT_UNBOUNDED = 16_384
 COMPARED_EVERY = SECOND
+PLACED_KEPT = 64
 EVIDENCED_MAX = 16_384
 """Of so many kinds of requests it is known that their evidence was said; then all is said again, which changes nothing."""
 HEARD_AGAIN = MS // 2
@@ -142,7 +153,7 @@ class Gateway:
                 decided = self._decide(ask, visit, now)
                 if failure is not None and not (isinstance(decided, Send) and self._retries.spend()):
                     raise failure  # nobody waits in line for a second attempt
-                choice = self._take(decided, visit, now) or await self._wait(ask, visit, decided, now)
+                choice = self._take(decided, visit, now) or await self._waited(ask, visit, decided, now)
                 try:
                     if world.terms.hedge_share_max and not visit.tried:
                         await self._hedged(ask, visit, choice, decided.placed, listener)
@@ -227,6 +238,34 @@ class Gateway:
             self._shares.add(room.pool.vendor, used.total, ended)
 
     # Waiting.
+
+    async def _waited(self, ask: Ask, visit: Visit, decided: Send | Wait | Refuse, now: Instant) -> Choice:
+        """As `_wait`; that nobody was asked at last is put on record, with why."""
+        try:
+            return await self._wait(ask, visit, decided, now)
+        except HeadraceError as refusal:
+            if visit.evidence is not None and not visit.attempts:
+                self._decline(ask, visit.evidence, decided.placed, refusal)
+            raise
+
+    def _decline(self, ask: Ask, evidence: str, placed: Placed, refusal: HeadraceError) -> None:
+        who = ask.principal
+        declined = Declined(
+            ask.request,
+            self.clock.moment(),
+            who.organization,
+            who.project,
+            who.key,
+            ask.traffic_class,
+            ask.operation,
+            ask.model,
+            ask.stream,
+            refusal.code,
+            evidence,
+            placed[:PLACED_KEPT],
+        )
+        with suppress(StorageFull):  # the client is told all the same why it is refused
+            self._log.append(declined)
 
     async def _wait(self, ask: Ask, visit: Visit, wait: Send | Wait | Refuse, now: Instant) -> Choice:
         """Stand in the lines of all that could serve it. Raises NoCapacity at once when the wait would be too long, or is; and why, where

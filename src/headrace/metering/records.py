@@ -10,7 +10,7 @@ Every record carries its `Admit`, so each can be read alone. Records commute: of
 highest `precedence` holds, so a log may be replayed in any order, and any part of it twice, with the same result.
 
 `Evidence` and `Card` are of no attempt in particular: each is said once and named by many, and saying it again changes nothing. With the
-cards in it, the log alone says what everything cost and why.
+cards in it, the log alone says what everything cost and why. `Declined` is a request that came to no attempt.
 """
 
 from typing import Literal, TypeAlias, assert_never
@@ -127,9 +127,27 @@ class Card(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=6):
     listed: str | None = None
 
 
+class Declined(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=7):
+    """A request for which no pool was asked, since none may have it, or none could take it: `code` is the error that the client got, and
+    the rest is as of an attempt. Nothing is owed; it is there to show that a rule held."""
+
+    request: str
+    moment: Moment
+    organization: str
+    project: str
+    key: str
+    traffic_class: str
+    operation: str
+    model: str
+    streamed: bool
+    code: str
+    evidence: str | None = None
+    placed: tuple[tuple[int, int, float], ...] = ()
+
+
 Record: TypeAlias = Admit | Settle | Lost | Void
-Aside: TypeAlias = Evidence | Card
-"""What is of no attempt in particular."""
+Aside: TypeAlias = Evidence | Card | Declined
+"""What is of no attempt."""
 
 RANK: dict[State, int] = {"held": 0, "lost": 1, "void": 2, "estimated": 3, "confirmed": 4}
 

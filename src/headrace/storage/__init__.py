@@ -38,7 +38,7 @@ from headrace.storage.conversations import (
     keep_conversation,
 )
 from headrace.storage.database import connect
-from headrace.storage.decisions import AttemptRow, decision_of
+from headrace.storage.decisions import AttemptRow, DeclinedRow, decision_of, declined_of
 from headrace.storage.export import COLUMNS, Exported, exported
 from headrace.storage.files import (
     StoredFile,
@@ -111,6 +111,7 @@ __all__ = [
     "Counts",
     "Damage",
     "DataFolder",
+    "DeclinedRow",
     "Difference",
     "Dimension",
     "Entry",
@@ -167,6 +168,7 @@ __all__ = [
     "conversation_of",
     "counts_of",
     "decision_of",
+    "declined_of",
     "development_key",
     "drop_conversation",
     "drop_file",

@@ -21,7 +21,9 @@ from headrace.metering import (
     AttemptId,
     Card,
     Certainty,
+    Declined,
     Evidence,
+    Lost,
     Record,
     Settle,
     Standing,
@@ -176,7 +178,7 @@ class Bookkeeper:
             self.book([_decode_record(payload) for payload in found.ends])
         self._hold([*found.admits.values()])
         alone = [_decode(payload) for payload in found.alone]
-        self.book([record for record in alone if not isinstance(record, (Evidence, Card))])
+        self.book([record for record in alone if isinstance(record, (Admit, Settle, Lost, Void))])
         self._database.executemany(
             "INSERT OR IGNORE INTO evidence (id, moment, content) VALUES (?, ?, ?)",
             [(record.id, record.moment, record.content) for record in alone if isinstance(record, Evidence)],
@@ -196,6 +198,14 @@ class Bookkeeper:
                 )
                 for record in alone
                 if isinstance(record, Card)
+            ],
+        )
+        self._database.executemany(
+            f"INSERT OR IGNORE INTO declined VALUES ({', '.join('?' * len(Declined.__struct_fields__))})",  # noqa: S608 -- our own count
+            [
+                (*msgspec.structs.astuple(record)[:-1], _encode(record.placed) if record.placed else None)
+                for record in alone
+                if isinstance(record, Declined)
             ],
         )
         self._tell_stale()

@@ -67,6 +67,39 @@ def decision_of(database: sqlite3.Connection, request: str) -> list[AttemptRow]:
     return [_attempt(Usage(*row[: len(SEGMENTS)]), row[len(SEGMENTS) :]) for row in rows]
 
 
+class DeclinedRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A request for which no pool was asked; `content` is what its evidence says, in msgpack."""
+
+    request: str
+    declined: Moment
+    organization: str
+    project: str
+    key: str
+    traffic_class: str
+    operation: str
+    model: str
+    streamed: bool
+    code: str
+    evidence: str | None
+    content: bytes | None
+    placed: tuple[tuple[int, int, float], ...]
+
+
+def declined_of(database: sqlite3.Connection, request: str) -> DeclinedRow | None:
+    """The request, where no pool was asked for it."""
+    row = database.execute(
+        "SELECT request, declined.moment, organization, project, key, class, operation, model, streamed, code, evidence, content, placed "
+        "FROM declined LEFT JOIN evidence ON evidence.id = declined.evidence WHERE request = ?",
+        (request,),
+    ).fetchone()
+    if row is None:
+        return None
+    *plain, placed = row
+    fields = dict(zip(DeclinedRow.__struct_fields__, plain, strict=False))
+    fields |= {"streamed": bool(fields["streamed"]), "placed": _placed(placed) if placed else ()}
+    return msgspec.convert(fields, DeclinedRow, builtin_types=(bytes,))
+
+
 def _attempt(usage: Usage, rest: tuple[object, ...]) -> AttemptRow:
     names = (name for name in AttemptRow.__struct_fields__ if name != "usage")
     *plain, placed, translation = rest

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from headrace.core.clock import Moment
-from headrace.metering import Admit, Aside, AttemptId, Card, Evidence, Lost, Record, admitted
+from headrace.metering import Admit, Aside, AttemptId, Lost, Record, Settle, Void, admitted
 from headrace.storage.segment import ACTIVE, DRAFT, SEALED, Damage, process_of, read_pieces, records_in, segments
 from headrace.storage.usagelog import UsageLog
 
@@ -102,7 +102,7 @@ class _Left:
         for record in records:
             if isinstance(record, Admit):
                 self._admits[record.id] = record
-            elif not isinstance(record, (Evidence, Card)):
+            elif isinstance(record, (Settle, Lost, Void)):
                 self._ended.add(admitted(record).id)
 
 

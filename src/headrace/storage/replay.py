@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from headrace.metering import Account, Admit, Card, Certainty, Evidence, Ledger, State
+from headrace.metering import Account, Certainty, Ledger, Lost, Settle, State, Void
 from headrace.metering.ledger import entries, vendor_of
 from headrace.storage.segment import Found, decoded, read_pieces, records_in
 
@@ -82,7 +82,12 @@ class _Card(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=6):
     id: msgspec.Raw
 
 
-_decode = msgspec.msgpack.Decoder(_Admitted | _Settled | _Lost | _Voided | _Evidence | _Card).decode
+class _Declined(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=7):
+    request: msgspec.Raw
+
+
+_NO_DEBT = (_Admitted, _Evidence, _Card, _Declined)
+_decode = msgspec.msgpack.Decoder(_Admitted | _Settled | _Lost | _Voided | _Evidence | _Card | _Declined).decode
 
 
 def balances_of(parts: Parts) -> dict[Account, int]:
@@ -91,7 +96,7 @@ def balances_of(parts: Parts) -> dict[Account, int]:
     names = array("q")
     for found in _pieces(parts):
         for end in decoded([*found.ends, *found.alone], _decode):
-            if not isinstance(end, (_Admitted, _Evidence, _Card)):  # these owe nothing
+            if not isinstance(end, _NO_DEBT):
                 names.append(hash((end.admitted.request, end.admitted.attempt)))
                 _add(sums, end, 1)
     balances = _booked(parts, _repeated(names), sums)
@@ -109,10 +114,10 @@ def _booked(parts: Parts, repeated: set[int], sums: Sums) -> dict[Account, int]:
     for found in _pieces(parts) if repeated else ():
         for payload in (*found.ends, *found.alone):
             for record in records_in([payload]):
-                if not isinstance(record, (Admit, Evidence, Card)) and hash(record.admitted.id) in repeated:
+                if isinstance(record, (Settle, Lost, Void)) and hash(record.admitted.id) in repeated:
                     ledger.book(record)
                     summed = _decode(payload)
-                    assert not isinstance(summed, (_Admitted, _Evidence, _Card))
+                    assert not isinstance(summed, _NO_DEBT)
                     _add(sums, summed, -1)
     return dict(ledger.balances)
 

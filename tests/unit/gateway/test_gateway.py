@@ -21,7 +21,7 @@ from headrace.core.stream import Finished, Text, Used
 from headrace.core.translation import Change
 from headrace.core.usage import Usage
 from headrace.gateway import Terms
-from headrace.metering import Admit, Evidence, Settle, rate
+from headrace.metering import Admit, Declined, Evidence, Settle, rate
 from headrace.routing import HealthSettings, read_evidence
 from headrace.testing.builders import a_model, a_pool, a_price, a_principal, a_snapshot, an_ask
 from headrace.testing.scripted import Pause, ScriptedListener, ScriptedProvider
@@ -264,6 +264,17 @@ async def test_what_is_forbidden():
     assert isinstance(refused, NotAllowed)
     assert str(refused) == "No pool that serves gpt-5.4-nano may have this data: the rules about vendor, zero_retention leave none."
     assert asked(world) == {"a": 0, "b": 0}
+
+
+async def test_that_nobody_was_asked_is_on_record_with_why():
+    world = World(a_pool("a"), a_pool("b"), scripts=failing(*"ab"))
+    ask = an_ask(request="req_9", rules=Rules(zero_retention=True))
+    assert isinstance(await refusal(world, ask), NotAllowed)
+    evidence, declined = world.log.records
+    assert isinstance(evidence, Evidence)
+    assert isinstance(declined, Declined)
+    assert (declined.request, declined.code, declined.evidence, declined.placed) == ("req_9", "not_allowed", evidence.id, ())
+    assert [one for one, _ in read_evidence(evidence.content).excluded] == ["a", "b"]
 
 
 async def test_what_nobody_can_do():
