@@ -51,7 +51,7 @@ cover: $(DEV) ## branches of the heads that no test of unit/ or property/ takes
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-bench: bench-start bench-engine bench-relay bench-decide bench-15b bench-streams bench-latency bench-money ## the named benchmarks one after another, with machine and versions
+bench: bench-start bench-engine bench-relay bench-decide bench-15b bench-streams bench-latency bench-money bench-plan ## the named benchmarks one after another, with machine and versions
 
 bench-start: $(SERVE) ## fresh environment to first streamed token; start to ready
 	@exec $(BIN)/python -m bench.start $(ARGS)
@@ -86,6 +86,12 @@ bench-simulate: $(DEV) ## requests simulated a second, and how near the simulato
 bench-money: $(SERVE) ## admission and settlement: reserve, log, post
 	@exec $(BIN)/python -m bench.money $(ARGS)
 
+bench-plan: $(DEV) ## what a plan takes: 88 pools, 4 terms, 24 scenarios
+	@exec $(BIN)/python -m bench.plan $(ARGS)
+
+page-15b: $(DEV) ## write docs/explanation/fifteen-billion.md from the data
+	@exec $(BIN)/python -m scripts.fifteen_billion $(ARGS)
+
 soak: $(DEV) ## new seeds on codecs, ledger and log for MINUTES=5; failing examples are kept
 	@HYPOTHESIS_PROFILE=soak HEADRACE_SOAK_MINUTES=$(MINUTES) exec $(BIN)/python -m tests.soak $(ARGS)
 
@@ -96,7 +102,7 @@ system: ## Debian, Ubuntu: the system packages that some tests and benchmarks us
 	@bash scripts/system.sh
 
 clean: ## remove the environment and what tools left; the data folder stays
-	rm -rf .venv .venv-routers .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* build dist
+	rm -rf .venv .venv-routers .venv-peers .venv-focus .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* build dist
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(SERVE): pyproject.toml requirements/serve.txt

@@ -12,6 +12,7 @@ from headrace.cli.main import headrace
 from headrace.compose import Settings
 from headrace.core.errors import HeadraceError, SetupError
 from headrace.core.identity import Principal
+from headrace.planner import Case, Demand, Held, Limits, Market, Offer, TokenOffer, Training
 from headrace.portfolio import snapshot
 from headrace.telemetry import Metrics
 
@@ -50,6 +51,15 @@ def test_every_setting_is_in_the_reference(section: str, field: str) -> None:
     _, found, rest = page("settings").partition(f"\n## {section}\n")
     assert found, f"no section {section}"
     assert f"`{field}`" in rest.partition("\n## ")[0]
+
+
+@pytest.mark.parametrize("table", [Demand, Training, Case, Market, Offer, TokenOffer, Held, Limits], ids=lambda table: table.__name__)
+def test_every_field_of_a_plans_files_is_in_the_reference(table: type[msgspec.Struct]) -> None:
+    heading = {"TokenOffer": "tokens"}.get(table.__name__, table.__name__.lower())
+    _, found, rest = page("plan").partition(f"\n## {heading}\n")
+    assert found, f"no section {heading}"
+    for field in msgspec.structs.fields(table):
+        assert f"`{field.encode_name}`" in rest.partition("\n## ")[0], field.encode_name
 
 
 @pytest.mark.parametrize(("path", "command"), list(commands(headrace)), ids=lambda value: value if isinstance(value, str) else "")
