@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import click
 import msgspec
 import pytest
 
-from headrace.api import HOT_PATHS, Cold
+from headrace.api import HOT_PATHS, Cold, Conversations, Files, Responses
 from headrace.cli.main import headrace
 from headrace.compose import Settings
 from headrace.core.errors import HeadraceError, SetupError
@@ -95,7 +97,14 @@ def test_every_route_is_in_the_reference() -> None:
         metrics_type="",
         new_id=lambda prefix: prefix,
     )
-    paths = [getattr(route, "path", "") for route in cold.app().routes]
+    nothing: Any = None
+    blank: Any = SimpleNamespace(gateway=None, clock=None, archive=None, files=None)
+    more = [
+        *Responses(blank, blank, nothing).routes(),
+        *Conversations(nothing, nothing, nothing).routes(),
+        *Files(nothing, nothing, nothing, nothing, nothing).routes(),
+    ]
+    paths = [getattr(route, "path", "") for route in (*cold.app().routes, *more)]
     for path in {*HOT_PATHS, *paths}:
         assert f"{path.replace('{name:path}', '{model}')}`" in page("api")
 

@@ -138,6 +138,13 @@ class Reader:
             max_cost_pico=wishes.max_cost_pico,
         )
 
+    def checked(self, model: str) -> None:
+        """Raises ModelNotFound, or InvalidRequest for a model that does not chat."""
+        profile = self._gateway.world.snapshot.models.get(model)
+        if profile is None:
+            raise ModelNotFound(model)
+        _check_operation(model, profile.operations, "chat")
+
     def _standing(self, principal: Principal, model: str, traffic_class: TrafficClass, operation: Operation) -> Standing:
         """Raises ModelNotFound, NotAllowed for a class that the key may not ask for, and InvalidRequest for a model that serves something
         else."""
@@ -147,9 +154,7 @@ class Reader:
         standing = self._standings.get((principal.key, model, traffic_class))
         if standing is None or (standing.principal is not principal and standing.principal != principal):
             standing = self._looked_up(world, principal, model, traffic_class)
-        if operation not in standing.operations:
-            does = " and ".join(sorted(standing.operations))
-            raise InvalidRequest(f"The model `{model}` serves {does}, not {operation}.", param="model")
+        _check_operation(model, standing.operations, operation)
         return standing
 
     def _looked_up(self, world: World, principal: Principal, model: str, traffic_class: TrafficClass) -> Standing:
@@ -168,6 +173,12 @@ class Reader:
             self._standings.clear()
         self._standings[principal.key, model, traffic_class] = standing
         return standing
+
+
+def _check_operation(model: str, operations: frozenset[str], operation: Operation) -> None:
+    if operation not in operations:
+        does = " and ".join(sorted(operations))
+        raise InvalidRequest(f"The model `{model}` serves {does}, not {operation}.", param="model")
 
 
 def _wishes(headers: Mapping[bytes, bytes]) -> Wishes:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from headrace.cli.agent import agent
+from headrace.cli.batch import batch
 from headrace.cli.budget import budget
 from headrace.cli.chat import chat
 from headrace.cli.doctor import doctor
@@ -41,7 +43,8 @@ def headrace(context: click.Context, config: Path | None, data: Path | None) -> 
 
 
 for command in (
-    serve, chat, portfolio, simulate, plan, why, usage, ledger, invoice, reconcile, keys, budget, price, models, reload, doctor,
+    serve, chat, agent, batch, portfolio, simulate, plan, why, usage, ledger, invoice, reconcile, keys, budget, price, models, reload,
+    doctor,
 ):  # fmt: skip
     headrace.add_command(command)
 

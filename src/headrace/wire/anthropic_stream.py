@@ -122,6 +122,21 @@ class _Message(msgspec.Struct):
     model: str | None = None
     usage: _Usage | None = None
     input_transformations: Any = None
+    type: str = "message"
+
+
+_messages = msgspec.json.Decoder(_Message)
+
+
+def read_whole(body: bytes) -> tuple[Usage | None, str | None]:
+    """Usage and served model of a whole unstreamed message. Raises what went wrong upstream where it is not one."""
+    try:
+        message = _messages.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
+        raise UpstreamGarbled(f"The upstream's answer is not one of Anthropic's Messages: {wrong}.") from None
+    if message.type == "error":
+        raise failure_in_stream(body)
+    return (message.usage.whole() if message.usage else None), message.model
 
 
 class _Block(msgspec.Struct):

@@ -52,6 +52,18 @@ total_timeout_ms = 6
 ca_file = "/etc/ca.pem"
 http2 = true
 
+[responses]
+retention_days = 7
+
+[batches]
+concurrency_max = 4
+lines_max = 100
+
+[files]
+bytes_max = 1000
+project_bytes_max = 2000
+retention_days = 3
+
 [limits]
 requests_per_minute = 5
 tokens_per_minute = 6
@@ -107,6 +119,7 @@ tokens_per_s = { m = 5.0 }
 [[pool]]
 name = "fra-mi355x"
 dialect = "openai"
+responses = true
 endpoints = ["http://10.0.0.1:8000/v1", "http://10.0.0.2:8000/v1"]
 api_key_env = "FRA_KEY"
 models = { "gpt-5.4-nano" = "its-name" }
@@ -291,7 +304,20 @@ def test_the_example_above_leaves_nothing_out(tmp_path: Path):
     settings, default = load_settings(written(tmp_path, EVERYTHING), {}), Settings()
     same = [
         f"{section}.{field}"
-        for section in ("server", "storage", "engine", "transport", "limits", "telemetry", "routing", "health", "budgets")
+        for section in (
+            "server",
+            "storage",
+            "engine",
+            "transport",
+            "limits",
+            "telemetry",
+            "routing",
+            "health",
+            "budgets",
+            "responses",
+            "files",
+            "batches",
+        )
         for field in getattr(default, section).__struct_fields__
         if getattr(getattr(settings, section), field) == getattr(getattr(default, section), field)
     ]
