@@ -38,7 +38,8 @@ from headrace.compose.opening import open_house, open_process
 from headrace.compose.reload import Reloading, Source
 from headrace.compose.reports import Reports
 from headrace.compose.settings import load_settings
-from headrace.gateway import Gateway
+from headrace.gateway import Gateway, Till
+from headrace.gateway.till import NOBODY
 from headrace.providers.dialing import Dialer
 from headrace.telemetry import Metrics
 
@@ -133,7 +134,14 @@ def _door(scratch: Path, closing: ExitStack) -> Served:
     closing.callback(adapters.close)
     source = Source(read=lambda: settings, file=None)
     reloading = Reloading(settings=settings, source=source, environ={}, local=(), adapters=adapters, ring=opened.ring, clock=clock)
-    gateway = Gateway(world=reloading.first(), log=opened.usage_log, clock=clock, rng=chance(), spawn=lambda work: loop.create_task(work))
+    gateway = Gateway(
+        world=reloading.first(),
+        log=opened.usage_log,
+        clock=clock,
+        rng=chance(),
+        spawn=lambda work: loop.create_task(work),
+        till=Till(NOBODY, clock),
+    )
     reports = Reports(clock=clock, metrics=Metrics(), tracer=None, access_log=False)
     door = Door(gateway=gateway, keys=reloading.keys, clock=clock, new_id=opened.names, report=reports, log=None)  # type: ignore[arg-type]
     return Served(door, settings.server, house.secret)

@@ -28,6 +28,7 @@ from tests.server import Installation, Running, eventually, pool
 from tests.vendor import Vendor
 
 SEEDS = int(os.environ.get("KILL9_SEEDS") or ("24" if os.environ.get("CI") else "4"))
+TIMEOUT_S = 300
 FIRST = int(os.environ.get("KILL9_SEED") or int.from_bytes(os.urandom(3), "little") * 1_000)
 SCRIPTS = ("answers", "answers", "answers-slowly", "talks-until-stopped", "usage-in-last-chunk", "cut-mid-stream")
 CLIENTS = 6
@@ -122,6 +123,7 @@ def check(installations: list[Installation], vendor: Vendor, limit: Decimal) -> 
     assert spent + Decimal(row["free_usd"]) == limit
 
 
+@pytest.mark.timeout(TIMEOUT_S)
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + SEEDS))
 def test_kills_of_one_host(tmp_path: Path, seed: int):
     print(f"KILL9_SEED={seed}")
@@ -132,7 +134,7 @@ def test_kills_of_one_host(tmp_path: Path, seed: int):
         settings = pool("vendor", vendor.url, *sorted({*SCRIPTS}), drain_ms_max=1_000) + models() + budgets(limit)
         installation = Installation(tmp_path, settings)
         for _ in range(2):
-            server = installation.start("--workers", str(workers))
+            server = installation.start("--workers", str(workers), within_s=60)
             load = Load([server], rng.randrange(2**30))
             for _ in range(rng.randint(1, 4)):
                 time.sleep(rng.uniform(0.02, 0.5))
@@ -151,12 +153,13 @@ def test_kills_of_one_host(tmp_path: Path, seed: int):
                 if pid != server.process.pid and rng.random() < 0.5:
                     kill(pid)
             eventually(lambda: bank_of(installation) is None or not _lives(bank_of(installation)), 5)
-        with installation.serving("--workers", str(workers)) as server:
+        with installation.serving("--workers", str(workers), within_s=60) as server:
             assert ask(server, "answers", max_completion_tokens=40).status in (200, 429), "it serves after all that"
             eventually(lambda: Decimal(standings(installation, "acme")["spent_usd"]) == costs(installation), 8)
         check([installation], vendor, limit)
 
 
+@pytest.mark.timeout(TIMEOUT_S)
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + max(1, SEEDS // 4)))
 def test_kills_of_two_hosts_and_of_postgresql(tmp_path: Path, seed: int):
     print(f"KILL9_SEED={seed}")
@@ -170,7 +173,7 @@ def test_kills_of_two_hosts_and_of_postgresql(tmp_path: Path, seed: int):
             + f'[storage]\nurl = "{cluster.url}"\n'
         )
         hosts = [Installation(tmp_path / name, settings) for name in ("one", "two")]
-        servers = [host.start("--workers", "2") for host in hosts]
+        servers = [host.start("--workers", "2", within_s=60) for host in hosts]
         load = Load(servers, rng.randrange(2**30))
         time.sleep(rng.uniform(0.2, 0.8))
         cluster.kill()
@@ -182,7 +185,7 @@ def test_kills_of_two_hosts_and_of_postgresql(tmp_path: Path, seed: int):
         servers[1].stop()
         eventually(lambda: not any(_lives(pid) for host in hosts for pid in (bank_of(host), *workers_of(host))), 8)
         for host in hosts:
-            with host.serving() as server:
+            with host.serving(within_s=60) as server:
                 assert ask(server, "answers", max_completion_tokens=40).status in (200, 429)
                 time.sleep(1.2)
         check(hosts, vendor, limit)

@@ -7,11 +7,15 @@ import json
 import os
 import signal
 import threading
+import time
 import urllib.error
 import urllib.request
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
+
+import openai
+import pytest
 
 from tests.client import Heard, ask, begin
 from tests.server import KEY, Installation, Running, at_once, eventually, pool, priced
@@ -334,3 +338,15 @@ def test_what_nobody_knows_the_end_of_is_held_until_somebody_tells_it(tmp_path: 
         assert "agree with the usage log" in installation.run("usage", "verify").stdout
         installation.run("budget", "correct", lost["request"], "--usd", "1", "--input", "7", "--output", "25", expect=1)
         installation.run("budget", "correct", "req_nobody", "--usd", "1", "--input", "7", "--output", "25", expect=1)
+
+
+def test_the_official_client_sees_a_quota_and_does_not_try_again(tmp_path: Path):
+    with Vendor.open() as vendor:
+        installation = Installation(tmp_path, pool("vendor", vendor.url, "answers") + priced("answers") + budget("acme", "0.0001"))
+        with installation.serving() as server, openai.OpenAI(base_url=server.base_url, api_key=server.key, max_retries=5) as client:
+            began = time.monotonic()
+            with pytest.raises(openai.RateLimitError) as refused:
+                client.chat.completions.create(model="answers", messages=[{"role": "user", "content": "hi"}], max_completion_tokens=100)
+            assert (refused.value.code, refused.value.type) == ("insufficient_quota", "insufficient_quota")
+            assert time.monotonic() - began < 0.5
+            assert not vendor.bills

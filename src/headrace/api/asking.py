@@ -18,6 +18,7 @@ from headrace.core.identity import Principal, TrafficClass
 from headrace.core.money import pico_of
 from headrace.core.rules import DATA_CLASSES, NO_RULES, Capability, Rules
 from headrace.gateway import Gateway, World
+from headrace.metering import tier_of
 from headrace.routing import TIERS
 from headrace.wire import openai_embeddings
 from headrace.wire.openai_caps import without_max_cost
@@ -86,7 +87,7 @@ class Reader:
         traffic_class = wishes.traffic_class or (TIERS.get(head.service_tier) if head.service_tier else None) or principal.traffic_class
         standing = self._standing(principal, head.model, traffic_class, "chat")
         partial, rules, options = standing.partial, standing.rules, head.stream_options
-        max_cost_pico = wishes.max_cost_pico
+        user, max_cost_pico = head.safety_identifier or head.user, wishes.max_cost_pico
         if head.max_cost is not None:
             body, asked_pico = without_max_cost(body), _max_cost(str(head.max_cost), "max_cost")
             max_cost_pico = asked_pico if max_cost_pico is None else min(asked_pico, max_cost_pico)
@@ -106,10 +107,11 @@ class Reader:
             affinity=_affinity(head, wishes, body),
             deadline=None if wishes.deadline_ms is None else self._clock.instant() + wishes.deadline_ms * MS,
             strict=wishes.strict or standing.strict,
-            user=_name(head.safety_identifier or head.user or "", "user"),
+            user=_name(user, "user") if user else "",
             session=_name(wishes.session.decode("latin-1"), SESSION.decode()) if wishes.session else "",
             max_cost_pico=max_cost_pico,
             choices=head.n or 1,
+            tier=tier_of(head.service_tier),
         )
 
     def embeddings(self, request: str, principal: Principal, headers: Mapping[bytes, bytes], body: bytes) -> Ask:

@@ -13,6 +13,7 @@ import msgspec
 from headrace.compose.budgets import BudgetSettings, BudgetsSettings
 from headrace.compose.clock import MachineClock, Names, process_id
 from headrace.compose.place import Place
+from headrace.core.clock import SECOND, Clock, Instant
 from headrace.core.errors import SettingsInvalid
 from headrace.gateway import Till
 from headrace.storage import BankLink, Layout, PostgresBudgets, SqliteBudgets, Treasury, UsageLog, Webhook, make_folder, opened_treasury
@@ -20,6 +21,8 @@ from headrace.storage import BankLink, Layout, PostgresBudgets, SqliteBudgets, T
 log = logging.getLogger("headrace")
 BANK_PAUSE_S = 0.2
 BANK_END_S = 10.0
+BANK_LIFE, BANK_PAUSE_MAX = 5 * SECOND, 10 * SECOND
+"""One that lived shorter than the first is tried again after a pause, which grows up to the second."""
 
 
 @contextmanager
@@ -95,8 +98,10 @@ def webhook_of(settings: BudgetsSettings, environ: Mapping[str, str]) -> Webhook
 class BankProcess:
     """The bank as the server owns it: begun when there is a budget anywhere, and begun again when it dies."""
 
-    def __init__(self, layout: Layout, url: str | None, wanted: Callable[[], bool]) -> None:
-        self._layout, self._url, self._wanted = layout, url, wanted
+    def __init__(self, layout: Layout, url: str | None, clock: Clock, wanted: Callable[[], bool]) -> None:
+        self._layout, self._url, self._clock, self._wanted = layout, url, clock, wanted
+        self._begun_at: Instant = 0
+        self._pause = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     def look(self) -> None:
@@ -106,12 +111,18 @@ class BankProcess:
             status = process.poll()
             if status is None:
                 return
-            log.error("the process of the budgets ended with status %d; it is started again", status)
-            assert process.stdin is not None
-            process.stdin.close()
+            now = self._clock.instant()
+            if process.stdin is not None:
+                process.stdin.close()
+                process.stdin = None
+                log.error("the process of the budgets ended with status %d; it is started again", status)
+                self._pause = 0 if now - self._begun_at > BANK_LIFE else min(BANK_PAUSE_MAX, 2 * self._pause + SECOND // 2)
+            if now < self._begun_at + self._pause:
+                return  # one that can't live is not tried without end
         elif not (self._wanted() or self._url is not None or self._layout.budgets.exists()):
             return
         command = [sys.executable, "-m", "headrace.storage.bank", str(self._layout.root)]
+        self._begun_at = self._clock.instant()
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603 -- our own program
         assert self._process.stdin is not None
         self._process.stdin.write(f"{self._url or ''}\n".encode())

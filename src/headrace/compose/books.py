@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from headrace.compose.clock import MachineClock, process_id
+from headrace.compose.finance import places_of
 from headrace.compose.minting import NOBODYS, mint_key, minting
 from headrace.compose.place import Place
 from headrace.compose.settings import Settings
@@ -55,11 +56,15 @@ class Books:
     def usage(self, group: Sequence[Dimension], since: Moment | None, until: Moment | None) -> list[UsageRow]:
         """Usage by group, keys under their names."""
         load_once(self._layout, process_id())
-        rows = usage_by(self._database, group, since=since, until=until)
+        rows = usage_by(self._database, group, since=since, until=until, places=places_of(self._settings))
         if "key" not in group:
             return rows
         names, at = key_names(self._database), tuple(group).index("key")
         return [_named(row, at, names) for row in rows]
+
+    def load(self) -> None:
+        """Have the database show all that the log holds as of now."""
+        load_once(self._layout, process_id())
 
     def hourly(self, since: Moment | None, until: Moment | None) -> list[HourRow]:
         """Usage by hour, class and model."""

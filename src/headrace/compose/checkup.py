@@ -14,8 +14,9 @@ import msgspec
 
 from headrace.compose.clock import process_id
 from headrace.compose.place import Place, cache_folder, version
+from headrace.compose.prices import price_book
 from headrace.compose.settings import Settings
-from headrace.compose.world import EMBEDDED, fixed_keys, price_book
+from headrace.compose.world import EMBEDDED, fixed_keys
 from headrace.core.errors import HeadraceError
 from headrace.engine import find, installed
 from headrace.engine.gguf import read_gguf

@@ -22,9 +22,10 @@ import msgspec
 import uvicorn
 import uvloop
 
-from headrace.api import HOT_PATHS, Admin, Cold, Door, Heads, Lane, Money
+from headrace.api import HOT_PATHS, Admin, Cold, Door, Heads, Lane, Money, Organization
 from headrace.compose.adapters import Adapters
 from headrace.compose.banking import BankProcess, Purse
+from headrace.compose.chargeback import Reader
 from headrace.compose.clock import MachineClock, chance
 from headrace.compose.decisions import Decisions
 from headrace.compose.enginehost import host_engines, seen_by_workers
@@ -177,7 +178,7 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
             loading = Loading(house.layout, house.settings.storage.sync_interval_ms)
             closing.push_async_callback(loading.finish)
             background.append(tasks.create_task(loading.keep_running(), name="usage-loader"))
-            bank = BankProcess(house.layout, house.settings.storage.url, lambda: bool(reloading.settings.budget))
+            bank = BankProcess(house.layout, house.settings.storage.url, house.clock, lambda: bool(reloading.settings.budget))
             closing.callback(bank.finish)
             background.append(tasks.create_task(bank.keep_running(), name="bank"))
         server = _server(opened, gateway, reloading, reports, starting)
@@ -213,6 +214,7 @@ def _reloading(opened: Opened, source: Source, adapters: Adapters, commons: Comm
         ring=opened.ring,
         clock=opened.house.clock,
         commons=commons,
+        layout=opened.house.layout,
         purse=purse,
     )
 
@@ -271,6 +273,12 @@ def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Rep
         decisions=decisions.of,
         reload=lambda: msgspec.structs.asdict(reloading.reload_all()),
     )
+    organization = Organization(
+        keys=reloading.keys,
+        may=lambda principal: principal.key in opened.house.admins,
+        clock=opened.house.clock,
+        finance=Reader(opened.house.layout, lambda: reloading.settings),
+    )
     money = Money(
         keys=reloading.keys,
         gateway=gateway,
@@ -285,7 +293,7 @@ def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Rep
         metrics=reports.text,
         metrics_type=CONTENT_TYPE,
         new_id=opened.names,
-        more=[*admin.routes(), *money.routes()],
+        more=[*admin.routes(), *money.routes(), *organization.routes()],
     )
     lane = functools.partial(Lane, handlers=handlers, heads=Heads(), settings=opened.house.settings.server)
     return Server(

@@ -136,7 +136,7 @@ def _called(number: int) -> str:
 def supervise(house: House, held: socket.socket, count: int, life: Life, hosting: Hosting, tell: Tell) -> None:
     """Run `count` workers until a signal, and return when all have ended; where there are local pools, `hosting` is the life of the
     process that runs their engines, given its lifeline. Raises SetupError when they can't be kept alive."""
-    bank = BankProcess(house.layout, house.settings.storage.url, lambda: bool(house.settings.budget))
+    bank = BankProcess(house.layout, house.settings.storage.url, house.clock, lambda: bool(house.settings.budget))
     with _signals() as (heard, asked), _loader(house) as loader, contextlib.ExitStack() as closing:
         closing.callback(bank.finish)
         bank.look()

@@ -19,7 +19,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     the client named none). `body` is the request as it came, so that a pool of the same dialect gets it unchanged.
 
     `needs` are the capabilities that a pool must have; `affinity` is a number that requests share which share a prefix (0: none does);
-    `deadline` is when an answer is of no more use; `strict` refuses a translation that would drop or change a parameter.
+    `deadline` is when an answer is of no more use; `strict` refuses a translation that would drop or change a parameter. `tier` is the
+    service tier that was asked for by name.
 
     `user` and `session` are whom and what the client says that it asks for; `max_cost_pico` is the most that it may cost, and `choices`
     how many answers are asked for at once.
@@ -44,3 +45,4 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     session: str = ""
     max_cost_pico: int | None = None
     choices: int = 1
+    tier: str | None = None

@@ -45,10 +45,14 @@ from headrace.simulator.faults import Demand, Fault, NewRule, Outage, PriceChang
 from headrace.simulator.fleet import Done, Fleet
 from headrace.simulator.report import Report
 from headrace.simulator.room import Room, Waiter, leave, stand
+from headrace.simulator.settings import RunSettings
 from headrace.simulator.sites import RTT_MS, Counter, Site
 from headrace.simulator.synthetic import GEOGRAPHIES
 from headrace.simulator.tally import OfClass, OfPool, OverTime
 from headrace.simulator.training import Gang, Idle, Job, Jobs
+from headrace.simulator.visit import Visit
+
+__all__ = ["Broken", "Progress", "Run", "RunSettings"]
 
 BYTES_A_TOKEN = 4
 """Of a prompt, as the gateway sees it: it counts bytes."""
@@ -59,49 +63,6 @@ Progress: TypeAlias = Callable[[float, int], None]
 Why: TypeAlias = Literal[
     "model_not_found", "forbidden", "incapable", "context", "closed", "late", "tried", "full", "limited", "failed", "shed"
 ]
-
-
-class RunSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How calls are treated, and what is watched. `tenant_tokens_per_minute` limits each tenant; 0: they are not limited.
-
-    What is done by `settle_s`, while sessions and caches fill, is left out of the report; the books hold it still.
-    """
-
-    name: str = "run"
-    seed: int = 1
-    policy: str = "balanced"
-    duration_s: float = 3_600.0
-    scale: float = 1.0
-    slice_s: float = 60.0
-    tick_ms: float = 250.0
-    attempts_max: int = 3
-    retry_share: float = 0.2
-    vendor_share_max: dict[str, float] = {}
-    tenant_requests_per_minute: int = 0
-    tenant_tokens_per_minute: int = 0
-    settle_s: float = 0.0
-    watch: int = -1
-
-    def __post_init__(self) -> None:
-        if self.policy not in POLICIES:
-            raise ValueError(f"policy {self.policy!r} is not known: it is one of {', '.join(POLICIES)}")
-        if self.duration_s <= 0 or self.slice_s <= 0 or self.tick_ms < 1 or not self.scale > 0:
-            raise ValueError("duration_s, slice_s and scale are above zero, and tick_ms at least 1")
-        if not 0 <= self.settle_s < self.duration_s:
-            raise ValueError("settle_s is 0 or more, and less than duration_s")
-
-
-class Visit:
-    """A call on its way."""
-
-    __slots__ = ("ask", "call", "first_choice", "first_ms", "number", "since_ms", "site", "tried", "waited_ms")
-
-    def __init__(self, number: int, call: Call, ask: Ask) -> None:
-        self.number, self.call, self.ask = number, call, ask
-        self.tried: tuple[str, ...] = ()
-        self.site = -1
-        self.since_ms = self.waited_ms = self.first_ms = 0.0
-        self.first_choice = ""
 
 
 class Run:
@@ -212,7 +173,7 @@ class Run:
 
     def _arrive(self, call: Call) -> None:
         number, self._arrived = self._arrived, self._arrived + 1
-        now = round(call.at_ms * MS)
+        now = int(call.at_ms * MS)
         ask = self._ask(number, call)
         visit = Visit(number, call, ask)
         self.checker.came(number, call.traffic_class, call.at_ms, call.tokens_in)
@@ -228,7 +189,7 @@ class Run:
 
     def _place(self, visit: Visit, at_ms: float, *, failed: bool) -> None:
         """Decide, and send it, let it wait, or refuse it."""
-        now = round(at_ms * MS)
+        now = int(at_ms * MS)
         decided = decide(visit.ask, self._board, now, self._chance, self._policy, visit.tried)
         if visit.number == self._watched:
             self._tell_decision(visit, at_ms, decided)
@@ -272,10 +233,10 @@ class Run:
         if self._down.get(at):
             self._hang(visit, at, at_ms)
             return
-        said = self._counters[at].ask(round(at_ms * MS), call.tokens_in, call.tokens_out, call.segments, self._vendor_chance)
+        said = self._counters[at].ask(int(at_ms * MS), call.tokens_in, call.tokens_out, call.segments, self._vendor_chance)
         if isinstance(said, int):
             self._tell(visit, at_ms, f"{self.sites[at].pool.name} says: not before {said:,} ms")
-            self.rooms[self.sites[at].pool.name].health.overloaded(round(at_ms * MS), said, "over the account's limit")
+            self.rooms[self.sites[at].pool.name].health.overloaded(int(at_ms * MS), said, "over the account's limit")
             self._failed(visit, at_ms, heard=False, counted=False)
             return
         first_ms, last_ms, hit = said
@@ -303,7 +264,7 @@ class Run:
     def _failed(self, visit: Visit, at_ms: float, *, heard: bool, counted: bool = True) -> None:
         """An attempt ended without its answer."""
         name = self.sites[visit.site].pool.name
-        room, now = self.rooms[name], round(at_ms * MS)
+        room, now = self.rooms[name], int(at_ms * MS)
         self.pools[visit.site].failed += 1
         self._tell(visit, at_ms, f"fails at {name}{', having been heard' if heard else ''}")
         if counted:
@@ -372,7 +333,7 @@ class Run:
     def _done(self, visit: Visit, first_ms: float, ended_ms: float, hit: int, *, late_ms: float = 0.0) -> None:
         """The whole answer is there; it took `late_ms` longer to reach whoever asked."""
         call, site = visit.call, self.sites[visit.site]
-        room, now = self.rooms[site.pool.name], round(ended_ms * MS)
+        room, now = self.rooms[site.pool.name], int(ended_ms * MS)
         last_ms = ended_ms + late_ms
         room.health.answered(now, ttft_ms=first_ms - visit.since_ms, duration_ms=last_ms - visit.since_ms, tokens_out=call.tokens_out)
         way = RTT_MS[call.geography][site.geography]
@@ -403,13 +364,16 @@ class Run:
         of_pool.ttft_ms.append(ttft_ms)
         of_pool.served += 1
         of_pool.cost_pico += cost
-        for one in (of_class, of_pool):
-            one.tokens_in += call.tokens_in
-            one.tokens_cached += hit
-            one.tokens_out += call.tokens_out
+        tokens_in, tokens_out = call.tokens_in, call.tokens_out
+        of_class.tokens_in += tokens_in
+        of_class.tokens_cached += hit
+        of_class.tokens_out += tokens_out
+        of_pool.tokens_in += tokens_in
+        of_pool.tokens_cached += hit
+        of_pool.tokens_out += tokens_out
         slice_, ttfts, _ = self.over_time.at(ended_ms)
         slice_.served += 1
-        slice_.tokens += call.tokens_in + call.tokens_out
+        slice_.tokens += tokens_in + tokens_out
         ttfts.append(ttft_ms)
 
     def _refuse(self, visit: Visit, at_ms: float, why: Why) -> None:
@@ -436,7 +400,7 @@ class Run:
 
     def _tick(self, now_ms: float) -> None:
         """As the gateway's, several times a second; and how full the pools are is looked at."""
-        now = round(now_ms * MS)
+        now = int(now_ms * MS)
         over = self._shares.over(now) if self._shares.caps else frozenset()
         slice_, _, used = self.over_time.at(now_ms)
         slice_.samples += 1

@@ -121,6 +121,10 @@ class Synthetic:
         self._sources, self._seed, self._duration_ms = tuple(sources), seed, duration_ms
         self._scale, self._start_hour, self._surges = scale, start_hour, tuple(surges)
         self._sessions: dict[int, tuple[Source, list[Turn], int]] = {}
+        self._middles = [
+            tuple(_middle(mean, one.spread) for mean in (one.tokens_in - one.tokens_shared, one.tokens_out, one.tokens_added))
+            for one in sources
+        ]
         self._closed = any(source.turns > 1 for source in sources)
 
     @property
@@ -190,13 +194,14 @@ class Synthetic:
     def _first(self, source: Source, number: int, session: int, at_ms: float, tenant: int, geography: int, rng: Random) -> Call:
         key = (number + 1) << 40 | session
         shared = (number + 1) << 40 | 1 << 36 | tenant
-        tokens_in = source.tokens_shared + _lognormal(rng, source.tokens_in - source.tokens_shared, source.spread)
-        tokens_in = min(tokens_in, source.tokens_context_max // 2)
-        tokens_out = _lognormal(rng, source.tokens_out, source.spread)
+        mid_in, mid_out, mid_added = self._middles[number]
+        spread = source.spread
+        tokens_in = min(source.tokens_shared + _lognormal(rng, mid_in, spread), source.tokens_context_max // 2)
+        tokens_out = _lognormal(rng, mid_out, spread)
         if source.turns > 1:
             stay, turns = 1 - 1 / source.turns, list[Turn]()
             while rng.random() < stay:
-                added, said = _lognormal(rng, source.tokens_added, source.spread), _lognormal(rng, source.tokens_out, source.spread)
+                added, said = _lognormal(rng, mid_added, spread), _lognormal(rng, mid_out, spread)
                 turns.append(Turn(added, said, rng.expovariate(1 / (source.think_s * 1_000)) if source.think_s else 0.0))
             if turns:
                 self._sessions[key] = source, turns, 0
@@ -225,11 +230,17 @@ class Synthetic:
         return factor, tenant
 
 
-def _lognormal(rng: Random, mean: float, spread: float) -> int:
-    """At least 1 and at most `TOKENS_MOST`, of about this mean."""
-    if mean < 1:
+def _middle(mean: float, spread: float) -> float | None:
+    """The logarithm of the median of a log-normal of this mean; None: there is nothing to draw."""
+    return log(mean) - spread * spread / 2 if mean >= 1 else None
+
+
+def _lognormal(rng: Random, middle: float | None, spread: float) -> int:
+    """At least 1 and at most `TOKENS_MOST`."""
+    if middle is None:
         return 1
-    return min(TOKENS_MOST, max(1, round(exp(log(mean) - spread * spread / 2 + spread * rng.gauss()))))
+    tokens = round(exp(middle + spread * rng.gauss()))
+    return 1 if tokens < 1 else tokens if tokens < TOKENS_MOST else TOKENS_MOST
 
 
 TOKENS_MOST = 64_000

@@ -42,6 +42,11 @@ class Layout(msgspec.Struct, frozen=True):
         return self.root / "keys.generation"
 
     @property
+    def prices_generation(self) -> Path:
+        """Touched when a price is set."""
+        return self.root / "prices.generation"
+
+    @property
     def commons(self) -> Path:
         return self.root / "workers.shared"
 

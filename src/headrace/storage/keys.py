@@ -30,13 +30,15 @@ _FIELDS: Final = (
 )
 LINEAGE_MAX: Final = 8
 """A key that is minted from one that is minted … is looked up at each request by all of them."""
+CHILDREN_MAX: Final = 10_000
+"""What one key may mint has an end: each is kept in every server's memory."""
 
 
 class KeyStore:
     """The keys of a data folder, for who makes and revokes them. The database should be a `durable` one."""
 
-    def __init__(self, database: sqlite3.Connection, layout: Layout) -> None:
-        self._database, self._generation = database, layout.keys_generation
+    def __init__(self, database: sqlite3.Connection, layout: Layout, *, children_max: int = CHILDREN_MAX) -> None:
+        self._database, self._generation, self._children_max = database, layout.keys_generation, children_max
 
     def create(
         self,
@@ -58,7 +60,8 @@ class KeyStore:
     ) -> tuple[KeyRow, str]:
         """Make a key of the random bytes `token`; return it with its secret, which nobody can read again.
 
-        Raises InvalidRequest when a key of this name is in use in the project.
+        Raises InvalidRequest when a key of this name is in use in the project, or among the keys that were minted from the same one, or
+        when that one has minted too many.
         """
         secret = secret_from(token)
         row = KeyRow(
@@ -79,8 +82,11 @@ class KeyStore:
             expires=expires,
         )
         with transaction(self._database):
-            if any(other.name == name and _in_use(other, created) for other in self._of_project(organization, project)):
+            namesakes = _read(self._database, "WHERE organization = ? AND project = ? AND name = ?", organization, project, name)
+            if any(other.parent == parent and _in_use(other, created) for other in namesakes):
                 raise InvalidRequest(f"{organization}/{project} has a key named {name!r} already: revoke that one, or choose another name")
+            if parent is not None and self._children(parent, created) >= self._children_max:
+                raise InvalidRequest(f"this key has minted {self._children_max:,} keys that are still good: let some end, or revoke them")
             self._insert(row)
         bump(self._generation)
         return row, secret
@@ -143,8 +149,9 @@ class KeyStore:
             raise InvalidRequest(f"{len(found)} keys are named {key!r}: give the id, one of {', '.join(row.id for row in found)}")
         return found[0]
 
-    def _of_project(self, organization: str, project: str) -> list[KeyRow]:
-        return _read(self._database, "WHERE organization = ? AND project = ?", organization, project)
+    def _children(self, parent: str, now: Moment) -> int:
+        sql = "SELECT count(*) FROM api_key WHERE parent = ? AND revoked IS NULL AND (expires IS NULL OR expires > ?)"
+        return int(self._database.execute(sql, (parent, now)).fetchone()[0])
 
     def _insert(self, row: KeyRow) -> None:
         self._database.execute(

@@ -8,8 +8,9 @@ import pytest
 
 from headrace.compose.adapters import Adapters
 from headrace.compose.clock import MachineClock, Names
+from headrace.compose.prices import price_book
 from headrace.compose.settings import LimitSettings, Settings, parse_settings
-from headrace.compose.world import LimitedKeys, fixed_keys, price_book, version_of, what_exists
+from headrace.compose.world import LimitedKeys, fixed_keys, version_of, what_exists
 from headrace.core.clock import SECOND
 from headrace.core.errors import SettingsInvalid
 from headrace.core.identity import Principal

@@ -127,3 +127,54 @@ def test_keys_that_cannot_be_read_are_not_taken(layout):
     with pytest.raises(NotReady, match="the API keys can't be read"):
         ring.find("sk-hr-any")
     ring.close()
+
+
+def test_a_minted_key_may_what_its_parents_may_and_ends_with_them(store, ring):
+    first, top = create(store, 1, budget_pico=10**25, models=("a", "b"))
+    second, middle = create(store, 2, parent="key_1", models=("b",), expires=500)
+    _, leaf = create(store, 3, parent="key_2", classes=("batch", "agentic"))
+    found = ring.find(leaf)
+    assert found is not None
+    assert (found.parents, found.allowances, found.models, found.classes, found.expires) == (
+        ("key_2", "key_1"),
+        (("key_1", 10**25),),
+        frozenset({"b"}),
+        frozenset({"batch", "agentic"}),
+        500,
+    )
+    assert [row.id for row in store.lineage("key_3")] == ["key_3", "key_2", "key_1"]
+    store.revoke("key_2", 9)
+    assert (ring.find(middle), ring.find(leaf)) == (None, None)
+    assert ring.find(top) is not None
+    assert {row.id: row.revoked for row in store.rows()} == {"key_1": None, "key_2": 9, "key_3": 9}
+    with pytest.raises(InvalidRequest, match="is revoked"):
+        store.lineage("key_3")
+    assert (first.parent, second.parent) == (None, "key_1")
+
+
+def test_a_key_of_the_settings_that_is_gone_takes_those_with_it_that_were_minted_from_it(store, ring):
+    fixed = KeyRow(id="settings:dev", name="dev", organization="acme", project="demo", digest=b"d" * 32, shown="…", created=0)
+    ring.fix([fixed])
+    _, secret = create(store, 1, parent="settings:dev")
+    assert ring.find(secret) is not None
+    ring.fix([])
+    assert ring.find(secret) is None
+
+
+def test_names_are_taken_among_the_keys_of_one_parent(store):
+    create(store, 1)
+    create(store, 2, name="run", parent="key_1", expires=100)
+    with pytest.raises(InvalidRequest, match="a key named 'run' already"):
+        create(store, 3, name="run", parent="key_1", created=50)
+    create(store, 4, name="run", parent="key_1", created=100)
+    create(store, 5, name="run")
+
+
+def test_what_one_key_mints_has_an_end(database, layout):
+    store = KeyStore(database, layout, children_max=2)
+    create(store, 1)
+    create(store, 2, parent="key_1", expires=10)
+    create(store, 3, parent="key_1")
+    with pytest.raises(InvalidRequest, match="has minted 2 keys"):
+        create(store, 4, parent="key_1", created=5)
+    create(store, 4, parent="key_1", created=10)

@@ -245,3 +245,20 @@ def test_a_file_that_is_no_database_is_refused(tmp_path):
     (tmp_path / "budgets.sqlite").write_text("not a database, however long it is made so that it looks like one" * 100)
     with pytest.raises(SetupError):
         SqliteBudgets(tmp_path / "budgets.sqlite")
+
+
+def test_a_full_disk_is_said_and_what_was_lent_stays_lent(tmp_path):
+    """The file may grow no more: a word that needs room is refused whole, and the next one finds all as it was."""
+    database = SqliteBudgets(tmp_path / "budgets.sqlite")
+    store = Treasury(database)
+    account = store.open_account(opening(usd=100))
+    epoch = store.open_holder("one", "host", 1, "s", 1)
+    beat(store, epoch, Said(account, 0, 0, 0, 60 * USD, 1))
+    pages = database._database.execute("PRAGMA page_count").fetchone()[0]
+    database._database.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(NotReady, match="full"):
+        store.set_rule("long", "x" * 1_000_000)
+    assert store.rules() == {}
+    (told,) = beat(store, epoch, Said(account, 0, 1 * USD, 0))
+    assert told.granted == 62 * USD
+    store.close()
