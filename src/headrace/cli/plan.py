@@ -9,6 +9,7 @@ import click
 import msgspec
 from rich.console import Console
 
+from headrace.cli.periods import When
 from headrace.cli.planview import (
     SPEEDS,
     alternatives_table,
@@ -21,7 +22,6 @@ from headrace.cli.planview import (
     verdict_lines,
 )
 from headrace.cli.tables import FORMATS, Cell, Format, show
-from headrace.cli.usage import When
 from headrace.compose import Place
 from headrace.compose.planning import (
     EXAMPLES,

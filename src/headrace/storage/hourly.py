@@ -8,7 +8,7 @@ import msgspec
 from headrace.core.clock import SECOND, Moment
 from headrace.core.identity import TrafficClass
 from headrace.storage.books import STATES
-from headrace.storage.queries import FOREVER
+from headrace.storage.rollups import FOREVER
 
 HOUR = 3_600 * SECOND
 
