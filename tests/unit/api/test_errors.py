@@ -10,7 +10,7 @@ import pytest
 import headrace
 from headrace.api.errors import STATUS, answer_for, status_of
 from headrace.core import errors
-from headrace.core.errors import HeadraceError, SetupError, Side, UpstreamRefused
+from headrace.core.errors import HeadraceError, NotFound, PreviousResponseNotFound, SetupError, Side, UpstreamRefused
 
 
 def every_kind(kind: type[HeadraceError] = HeadraceError) -> Iterator[type[HeadraceError]]:
@@ -72,3 +72,10 @@ def test_what_an_upstream_refused_goes_on_as_it_came():
 def test_who_should_not_try_again_is_told_so():
     refused = UpstreamRefused("a answered 409", status=409, body=b"{}")
     assert b"x-should-retry: false\r\n" in answer_for(refused)[1]
+
+
+def test_what_is_not_kept_here_is_named():
+    assert NotFound("File", "file-1").message == "File with id 'file-1' not found."
+    gone = PreviousResponseNotFound("resp_1")
+    assert (status_of(gone), gone.code, gone.param) == (400, "previous_response_not_found", "previous_response_id")
+    assert "resp_1" in gone.message
