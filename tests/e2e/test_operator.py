@@ -386,7 +386,7 @@ def test_why_by_the_headers_of_the_request(ruled: Installation):
     assert "No pool was asked for it, and it cost nothing: it was refused with not_allowed." in page
     assert re.search(r"all +answers +kept out: jurisdiction", page), page
     gone = ruled.run("why", "req_0", expect=1)
-    assert "refused for its key, its limits or its form leaves no record" in gone.stderr
+    assert "refused for its key, its limits, its form or want of room leaves no record" in gone.stderr
 
 
 def told_by_headers(server: Running, model: str, headers: dict[str, str]) -> tuple[int, str]:

@@ -106,7 +106,7 @@ def why(place: Place, request: str, kind: Literal["table", "json"]) -> None:
     if found is None:
         raise InvalidRequest(
             f"No request {request!r} is on record in {layout.root}. A request's id is the `x-request-id` of its answer, and is kept as "
-            "long as the data folder is. One that was refused for its key, its limits or its form leaves no record."
+            "long as the data folder is. One that was refused for its key, its limits, its form or want of room leaves no record."
         )
     if kind == "json":
         sys.stdout.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")

@@ -38,11 +38,12 @@ from headrace.gateway.visit import Visit, left_of
 from headrace.gateway.world import World
 from headrace.metering import Declined, Evidence, Granted, Limiter, Price, Refused, Sale, cards_of
 from headrace.portfolio import Pool
-from headrace.routing import Choice, Place, Placed, Refuse, RetryBudget, Send, Shares, Shortlist, Wait, decide, outliers
+from headrace.routing import Choice, Place, Placed, Reason, Refuse, RetryBudget, Send, Shares, Shortlist, Wait, decide, outliers
 
 TOKENS_OUT_UNBOUNDED = 16_384
 COMPARED_EVERY = SECOND
 PLACED_KEPT = 64
+LASTING: frozenset[Reason] = frozenset(("forbidden", "incapable", "context"))
 EVIDENCED_MAX = 16_384
 """Of so many kinds of requests it is known that their evidence was said; then all is said again, which changes nothing."""
 HEARD_AGAIN = MS // 2
@@ -240,11 +241,11 @@ class Gateway:
     # Waiting.
 
     async def _waited(self, ask: Ask, visit: Visit, decided: Send | Wait | Refuse, now: Instant) -> Choice:
-        """As `_wait`; that nobody was asked at last is put on record, with why."""
+        """As `_wait`; that nobody may have it, or can take it, whatever the moment, is put on record with why."""
         try:
             return await self._wait(ask, visit, decided, now)
         except HeadraceError as refusal:
-            if visit.evidence is not None and not visit.attempts:
+            if isinstance(decided, Refuse) and decided.reason in LASTING and visit.evidence is not None and not visit.attempts:
                 self._decline(ask, visit.evidence, decided.placed, refusal)
             raise
 

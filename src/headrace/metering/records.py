@@ -128,8 +128,8 @@ class Card(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=6):
 
 
 class Declined(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=7):
-    """A request for which no pool was asked, since none may have it, or none could take it: `code` is the error that the client got, and
-    the rest is as of an attempt. Nothing is owed; it is there to show that a rule held."""
+    """A request for which no pool was asked, since none may have it, or none can take it whatever the moment: `code` is the error that the
+    client got, and the rest is as of an attempt. Nothing is owed; it is there to show that a rule held."""
 
     request: str
     moment: Moment
