@@ -124,8 +124,9 @@ def check(installations: list[Installation], vendor: Vendor, limit: Decimal) -> 
 
 
 @pytest.mark.timeout(TIMEOUT_S)
-@pytest.mark.parametrize("seed", range(FIRST, FIRST + SEEDS))
-def test_kills_of_one_host(tmp_path: Path, seed: int):
+@pytest.mark.parametrize("number", range(SEEDS))
+def test_kills_of_one_host(tmp_path: Path, number: int):
+    seed = FIRST + number
     print(f"KILL9_SEED={seed}")
     rng = Random(seed)
     limit = MICRO * rng.choice((8_000, 30_000, 200_000))
@@ -160,8 +161,9 @@ def test_kills_of_one_host(tmp_path: Path, seed: int):
 
 
 @pytest.mark.timeout(TIMEOUT_S)
-@pytest.mark.parametrize("seed", range(FIRST, FIRST + max(1, SEEDS // 4)))
-def test_kills_of_two_hosts_and_of_postgresql(tmp_path: Path, seed: int):
+@pytest.mark.parametrize("number", range(max(1, SEEDS // 4)))
+def test_kills_of_two_hosts_and_of_postgresql(tmp_path: Path, number: int):
+    seed = FIRST + number
     print(f"KILL9_SEED={seed}")
     rng = Random(seed)
     limit = MICRO * rng.choice((20_000, 100_000))
