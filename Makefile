@@ -15,8 +15,8 @@ SOURCES := $(wildcard src tests bench scripts)
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test check lint types layers docs-check fix cover bench soak lock system clean \
-	bench-engine bench-relay bench-money bench-start bench-decide bench-15b bench-streams \
-	bench-latency bench-request
+	bench-engine bench-relay bench-money bench-start bench-decide bench-15b bench-streams bench-stepmodel bench-simulate \
+	bench-latency bench-request bench-responses bench-injection bench-runs
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,7 +51,7 @@ cover: $(DEV) ## branches of the heads that no test of unit/ or property/ takes
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-bench: bench-start bench-engine bench-relay bench-decide bench-15b bench-streams bench-latency bench-money ## the named benchmarks one after another, with machine and versions
+bench: bench-start bench-engine bench-relay bench-decide bench-15b bench-streams bench-latency bench-responses bench-money bench-plan bench-injection bench-runs ## the named benchmarks one after another, with machine and versions
 
 bench-start: $(SERVE) ## fresh environment to first streamed token; start to ready
 	@exec $(BIN)/python -m bench.start $(ARGS)
@@ -77,8 +77,30 @@ bench-request: $(SERVE) ## what a request costs in the process alone; ARGS=--ste
 bench-streams: $(SERVE) ## streams held at once, and what each takes
 	@exec $(BIN)/python -m bench.streams $(ARGS)
 
+bench-stepmodel: $(DEV) ## how well the step model predicts measured points; ARGS=--write ships its coefficients anew
+	@exec $(BIN)/python -m bench.stepmodel $(ARGS)
+
+bench-simulate: $(DEV) ## requests simulated a second, and how near the simulator is to what was measured
+	@exec $(BIN)/python -m bench.simulate $(ARGS)
+
+bench-responses: $(SERVE) ## Responses and Messages beside chat, per event; batches; kept responses
+	@exec $(BIN)/python -m bench.responses $(ARGS)
+
 bench-money: $(SERVE) ## admission and settlement: reserve, log, post
 	@exec $(BIN)/python -m bench.money $(ARGS)
+
+bench-plan: $(DEV) ## what a plan takes: 88 pools, 4 terms, 24 scenarios
+	@exec $(BIN)/python -m bench.plan $(ARGS)
+
+page-15b: $(DEV) ## write docs/explanation/fifteen-billion.md from the data
+	@exec $(BIN)/python -m scripts.fifteen_billion $(ARGS)
+
+bench-injection: ## prompt injection: AgentDojo 1.2.2 replayed under the rules for agents (ARGS="--quick --suite slack")
+	@sh scripts/injection.sh
+	@PYTHONPATH=src:. exec .venv-injection/bin/python -m bench.injection $(ARGS)
+
+bench-runs: $(DEV) ## what an agent's run costs beside its model: events, decisions, confined commands
+	@exec $(BIN)/python -m bench.runs $(ARGS)
 
 soak: $(DEV) ## new seeds on codecs, ledger and log for MINUTES=5; failing examples are kept
 	@HYPOTHESIS_PROFILE=soak HEADRACE_SOAK_MINUTES=$(MINUTES) exec $(BIN)/python -m tests.soak $(ARGS)
@@ -90,7 +112,7 @@ system: ## Debian, Ubuntu: the system packages that some tests and benchmarks us
 	@bash scripts/system.sh
 
 clean: ## remove the environment and what tools left; the data folder stays
-	rm -rf .venv .venv-routers .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* build dist
+	rm -rf .venv .venv-routers .venv-peers .venv-focus .venv-injection .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* build dist
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(SERVE): pyproject.toml requirements/serve.txt

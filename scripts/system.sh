@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
 # Debian and Ubuntu: the programs that some tests and benchmarks use beside Python. None is needed to serve.
 #   nginx-light  the bare proxy that the relay is measured against      wrk   makes the load
+#   hledger      checks the books that we export
 #   postgresql   for what many hosts share
 #   prometheus   for promtool, which reads our /metrics as a judge      curl  the client that everybody has
+#   bubblewrap   the namespaces of the sandbox for agents: level 3
 # They are only put on the disk: no service is started by installing them here, and one that was there before is left as it was.
 set -euo pipefail
 
-declare -A package=([nginx]=nginx-light [wrk]=wrk [promtool]=prometheus [curl]=curl [node]=nodejs [npm]=npm)
+declare -A package=(
+    [nginx]=nginx-light [wrk]=wrk [promtool]=prometheus [curl]=curl [bwrap]=bubblewrap [node]=nodejs [npm]=npm [hledger]=hledger
+)
 # PostgreSQL's server is not on the PATH.
 ls -d /usr/lib/postgresql/*/bin >/dev/null 2>&1 || server=postgresql
 

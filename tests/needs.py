@@ -10,7 +10,15 @@ from typing import NoReturn
 
 import pytest
 
-PACKAGES = {"nginx": "nginx-light", "wrk": "wrk", "promtool": "prometheus", "curl": "curl", "node": "nodejs", "npm": "npm"}
+PACKAGES = {
+    "nginx": "nginx-light",
+    "wrk": "wrk",
+    "promtool": "prometheus",
+    "curl": "curl",
+    "node": "nodejs",
+    "npm": "npm",
+    "hledger": "hledger",
+}
 SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 
 

@@ -2,16 +2,19 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import click
 import msgspec
 import pytest
 
-from headrace.api import HOT_PATHS, Cold
+from headrace.api import HOT_PATHS, Cold, Conversations, Files, Responses
 from headrace.cli.main import headrace
 from headrace.compose import Settings
 from headrace.core.errors import HeadraceError, SetupError
 from headrace.core.identity import Principal
+from headrace.planner import Case, Demand, Held, Limits, Market, Offer, TokenOffer, Training
 from headrace.portfolio import snapshot
 from headrace.telemetry import Metrics
 
@@ -52,6 +55,15 @@ def test_every_setting_is_in_the_reference(section: str, field: str) -> None:
     assert f"`{field}`" in rest.partition("\n## ")[0]
 
 
+@pytest.mark.parametrize("table", [Demand, Training, Case, Market, Offer, TokenOffer, Held, Limits], ids=lambda table: table.__name__)
+def test_every_field_of_a_plans_files_is_in_the_reference(table: type[msgspec.Struct]) -> None:
+    heading = {"TokenOffer": "tokens"}.get(table.__name__, table.__name__.lower())
+    _, found, rest = page("plan").partition(f"\n## {heading}\n")
+    assert found, f"no section {heading}"
+    for field in msgspec.structs.fields(table):
+        assert f"`{field.encode_name}`" in rest.partition("\n## ")[0], field.encode_name
+
+
 @pytest.mark.parametrize(("path", "command"), list(commands(headrace)), ids=lambda value: value if isinstance(value, str) else "")
 def test_every_command_and_option_is_in_the_reference(path: str, command: click.Command) -> None:
     rows = [line for line in page("commands").splitlines() if line.startswith((f"| `{path}`", f"| `{path} "))]
@@ -85,7 +97,14 @@ def test_every_route_is_in_the_reference() -> None:
         metrics_type="",
         new_id=lambda prefix: prefix,
     )
-    paths = [getattr(route, "path", "") for route in cold.app().routes]
+    nothing: Any = None
+    blank: Any = SimpleNamespace(gateway=None, clock=None, archive=None, files=None)
+    more = [
+        *Responses(blank, blank, nothing).routes(),
+        *Conversations(nothing, nothing, nothing).routes(),
+        *Files(nothing, nothing, nothing, nothing, nothing).routes(),
+    ]
+    paths = [getattr(route, "path", "") for route in (*cold.app().routes, *more)]
     for path in {*HOT_PATHS, *paths}:
         assert f"{path.replace('{name:path}', '{model}')}`" in page("api")
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from openai import OpenAI
 
+from tests.dialects import Polyglot
 from tests.server import START_WITH_MODEL_S, Installation, Running, pool
 from tests.vendor import SCRIPTS, Vendor
 
@@ -21,6 +22,14 @@ stalled_timeout_ms = 3000
 [health]
 failures_max = 1_000_000
 samples_min = 1_000_000
+"""
+
+OTHER_KEY = "sk-hr-0123456789012345678901234567890123"
+OTHER_PROJECT = """
+[[key]]
+name = "other"
+secret_env = "OTHER_KEY"
+project = "other"
 """
 
 
@@ -50,3 +59,21 @@ def client(embedded: Running) -> Iterator[OpenAI]:
     """The official client, with nothing changed but address and key."""
     with OpenAI(base_url=embedded.base_url, api_key=embedded.key) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def polyglot() -> Iterator[Polyglot]:
+    with Polyglot.open() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def dialects(tmp_path_factory: pytest.TempPathFactory, polyglot: Polyglot) -> Iterator[Running]:
+    """A server before a vendor of three dialects: `chat`, `messages` and `responses` name the pool's dialect, the others its behaviour."""
+    pools = (
+        pool("chat", polyglot.url, "chat", "thinker", "broken", "cut")
+        + pool("messages", polyglot.url, "messages", dialect="anthropic")
+        + pool("responses", polyglot.url, "responses", responses=True)
+    )
+    with Installation(tmp_path_factory.mktemp("dialects"), pools + OTHER_PROJECT, {"OTHER_KEY": OTHER_KEY}).serving() as server:
+        yield server

@@ -250,7 +250,17 @@ def test_a_running_stream_outlives_the_revocation_of_its_key(place: Installation
 def test_price_list(place: Installation):
     rows = {row["model"]: row for row in json.loads(place.run("price", "list", "--format", "json").stdout)}
     assert rows["answers"] == snapshot(
-        {"model": "answers", "from": "always", "usd_input": "1.00", "usd_cached": "0.10", "usd_output": "4.00", "source": "settings"}
+        {
+            "model": "answers",
+            "from": "always",
+            "to": None,
+            "tier": "standard",
+            "above": None,
+            "usd_input": "1.00",
+            "usd_cached": "0.10",
+            "usd_output": "4.00",
+            "source": "settings",
+        }
     )
     assert "smollm2-135m-instruct" in rows
     assert "usd output" in place.run("price", "list").stdout

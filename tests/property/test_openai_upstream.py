@@ -125,7 +125,7 @@ TOLD = st.fixed_dictionaries(
 
 @given(told=TOLD)
 def test_segments_are_disjoint_and_sum_to_what_the_vendor_bills(told):
-    usage, _ = read_answer(json.dumps({"choices": [], "usage": told}).encode())
+    usage, _, _ = read_answer(json.dumps({"choices": [], "usage": told}).encode())
     prompt, completion, total = (told.get(name) or 0 for name in ("prompt_tokens", "completion_tokens", "total_tokens"))
     if usage is None:
         assert prompt + completion == 0

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from headrace.core.translation import Change
 from headrace.core.usage import Usage
-from headrace.metering import Admit, AttemptId, Evidence, Lost, Record, Settle, Void
+from headrace.metering import Admit, Aside, AttemptId, Evidence, Lost, Record, Settle, Void
 from headrace.storage.segment import HEADER_SIZE, framed, header, read_pieces
 
 NAMES = st.text(max_size=12)
@@ -53,15 +53,15 @@ SETTLES = st.builds(
     CHANGES,
 )
 EVIDENCE = st.builds(Evidence, NAMES, COUNTS, st.binary(max_size=300))
-RECORDS: st.SearchStrategy[Record | Evidence] = (
+RECORDS: st.SearchStrategy[Record | Aside] = (
     ADMITS | SETTLES | st.builds(Lost, ADMITS, COUNTS) | st.builds(Void, ADMITS, COUNTS, NAMES) | EVIDENCE
 )
 
 
 @st.composite
-def stories(draw: st.DrawFn) -> list[Record | Evidence]:
+def stories(draw: st.DrawFn) -> list[Record | Aside]:
     """Records of any kind, among them ends that follow their admits."""
-    records: list[Record | Evidence] = []
+    records: list[Record | Aside] = []
     for record in draw(st.lists(RECORDS, max_size=8)):
         if isinstance(record, Settle | Void) and draw(st.booleans()):
             records.insert(draw(st.integers(0, len(records))), record.admitted)
@@ -73,7 +73,7 @@ LISTS = stories()
 FULL_LISTS = LISTS.filter(bool)
 
 
-def written(records: list[Record | Evidence]) -> bytes:
+def written(records: list[Record | Aside]) -> bytes:
     data, places = bytearray(header(1, 2, "test")), dict[AttemptId, int]()
     for record in records:
         of = 0
@@ -85,7 +85,7 @@ def written(records: list[Record | Evidence]) -> bytes:
     return bytes(data)
 
 
-def written_by_the_first_version(records: list[Record | Evidence]) -> bytes:
+def written_by_the_first_version(records: list[Record | Aside]) -> bytes:
     fields = struct.pack("<8sHHIq36s", b"HRUSAGE\n", 1, 0, 2, 1, b"test")
     data = fields + struct.pack("<I", crc32(fields))
     for record in records:
@@ -94,7 +94,7 @@ def written_by_the_first_version(records: list[Record | Evidence]) -> bytes:
     return data
 
 
-def read(data: bytes, *, live: bool = False) -> tuple[list[Record | Evidence], int, int]:
+def read(data: bytes, *, live: bool = False) -> tuple[list[Record | Aside], int, int]:
     """What is read, how many bytes are called damaged, and where the reading ended."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "1-1-000000.log"
@@ -104,7 +104,7 @@ def read(data: bytes, *, live: bool = False) -> tuple[list[Record | Evidence], i
     return [record for piece in pieces for record in piece.records], damaged, pieces[-1].end
 
 
-def read_quickly(data: bytes) -> tuple[list[Record | Evidence], int]:
+def read_quickly(data: bytes) -> tuple[list[Record | Aside], int]:
     """What is left when admits whose end is there as well are left out, and how many records were seen."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "1-1-000000.log"
@@ -113,7 +113,7 @@ def read_quickly(data: bytes) -> tuple[list[Record | Evidence], int]:
     return piece.records, piece.found.count
 
 
-def is_part(read_records: list[Record | Evidence], all_records: list[Record | Evidence]) -> bool:
+def is_part(read_records: list[Record | Aside], all_records: list[Record | Aside]) -> bool:
     rest = iter(all_records)
     return all(any(record == other for other in rest) for record in read_records)
 

@@ -1,11 +1,55 @@
 """The door: OpenAI's HTTP surface."""
 
 from headrace.api.admin import Admin
+from headrace.api.asgi import Asgi
 from headrace.api.askers import Keys
-from headrace.api.cold import HOT_PATHS, Cold
+from headrace.api.batches import Batches, BatchesSettings
+from headrace.api.cold import HOT_PATHS, WEBSOCKET_PATHS, Cold
+from headrace.api.conversations import Conversations
 from headrace.api.door import Door
+from headrace.api.files import Files, FilesSettings
+from headrace.api.foreign import Foreign
 from headrace.api.heads import Heads
+from headrace.api.lines import Lines
+from headrace.api.messages import Messages
+from headrace.api.models import Models
 from headrace.api.money import Minting, Money
+from headrace.api.once import Once
+from headrace.api.organization import Asked, Cost, Organization, Used
+from headrace.api.responses import Responses
+from headrace.api.responses_background import Background
+from headrace.api.responses_keeping import Keeper, ResponsesSettings
 from headrace.api.socket import Lane, SocketSettings
 
-__all__ = ["HOT_PATHS", "Admin", "Cold", "Door", "Heads", "Keys", "Lane", "Minting", "Money", "SocketSettings"]
+__all__ = [
+    "HOT_PATHS",
+    "WEBSOCKET_PATHS",
+    "Admin",
+    "Asgi",
+    "Asked",
+    "Background",
+    "Batches",
+    "BatchesSettings",
+    "Cold",
+    "Conversations",
+    "Cost",
+    "Door",
+    "Files",
+    "FilesSettings",
+    "Foreign",
+    "Heads",
+    "Keeper",
+    "Keys",
+    "Lane",
+    "Lines",
+    "Messages",
+    "Minting",
+    "Models",
+    "Money",
+    "Once",
+    "Organization",
+    "Responses",
+    "ResponsesSettings",
+    "SocketSettings",
+    "Used",
+]

@@ -18,6 +18,7 @@ from headrace.core.identity import Principal, TrafficClass
 from headrace.core.money import pico_of
 from headrace.core.rules import DATA_CLASSES, NO_RULES, Capability, Rules
 from headrace.gateway import Gateway, World
+from headrace.metering import tier_of
 from headrace.routing import TIERS
 from headrace.wire import openai_embeddings
 from headrace.wire.openai_caps import without_max_cost
@@ -110,6 +111,7 @@ class Reader:
             session=_name(wishes.session.decode("latin-1"), SESSION.decode()) if wishes.session else "",
             max_cost_pico=max_cost_pico,
             choices=head.n or 1,
+            tier=tier_of(head.service_tier),
         )
 
     def embeddings(self, request: str, principal: Principal, headers: Mapping[bytes, bytes], body: bytes) -> Ask:
@@ -136,6 +138,13 @@ class Reader:
             max_cost_pico=wishes.max_cost_pico,
         )
 
+    def checked(self, model: str) -> None:
+        """Raises ModelNotFound, or InvalidRequest for a model that does not chat."""
+        profile = self._gateway.world.snapshot.models.get(model)
+        if profile is None:
+            raise ModelNotFound(model)
+        _check_operation(model, profile.operations, "chat")
+
     def _standing(self, principal: Principal, model: str, traffic_class: TrafficClass, operation: Operation) -> Standing:
         """Raises ModelNotFound, NotAllowed for a class that the key may not ask for, and InvalidRequest for a model that serves something
         else."""
@@ -145,9 +154,7 @@ class Reader:
         standing = self._standings.get((principal.key, model, traffic_class))
         if standing is None or (standing.principal is not principal and standing.principal != principal):
             standing = self._looked_up(world, principal, model, traffic_class)
-        if operation not in standing.operations:
-            does = " and ".join(sorted(standing.operations))
-            raise InvalidRequest(f"The model `{model}` serves {does}, not {operation}.", param="model")
+        _check_operation(model, standing.operations, operation)
         return standing
 
     def _looked_up(self, world: World, principal: Principal, model: str, traffic_class: TrafficClass) -> Standing:
@@ -166,6 +173,12 @@ class Reader:
             self._standings.clear()
         self._standings[principal.key, model, traffic_class] = standing
         return standing
+
+
+def _check_operation(model: str, operations: frozenset[str], operation: Operation) -> None:
+    if operation not in operations:
+        does = " and ".join(sorted(operations))
+        raise InvalidRequest(f"The model `{model}` serves {does}, not {operation}.", param="model")
 
 
 def _wishes(headers: Mapping[bytes, bytes]) -> Wishes:

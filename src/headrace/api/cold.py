@@ -8,19 +8,31 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from headrace.api.askers import Keys, authenticate
 from headrace.api.errors import answer_for
+from headrace.api.models import Models
+from headrace.api.openapi import document, page
 from headrace.core.errors import HeadraceError, InternalFailure, MethodNotAllowed, ModelNotFound, NotReady, RouteNotFound
 from headrace.portfolio import ModelProfile, Snapshot
 
-HOT_PATHS = ("/v1/chat/completions", "/v1/embeddings")
+HOT_PATHS = (
+    "/v1/chat/completions",
+    "/v1/embeddings",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+    "/v1/responses",
+    "/v1/responses/input_tokens",
+    "/v1/responses/compact",
+)
+
+WEBSOCKET_PATHS = ("/v1/responses",)
 
 
 class Cold:
     """The handlers. `unready` says why requests can't be served yet, or None; `metrics` is the text that Prometheus scrapes.
-    `more` are routes beside ours."""
+    `more` are routes beside ours; `models` describes the models."""
 
     def __init__(
         self,
@@ -31,9 +43,11 @@ class Cold:
         metrics: Callable[[], bytes],
         metrics_type: str,
         new_id: Callable[[str], str],
-        more: Sequence[Route] = (),
+        more: Sequence[BaseRoute] = (),
+        models: Models | None = None,
+        version: str = "",
     ) -> None:
-        self._more = more
+        self._more, self._models, self._version = more, models, version
         self._snapshot, self._keys, self._unready = snapshot, keys, unready
         self._metrics, self._metrics_type, self._new_id = metrics, metrics_type, new_id
 
@@ -45,15 +59,18 @@ class Cold:
                 Route("/healthz", self.healthz),
                 Route("/readyz", self.readyz),
                 Route("/metrics", self.scrape),
-                *self._more,
+                Route("/openapi.json", self.openapi),
+                Route("/docs", self.docs),
                 *(Route(path, self.post_only, methods=["POST"]) for path in HOT_PATHS),
+                *self._more,
             ],
             exception_handlers={HeadraceError: self.refuse, HTTPException: self.unknown, Exception: self.failed},
         )
 
     async def list_models(self, request: Request) -> Response:
         self._authenticate(request)
-        return self._json({"object": "list", "data": [_model(profile) for profile in self._snapshot().models.values()]})
+        models = [self._told(profile, request) for profile in self._snapshot().models.values()]
+        return self._json({"object": "list", "data": models} if self._models is None else self._models.listed(models, request.headers))
 
     async def show_model(self, request: Request) -> Response:
         self._authenticate(request)
@@ -61,7 +78,7 @@ class Cold:
         profile = self._snapshot().models.get(name)
         if profile is None:
             raise ModelNotFound(name)
-        return self._json(_model(profile))
+        return self._json(self._told(profile, request))
 
     async def healthz(self, request: Request) -> Response:
         """The process is alive."""
@@ -75,6 +92,14 @@ class Cold:
 
     async def scrape(self, request: Request) -> Response:
         return Response(self._metrics(), headers={"content-type": self._metrics_type})
+
+    async def openapi(self, request: Request) -> Response:
+        """Our own OpenAPI document."""
+        return self._json(document(self._version))
+
+    async def docs(self, request: Request) -> Response:
+        """The same, to read."""
+        return Response(page(document(self._version)), media_type="text/html; charset=utf-8")
 
     async def post_only(self, request: Request) -> Response:  # pragma: no cover -- a POST to a hot path never comes here
         raise MethodNotAllowed("Allowed here: POST.")
@@ -94,8 +119,13 @@ class Cold:
     async def failed(self, request: Request, error: Exception) -> Response:
         return self._answer(InternalFailure("headrace failed. Its log tells why."), {})
 
+    def _told(self, profile: ModelProfile, request: Request) -> dict[str, Any]:
+        return _model(profile) if self._models is None else self._models.told(profile, request.headers)
+
     def _authenticate(self, request: Request) -> None:
-        authorization = request.headers.get("authorization")
+        authorization, key = request.headers.get("authorization"), request.headers.get("x-api-key")
+        if authorization is None and key is not None:  # as Anthropic's clients send it
+            authorization = f"Bearer {key}"
         authenticate(authorization.encode("latin-1") if authorization is not None else None, self._keys)
 
     def _answer(self, error: HeadraceError, more: dict[str, str]) -> Response:

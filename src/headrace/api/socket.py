@@ -153,6 +153,9 @@ def _repeated(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     return {name + b" (twice)": b"" for name in names if name.startswith(b"x-headrace") and names.count(name) > 1}
 
 
+NO_PATHS: frozenset[bytes] = frozenset()
+
+
 class Lane(HttpToolsProtocol):
     """One client connection."""
 
@@ -169,8 +172,11 @@ class Lane(HttpToolsProtocol):
         handlers: Mapping[bytes, Handler],
         heads: Heads,
         settings: SocketSettings,
+        websockets: frozenset[bytes] = NO_PATHS,
     ) -> None:
+        """At `websockets` a connection may become a WebSocket."""
         super().__init__(config, server_state, app_state, _loop)
+        self._websockets, self._websocket = websockets, False
         self._handlers, self._heads, self._settings = handlers, heads, settings
         self.outbox = outbox_of(self.loop)
         self._open: list[Exchange] = []
@@ -235,6 +241,10 @@ class Lane(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offered:
+            if self._websocket:
+                self._receiving = False
+                self.handle_websocket_upgrade()
+                return
             self._decline(data[offered.args[0] :])
             return
         except httptools.HttpParserError as wrong:
@@ -271,7 +281,11 @@ class Lane(HttpToolsProtocol):
         if self.url.startswith((b"http://", b"https://")):  # a proxy's form, which a server must take
             self.url = b"/" + self.url.partition(b"://")[2].partition(b"/")[2]
         if self.parser.should_upgrade():
-            self._offer = self._without_upgrade()
+            self._websocket = self.url.partition(b"?")[0] in self._websockets and self._should_upgrade()
+            if self._websocket:
+                self._to_application()
+            else:
+                self._offer = self._without_upgrade()
             return
         handler = self._handlers.get(self.url.partition(b"?")[0]) if self.parser.get_method() == b"POST" else None
         if handler is None:

@@ -3,8 +3,10 @@
 import http.client
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import NAMESPACE_URL, uuid5
 
 from headrace.compose import Place
 from headrace.core.errors import (
@@ -37,6 +39,11 @@ class Client:
     def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
         return self._told("POST", path, body)
 
+    def post_whole(self, path: str, body: dict[str, Any], headers: dict[str, str]) -> tuple[bytes, http.client.HTTPMessage]:
+        """The answer as it came, and what its headers say of it."""
+        with self._asked("POST", path, body, headers) as answer:
+            return answer.read(), answer.headers
+
     def stream(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """The chunks of a streamed answer. Raises UpstreamFailed when it breaks off."""
         with self._asked("POST", path, body) as answer:
@@ -51,6 +58,19 @@ class Client:
                     yield chunk
         raise UpstreamFailed("The answer broke off: the server ended the connection.")
 
+    def upload(self, path: str, file: Path, fields: dict[str, str]) -> Any:
+        """Send a file in a form, with the other fields of it."""
+        edge = uuid5(NAMESPACE_URL, str(file.resolve())).hex
+        parts = [f'--{edge}\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode() for name, value in fields.items()]
+        head = f'--{edge}\r\ncontent-disposition: form-data; name="file"; filename="{file.name}"\r\n\r\n'.encode()
+        body = b"".join((*parts, head, file.read_bytes(), f"\r\n--{edge}--\r\n".encode()))
+        with self._sent("POST", path, body, f"multipart/form-data; boundary={edge}") as answer:
+            return json.load(answer)
+
+    def content(self, path: str) -> bytes:
+        with self._asked("GET", path, None) as answer:
+            return answer.read()
+
     def first_chat_model(self) -> str:
         listed = [one["id"] for one in self.get("/models")["data"]]
         if not listed:
@@ -64,12 +84,17 @@ class Client:
             except ValueError:
                 raise UpstreamFailed(f"what answers at {self.url} does not speak JSON: it is no headrace") from None
 
-    def _asked(self, method: str, path: str, body: dict[str, Any] | None) -> http.client.HTTPResponse:
+    def _asked(self, method: str, path: str, body: dict[str, Any] | None, more: dict[str, str] | None = None) -> http.client.HTTPResponse:
+        return self._sent(method, path, json.dumps(body).encode() if body is not None else None, "application/json", more)
+
+    def _sent(
+        self, method: str, path: str, body: bytes | None, content_type: str, more: dict[str, str] | None = None
+    ) -> http.client.HTTPResponse:
         kind = http.client.HTTPSConnection if self._tls else http.client.HTTPConnection
         connection = kind(self._host, self._port, timeout=self._timeout_s)
-        headers = {"authorization": f"Bearer {self._key}", "content-type": "application/json"}
+        headers = {"authorization": f"Bearer {self._key}", "content-type": content_type, **(more or {})}
         try:
-            connection.request(method, self._path + path, json.dumps(body) if body is not None else None, headers)
+            connection.request(method, self._path + path, body, headers)
             answer = connection.getresponse()
         except (OSError, http.client.HTTPException) as wrong:
             reason = "it refuses the connection" if isinstance(wrong, ConnectionRefusedError) else str(wrong) or type(wrong).__name__

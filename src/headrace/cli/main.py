@@ -6,15 +6,22 @@ from pathlib import Path
 
 import click
 
+from headrace.cli.agent import agent
+from headrace.cli.batch import batch
 from headrace.cli.budget import budget
 from headrace.cli.chat import chat
 from headrace.cli.doctor import doctor
+from headrace.cli.invoice import invoice
 from headrace.cli.keys import keys
+from headrace.cli.ledger import ledger
 from headrace.cli.models import models
+from headrace.cli.plan import plan
 from headrace.cli.portfolio import portfolio
 from headrace.cli.price import price
+from headrace.cli.reconcile import reconcile
 from headrace.cli.reload import reload
 from headrace.cli.serve import serve
+from headrace.cli.simulate import simulate
 from headrace.cli.usage import usage
 from headrace.cli.why import why
 from headrace.compose import here, version
@@ -35,7 +42,10 @@ def headrace(context: click.Context, config: Path | None, data: Path | None) -> 
     context.obj = here(config, data)
 
 
-for command in (serve, chat, portfolio, why, usage, keys, budget, price, models, reload, doctor):
+for command in (
+    serve, chat, agent, batch, portfolio, simulate, plan, why, usage, ledger, invoice, reconcile, keys, budget, price, models, reload,
+    doctor,
+):  # fmt: skip
     headrace.add_command(command)
 
 

@@ -1,35 +1,25 @@
 """`headrace usage`: what was used and what it costs, to the last digit."""
 
-from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import click
 
+from headrace.cli.output import opened, write_csv, write_jsonl, write_parquet
+from headrace.cli.periods import Month, When, span, this_month
 from headrace.cli.tables import FORMATS, Cell, Format, show
-from headrace.compose import Books, Place, now
-from headrace.core.clock import SECOND, Moment
-from headrace.core.money import usd
-from headrace.storage import DIMENSIONS, Dimension, UsageRow
+from headrace.compose import Books, Place, capacity, chargeback, finance_of
+from headrace.compose.chargeback import shown
+from headrace.compose.finance import month_of
+from headrace.core.clock import Moment
+from headrace.core.money import usd, usd_per_mtok
+from headrace.core.usage import SEGMENTS
+from headrace.metering.capacity import CACHED, INPUT, OUTPUT
+from headrace.metering.focus import COLUMNS as FOCUS
+from headrace.metering.focus import Names, rows_of
+from headrace.storage import COLUMNS, DIMENSIONS, Dimension, UsageRow
 
+WORK = (("input", INPUT), ("cached", CACHED), ("output", OUTPUT))
 NUMBERS = ("requests", "input", "cached", "output", "usd")
-
-
-class When(click.ParamType[Moment]):
-    """A day or a moment, UTC, or an age such as 24h or 7d."""
-
-    name = "when"
-
-    def convert(self, value: object, param: click.Parameter | None, context: click.Context | None) -> Moment:
-        text = str(value)
-        units = {"m": "minutes", "h": "hours", "d": "days"}
-        try:
-            if text[-1:] in units and text[:-1].isdigit():
-                moment = now() - timedelta(**{units[text[-1]]: int(text[:-1])})
-            else:
-                moment = datetime.fromisoformat(text)
-        except (ValueError, OverflowError):
-            self.fail(f"{text!r} is not a time: write 2026-11-23, 2026-11-23T10:00, or an age such as 24h", param, context)
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return int(aware.timestamp()) * SECOND
 
 
 @click.group(invoke_without_command=True)
@@ -38,14 +28,22 @@ class When(click.ParamType[Moment]):
 )
 @click.option("--since", type=When(), help="Only requests from then on: 2026-11-01, 2026-11-23T10:00 (UTC), 24h, 7d.")
 @click.option("--until", type=When(), help="Only requests before then.")
+@click.option(
+    "--margin", is_flag=True, help="Revenue, what vendors charge, capacity, margin and what the cache saved (default: this month)."
+)
 @click.option("--format", "kind", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.pass_context
-def usage(context: click.Context, by: tuple[Dimension, ...], since: Moment | None, until: Moment | None, kind: Format) -> None:
+def usage(
+    context: click.Context, by: tuple[Dimension, ...], since: Moment | None, until: Moment | None, margin: bool, kind: Format
+) -> None:
     """Requests, tokens and cost, by model, key and class."""
     if context.invoked_subcommand is not None:
         return
     place: Place = context.obj
     group = by or ("model", "key", "class")
+    if margin:
+        _margins(place, group, since, until, kind)
+        return
     with Books.open(place) as books:
         rows = books.usage(group, since, until)
     shown = [_row(row, group) for row in rows if row.requests or row.held]  # the rest was void: nothing was used
@@ -72,6 +70,84 @@ def verify(place: Place) -> None:
     click.echo(f"The books agree with the usage log: {len(balances)} accounts, their sum is {usd(sum(balances.values()))} USD.")
     for account, pico in balances.items():
         click.echo(f"  {account}  {usd(pico)}")
+
+
+@usage.command()
+@click.option("--month", type=Month(), help="Only this month, such as 2026-11.")
+@click.option("--since", type=When(), help="Only requests from then on.")
+@click.option("--until", type=When(), help="Only requests before then.")
+@click.option("--organization", help="Only this organisation's.")
+@click.option("--format", "kind", type=click.Choice(("jsonl", "csv", "parquet")), default="jsonl", show_default=True)
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it there (Parquet needs this).")
+@click.pass_obj
+def export(
+    place: Place, month: str | None, since: Moment | None, until: Moment | None, organization: str | None, kind: str, output: Path | None
+) -> None:
+    """Every attempt as a row: who, what, where, its tokens by segment, what it costs and what the vendor charges, to the last digit."""
+    start, stop = span(month, since, until)
+    rows = finance_of(place).exported(organization, start, stop)
+    if kind == "parquet":
+        if output is None:
+            raise click.UsageError("Parquet is no text: give --output FILE")
+        integers = frozenset((*SEGMENTS, "attempt", "admitted_ns", "ours", "cost_pico", "buy_pico", "ttft_ms", "duration_ms"))
+        write_parquet(rows, COLUMNS, integers, output)
+        return
+    with opened(output) as file:
+        if kind == "csv":
+            write_csv(rows, COLUMNS, file)
+        else:
+            write_jsonl(rows, file)
+
+
+@usage.command()
+@click.option("--month", type=Month(), required=True, help="The billing period, such as 2026-11.")
+@click.option("--organization", help="Only this organisation's.")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it there instead of to standard output.")
+@click.pass_obj
+def focus(place: Place, month: str, organization: str | None, output: Path | None) -> None:
+    """A month as FOCUS 1.2 (CSV): one row a day, key, model, price and segment."""
+    finance = finance_of(place)
+    lines = finance.lines(organization, *month_of(month))
+    issued = {(one.organization, one.month): one for one in finance.invoices(organization) if one.month == month}
+    with opened(output) as file:
+        write_csv(rows_of(lines, Names(keys=finance.key_names()), issued), FOCUS, file)
+
+
+@usage.command("capacity")
+@click.option("--month", type=Month(), help="A month, such as 2026-11 (default: this one until now).")
+@click.option("--since", type=When(), help="From then on.")
+@click.option("--until", type=When(), help="Before then.")
+@click.option("--format", "kind", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.pass_obj
+def show_capacity(place: Place, month: str | None, since: Moment | None, until: Moment | None, kind: Format) -> None:
+    """Pools that are paid by the hour: what they cost, how full they were, and what a million tokens cost at that, idle hours included."""
+    first, last = month_of(month) if month is not None else this_month()
+    found = capacity(finance_of(place), place.settings(), since or first, until or last)
+    rows: list[dict[str, Cell]] = [
+        {
+            "pool": one.pool,
+            "hours": one.hours,
+            "usd": usd(one.paid.whole_pico),
+            "usd_idle": usd(one.paid.idle_pico),
+            "percent_used": f"{100 * one.paid.utilisation:.2f}",
+            **{f"usd_mtok_{what}": _mtok(one.per_mtok(work)) for what, work in WORK},
+        }
+        for one in found
+    ]
+    columns = ("pool", "hours", "usd", "usd_idle", "percent_used", *(f"usd_mtok_{what}" for what, _ in WORK))
+    show(rows, columns, kind, empty="No pool is paid by the hour.")
+
+
+def _mtok(pico: int | None) -> str | None:
+    return None if pico is None else usd_per_mtok(pico)
+
+
+def _margins(place: Place, group: tuple[Dimension, ...], since: Moment | None, until: Moment | None, kind: Format) -> None:
+    first, last = this_month()
+    found = chargeback(finance_of(place), place.settings(), group, first if since is None else since, last if until is None else until)
+    rows: list[dict[str, Cell]] = [{**shown(one, group)} for one in found]
+    columns = (*group, "requests", "ours", "usd_revenue", "usd_vendors", "usd_capacity", "usd_margin", "usd_cache_saved", "cost_unknown")
+    show(rows, columns, kind, empty="Nothing was used in that time.")
 
 
 def _row(row: UsageRow, group: tuple[Dimension, ...]) -> dict[str, Cell]:

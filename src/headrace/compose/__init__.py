@@ -3,29 +3,58 @@
 from headrace.compose.banking import open_budgets
 from headrace.compose.books import Books
 from headrace.compose.budgets import BudgetSettings
+from headrace.compose.chargeback import Charged, capacity, chargeback, close_month
 from headrace.compose.checkup import Finding, examine
 from headrace.compose.clock import now
 from headrace.compose.corrections import correct
 from headrace.compose.place import Place, cache_folder, here, version
+from headrace.compose.prices import price_book
+from headrace.compose.pricing import (
+    PriceChange,
+    PriceFault,
+    finance_of,
+    moment_now,
+    price_change,
+    price_changes,
+    price_faults,
+    price_rows,
+    reconciled,
+    rerate,
+    set_price_row,
+)
 from headrace.compose.serve import Ready, serve_until_stopped
 from headrace.compose.settings import Settings, load_settings
-from headrace.compose.world import price_book
 
 __all__ = [
     "Books",
     "BudgetSettings",
+    "Charged",
     "Finding",
     "Place",
+    "PriceChange",
+    "PriceFault",
     "Ready",
     "Settings",
     "cache_folder",
+    "capacity",
+    "chargeback",
+    "close_month",
     "correct",
     "examine",
+    "finance_of",
     "here",
     "load_settings",
+    "moment_now",
     "now",
     "open_budgets",
     "price_book",
+    "price_change",
+    "price_changes",
+    "price_faults",
+    "price_rows",
+    "reconciled",
+    "rerate",
     "serve_until_stopped",
+    "set_price_row",
     "version",
 ]

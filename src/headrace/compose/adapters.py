@@ -13,7 +13,8 @@ from headrace.compose.settings import Settings
 from headrace.compose.world import LocalPool
 from headrace.core.clock import Clock
 from headrace.core.errors import SettingsInvalid, SetupError
-from headrace.providers import Endpoint, Provider, Spread
+from headrace.core.native import ClientDialect
+from headrace.providers import Endpoint, Interpreter, Provider, Spread
 from headrace.providers.adapters.anthropic import AnthropicProvider
 from headrace.providers.adapters.azure import AzureProvider
 from headrace.providers.adapters.bedrock import BedrockProvider
@@ -83,7 +84,7 @@ class Adapters:
             each = [self._adapter(asked, endpoint(url), endpoint, bounds, entra) for url in urls]
         except ValueError as wrong:
             raise SettingsInvalid(f"pool {asked.name!r}: {wrong}") from None
-        return each[0] if len(each) == 1 else Spread(each, self._clock), opened
+        return interpreted(asked, each[0] if len(each) == 1 else Spread(each, self._clock)), opened
 
     def _adapter(
         self,
@@ -201,7 +202,17 @@ class Adapters:
         return secret_of(self._environ, name, f"pool {asked.name!r}")
 
 
+def interpreted(asked: PoolSettings, provider: Provider) -> Provider:
+    """The same, for clients of every dialect."""
+    speaks: set[ClientDialect] = set()
+    if asked.dialect == "anthropic":
+        speaks.add("messages")
+    if asked.responses:
+        speaks.add("responses")
+    return Interpreter(provider, name=asked.name, speaks=frozenset(speaks), plain=asked.dialect in ("openai", "azure"))
+
+
 def _local(one: LocalPool) -> Provider:
     if isinstance(one.engine, HostedEngine):
-        return one.engine.provider
-    return LocalProvider(engine=one.engine, embedder=one.embedder)
+        return Interpreter(one.engine.provider, name=one.pool.name)
+    return Interpreter(LocalProvider(engine=one.engine, embedder=one.embedder), name=one.pool.name)

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from headrace.compose.clock import MachineClock, process_id
+from headrace.compose.finance import places_of
 from headrace.compose.minting import NOBODYS, mint_key, minting
 from headrace.compose.place import Place
 from headrace.compose.settings import Settings
@@ -16,8 +17,10 @@ from headrace.core.clock import SECOND, Moment
 from headrace.core.identity import TrafficClass
 from headrace.metering import KeyRow, principal_of
 from headrace.storage import (
+    Came,
     Difference,
     Dimension,
+    HourRow,
     KeyStore,
     Layout,
     UsageRow,
@@ -26,7 +29,9 @@ from headrace.storage import (
     key_names,
     load_once,
     make_folder,
+    traffic,
     usage_by,
+    usage_by_hour,
     verify,
 )
 
@@ -51,11 +56,25 @@ class Books:
     def usage(self, group: Sequence[Dimension], since: Moment | None, until: Moment | None) -> list[UsageRow]:
         """Usage by group, keys under their names."""
         load_once(self._layout, process_id())
-        rows = usage_by(self._database, group, since=since, until=until)
+        rows = usage_by(self._database, group, since=since, until=until, places=places_of(self._settings))
         if "key" not in group:
             return rows
         names, at = key_names(self._database), tuple(group).index("key")
         return [_named(row, at, names) for row in rows]
+
+    def load(self) -> None:
+        """Have the database show all that the log holds as of now."""
+        load_once(self._layout, process_id())
+
+    def hourly(self, since: Moment | None, until: Moment | None) -> list[HourRow]:
+        """Usage by hour, class and model."""
+        load_once(self._layout, process_id())
+        return usage_by_hour(self._database, since=since, until=until)
+
+    def traffic(self) -> list[Came]:
+        """Every chat that was answered, in the order of its coming."""
+        load_once(self._layout, process_id())
+        return list(traffic(self._database))
 
     def balances(self) -> dict[str, int]:
         return balances(self._database)

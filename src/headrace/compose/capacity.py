@@ -212,7 +212,7 @@ def _rented_cost(asked: PoolSettings, contract: Rented, its: str, known: Catalog
         raise SettingsInvalid(
             f"pool {asked.name!r}: no list price of {asked.silicon} at {asked.cloud} is known; say usd_per_accelerator_hour in its contract"
         )
-    tokens_out_per_s, (tokens_in, tokens_out) = _speed(asked, known.serving_point(asked.silicon, its))
+    tokens_out_per_s, (tokens_in, tokens_out) = speed_of(asked, known.serving_point(asked.silicon, its))
     if tokens_out_per_s is None:
         return UNKNOWN_COST
     answer_pico = owned_pico_per_token(pico_per_accelerator_hour=hour_pico, tokens_per_s_per_accelerator=tokens_out_per_s)
@@ -220,7 +220,7 @@ def _rented_cost(asked: PoolSettings, contract: Rented, its: str, known: Catalog
     return TokenCost(input_pico, input_pico * CACHED_SHARE, input_pico * OUTPUT_WEIGHT)
 
 
-def _speed(asked: PoolSettings, point: ServingPoint | None) -> tuple[float | None, tuple[int, int]]:
+def speed_of(asked: PoolSettings, point: ServingPoint | None) -> tuple[float | None, tuple[int, int]]:
     """Tokens of answers a second an accelerator, and the shape of request at which; a point without a shape is taken to be all answer."""
     if asked.tokens_per_s is not None:
         return asked.tokens_per_s, SHAPE

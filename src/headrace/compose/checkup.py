@@ -14,11 +14,13 @@ import msgspec
 
 from headrace.compose.clock import process_id
 from headrace.compose.place import Place, cache_folder, version
+from headrace.compose.prices import price_book
 from headrace.compose.settings import Settings
-from headrace.compose.world import EMBEDDED, fixed_keys, price_book
+from headrace.compose.world import EMBEDDED, fixed_keys
 from headrace.core.errors import HeadraceError
 from headrace.engine import find, installed
 from headrace.engine.gguf import read_gguf
+from headrace.sandbox import try_level
 from headrace.storage import FileLock, Layout, connect, verify
 from headrace.storage.segment import read_pieces, segments
 
@@ -44,7 +46,7 @@ def examine(place: Place) -> Iterator[Finding]:
         return
     yield Finding("good", "the settings are read")
     layout = Layout(Path(settings.storage.path))
-    for check in (_secrets, _runtime, _weights, _prices, _port, _disk):
+    for check in (_secrets, _runtime, _weights, _prices, _port, _disk, _sandbox):
         yield from _kept(lambda check=check: check(place, settings))  # type: ignore[misc]
     if not layout.root.exists():
         yield Finding("note", f"the data folder {layout.root} does not exist yet", "the first `headrace serve` makes it")
@@ -132,6 +134,12 @@ def _disk(place: Place, settings: Settings) -> Iterator[Finding]:
     yield Finding(
         state, f"{free >> 20:,} MiB are free for the data folder", "" if state == "good" else "free some: a full disk stops new requests"
     )
+
+
+def _sandbox(place: Place, settings: Settings) -> Iterator[Finding]:
+    level = try_level()
+    remedy = "" if level.rung == 3 else "agents run commands only in a sandbox; docs/guides/agents.md says what each level holds"
+    yield Finding("good" if level.rung == 3 else "note", f"the sandbox for agents is at {level.says}" if level.rung else level.says, remedy)
 
 
 def _modes(layout: Layout) -> Iterator[Finding]:

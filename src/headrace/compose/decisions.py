@@ -60,6 +60,10 @@ def _attempt(row: AttemptRow, evidence: Evidence) -> dict[str, Any]:
         "usage": {segment: count for segment, count in _segments(row).items() if count},
         "cost_usd": None if row.cost_pico is None else usd(row.cost_pico),
         "price": row.price,
+        "tier": row.tier,
+        "buy_usd": None if row.buy_pico is None else usd(row.buy_pico),
+        "buy": row.buy,
+        "ours": row.ours,
         "model_served": row.model_served,
         "translation": [{"what": change.what, "param": change.param, "why": change.why} for change in row.translation],
         "placed": [

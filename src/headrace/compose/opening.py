@@ -13,11 +13,25 @@ import msgspec
 
 from headrace.compose.clock import MachineClock, Names, process_id
 from headrace.compose.place import cache_folder
+from headrace.compose.prices import price_book
 from headrace.compose.settings import ServerSettings, Settings
-from headrace.compose.world import Fetched, LocalPool, fixed_keys, local_pools, price_book, what_exists
+from headrace.compose.world import Fetched, LocalPool, fixed_keys, local_pools, what_exists
 from headrace.core.errors import PortInUse, SetupError
 from headrace.metering import KeyRow, digest, shown
-from headrace.storage import DataFolder, KeyRing, KeyStore, Layout, PostgresBudgets, UsageLog, connect, development_key, recover
+from headrace.storage import (
+    DataFolder,
+    KeyRing,
+    KeyStore,
+    Layout,
+    PostgresBudgets,
+    UsageLog,
+    bury_batches,
+    bury_once,
+    bury_responses,
+    connect,
+    development_key,
+    recover,
+)
 
 log = logging.getLogger("headrace")
 BACKLOG = 4_096
@@ -56,6 +70,9 @@ def open_house(settings: Settings, environ: Mapping[str, str], clock: MachineClo
     what_exists(settings, (), price_book(settings), clock.moment())  # what is wrong with it is said before anything is fetched
     with contextlib.closing(connect(layout.database, durable=True)) as database:
         development, secret = _development_key(database, layout, clock, names)
+        bury_responses(database)
+        bury_once(database)
+        bury_batches(database)
     local = local_pools(settings, cache_folder(environ), names, log, fetched)
     bury(layout, clock, names, settings)
     return House(

@@ -11,8 +11,9 @@ from headrace.compose.capacity import UNKNOWN_COST, pool_of, region_of, shipped_
 from headrace.compose.checkup import Finding
 from headrace.compose.clock import MachineClock, Names
 from headrace.compose.pools import PoolSettings
+from headrace.compose.prices import price_book
 from headrace.compose.settings import Settings
-from headrace.compose.world import EMBEDDED, fixed_keys, live_world, price_book, what_exists
+from headrace.compose.world import EMBEDDED, fixed_keys, live_world, what_exists
 from headrace.core.clock import Moment
 from headrace.core.money import usd_per_mtok
 from headrace.gateway import World

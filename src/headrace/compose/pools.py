@@ -86,6 +86,7 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     vertex: VertexSettings | None = None
     beta: tuple[str, ...] = ()
     bearer: bool = False
+    responses: bool = False
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -117,6 +118,7 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             "vertex": ("gemini",),
             "beta": ("anthropic",),
             "bearer": ("anthropic",),
+            "responses": ("openai",),
         }
         for field, dialects in read_by.items():
             if getattr(self, field) and self.dialect not in dialects:

@@ -5,6 +5,7 @@ A bad file changes nothing and says why. Requests that run keep the world that t
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,12 +14,13 @@ import msgspec
 
 from headrace.compose.adapters import Adapters
 from headrace.compose.banking import Purse, webhook_of
+from headrace.compose.prices import price_book
 from headrace.compose.settings import Settings
-from headrace.compose.world import LimitedKeys, LocalPool, fixed_keys, live_world, price_book, what_exists
+from headrace.compose.world import LimitedKeys, LocalPool, fixed_keys, live_world, what_exists
 from headrace.core.clock import Clock
 from headrace.core.errors import HeadraceError
 from headrace.gateway import Gateway, World
-from headrace.storage import Commons, KeyRing
+from headrace.storage import Commons, KeyRing, Layout, PriceSet, connect, price_sets
 
 log = logging.getLogger("headrace")
 LOOK_S = 0.5
@@ -54,11 +56,12 @@ class Reloading:
         ring: KeyRing,
         clock: Clock,
         commons: Commons | None = None,
+        layout: Layout | None = None,
         purse: Purse | None = None,
     ) -> None:
-        """`commons`: the other workers of this server, which read the settings again when one does."""
-        self._purse = purse
-        self._commons = commons
+        """`commons`: the other workers of this server, which read the settings again when one does. `layout`: of the data folder in which
+        prices are set."""
+        self._commons, self._layout, self._purse = commons, layout, purse
         self.settings, self._read, self._file = settings, source.read, source.file
         self._environ, self._local, self._adapters, self._ring, self._clock = environ, local, adapters, ring, clock
         self._gateway: Gateway | None = None
@@ -132,20 +135,31 @@ class Reloading:
             log.info("settings %s are in force", done.version)
 
     def _world(self, settings: Settings, earlier: World | None) -> World:
-        book, moment = price_book(settings), self._clock.moment()
+        prices = self._prices()
+        book, moment = price_book(settings, prices), self._clock.moment()
         seen = what_exists(settings, self._local, book, moment)
-        draft = live_world(settings, seen, book, {}, {} if earlier is None else earlier.rooms)
+        draft = live_world(settings, seen, book, {}, {} if earlier is None else earlier.rooms, prices)
         return msgspec.structs.replace(draft, providers=self._adapters.providers(settings, self._local))
 
-    def _mark(self) -> tuple[int, int, int] | None:
-        """What changes when the file does."""
-        if self._file is None:
-            return None
-        try:
-            found = self._file.stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
+    def _prices(self) -> list[PriceSet]:
+        if self._layout is None:
+            return []
+        with contextlib.closing(connect(self._layout.database)) as database:
+            return price_sets(database)
+
+    def _mark(self) -> tuple[tuple[int, int, int] | None, ...]:
+        """What changes when the file does, or a price is set."""
+        return _mark_of(self._file), _mark_of(None if self._layout is None else self._layout.prices_generation)
+
+
+def _mark_of(file: Path | None) -> tuple[int, int, int] | None:
+    if file is None:
+        return None
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _local(settings: Settings) -> tuple[object, ...]:

@@ -22,9 +22,11 @@ import msgspec
 import uvicorn
 import uvloop
 
-from headrace.api import HOT_PATHS, Admin, Cold, Door, Heads, Lane, Money
+from headrace.api import HOT_PATHS, WEBSOCKET_PATHS, Admin, Cold, Door, Heads, Lane, Models, Money, Organization
 from headrace.compose.adapters import Adapters
+from headrace.compose.archive import Kept, keep
 from headrace.compose.banking import BankProcess, Purse
+from headrace.compose.chargeback import Reader
 from headrace.compose.clock import MachineClock, chance
 from headrace.compose.decisions import Decisions
 from headrace.compose.enginehost import host_engines, seen_by_workers
@@ -180,7 +182,11 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
             bank = BankProcess(house.layout, house.settings.storage.url, house.clock, lambda: bool(reloading.settings.budget))
             closing.callback(bank.finish)
             background.append(tasks.create_task(bank.keep_running(), name="bank"))
-        server = _server(opened, gateway, reloading, reports, starting)
+        kept = keep(opened, gateway, reloading.keys, reports, lambda work: tasks.create_task(work), log)
+        closing.callback(kept.close)
+        background.append(tasks.create_task(kept.keep_swept(), name="archive"))
+        tasks.create_task(kept.batches.keep_working(opened.names("runner_")), name="batches")  # it ends when `kept` is stopped
+        server = _server(opened, gateway, reloading, reports, starting, kept)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stop)
         loop.add_signal_handler(signal.SIGHUP, reloading.try_reload)
@@ -188,6 +194,7 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
             loop.add_reader(worker.lifeline, _orphaned, worker.lifeline, server)
         await server.serve(sockets=[opened.listener])
         await settle(server)
+        await kept.stop()
         starting.cancel()
         await purse.link.finish()
         for one in house.local:
@@ -213,6 +220,7 @@ def _reloading(opened: Opened, source: Source, adapters: Adapters, commons: Comm
         ring=opened.ring,
         clock=opened.house.clock,
         commons=commons,
+        layout=opened.house.layout,
         purse=purse,
     )
 
@@ -252,9 +260,10 @@ def _reports(opened: Opened, gateway: Gateway, metrics: Metrics, closing: AsyncE
     return reports
 
 
-def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Reports, starting: "asyncio.Task[None]") -> Server:
+def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Reports, starting: "asyncio.Task[None]", kept: Kept) -> Server:
     door = Door(gateway=gateway, keys=reloading.keys, clock=opened.house.clock, new_id=opened.names, report=reports, log=log)
-    handlers = dict(zip((path.encode() for path in HOT_PATHS), (door.chat, door.embeddings), strict=True))
+    served = (door.chat, door.embeddings, *kept.handlers)
+    handlers = {path.encode(): kept.once.guarded(path, handler) for path, handler in zip(HOT_PATHS, served, strict=True)}
 
     def unready() -> str | None:
         if not starting.done():
@@ -271,6 +280,12 @@ def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Rep
         decisions=decisions.of,
         reload=lambda: msgspec.structs.asdict(reloading.reload_all()),
     )
+    organization = Organization(
+        keys=reloading.keys,
+        may=lambda principal: principal.key in opened.house.admins,
+        clock=opened.house.clock,
+        finance=Reader(opened.house.layout, lambda: reloading.settings),
+    )
     money = Money(
         keys=reloading.keys,
         gateway=gateway,
@@ -285,15 +300,19 @@ def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Rep
         metrics=reports.text,
         metrics_type=CONTENT_TYPE,
         new_id=opened.names,
-        more=[*admin.routes(), *money.routes()],
+        more=[*admin.routes(), *money.routes(), *organization.routes(), *kept.routes],
+        models=Models(gateway, opened.house.clock),
+        version=version(),
     )
-    lane = functools.partial(Lane, handlers=handlers, heads=Heads(), settings=opened.house.settings.server)
+    websockets = frozenset(path.encode() for path in WEBSOCKET_PATHS)
+    lane = functools.partial(Lane, handlers=handlers, heads=Heads(), settings=opened.house.settings.server, websockets=websockets)
     return Server(
         uvicorn.Config(
-            cold.app(),
+            kept.once.application(cold.app()),
             http=lane,  # type: ignore[arg-type]  # what makes a protocol is as good as its class
             loop="none",
-            ws="none",
+            ws="websockets-sansio",
+            ws_max_size=opened.house.settings.server.body_bytes_max,
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from headrace.api import BatchesSettings, FilesSettings, ResponsesSettings
 from headrace.api.socket import SocketSettings
 from headrace.compose.budgets import BudgetSettings, BudgetsSettings, WhomSettings
 from headrace.compose.pools import PoolSettings
@@ -22,7 +23,8 @@ from headrace.core.identity import TrafficClass
 from headrace.core.rules import Capability, DataClass
 from headrace.engine import EngineSettings
 from headrace.gateway import Terms
-from headrace.metering import Limit, UsdPerMtok, price_row
+from headrace.metering import Above, Limit, UsdPerMtok, WrittenPrice, compiled
+from headrace.metering.prices import permille_of
 from headrace.portfolio import Silicon
 from headrace.providers import TransportSettings
 from headrace.routing import CLASSES, ClassTerms, HealthSettings
@@ -178,6 +180,10 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     name: str
     usd_per_mtok: UsdPerMtok | None = None
     valid_from: date | None = None
+    valid_to: date | None = None
+    above: tuple[Above, ...] = ()
+    tiers: dict[str, str] = {}
+    usd_per_call: dict[str, str] = {}
     tokens_out_max: int = 16_384
     tokens_context_max: int | None = None
     operations: tuple[Literal["chat", "embeddings"], ...] = ("chat",)
@@ -187,7 +193,78 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         if self.tokens_out_max < 1:
             raise ValueError(f"model {self.name!r}: tokens_out_max is at least 1")
         if self.usd_per_mtok is not None:
-            price_row(model=self.name, usd_per_mtok=self.usd_per_mtok, source="settings", valid_from=self.valid_from)
+            compiled(self.price(self.usd_per_mtok))
+        elif self.above or self.tiers or self.usd_per_call:
+            raise ValueError(f"model {self.name!r}: above, tiers and usd_per_call belong to a price: give usd_per_mtok too")
+
+    def price(self, usd_per_mtok: UsdPerMtok) -> WrittenPrice:
+        """Its row of the price book."""
+        return WrittenPrice(
+            model=self.name,
+            usd_per_mtok=usd_per_mtok,
+            source="settings",
+            valid_from=self.valid_from,
+            valid_to=self.valid_to,
+            above=self.above,
+            tiers=self.tiers,
+            usd_per_call=self.usd_per_call,
+        )
+
+
+class ContractSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What was agreed with a customer, for the models named, else for all: the list price times `multiple`, or prices of its own."""
+
+    name: str
+    organization: str
+    project: str | None = None
+    models: tuple[str, ...] = ()
+    multiple: str = "1"
+    usd_per_mtok: UsdPerMtok | None = None
+    above: tuple[Above, ...] = ()
+    tiers: dict[str, str] = {}
+    usd_per_call: dict[str, str] = {}
+    valid_from: date | None = None
+    valid_to: date | None = None
+
+    def __post_init__(self) -> None:
+        permille_of(self.multiple)
+        if self.usd_per_mtok is not None and not self.models:
+            raise ValueError(f"contract {self.name!r} has prices of its own: name the models that they hold for")
+        for price in self.prices():
+            compiled(price)
+
+    def prices(self) -> list[WrittenPrice]:
+        """Its own rows, one a model."""
+        if self.usd_per_mtok is None:
+            return []
+        return [
+            WrittenPrice(
+                model=model,
+                usd_per_mtok=self.usd_per_mtok,
+                source=f"contract {self.name}",
+                valid_from=self.valid_from,
+                valid_to=self.valid_to,
+                above=self.above,
+                tiers=self.tiers,
+                usd_per_call=self.usd_per_call,
+            )
+            for model in self.models
+        ]
+
+
+class UpliftSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Service at a place that costs more: the price times `multiple`, within a jurisdiction, a cloud or a region."""
+
+    multiple: str
+    jurisdiction: str | None = None
+    cloud: str | None = None
+    region: str | None = None
+    models: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        permille_of(self.multiple)
+        if self.jurisdiction is None and self.cloud is None and self.region is None:
+            raise ValueError("an uplift holds at a place: give jurisdiction, cloud or region")
 
 
 class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -222,18 +299,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     budgets: BudgetsSettings = BudgetsSettings()
     budget: tuple[BudgetSettings, ...] = ()
     limit: tuple[ScopeLimitSettings, ...] = ()
+    responses: ResponsesSettings = ResponsesSettings()
+    files: FilesSettings = FilesSettings()
+    batches: BatchesSettings = BatchesSettings()
     pool: tuple[PoolSettings, ...] = ()
     model: tuple[ModelSettings, ...] = ()
     key: tuple[KeySettings, ...] = ()
     rule: tuple[RuleSettings, ...] = ()
     traffic_class: tuple[ClassSettings, ...] = msgspec.field(default=(), name="class")
     silicon: tuple[Silicon, ...] = ()
+    contract: tuple[ContractSettings, ...] = ()
+    uplift: tuple[UpliftSettings, ...] = ()
 
     def __post_init__(self) -> None:
         named: dict[str, list[str]] = {
             "keys": [key.name for key in self.key],
             "rules": [rule.name for rule in self.rule],
             "classes": [one.name for one in self.traffic_class],
+            "contracts": [contract.name for contract in self.contract],
             "limits": [one.name for one in self.limit],
             "budgets": [one.name for one in self.budget],
         }
@@ -242,7 +325,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 raise ValueError(f"two {what} are named {min(twice)!r}: give each its own name")
 
 
-_SECTIONS = ("server", "storage", "engine", "transport", "limits", "telemetry", "routing", "health", "budgets")
+_SECTIONS = (
+    "server", "storage", "engine", "transport", "limits", "telemetry", "routing", "health", "budgets", "responses", "files", "batches",
+)  # fmt: skip
 
 
 def load_settings(file: Path | None, environ: Mapping[str, str]) -> Settings:

@@ -3,9 +3,8 @@
 import functools
 import importlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
-from importlib.resources import files
 from pathlib import Path
 from typing import cast
 
@@ -16,6 +15,7 @@ from headrace.compose.capacity import pool_of, region_of, shipped_catalog
 from headrace.compose.clock import Names
 from headrace.compose.place import secret_of
 from headrace.compose.pools import PoolSettings
+from headrace.compose.prices import purchases
 from headrace.compose.settings import KeySettings, LimitSettings, ModelSettings, RuleSettings, Settings
 from headrace.core.clock import SECOND, Moment
 from headrace.core.errors import SettingsInvalid, WeightsUnavailable
@@ -25,11 +25,12 @@ from headrace.engine import Embedder, Engine, find, obtain, obtain_embedding
 from headrace.engine.choosing import missing_for
 from headrace.engine.gguf import read_gguf
 from headrace.gateway import Room, RuleFor, Terms, World, rooms_for
-from headrace.metering import KeyRow, PriceBook, digest, parse_prices, price_row, shown
+from headrace.metering import KeyRow, PriceBook, digest, shown
 from headrace.portfolio import ModelProfile, Pool, Snapshot, snapshot
 from headrace.providers import Provider
 from headrace.providers.adapters.hosted import HostedEngine
 from headrace.routing import CLASSES, POLICIES, Board, Policy
+from headrace.storage import PriceSet
 
 Fetched = Callable[[str, int, int | None], None]
 """Told while something is fetched: what, bytes done, bytes in all where known."""
@@ -46,17 +47,6 @@ class LocalPool(msgspec.Struct, frozen=True):
     engine: Engine | HostedEngine
     embedder: Embedder | None
     profiles: tuple[ModelProfile, ...]
-
-
-def price_book(settings: Settings) -> PriceBook:
-    """The shipped rows, and the settings' own above them."""
-    shipped = parse_prices((files("headrace.metering") / "prices.toml").read_text(encoding="utf-8"))
-    own = [
-        price_row(model=model.name, usd_per_mtok=model.usd_per_mtok, source="settings", valid_from=model.valid_from)
-        for model in settings.model
-        if model.usd_per_mtok is not None
-    ]
-    return PriceBook(shipped, own)
 
 
 def local_pools(settings: Settings, cache: Path, names: Names, log: logging.Logger, fetched: Fetched) -> list[LocalPool]:
@@ -166,7 +156,12 @@ def policy_of(settings: Settings) -> Policy:
 
 
 def live_world(
-    settings: Settings, seen: Snapshot, book: PriceBook, providers: Mapping[str, Provider], earlier: Mapping[str, Room]
+    settings: Settings,
+    seen: Snapshot,
+    book: PriceBook,
+    providers: Mapping[str, Provider],
+    earlier: Mapping[str, Room],
+    prices: Sequence[PriceSet] = (),
 ) -> World:
     """What requests are served by. `earlier` are the rooms of the world before this one, which go on. Raises SettingsInvalid."""
     classes = dict(CLASSES)
@@ -184,6 +179,7 @@ def live_world(
         policy=policy_of(settings),
         terms=Terms(**terms),
         health=settings.health,
+        buys=purchases(settings, prices),
         limits=tuple(one.limit for one in settings.limit),
     )
 

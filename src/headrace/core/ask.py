@@ -6,6 +6,7 @@ import msgspec
 
 from headrace.core.clock import Instant
 from headrace.core.identity import Principal, TrafficClass
+from headrace.core.native import Native
 from headrace.core.rules import NO_RULES, Capability, Rules
 
 Operation: TypeAlias = Literal["chat", "embeddings"]
@@ -18,8 +19,11 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `tokens_in_max` is a true upper bound of the prompt's tokens and `tokens_out_max` of the answer's (all choices together, None when
     the client named none). `body` is the request as it came, so that a pool of the same dialect gets it unchanged.
 
+    `native` is the request in the client's own dialect, where that is not OpenAI's chat completions: `body` says the same as a chat.
+
     `needs` are the capabilities that a pool must have; `affinity` is a number that requests share which share a prefix (0: none does);
-    `deadline` is when an answer is of no more use; `strict` refuses a translation that would drop or change a parameter.
+    `deadline` is when an answer is of no more use; `strict` refuses a translation that would drop or change a parameter. `tier` is the
+    service tier that was asked for by name.
 
     `user` and `session` are whom and what the client says that it asks for; `max_cost_pico` is the most that it may cost, and `choices`
     how many answers are asked for at once.
@@ -44,3 +48,5 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     session: str = ""
     max_cost_pico: int | None = None
     choices: int = 1
+    tier: str | None = None
+    native: Native | None = None

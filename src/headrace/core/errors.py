@@ -1,12 +1,13 @@
 """Every failure that a caller can meet: what happened, whose side it is on, and whether trying again can help.
 
 HeadraceError
-├── side CLIENT    InvalidRequest (ContextLengthExceeded, UnsupportedParameter (NotTranslatable), ModelNotFound), InvalidApiKey,
+├── side CLIENT    InvalidRequest (ContextLengthExceeded, UnsupportedParameter (NotTranslatable), ModelNotFound,
+│                  PreviousResponseNotFound), InvalidApiKey, NotFound, Conflict,
 │                  NotAllowed, RateLimited, QuotaExceeded, Unpriced,
 │                  CostTooHigh, BodyTooLarge, HeadersTooLarge, UnsupportedMediaType, MethodNotAllowed, RouteNotFound,
-│                  RequestNotFound, RequestTimedOut
+│                  RequestNotFound, RequestTimedOut, SandboxRefused, RunNotFound, RunBusy
 ├── side UPSTREAM  UpstreamUnreachable, UpstreamTimedOut, UpstreamOverloaded, UpstreamFailed (UpstreamCut, UpstreamGarbled), UpstreamRefused
-└── side SELF      QueueFull, EngineFailed, NotReady, StorageFull, BudgetsUnreachable, NoCapacity, InternalFailure,
+└── side SELF      QueueFull, EngineFailed, NotReady, StorageFull, BudgetsUnreachable, NoCapacity, InternalFailure, RunLogDamaged,
 │                  SetupError (what stops a start)
 
 `api/errors.py` alone turns them into HTTP; the command line prints `str(error)` and exits.
@@ -138,6 +139,55 @@ class RequestNotFound(HeadraceError):
 
     def __init__(self, request: str) -> None:
         super().__init__(f"No request {request!r} is on record here, or it is another project's.")
+
+
+class NotFound(HeadraceError):
+    """Nothing of that id is kept here, or it is another project's. `what` is its kind, as a person would say it."""
+
+    code, side, retryable = "not_found", Side.CLIENT, False
+
+    def __init__(self, what: str, id: str) -> None:
+        super().__init__(f"{what} with id '{id}' not found.")
+
+
+class PreviousResponseNotFound(InvalidRequest):
+    """What a response shall go on from is not kept here, or not any more."""
+
+    code = "previous_response_not_found"
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"Previous response with id '{id}' not found.", param="previous_response_id")
+
+
+class Conflict(HeadraceError):
+    """It can't be done to what is there as it stands now."""
+
+    code, side, retryable = "conflict", Side.CLIENT, False
+
+
+class SandboxRefused(HeadraceError):
+    """What was asked of the sandbox is not done; the sentence says why."""
+
+    code, side, retryable = "sandbox_refused", Side.CLIENT, False
+
+
+class RunNotFound(HeadraceError):
+    code, side, retryable = "run_not_found", Side.CLIENT, False
+
+    def __init__(self, run: str) -> None:
+        super().__init__(f"There is no run {run!r}: `headrace agent list` shows them.")
+
+
+class RunBusy(HeadraceError):
+    """Another process works on this run."""
+
+    code, side, retryable = "run_busy", Side.CLIENT, False
+
+
+class RunLogDamaged(HeadraceError):
+    """An event of a run's log is not the one that was written."""
+
+    code, side, retryable = "run_log_damaged", Side.SELF, False
 
 
 class RouteNotFound(HeadraceError):

@@ -66,10 +66,13 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
 
 
 class Used(msgspec.Struct, frozen=True, tag=True):
-    """What the attempt used, or None where the upstream finished without saying; `model_served` is its own name for what answered."""
+    """What the attempt used, or None where the upstream finished without saying; `model_served` is its own name for what answered, `tier`
+    its own name for the service tier it served in, and `calls` the tools that it ran itself, with how often."""
 
     usage: Usage | None
     model_served: str | None = None
+    tier: str | None = None
+    calls: tuple[tuple[str, int], ...] = ()
 
 
 class Verbatim(msgspec.Struct, frozen=True, tag=True):

@@ -1,6 +1,6 @@
 """One try at one pool: admitted when made, ended exactly once, heard before the listener is."""
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from headrace.core.ask import Ask
 from headrace.core.clock import MS, Clock, Instant, Moment
@@ -9,7 +9,7 @@ from headrace.core.stream import Said, Used, Verbatim
 from headrace.core.translation import Change
 from headrace.core.usage import Usage
 from headrace.gateway.visit import Visit
-from headrace.metering import Admit, Evidence, Outcome, Price, Record, Settle, Void, rate, rate_bound
+from headrace.metering import Admit, Aside, Outcome, Price, Record, Settle, Void, bought, rate_bound, sold, tier_of
 from headrace.providers import Gate, Tap
 from headrace.routing import Choice, Placed
 
@@ -17,7 +17,7 @@ from headrace.routing import Choice, Placed
 class Log(Protocol):
     """Where records go to stay. Raises StorageFull for an admission that could not be settled later."""
 
-    def append(self, record: Record | Evidence) -> None: ...
+    def append(self, record: Record | Aside) -> None: ...
 
 
 class Listener(Protocol):
@@ -44,6 +44,13 @@ class Listener(Protocol):
     def gate(self) -> Gate: ...
 
 
+class Prices(NamedTuple):
+    """What the customer is promised, and what the vendor is expected to charge. None: unpriced, or paid by the hour."""
+
+    sell: Price | None
+    buy: Price | None
+
+
 class Attempt:
     """A hearer for a provider, and a book-keeper for the log."""
 
@@ -53,7 +60,7 @@ class Attempt:
         "_listener",
         "_log",
         "_open",
-        "_price",
+        "_prices",
         "_translation",
         "_visit",
         "began",
@@ -78,10 +85,10 @@ class Attempt:
         visit: Visit,
         choice: Choice,
         placed: Placed,
-        price: Price | None,
+        prices: "Prices",
         listener: Listener,
     ) -> None:
-        self._clock, self._log, self._visit, self._listener, self._price = clock, log, visit, listener, price
+        self._clock, self._log, self._visit, self._listener, self._prices = clock, log, visit, listener, prices
         self._open, self.heard, self.confirmed = True, False, False
         self._translation: tuple[Change, ...] = ()
         self.choice = choice
@@ -106,12 +113,15 @@ class Attempt:
             choice.pool.name,
             ask.stream,
             bound,
-            rate_bound(bound, price),
-            price.id if price is not None else None,
+            rate_bound(bound, prices.sell),
+            _id(prices.sell),
             visit.evidence,
             placed,
             visit.epoch,
             visit.accounts,
+            ask.tier,
+            ask.user or None,
+            _id(prices.buy),
         )
         log.append(self._admit)
         if visit.hold is not None:
@@ -133,7 +143,7 @@ class Attempt:
             self.heard = visit.heard = True
             visit.pool, visit.translation = self.choice.pool.name, self._translation
         if isinstance(said, Used):
-            self._finish(said.usage, "client_left" if listener.left else "completed", said.model_served)
+            self._finish(said.usage, "client_left" if listener.left else "completed", said)
         elif self.first_said_at is None:
             self.first_said_at = now = self._clock.instant()
             if self.heard and self._visit.first_said_at is None:
@@ -168,31 +178,41 @@ class Attempt:
         if self._open:
             self._finish(self.usage, "client_left" if self._listener.left else "stopped", None)
 
-    def _finish(self, usage: Usage | None, outcome: Outcome, model_served: str | None) -> None:
+    def _finish(self, usage: Usage | None, outcome: Outcome, said: Used | None) -> None:
         """Settle: at what was used, or where nobody said so at the bound, as an estimate."""
         self._open = False
         visit, now = self._visit, self._clock.instant()
         self.ended_at, self.confirmed = now, usage is not None
         self.used = used = usage or self.usage_likely or visit.bound
-        cost_pico: int | None = 0  # nobody pays for an answer of which nothing arrived; the tokens stay on record
-        if self.heard or (outcome in PAID and not self._listener.lost):
-            cost_pico = rate(used, self._price)
+        served, calls = (None, ()) if said is None else (tier_of(said.tier), said.calls)
+        sell, cost_pico = sold(used, self._prices.sell, served, calls)
+        buy, buy_pico = bought(used, self._prices.buy, served, calls)
+        ours = not (self.heard or (outcome in PAID and not self._listener.lost))
+        if ours:
+            cost_pico = 0  # nobody pays for an answer of which nothing arrived; the tokens stay on record, and so does what they cost us
+        else:
             visit.tokens_used += used.total
         if not self._listener.lost:
             visit.usage, visit.cost_pico = used, cost_pico
-        said_at = visit.first_said_at
+        said_at, admit = visit.first_said_at, self._admit
         self._log.append(
             Settle(
-                self._admit,
-                self._admit.moment + now - self.began,
+                admit,
+                admit.moment + now - self.began,
                 used,
                 cost_pico,
                 "confirmed" if usage is not None else "estimated",
                 outcome,
                 None if said_at is None else (said_at - visit.admitted_at) // MS,
                 (now - visit.admitted_at) // MS,
-                model_served,
+                None if said is None else said.model_served,
                 self._translation,
+                served,
+                _other(sell, admit.price),
+                _other(buy, admit.buy),
+                buy_pico,
+                ours,
+                calls,
             )
         )
         if visit.hold is not None:  # with nothing in between: what the log shows and what was told of the slices must agree
@@ -201,3 +221,12 @@ class Attempt:
 
 
 PAID: frozenset[Outcome] = frozenset(("completed", "client_left"))
+
+
+def _id(price: Price | None) -> str | None:
+    return None if price is None else price.id
+
+
+def _other(price: Price | None, admitted: str | None) -> str | None:
+    """The id of a row that is another than the admission's."""
+    return None if price is None or price.id == admitted else price.id

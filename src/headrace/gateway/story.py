@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from headrace.core.ask import Ask
 from headrace.core.clock import MS, SECOND, Clock, Instant, Moment
 from headrace.core.errors import ContextLengthExceeded, HeadraceError, ModelNotFound, NoCapacity, NotAllowed, NotTranslatable, RateLimited
-from headrace.gateway.attempt import Attempt, Listener, Log
+from headrace.gateway.attempt import Attempt, Listener, Log, Prices
 from headrace.gateway.meters import Meters, check, give_back, take
 from headrace.gateway.neighbours import Neighbours
 from headrace.gateway.race import Race, Runner
@@ -26,7 +26,7 @@ from headrace.gateway.room import Room, Waiter, leave, stand
 from headrace.gateway.till import NOBODY, Quote, Till
 from headrace.gateway.visit import Visit, left_of
 from headrace.gateway.world import World
-from headrace.metering import Evidence, Granted, Limiter, Price, Refused
+from headrace.metering import Evidence, Granted, Limiter, Price, Refused, Sale, cards_of
 from headrace.portfolio import Pool
 from headrace.routing import Choice, Place, Placed, Refuse, RetryBudget, Send, Shares, Shortlist, Wait, decide, outliers
 
@@ -63,6 +63,7 @@ class Gateway:
         self._log, self._rng, self._spawn = log, rng, spawn
         self._limiters: dict[str, tuple[tuple[int | None, int | None], Limiter]] = {}
         self._evidenced: set[str] = set()
+        self._told_prices: set[str] = set()
         self._retries, self._hedges = RetryBudget(world.terms.retry_share), RetryBudget(world.terms.hedge_share_max, 10.0, saved=1.0)
         self._shares = Shares(world.terms.vendor_share_max, window_s=world.terms.share_window_s)
 
@@ -117,14 +118,16 @@ class Gateway:
         """With its money held, or what it lacks of it known. Raises why it is refused, and has taken nothing then."""
         if self._till is not None and self._till.concerns(ask):
             try:
-                self._till.admit(ask, visit, self._price(ask, visit.world, self.clock.moment()))
+                visit.priced_at = self.clock.moment()
+                self._till.admit(ask, visit, self._price(ask, visit.world, visit.priced_at))
             except BaseException:
                 self._give_back(ask, visit)
                 raise
         return visit
 
     def _price(self, ask: Ask, world: World, moment: Moment) -> Price | None:
-        return world.book.price_on(ask.model, moment, world.board.classes[ask.traffic_class].price_permille)
+        """The most that the request can be sold at, wherever it goes."""
+        return world.book.sale(_sale(ask, world), moment)
 
     async def answer(self, ask: Ask, visit: Visit, listener: Listener) -> None:
         """Say the answer to `listener`, under the law of `core.stream`. Raises what the last attempt raised, or why no pool takes it."""
@@ -180,8 +183,8 @@ class Gateway:
         attempt: Attempt | None = None
         try:
             moment = self.clock.moment()
-            price = visit.price or self._price(ask, world, moment)
-            attempt = Attempt(self._log, self.clock, moment, ask, visit, choice, placed, price, listener)
+            prices = self._prices(ask, visit, pool, moment)
+            attempt = Attempt(self._log, self.clock, moment, ask, visit, choice, placed, prices, listener)
             listener.patience_s = pool.drain_ms_max / 1000
             await world.providers[pool.name].answer(ask, attempt)
             self._done(room, attempt)
@@ -199,6 +202,19 @@ class Gateway:
             else:
                 attempt.end()
                 room.free(attempt.ended_at)
+
+    def _prices(self, ask: Ask, visit: Visit, pool: Pool, moment: Moment) -> Prices:
+        """What the customer is promised, by the prices of when money was held for it, and what the vendor is expected to charge; what each
+        row says is told once."""
+        world = visit.world
+        sell = world.book.sale(_sale(ask, world), visit.priced_at or moment, pool)
+        buy = world.buys.price_on(pool.name, ask.model, moment)
+        for price in (sell, buy):
+            if price is not None and price.id not in self._told_prices:
+                self._told_prices.add(price.id)
+                for card in cards_of(price, moment):
+                    self._log.append(card)
+        return Prices(sell, buy)
 
     def _done(self, room: Room, attempt: Attempt) -> None:
         """What an answer says about its pool."""
@@ -363,6 +379,11 @@ class Gateway:
             return ask.tokens_out_max
         profile = self.world.snapshot.models.get(ask.model)
         return profile.tokens_out_max if profile else TOKENS_OUT_UNBOUNDED
+
+
+def _sale(ask: Ask, world: World) -> Sale:
+    who = ask.principal
+    return Sale(ask.model, who.organization, who.project, ask.tier, world.board.classes[ask.traffic_class].price_permille)
 
 
 async def _first_to_the_end(race: Race, tasks: Tasks) -> None:

@@ -1,7 +1,7 @@
 """What is known of one request while it is served: read by the door for headers, by telemetry when it is over."""
 
 from headrace.core.ask import Ask
-from headrace.core.clock import Instant
+from headrace.core.clock import Instant, Moment
 from headrace.core.translation import Change
 from headrace.core.usage import Usage
 from headrace.gateway.meters import Taken, left_of_all
@@ -34,6 +34,7 @@ class Visit:
         "limiter",
         "pool",
         "price",
+        "priced_at",
         "taken",
         "tokens_bound",
         "tokens_used",
@@ -64,6 +65,7 @@ class Visit:
         self.taken: tuple[Taken, ...] = ()
         self.ask: Ask | None = None
         self.price: Price | None = None
+        self.priced_at: Moment = 0
         self.capped = ""
         self.epoch, self.accounts = 0, NO_ACCOUNTS
 

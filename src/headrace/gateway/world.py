@@ -7,7 +7,7 @@ import msgspec
 from headrace.core.identity import Principal
 from headrace.core.rules import NO_RULES, Rules
 from headrace.gateway.room import Room
-from headrace.metering import Limit, PriceBook
+from headrace.metering import Limit, PriceBook, Purchases
 from headrace.portfolio import Snapshot
 from headrace.providers import Provider
 from headrace.routing import Board, HealthSettings, Policy, Shares
@@ -61,6 +61,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     policy: Policy
     terms: Terms
     health: HealthSettings
+    buys: Purchases = Purchases()
     limits: tuple[Limit, ...] = ()
 
     def rules_for(self, principal: Principal, model: str, traffic_class: str) -> Rules:

@@ -1,18 +1,40 @@
 """What it costs: the price book, rating, the usage log's records, the ledger, limits and keys. Pure and synchronous."""
 
 from headrace.metering.budgets import AccountOpening, Asker, Budget, Mode, Scope, Whom, instances
+from headrace.metering.capacity import Shared, shared, work_of
+from headrace.metering.cards import card_of, cards_of
+from headrace.metering.catalogue import Catalogue
+from headrace.metering.invoices import Attempted, Invoice, InvoiceLine, Proven, corrections, faults, invoice, other_line, prove
 from headrace.metering.keys import PREFIX, KeyRow, digest, principal_of, secret_from, shown
 from headrace.metering.leases import Account as LeaseAccount
 from headrace.metering.leases import Lease, close, correct, crossed, lend
 from headrace.metering.ledger import Account, Entry, Ledger, Transfer
 from headrace.metering.limits import DAY_WINDOW, MINUTE, Granted, Limit, Limiter, Refused
+from headrace.metering.lines import Line, Owner, Sum, cache_savings, lines_of, merged
 from headrace.metering.periods import Period, Span, span_of
-from headrace.metering.prices import Price, PriceBook, UsdPerMtok, day_of, moment_of, parse_prices, price_row
+from headrace.metering.pricebook import CustomerContract, PriceBook, Sale, Uplift
+from headrace.metering.prices import (
+    Above,
+    Price,
+    UsdPerMtok,
+    WrittenPrice,
+    compiled,
+    day_of,
+    moment_of,
+    parse_prices,
+    price_row,
+    read_prices,
+    tier_of,
+)
+from headrace.metering.purchases import Purchases
 from headrace.metering.purse import Hold, Said, Slice, Told, lacking, overspent, reserve
-from headrace.metering.rating import rate, rate_bound
+from headrace.metering.rating import bought, rate, rate_bound, sold
+from headrace.metering.reconcile import Booked, Explained, explain
 from headrace.metering.records import (
     Admit,
+    Aside,
     AttemptId,
+    Card,
     Certainty,
     Evidence,
     Lost,
@@ -25,67 +47,108 @@ from headrace.metering.records import (
     admitted,
     standing,
 )
+from headrace.metering.vendorfiles import Billed, added, read_billed
 
 __all__ = [
     "DAY_WINDOW",
     "MINUTE",
     "PREFIX",
+    "Above",
     "Account",
     "AccountOpening",
     "Admit",
+    "Aside",
     "Asker",
     "AttemptId",
+    "Attempted",
+    "Billed",
+    "Booked",
     "Budget",
+    "Card",
+    "Catalogue",
     "Certainty",
+    "CustomerContract",
     "Entry",
     "Evidence",
+    "Explained",
     "Granted",
     "Hold",
+    "Invoice",
+    "InvoiceLine",
     "KeyRow",
     "Lease",
     "LeaseAccount",
     "Ledger",
     "Limit",
     "Limiter",
+    "Line",
     "Lost",
     "Mode",
     "Outcome",
+    "Owner",
     "Period",
     "Price",
     "PriceBook",
+    "Proven",
+    "Purchases",
     "Record",
     "Refused",
     "Said",
+    "Sale",
     "Scope",
     "Settle",
+    "Shared",
     "Slice",
     "Span",
     "Standing",
     "State",
+    "Sum",
     "Told",
     "Transfer",
+    "Uplift",
     "UsdPerMtok",
     "Void",
     "Whom",
+    "WrittenPrice",
+    "added",
     "admitted",
+    "bought",
+    "cache_savings",
+    "card_of",
+    "cards_of",
     "close",
+    "compiled",
     "correct",
+    "corrections",
     "crossed",
     "day_of",
     "digest",
+    "explain",
+    "faults",
     "instances",
+    "invoice",
     "lacking",
     "lend",
+    "lines_of",
+    "merged",
     "moment_of",
+    "other_line",
     "overspent",
     "parse_prices",
     "price_row",
     "principal_of",
+    "prove",
     "rate",
     "rate_bound",
+    "read_billed",
+    "read_prices",
     "reserve",
     "secret_from",
+    "shared",
     "shown",
+    "sold",
     "span_of",
     "standing",
+    "tier_of",
+    "work_of",
 ]

@@ -1,6 +1,7 @@
 """The books: double entry, append-only, posted once.
 
-A customer owes (debit) what a model earned (credit); what is held after a crash is owed to `suspense` until the truth is known.
+A customer owes (debit) what a model earned (credit); what is held after a crash is owed to `suspense` until the truth is known. What an
+attempt cost us is owed to its vendor, whether a customer pays for it or we bear it ourselves.
 When a better record of an attempt arrives, what was posted for the worse is reversed by a new row, never edited. Balances are a
 function of the set of records alone, whatever order they come in and however often; their sum is always zero.
 """
@@ -16,6 +17,8 @@ from headrace.core.clock import Moment
 from headrace.metering.records import AttemptId, Record, Standing, State, admitted, standing
 
 Account: TypeAlias = str
+Kind: TypeAlias = Literal["charge", "hold", "cost", "reversal"]
+Entries: TypeAlias = "tuple[Entry, ...]"
 UNKNOWN_HELD: Account = "suspense:unknown_held"
 
 
@@ -32,7 +35,7 @@ class Transfer(msgspec.Struct, frozen=True, gc=False):
 
     id: str
     moment: Moment
-    kind: Literal["charge", "hold", "reversal"]
+    kind: Kind
     debit: Account
     credit: Account
     amount_pico: int
@@ -49,32 +52,56 @@ def revenue(model: str) -> Account:
     return f"revenue:{model}"
 
 
-def entry(state: State, organization: str, project: str, model: str, cost_pico: int | None) -> Entry | None:
-    """What the books show for an attempt in this state; None: nothing."""
-    if not cost_pico or state in ("held", "void"):
-        return None
-    credit = UNKNOWN_HELD if state == "lost" else revenue(model)
-    return Entry(customer(organization, project), credit, cost_pico)
+@lru_cache(maxsize=1_000)
+def cost(vendor: str) -> Account:
+    return f"cost:{vendor}"
 
 
-def entry_of(stands: Standing) -> Entry | None:
+@lru_cache(maxsize=1_000)
+def payable(vendor: str) -> Account:
+    return f"payable:{vendor}"
+
+
+def vendor_of(buy: str) -> str:
+    """Whose row of the buying book this is: its id begins with the vendor's name."""
+    return buy.partition("/")[0]
+
+
+def entries(
+    state: State, organization: str, project: str, model: str, cost_pico: int | None, buy: str | None = None, buy_pico: int | None = None
+) -> Entries:
+    """What the books show for an attempt in this state: what the customer owes, and what we owe."""
+    if state in ("held", "void"):
+        return ()
+    shown: Entries = ()
+    if cost_pico:
+        credit = UNKNOWN_HELD if state == "lost" else revenue(model)
+        shown = (Entry(customer(organization, project), credit, cost_pico),)
+    if buy_pico and buy is not None:
+        shown = (*shown, Entry(cost(vendor_of(buy)), payable(vendor_of(buy)), buy_pico))
+    return shown
+
+
+def entries_of(stands: Standing) -> Entries:
     """What the books show for an attempt that stands so."""
     admit = stands.admitted
-    return entry(stands.state, admit.organization, admit.project, admit.model, stands.cost_pico)
+    return entries(stands.state, admit.organization, admit.project, admit.model, stands.cost_pico, stands.buy, stands.buy_pico)
 
 
-def transfers(attempt: AttemptId, moment: Moment, posted: Entry | None, truth: Entry | None, posted_count: int) -> tuple[Transfer, ...]:
+def transfers(attempt: AttemptId, moment: Moment, posted: Entries, truth: Entries, posted_count: int) -> tuple[Transfer, ...]:
     """What to post so that the books, which show `posted` for this attempt, show `truth`."""
-    rows: list[Transfer] = []
-    if posted == truth:
-        return ()
     name = f"{attempt[0]}.{attempt[1]}"
-    if posted is not None:
-        rows.append(Transfer(f"{name}.{posted_count}", moment, "reversal", posted.credit, posted.debit, posted.amount_pico))
-    if truth is not None:
-        kind: Literal["charge", "hold"] = "hold" if truth.credit == UNKNOWN_HELD else "charge"
-        rows.append(Transfer(f"{name}.{posted_count + len(rows)}", moment, kind, truth.debit, truth.credit, truth.amount_pico))
-    return tuple(rows)
+    rows: list[tuple[Kind, Entry]] = [("reversal", Entry(one.credit, one.debit, one.amount_pico)) for one in posted if one not in truth]
+    rows += [(_kind(one), one) for one in truth if one not in posted]
+    return tuple(
+        Transfer(f"{name}.{posted_count + at}", moment, kind, one.debit, one.credit, one.amount_pico) for at, (kind, one) in enumerate(rows)
+    )
+
+
+def _kind(entry: Entry) -> Kind:
+    if entry.credit == UNKNOWN_HELD:
+        return "hold"
+    return "cost" if entry.credit.startswith("payable:") else "charge"
 
 
 class Ledger:
@@ -109,8 +136,8 @@ class Ledger:
             return ()
         self._stands[attempt] = stands
         count = self._posted_count.get(attempt, 0)
-        posted = None if earlier is None else entry_of(earlier)
-        rows = transfers(attempt, stands.moment, posted, entry_of(stands), count)
+        posted = () if earlier is None else entries_of(earlier)
+        rows = transfers(attempt, stands.moment, posted, entries_of(stands), count)
         self._posted_count[attempt] = count + len(rows)
         for row in rows:
             self.post(row)

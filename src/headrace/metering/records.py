@@ -9,7 +9,8 @@ An attempt is admitted with a bound before its upstream hears of it, and ends in
 Every record carries its `Admit`, so each can be read alone. Records commute: of all that was said of one attempt the one with the
 highest `precedence` holds, so a log may be replayed in any order, and any part of it twice, with the same result.
 
-`Evidence` is of no attempt in particular: it is said once and named by many, and saying it again changes nothing.
+`Evidence` and `Card` are of no attempt in particular: each is said once and named by many, and saying it again changes nothing. With the
+cards in it, the log alone says what everything cost and why.
 """
 
 from typing import Literal, TypeAlias, assert_never
@@ -31,7 +32,8 @@ class Admit(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
 
     `evidence` names the record that says which pools were considered; `placed` has for each that was looked at its index in that list,
     the code of the verdict and its score. `accounts` are the numbers of the budgets' accounts that it is charged to, out of what the
-    holder of this `epoch` has leased.
+    holder of this `epoch` has leased. `tier` is the service tier that was asked for by name, `user` whom the client asks for, and `buy`
+    the id of the row by which the vendor is expected to charge.
     """
 
     request: str
@@ -52,6 +54,9 @@ class Admit(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
     placed: tuple[tuple[int, int, float], ...] = ()
     epoch: int = 0
     accounts: tuple[int, ...] = ()
+    tier: str | None = None
+    user: str | None = None
+    buy: str | None = None
 
     @property
     def id(self) -> AttemptId:
@@ -61,7 +66,10 @@ class Admit(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
 class Settle(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
     """What the attempt used. `cost_pico` of None: unpriced. `state` is `estimated` where the upstream never said what was used.
 
-    `translation` is what became of parameters that the upstream's dialect does not take as they were asked.
+    `translation` is what became of parameters that the upstream's dialect does not take as they were asked. `tier` is the service tier in
+    which the vendor says it served. `price` and `buy` are the rows by which it was charged at last, where those differ from the admission's
+    (a longer prompt, another tier). `buy_pico` is what the vendor charges: None where it is paid by the hour, or nobody knows. `ours`: no
+    customer pays for this attempt, since nothing of it was heard; we bear what it cost. `calls` are the tools that the vendor ran.
     """
 
     admitted: Admit
@@ -74,6 +82,12 @@ class Settle(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
     duration_ms: int
     model_served: str | None = None
     translation: tuple[Change, ...] = ()
+    tier: str | None = None
+    price: str | None = None
+    buy: str | None = None
+    buy_pico: int | None = None
+    ours: bool = False
+    calls: tuple[tuple[str, int], ...] = ()
 
 
 class Lost(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=3):
@@ -99,7 +113,23 @@ class Evidence(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=5):
     content: bytes
 
 
+class Card(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=6):
+    """What a price said when it was used: once for all attempts that name its `id`. `weights` are pico-USD a token, in the order of `Usage`
+    (None: no price), `fees` pico-USD a call; `listed` names the card of the list price, where a customer has another."""
+
+    id: str
+    moment: Moment
+    model: str
+    tier: str
+    weights: tuple[int | None, ...]
+    fees: dict[str, int]
+    source: str
+    listed: str | None = None
+
+
 Record: TypeAlias = Admit | Settle | Lost | Void
+Aside: TypeAlias = Evidence | Card
+"""What is of no attempt in particular."""
 
 RANK: dict[State, int] = {"held": 0, "lost": 1, "void": 2, "estimated": 3, "confirmed": 4}
 
@@ -112,16 +142,24 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
     moment: Moment
     usage: Usage
     cost_pico: int | None
+    buy: str | None = None
+    buy_pico: int | None = None
 
     @property
-    def precedence(self) -> tuple[int, Moment, int, tuple[int, ...]]:
+    def precedence(self) -> "Precedence":
         """Total over what can differ, so that any two records of one attempt agree on which of them holds."""
-        return precedence(self.state, self.moment, self.cost_pico, self.usage)
+        return precedence(self.state, self.moment, self.cost_pico, self.usage, self.buy_pico, self.buy)
 
 
-def precedence(state: State, moment: Moment, cost_pico: int | None, usage: Usage) -> tuple[int, Moment, int, tuple[int, ...]]:
+Precedence: TypeAlias = tuple[int, Moment, int, tuple[int, ...], int, str]
+
+
+def precedence(
+    state: State, moment: Moment, cost_pico: int | None, usage: Usage, buy_pico: int | None = None, buy: str | None = None
+) -> Precedence:
     """The highest holds: first by state, then the latest, then the dearest."""
-    return RANK[state], moment, -1 if cost_pico is None else cost_pico, msgspec.structs.astuple(usage)
+    cost, bought = (-1 if pico is None else pico for pico in (cost_pico, buy_pico))
+    return RANK[state], moment, cost, msgspec.structs.astuple(usage), bought, buy or ""
 
 
 def admitted(record: Record) -> Admit:
@@ -134,8 +172,8 @@ def standing(record: Record) -> Standing:
     match record:
         case Admit(moment=moment, bound=bound):
             return Standing(record, "held", moment, bound, None)
-        case Settle(admitted=admit, state=state, moment=moment, usage=usage, cost_pico=cost_pico):
-            return Standing(admit, state, moment, usage, cost_pico)
+        case Settle(admitted=admit, state=state, moment=moment, usage=usage, cost_pico=cost_pico, buy=buy, buy_pico=buy_pico):
+            return Standing(admit, state, moment, usage, cost_pico, buy or admit.buy, buy_pico)
         case Lost(admitted=admit, moment=moment):
             return Standing(admit, "lost", moment, admit.bound, admit.bound_pico)
         case Void(admitted=admit, moment=moment):

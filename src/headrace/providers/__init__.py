@@ -1,8 +1,20 @@
 """Hands that reach upstreams: the transport and one adapter a dialect."""
 
+from headrace.providers.interpreting import Interpreter
 from headrace.providers.outbox import Outbox, outbox_of
 from headrace.providers.provider import Gate, Hearer, Provider, Tap
 from headrace.providers.spread import Spread
 from headrace.providers.transport import Endpoint, TransportSettings
 
-__all__ = ["Endpoint", "Gate", "Hearer", "Outbox", "Provider", "Spread", "Tap", "TransportSettings", "outbox_of"]
+__all__ = [
+    "Endpoint",
+    "Gate",
+    "Hearer",
+    "Interpreter",
+    "Outbox",
+    "Provider",
+    "Spread",
+    "Tap",
+    "TransportSettings",
+    "outbox_of",
+]

@@ -85,8 +85,8 @@ async def relay(pool: str, exchange: Exchange, ask: Ask, hearer: Hearer) -> None
     hear = hearer.hear
     if not ask.stream:
         answer = await exchange.whole()
-        read = openai_upstream.read_answer if ask.operation == "chat" else openai_embeddings.read_answer
-        hear(Used(*read(answer)))
+        said = Used(*openai_upstream.read_answer(answer)) if ask.operation == "chat" else Used(*openai_embeddings.read_answer(answer))
+        hear(said)
         hear(Verbatim(answer))
         return
     kind = exchange.headers.get(b"content-type", b"text/event-stream")
@@ -116,7 +116,7 @@ async def relay(pool: str, exchange: Exchange, ask: Ask, hearer: Hearer) -> None
         reader.close()
     finally:
         hearer.usage = reader.usage  # some tell it in every chunk: a stream that breaks has used so much
-    hear(Used(reader.usage, reader.model))
+    hear(Used(reader.usage, reader.model, reader.tier))
     if reader.held:
         hear(Verbatim(reader.held))
 

@@ -36,7 +36,7 @@ def connect(path: Path, *, durable: bool = False) -> sqlite3.Connection:
     except sqlite3.DatabaseError as error:
         raise SetupError(
             f"the database {path} is damaged ({error}): move it away and start again. Usage and balances are rebuilt from the usage log "
-            f"in {path.parent / 'usage'}; API keys come back from a backup of the database, or are made anew with `headrace keys create`"
+            f"in {path.parent / 'usage'}; API keys, prices that were set, credits and invoices come back from a backup of the database"
         ) from error
     return database
 

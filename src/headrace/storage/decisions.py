@@ -7,13 +7,13 @@ import msgspec
 
 from headrace.core.clock import Moment
 from headrace.core.translation import Change
-from headrace.core.usage import Usage
+from headrace.core.usage import SEGMENTS, Usage
 from headrace.metering import State
 
-_USAGE: Final = "uncached, cache_read, cache_write, output, reasoning, cache_write_30m, cache_write_1h, cache_write_12h"
+_USAGE: Final = ", ".join(SEGMENTS)
 _REST: Final = (
     "request, attempt, state, admitted, ended, organization, project, key, class, operation, model, pool, streamed, bound_pico, price, "
-    "cost_pico, outcome, ttft_ms, duration_ms, model_served, usage.evidence, content, placed, translation"
+    "cost_pico, outcome, ttft_ms, duration_ms, model_served, tier, buy, buy_pico, ours, usage.evidence, content, placed, translation"
 )
 _placed = msgspec.msgpack.Decoder(tuple[tuple[int, int, float], ...]).decode
 _changes = msgspec.msgpack.Decoder(tuple[Change, ...]).decode
@@ -23,7 +23,8 @@ class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt as the database has it.
 
     `usage` is its bound while it is held or lost. `outcome` is the code of the error for one that is void, and None for one that is held.
-    `content` is what its evidence says, in msgpack; None where it names none, or one that is not there.
+    `buy_pico` is what the vendor charges, and `ours` says that no customer pays. `content` is what its evidence says, in msgpack; None
+    where it names none, or one that is not there.
     """
 
     request: str
@@ -47,6 +48,10 @@ class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
     ttft_ms: int | None
     duration_ms: int | None
     model_served: str | None
+    tier: str | None
+    buy: str | None
+    buy_pico: int | None
+    ours: bool
     evidence: str | None
     content: bytes | None
     placed: tuple[tuple[int, int, float], ...]
@@ -59,7 +64,7 @@ def decision_of(database: sqlite3.Connection, request: str) -> list[AttemptRow]:
         f"SELECT {_USAGE}, {_REST} FROM usage LEFT JOIN evidence ON evidence.id = usage.evidence WHERE request = ? ORDER BY attempt",  # noqa: S608 -- our own column names
         (request,),
     )
-    return [_attempt(Usage(*row[:8]), row[8:]) for row in rows]
+    return [_attempt(Usage(*row[: len(SEGMENTS)]), row[len(SEGMENTS) :]) for row in rows]
 
 
 def _attempt(usage: Usage, rest: tuple[object, ...]) -> AttemptRow:
@@ -72,6 +77,7 @@ def _attempt(usage: Usage, rest: tuple[object, ...]) -> AttemptRow:
         fields
         | {
             "streamed": bool(fields["streamed"]),
+            "ours": bool(fields["ours"]),
             "usage": usage,
             "placed": _placed(placed) if placed else (),
             "translation": _changes(translation) if translation else (),

@@ -38,8 +38,21 @@ class Layout(msgspec.Struct, frozen=True):
         return self.root / "loader.lock"
 
     @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
     def keys_generation(self) -> Path:
         return self.root / "keys.generation"
+
+    @property
+    def prices_generation(self) -> Path:
+        """Touched when a price is set."""
+        return self.root / "prices.generation"
+
+    @property
+    def files(self) -> Path:
+        return self.root / "files"
 
     @property
     def commons(self) -> Path:

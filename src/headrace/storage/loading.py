@@ -14,13 +14,17 @@ from typing import Final
 import msgspec
 
 from headrace.core.errors import NotReady
+from headrace.metering.chain import START, linked
+from headrace.storage.audit import digest_of
 from headrace.storage.books import Bookkeeper
 from headrace.storage.database import connect, transaction
 from headrace.storage.folder import FileLock, Layout
+from headrace.storage.rollups import tidy
 from headrace.storage.segment import ACTIVE, Damage, Reading, read_pieces, read_segment, segments
 
 WAIT_S: Final = 10.0
 POLL_S: Final = 0.02
+TIDIED_MAX: Final = 24  # hours whose sums are made in one pass
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -51,6 +55,8 @@ class Loader:
                     damages += piece.damages
             except FileNotFoundError:
                 continue  # sealed between our look at the folder and at the file: the next pass finds it under its new name
+        if not records:
+            tidy(self._database, TIDIED_MAX)
         return Loaded(records, tuple(damages))
 
     @property
@@ -90,6 +96,7 @@ class Loader:
         try:
             with transaction(self._database):
                 self._books.take(piece.found)
+                self._chain(path, piece.end)
                 self._database.execute(
                     "INSERT INTO segment (name, loaded, complete, damaged) VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE "
                     "SET loaded = excluded.loaded, complete = excluded.complete, damaged = damaged + excluded.damaged",
@@ -101,6 +108,18 @@ class Loader:
         self._loaded[path.stem] = piece.end
         if complete:
             self._complete.add(path.stem)
+
+    def _chain(self, path: Path, end: int) -> None:
+        """A page of the ledger's chain: these bytes were loaded, after all those before."""
+        start = self._loaded.get(path.stem, 0)
+        if end == start:
+            return
+        number, before = self._database.execute("SELECT id, hash FROM page ORDER BY id DESC LIMIT 1").fetchone() or (0, START)
+        digest = digest_of(path, start, end)
+        self._database.execute(
+            "INSERT INTO page (id, segment, start, stop, digest, hash) VALUES (?, ?, ?, ?, ?, ?)",
+            (number + 1, path.stem, start, end, digest, linked(before, path.stem, start, end, digest)),
+        )
 
 
 def load_once(layout: Layout, pid: int, *, wait_s: float = WAIT_S) -> Loaded:

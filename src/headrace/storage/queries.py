@@ -3,42 +3,54 @@
 import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from headrace.core.clock import Moment
-from headrace.metering import Account, State
-from headrace.storage.books import STATES
+from headrace.core.usage import NOTHING, Usage
+from headrace.metering import Account
 from headrace.storage.database import snapshot
 from headrace.storage.replay import balances_of
+from headrace.storage.rollups import PART
 from headrace.storage.segment import segments
+from headrace.storage.tallies import Dimension, Places, Tally, tallies
 
-Dimension: TypeAlias = Literal["model", "key", "class", "organization", "project", "operation", "pool"]
 Source: TypeAlias = Literal["usage log", "transfers"]
-DIMENSIONS: Final[tuple[Dimension, ...]] = ("model", "key", "class", "organization", "project", "operation", "pool")
-
-FOREVER: Final[Moment] = 2**63 - 1
-PART: Final = 10**6  # costs are summed in two parts, so that no sum leaves 64 bits
 
 
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     """The usage of one group: `group` holds a value for each dimension asked for, in that order.
 
-    `requests` counts attempts that ended with something owed, or might have: not those void or still running (`held`). `lost` of them
-    are held at their bound, `estimated` rest on an estimate, and `unpriced` have no price, so that `cost_pico` leaves them out.
+    `requests` counts what customers pay for: attempts that ended with something owed, or might have; not those void, still running (`held`)
+    or borne by us (`ours`: nothing of them was heard). `lost` of them are held at their bound, `estimated` rest on an estimate, and
+    `unpriced` have no price, so that `cost_pico` leaves them out. `buy_pico` is what vendors charge for all attempts, ours too, and leaves
+    out `unbought`, whose pools are paid by the hour or whose price nobody knows.
     """
 
     group: tuple[str, ...]
-    requests: int
-    tokens_in: int
-    tokens_cached: int
-    tokens_out: int
-    cost_pico: int
-    unpriced: int
-    lost: int
-    estimated: int
-    held: int
+    requests: int = 0
+    usage: Usage = NOTHING
+    cost_pico: int = 0
+    unpriced: int = 0
+    lost: int = 0
+    estimated: int = 0
+    held: int = 0
+    ours: int = 0
+    buy_pico: int = 0
+    unbought: int = 0
+
+    @property
+    def tokens_in(self) -> int:
+        return self.usage.tokens_in
+
+    @property
+    def tokens_cached(self) -> int:
+        return self.usage.cached
+
+    @property
+    def tokens_out(self) -> int:
+        return self.usage.tokens_out
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -59,29 +71,12 @@ def usage_by(
     *,
     since: Moment | None = None,
     until: Moment | None = None,
+    places: Places | None = None,
 ) -> list[UsageRow]:
     """Usage admitted from `since` on and before `until`, one row a group, dearest first. Keys are given by id: see `key_names`."""
-    unknown = [dimension for dimension in group if dimension not in DIMENSIONS]
-    if unknown:
-        raise ValueError(f"usage can't be grouped by {unknown[0]!r}: choose from {', '.join(DIMENSIONS)}")
-    where, bounds = (
-        ("", ())
-        if since is None and until is None
-        else ("WHERE admitted >= ? AND admitted < ?", (since or 0, FOREVER if until is None else until))
-    )
-    sql = f"""
-        SELECT label, state, count(*), count(cost_pico),
-            sum(uncached + cache_read + cache_write + cache_write_30m + cache_write_1h + cache_write_12h), sum(cache_read),
-            sum(output + reasoning), sum(cost_pico / {PART}), sum(cost_pico % {PART})
-        FROM attempt {where} GROUP BY label, state
-    """  # noqa: S608 -- no word of it comes from outside
-    rows: dict[tuple[str, ...], UsageRow] = {} if group else {(): _nothing(())}
-    with snapshot(database):
-        names = {label: tuple(map(str, rest)) for label, *rest in database.execute(f"SELECT {', '.join(('id', *group))} FROM label")}  # noqa: S608 -- `group` holds names of our own columns, checked above
-        for label, state, *found in database.execute(sql, bounds):
-            name = names[label]
-            rows[name] = _plus(rows.get(name) or _nothing(name), STATES[state], found)
-    return sorted(rows.values(), key=lambda row: (-row.cost_pico, row.group))
+    found = tallies(database, group, since=since, until=until, places=places)
+    rows = [_row(name, tally) for (_, name), tally in found.items()]
+    return sorted(rows or ([] if group else [UsageRow(group=())]), key=lambda row: (-row.cost_pico, row.group))
 
 
 def key_names(database: sqlite3.Connection) -> dict[str, str]:
@@ -99,38 +94,27 @@ def verify(database: sqlite3.Connection, usage: Path) -> list[Difference]:
     """Add everything up again: the balances from the usage log, as far as it is loaded, and from the transfers. Empty: all agree."""
     with snapshot(database):
         found = balances(database)
-        by_transfers = _by_transfers(database)
+        entered = _entered(database)
+        by_transfers = _plus(_by_transfers(database), entered)
         loaded: dict[str, int] = dict(database.execute("SELECT name, loaded FROM segment"))
-    by_log = balances_of([(path, loaded[path.stem]) for path in segments(usage) if path.stem in loaded])
+    by_log = _plus(balances_of([(path, loaded[path.stem]) for path in segments(usage) if path.stem in loaded]), entered)
     return [*_differences("usage log", by_log, found), *_differences("transfers", by_transfers, found)]
 
 
-def _nothing(group: tuple[str, ...]) -> UsageRow:
+def _row(group: tuple[str, ...], tally: Tally) -> UsageRow:
     return UsageRow(
-        group=group, requests=0, tokens_in=0, tokens_cached=0, tokens_out=0, cost_pico=0, unpriced=0, lost=0, estimated=0, held=0
+        group=group,
+        requests=tally.requests,
+        usage=tally.usage,
+        cost_pico=tally.cost_pico,
+        unpriced=tally.unpriced,
+        lost=tally.lost,
+        estimated=tally.estimated,
+        held=tally.held,
+        ours=tally.ours,
+        buy_pico=tally.buy_pico,
+        unbought=tally.unbought,
     )
-
-
-def _plus(row: UsageRow, state: State, sums: Sequence[int | None]) -> UsageRow:
-    """A group's row with what its attempts of one state add to it."""
-    count, priced, tokens_in, cached, tokens_out, cost_high, cost_low = (value or 0 for value in sums)
-    match state:
-        case "void":
-            return row
-        case "held":
-            return msgspec.structs.replace(row, held=row.held + count)
-        case _:
-            return msgspec.structs.replace(
-                row,
-                requests=row.requests + count,
-                tokens_in=row.tokens_in + tokens_in,
-                tokens_cached=row.tokens_cached + cached,
-                tokens_out=row.tokens_out + tokens_out,
-                cost_pico=row.cost_pico + cost_high * PART + cost_low,
-                unpriced=row.unpriced + count - priced,
-                lost=row.lost + (count if state == "lost" else 0),
-                estimated=row.estimated + (count if state == "estimated" else 0),
-            )
 
 
 def _by_transfers(database: sqlite3.Connection) -> dict[Account, int]:
@@ -142,6 +126,20 @@ def _by_transfers(database: sqlite3.Connection) -> dict[Account, int]:
     for debit, credit, high, low in rows:
         for account, sign in ((names[debit], 1), (names[credit], -1)):
             sums[account] = sums.get(account, 0) + sign * (high * PART + low)
+    return {account: pico for account, pico in sums.items() if pico}
+
+
+def _entered(database: sqlite3.Connection) -> dict[Account, int]:
+    """What people entered, by account: the usage log does not know of it."""
+    sums: dict[Account, int] = {}
+    for debit, credit, pico in database.execute("SELECT debit, credit, amount_pico FROM journal"):
+        sums[debit] = sums.get(debit, 0) + int(pico)
+        sums[credit] = sums.get(credit, 0) - int(pico)
+    return sums
+
+
+def _plus(one: Mapping[Account, int], other: Mapping[Account, int]) -> dict[Account, int]:
+    sums = {account: one.get(account, 0) + other.get(account, 0) for account in {*one, *other}}
     return {account: pico for account, pico in sums.items() if pico}
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from headrace.core.clock import Moment
-from headrace.metering import Admit, AttemptId, Evidence, Lost, Record, admitted
+from headrace.metering import Admit, Aside, AttemptId, Card, Evidence, Lost, Record, admitted
 from headrace.storage.segment import ACTIVE, DRAFT, SEALED, Damage, process_of, read_pieces, records_in, segments
 from headrace.storage.usagelog import UsageLog
 
@@ -98,11 +98,11 @@ class _Left:
                     self._take(records_in(piece.found.ends))
         return [admit for attempt, admit in self._admits.items() if attempt not in self._ended]
 
-    def _take(self, records: Iterable[Record | Evidence]) -> None:
+    def _take(self, records: Iterable[Record | Aside]) -> None:
         for record in records:
             if isinstance(record, Admit):
                 self._admits[record.id] = record
-            elif not isinstance(record, Evidence):
+            elif not isinstance(record, (Evidence, Card)):
                 self._ended.add(admitted(record).id)
 
 

@@ -12,12 +12,15 @@ from typing import TypeAlias
 
 import msgspec
 
-from headrace.metering import Account, Admit, Certainty, Evidence, Ledger, State
-from headrace.metering.ledger import entry
+from headrace.metering import Account, Admit, Card, Certainty, Evidence, Ledger, State
+from headrace.metering.ledger import entries, vendor_of
 from headrace.storage.segment import Found, decoded, read_pieces, records_in
 
 Parts: TypeAlias = Sequence[tuple[Path, int]]
-Sums: TypeAlias = dict[tuple[State, str, str, str], int]
+Sums: TypeAlias = dict[tuple[State, str, str, str, str | None], int]
+"""By state, organisation, project, model and None what is charged; by the vendor what it charges."""
+
+NO_RAW = msgspec.Raw(b"\xc0")
 
 
 class _Admitted(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
@@ -36,6 +39,14 @@ class _Admitted(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
     streamed: msgspec.Raw
     bound: msgspec.Raw
     bound_pico: int | None
+    price: msgspec.Raw = NO_RAW
+    evidence: msgspec.Raw = NO_RAW
+    placed: msgspec.Raw = NO_RAW
+    epoch: msgspec.Raw = NO_RAW
+    accounts: msgspec.Raw = NO_RAW
+    tier: msgspec.Raw = NO_RAW
+    user: msgspec.Raw = NO_RAW
+    buy: str | None = None
 
 
 class _Settled(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
@@ -44,6 +55,15 @@ class _Settled(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
     usage: msgspec.Raw
     cost_pico: int | None
     state: Certainty
+    outcome: msgspec.Raw = NO_RAW
+    ttft_ms: msgspec.Raw = NO_RAW
+    duration_ms: msgspec.Raw = NO_RAW
+    model_served: msgspec.Raw = NO_RAW
+    translation: msgspec.Raw = NO_RAW
+    tier: msgspec.Raw = NO_RAW
+    price: msgspec.Raw = NO_RAW
+    buy: str | None = None
+    buy_pico: int | None = None
 
 
 class _Lost(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=3):
@@ -58,7 +78,11 @@ class _Evidence(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=5):
     id: msgspec.Raw
 
 
-_decode = msgspec.msgpack.Decoder(_Admitted | _Settled | _Lost | _Voided | _Evidence).decode
+class _Card(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=6):
+    id: msgspec.Raw
+
+
+_decode = msgspec.msgpack.Decoder(_Admitted | _Settled | _Lost | _Voided | _Evidence | _Card).decode
 
 
 def balances_of(parts: Parts) -> dict[Account, int]:
@@ -67,13 +91,13 @@ def balances_of(parts: Parts) -> dict[Account, int]:
     names = array("q")
     for found in _pieces(parts):
         for end in decoded([*found.ends, *found.alone], _decode):
-            if not isinstance(end, (_Admitted, _Evidence)):  # these owe nothing
+            if not isinstance(end, (_Admitted, _Evidence, _Card)):  # these owe nothing
                 names.append(hash((end.admitted.request, end.admitted.attempt)))
                 _add(sums, end, 1)
     balances = _booked(parts, _repeated(names), sums)
-    for (state, organization, project, model), pico in sums.items():
-        posted = entry(state, organization, project, model, pico)
-        if posted is not None:
+    for (state, organization, project, model, buy), pico in sums.items():
+        charged, charges = (pico, None) if buy is None else (None, pico)
+        for posted in entries(state, organization, project, model, charged, buy, charges):
             balances[posted.debit] = balances.get(posted.debit, 0) + pico
             balances[posted.credit] = balances.get(posted.credit, 0) - pico
     return {account: pico for account, pico in balances.items() if pico}
@@ -85,10 +109,10 @@ def _booked(parts: Parts, repeated: set[int], sums: Sums) -> dict[Account, int]:
     for found in _pieces(parts) if repeated else ():
         for payload in (*found.ends, *found.alone):
             for record in records_in([payload]):
-                if not isinstance(record, (Admit, Evidence)) and hash(record.admitted.id) in repeated:
+                if not isinstance(record, (Admit, Evidence, Card)) and hash(record.admitted.id) in repeated:
                     ledger.book(record)
                     summed = _decode(payload)
-                    assert not isinstance(summed, (_Admitted, _Evidence))
+                    assert not isinstance(summed, (_Admitted, _Evidence, _Card))
                     _add(sums, summed, -1)
     return dict(ledger.balances)
 
@@ -102,10 +126,13 @@ def _pieces(parts: Parts) -> Iterator[Found]:
 def _add(sums: Sums, end: _Settled | _Lost | _Voided, sign: int) -> None:
     admit = end.admitted
     if isinstance(end, _Settled):
-        key: tuple[State, str, str, str] = (end.state, admit.organization, admit.project, admit.model)
+        key: tuple[State, str, str, str, str | None] = (end.state, admit.organization, admit.project, admit.model, None)
         sums[key] = sums.get(key, 0) + sign * (end.cost_pico or 0)
+        if end.buy_pico and (buy := end.buy or admit.buy):
+            key = (end.state, "", "", "", vendor_of(buy))
+            sums[key] = sums.get(key, 0) + sign * end.buy_pico
     elif isinstance(end, _Lost):
-        key = ("lost", admit.organization, admit.project, admit.model)
+        key = ("lost", admit.organization, admit.project, admit.model, None)
         sums[key] = sums.get(key, 0) + sign * (admit.bound_pico or 0)
 
 

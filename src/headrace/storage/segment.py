@@ -6,7 +6,8 @@
     zeros    space reserved ahead, so that what was admitted can always be settled: a length of zero ends the log
 
 `of` says where in this file the admit lies that a record ends: for an admit where it lies itself, 0 for a record that stands alone. It
-saves readers from decoding admits whose end they have. The CRC covers all three. The first version had no `of`; it is still read.
+saves readers from decoding admits whose end they have. The CRC covers all three. The first version had no `of`, the second no cards of
+prices, and its ends no tiers, tools and purchases; both are still read.
 
 Frames are found again after damage: from the first bad byte on, the next place where length, CRC and record all agree. What lies
 between is reported and left where it is. Bad bytes after the last good frame are a torn tail: a write that a crash cut short.
@@ -24,13 +25,13 @@ import msgspec
 
 from headrace.core.clock import MS, Moment
 from headrace.core.errors import SetupError
-from headrace.metering import Evidence, Record
+from headrace.metering import Aside, Record
 
 MAGIC: Final = b"HRUSAGE\n"
-VERSION: Final = 2
+VERSION: Final = 3
 HEADER_SIZE: Final = 64
 FRAME_MAX: Final = 65_536  # bytes of any frame
-RECORD_MAX: Final = 2_048  # bytes of the frame of an admit or an end; room for this much is kept free for each open admit
+RECORD_MAX: Final = 2_560  # bytes of the frame of an admit or an end; room for this much is kept free for each open admit
 CHUNK_SIZE: Final = 512 * 1024
 ACTIVE, SEALED, DRAFT = ".log", ".sealed", ".new"
 
@@ -38,10 +39,10 @@ T = TypeVar("T")
 
 _HEADER = struct.Struct("<8sHHIq36s")
 FRAME: Final = struct.Struct("<III")
-_FRAMES = {1: struct.Struct("<II"), 2: FRAME}
+_FRAMES = {1: struct.Struct("<II"), 2: FRAME, 3: FRAME}
 FRAME_SIZE: Final = FRAME.size
 _MAYBE_FRAME = re.compile(rb"(?!\x00\x00)(?=..\x00\x00)", re.DOTALL)  # a length from 1 to 65,535
-_decode = msgspec.msgpack.Decoder(Record | Evidence).decode
+_decode = msgspec.msgpack.Decoder(Record | Aside).decode
 
 
 class Damage(msgspec.Struct, frozen=True):
@@ -87,7 +88,7 @@ class Reading(msgspec.Struct, frozen=True):
     ended: bool
 
     @property
-    def records(self) -> list[Record | Evidence]:
+    def records(self) -> list[Record | Aside]:
         """What was read, decoded: all of it in the order of the file, unless it was read quickly."""
         return records_in([*self.found.admits.values(), *self.found.ends, *self.found.alone])
 
@@ -120,7 +121,7 @@ def payload_at(file: int, offset: int) -> bytes:
     return os.pread(file, length, offset + FRAME_SIZE)
 
 
-def records_in(payloads: Sequence[bytes]) -> list[Record | Evidence]:
+def records_in(payloads: Sequence[bytes]) -> list[Record | Aside]:
     """The records of these payloads. A whole frame that holds none is left out: who reads with care reports it as damage."""
     return decoded(payloads, _decode)
 
@@ -225,7 +226,7 @@ class _Scan:
 
     def _take(self, offset: int) -> int:
         """Take the good frames that lie at `offset` one after the other; return where they end."""
-        if self._quick and self._version == VERSION:
+        if self._quick and self._version > 1:
             return self._take_quickly(offset)
         found = self._found
         while frame := self._frame(offset):

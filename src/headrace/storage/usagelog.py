@@ -23,7 +23,7 @@ import msgspec
 from headrace.core.clock import Clock
 from headrace.core.errors import InternalFailure, InvalidRequest, StorageFull
 from headrace.core.translation import Change
-from headrace.metering import Admit, AttemptId, Evidence, Lost, Record, Settle, Void
+from headrace.metering import Admit, Aside, AttemptId, Evidence, Lost, Record, Settle, Void
 from headrace.storage.filesystem import keeps_reservations
 from headrace.storage.segment import FRAME_MAX, FRAME_SIZE, RECORD_MAX, file_name, header
 from headrace.storage.signs import Signs
@@ -34,8 +34,10 @@ SEGMENT_SIZE_MAX: Final = 64 * 1024 * 1024
 SEGMENT_END_MAX: Final = 2**32 - 2**26  # a frame names the place of another in 32 bits
 LOOK_MS: Final = 100  # how long a syncer may be silent, beside its own interval, until the log syncs itself
 PAYLOAD_MAX: Final = RECORD_MAX - FRAME_SIZE
-ADMIT_PAYLOAD_MAX: Final = PAYLOAD_MAX - 512  # what an end adds to its admit fits into the rest
+ADMIT_PAYLOAD_MAX: Final = PAYLOAD_MAX - 1_024  # what an end adds to its admit fits into the rest
 PLACED_MAX: Final = 64
+CALLS_MAX: Final = 4
+TIER_MAX: Final = 24
 TEXT_MAX: Final = 64  # characters of what an upstream said, where a record would be too long otherwise
 AMOUNT_MAX: Final = 2**63 - 1  # of one attempt: nine million dollars
 EVIDENCE_MAX: Final = 60 * 1024
@@ -93,7 +95,7 @@ class UsageLog:
         """The segment that is written to, by its name without its ending, and where in it the log ends."""
         return self._segment.path.stem, self._segment.end
 
-    def append(self, record: Record | Evidence) -> None:
+    def append(self, record: Record | Aside) -> None:
         """Say it for good: on return it survives the death of this process.
 
         Raises StorageFull for an admit, a loss or evidence that has no sure room; what was admitted can always be settled or voided.
@@ -185,12 +187,14 @@ class UsageLog:
             payload = _encode(record)
         except OverflowError:
             payload = b""
-        if not 0 < len(payload) <= PAYLOAD_MAX or (isinstance(record, Settle) and (record.cost_pico or 0) > AMOUNT_MAX):
+        if not 0 < len(payload) <= PAYLOAD_MAX or (
+            isinstance(record, Settle) and max(record.cost_pico or 0, record.buy_pico or 0) > AMOUNT_MAX
+        ):
             payload = _encode(_shortened(record))
         self._segment.write(payload, at)
         del self._open[attempt]
 
-    def _append_alone(self, record: Lost | Evidence) -> None:
+    def _append_alone(self, record: Lost | Aside) -> None:
         payload = _encode(record)
         if len(payload) > FRAME_MAX - FRAME_SIZE or (isinstance(record, Evidence) and len(record.content) > EVIDENCE_MAX):
             raise InternalFailure(f"a record of {len(payload):,} bytes is too long for the usage log: evidence may have {EVIDENCE_MAX:,}")
@@ -256,10 +260,11 @@ def _shortened(record: Settle | Void) -> Settle | Void:
     admit = msgspec.structs.replace(record.admitted, placed=record.admitted.placed[:PLACED_MAX])
     if isinstance(record, Void):
         return msgspec.structs.replace(record, admitted=admit, reason=record.reason[:TEXT_MAX])
-    if max(*msgspec.structs.astuple(record.usage), record.cost_pico or 0) > AMOUNT_MAX:
-        record = msgspec.structs.replace(record, usage=admit.bound, cost_pico=admit.bound_pico, state="estimated")
+    if max(*msgspec.structs.astuple(record.usage), record.cost_pico or 0, record.buy_pico or 0) > AMOUNT_MAX:
+        record = msgspec.structs.replace(record, usage=admit.bound, cost_pico=admit.bound_pico, buy_pico=None, calls=(), state="estimated")
     served = record.model_served and record.model_served[:TEXT_MAX]
-    short = msgspec.structs.replace(record, admitted=admit, model_served=served)
+    tier, calls = record.tier and record.tier[:TIER_MAX], tuple((name[:TEXT_MAX], count) for name, count in record.calls[:CALLS_MAX])
+    short = msgspec.structs.replace(record, admitted=admit, model_served=served, tier=tier, calls=calls)
     kept = len(short.translation)
     while kept and len(_encode(short)) > PAYLOAD_MAX:
         kept //= 2

@@ -10,7 +10,7 @@ from headrace.core.clock import Instant
 from headrace.core.identity import Principal, TrafficClass
 from headrace.core.rules import NO_RULES, Capability, Rules
 from headrace.gateway import RuleFor, Terms, World, rooms_for
-from headrace.metering import Price, PriceBook, UsdPerMtok, price_row
+from headrace.metering import Price, PriceBook, Purchases, UsdPerMtok, price_row
 from headrace.portfolio import ModelProfile, Pool, Snapshot, snapshot
 from headrace.providers import Provider
 from headrace.routing import CLASSES, POLICIES, Board, ClassTerms, HealthSettings, Policy
@@ -57,6 +57,8 @@ def an_ask(
     affinity: int = 0,
     deadline: Instant | None = None,
     strict: bool = False,
+    tier: str | None = None,
+    user: str = "",
 ) -> Ask:
     """A request, with the body that such a client would send."""
     who = principal if principal is not None else a_principal()
@@ -70,6 +72,8 @@ def an_ask(
         affinity=affinity,
         deadline=deadline,
         strict=strict,
+        tier=tier,
+        user=user,
         model=model,
         stream=stream,
         include_usage=include_usage,
@@ -114,6 +118,7 @@ def a_world(
     health: HealthSettings | None = None,
     snapshot: Snapshot | None = None,
     classes: Mapping[TrafficClass, ClassTerms] = CLASSES,
+    buys: Purchases | None = None,
 ) -> World:
     """Everything that a gateway serves by, over `pools`."""
     seen = snapshot if snapshot is not None else a_snapshot(*pools)
@@ -129,6 +134,7 @@ def a_world(
         policy=policy,
         terms=terms if terms is not None else Terms(),
         health=feels,
+        buys=buys if buys is not None else Purchases(),
     )
 
 

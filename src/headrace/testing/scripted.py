@@ -16,7 +16,7 @@ from headrace.core.errors import StorageFull
 from headrace.core.stream import Finished, Reasoning, Said, Text, ToolCallArguments, ToolCallBegun, Used, Verbatim
 from headrace.core.translation import Change
 from headrace.core.usage import Usage
-from headrace.metering import Admit, Evidence, Record
+from headrace.metering import Admit, Aside, Record
 from headrace.providers import Hearer, Tap
 
 
@@ -91,10 +91,10 @@ class ListedLog:
     """A usage log that is a list. When `full`, it takes no admission; what was admitted can always be settled."""
 
     def __init__(self) -> None:
-        self.records: list[Record | Evidence] = []
+        self.records: list[Record | Aside] = []
         self.full = False
 
-    def append(self, record: Record | Evidence) -> None:
+    def append(self, record: Record | Aside) -> None:
         if self.full and isinstance(record, Admit):
             raise StorageFull("the list is full")
         self.records.append(record)

@@ -83,8 +83,24 @@ class _Iteration(_Counts):
     type: str = ""
 
 
+class _ServerTools(msgspec.Struct):
+    web_search_requests: Count | None = None
+
+
 class _Usage(_Counts):
     iterations: list[_Iteration] | None = None
+    service_tier: Any = None
+    server_tool_use: _ServerTools | None = None
+
+    @property
+    def tier(self) -> str | None:
+        return self.service_tier if isinstance(self.service_tier, str) else None
+
+    @property
+    def calls(self) -> tuple[tuple[str, int], ...]:
+        """What tools of the vendor's own were called."""
+        searched = self.server_tool_use.web_search_requests if self.server_tool_use is not None else None
+        return (("web_search", searched),) if searched else ()
 
     def then(self, later: "_Usage") -> "_Usage":
         """Each field as it was last stated."""
@@ -106,6 +122,21 @@ class _Message(msgspec.Struct):
     model: str | None = None
     usage: _Usage | None = None
     input_transformations: Any = None
+    type: str = "message"
+
+
+_messages = msgspec.json.Decoder(_Message)
+
+
+def read_whole(body: bytes) -> tuple[Usage | None, str | None]:
+    """Usage and served model of a whole unstreamed message. Raises what went wrong upstream where it is not one."""
+    try:
+        message = _messages.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
+        raise UpstreamGarbled(f"The upstream's answer is not one of Anthropic's Messages: {wrong}.") from None
+    if message.type == "error":
+        raise failure_in_stream(body)
+    return (message.usage.whole() if message.usage else None), message.model
 
 
 class _Block(msgspec.Struct):
@@ -307,7 +338,11 @@ class StreamReader:
         self.done = True
         said = [one for index in sorted(self._open) for one in self._block_ended(index)]
         reason = REASONS.get(self._stop or "", "stop")
-        return [*said, Finished("tool_calls" if reason == "stop" and self._calls else reason), Used(self.usage, self.model)]
+        return [
+            *said,
+            Finished("tool_calls" if reason == "stop" and self._calls else reason),
+            Used(self.usage, self.model, self._told.tier, self._told.calls),
+        ]
 
 
 def _event(data: bytes) -> _Event:

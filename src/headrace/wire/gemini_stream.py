@@ -65,12 +65,20 @@ class _Feedback(msgspec.Struct):
     blockReason: str | None = None
 
 
+class _OfModality(msgspec.Struct):
+    modality: str = "TEXT"
+    tokenCount: Count = 0
+
+
 class _Counts(msgspec.Struct):
     promptTokenCount: Count | None = None
     cachedContentTokenCount: Count | None = None
     toolUsePromptTokenCount: Count | None = None
     candidatesTokenCount: Count | None = None
     thoughtsTokenCount: Count | None = None
+    promptTokensDetails: list[_OfModality] | None = None
+    cacheTokensDetails: list[_OfModality] | None = None
+    candidatesTokensDetails: list[_OfModality] | None = None
 
     def after(self, earlier: "_Counts") -> "_Counts":
         """Each number as it was last told."""
@@ -81,12 +89,32 @@ class _Counts(msgspec.Struct):
         """Disjoint; what was cached is never more than the prompt, whatever is claimed."""
         prompt = self.promptTokenCount or 0
         cached = min(self.cachedContentTokenCount or 0, prompt)
+        said, fresh = self.candidatesTokenCount or 0, prompt - cached
+        heard_before, seen_before = _media(self.cacheTokensDetails, cached)
+        heard, seen = _media(self.promptTokensDetails, prompt)  # of the whole prompt, what was cached too
+        heard = min(max(0, heard - heard_before), fresh)
+        seen = min(max(0, seen - seen_before), fresh - heard)
+        spoken, drawn = _media(self.candidatesTokensDetails, said)
         return Usage(
-            prompt - cached + (self.toolUsePromptTokenCount or 0),
-            cache_read=cached,
-            output=self.candidatesTokenCount or 0,
+            fresh - heard - seen + (self.toolUsePromptTokenCount or 0),
+            cache_read=cached - heard_before - seen_before,
+            output=said - spoken - drawn,
             reasoning=self.thoughtsTokenCount or 0,
+            audio_in=heard,
+            image_in=seen,
+            audio_read=heard_before,
+            image_read=seen_before,
+            audio_out=spoken,
+            image_out=drawn,
         )
+
+
+def _media(details: list[_OfModality] | None, whole: int) -> tuple[int, int]:
+    """Of so many tokens those that are sound and those that are pictures; a film is counted as pictures."""
+    if not details:
+        return 0, 0
+    heard = min(sum(one.tokenCount for one in details if one.modality == "AUDIO"), whole)
+    return heard, min(sum(one.tokenCount for one in details if one.modality in ("IMAGE", "VIDEO")), whole - heard)
 
 
 class _Chunk(msgspec.Struct):

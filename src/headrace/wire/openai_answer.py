@@ -33,7 +33,7 @@ def usage_object(usage: Usage) -> dict[str, Any]:
         "prompt_tokens": usage.tokens_in,
         "completion_tokens": usage.tokens_out,
         "total_tokens": usage.total,
-        "prompt_tokens_details": {"cached_tokens": usage.cache_read, "audio_tokens": 0} | _written(usage),
+        "prompt_tokens_details": {"cached_tokens": usage.cached, "audio_tokens": usage.audio_in + usage.audio_read} | _written(usage),
         "completion_tokens_details": {
             "reasoning_tokens": usage.reasoning,
             "audio_tokens": 0,

@@ -29,6 +29,11 @@ class _Chunk(msgspec.Struct):
     model: str | None = None
     error: Any = None
     object: str | None = None
+    service_tier: Any = None
+
+    @property
+    def tier(self) -> str | None:
+        return self.service_tier if isinstance(self.service_tier, str) else None
 
 
 _chunks = msgspec.json.Decoder(_Chunk)
@@ -68,11 +73,11 @@ def _replaced(body: bytes, name: str, value: object) -> bytes:
     return msgspec.json.encode(members)
 
 
-def read_answer(body: bytes) -> tuple[Usage | None, str | None]:
-    """Usage and served model of a whole unstreamed answer. Raises what went wrong upstream where it is not one."""
+def read_answer(body: bytes) -> tuple[Usage | None, str | None, str | None]:
+    """Usage, served model and service tier of a whole unstreamed answer. Raises what went wrong upstream where it is not one."""
     answer = _read(body)
     told = _told(answer)
-    return (told.segments() if told else None), answer.model
+    return (told.segments() if told else None), answer.model, answer.tier
 
 
 class StreamReader:
@@ -83,6 +88,7 @@ class StreamReader:
         self._cutter, self._show_usage = FrameCutter(), show_usage
         self.usage: Usage | None = None
         self.model: str | None = None
+        self.tier: str | None = None
         self.held = b""
         self.done = False
         self.failure: HeadraceError | None = None
@@ -122,7 +128,7 @@ class StreamReader:
             return True
         chunk = _read(said)
         told = _told(chunk)
-        self.model = chunk.model or self.model
+        self.model, self.tier = chunk.model or self.model, chunk.tier or self.tier
         if told is None:
             return True
         self.usage = told.segments() or self.usage

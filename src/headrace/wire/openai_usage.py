@@ -26,10 +26,14 @@ class _InputDetails(msgspec.Struct, frozen=True):
     cache_write_tokens: Count | None = None
     cache_creation_input_tokens: Count | None = None
     cache_write_tokens_details: _WrittenFor | None = None
+    audio_tokens: Count | None = None
+    image_tokens: Count | None = None
 
 
 class _OutputDetails(msgspec.Struct, frozen=True):
     reasoning_tokens: Count | None = None
+    audio_tokens: Count | None = None
+    image_tokens: Count | None = None
 
 
 _NO_INPUT, _NO_OUTPUT = _InputDetails(), _OutputDetails()
@@ -68,8 +72,10 @@ class ToldUsage(msgspec.Struct, frozen=True):
         read, thought = min(read, prompt), min(thought, said)
         written = before.cache_write_tokens or before.cache_creation_input_tokens or self.cache_creation_input_tokens or 0
         if not written and before.cache_write_tokens_details is None:
-            return Usage(prompt - read, read, 0, said - thought, thought)
-        return self._with_written(prompt, read, written, said - thought, thought)
+            usage = Usage(prompt - read, read, 0, said - thought, thought)
+        else:
+            usage = self._with_written(prompt, read, written, said - thought, thought)
+        return _told_apart(usage, before, after) if _has_media(before) or _has_media(after) else usage
 
     def _with_written(self, prompt: int, read: int, written: int, output: int, reasoning: int) -> Usage:
         """With what was written to the cache, by how long it is kept where that is told."""
@@ -80,3 +86,24 @@ class ToldUsage(msgspec.Struct, frozen=True):
         half_hour = min(half_hour, written - half_day)
         unstated = written - half_hour - half_day
         return Usage(prompt - read - written, read, unstated, output, reasoning, cache_write_30m=half_hour, cache_write_12h=half_day)
+
+
+def _has_media(details: _InputDetails | _OutputDetails) -> bool:
+    return bool(details.audio_tokens or details.image_tokens)
+
+
+def _told_apart(usage: Usage, before: _InputDetails, after: _OutputDetails) -> Usage:
+    """With sound and pictures as segments of their own. What was cached is not told by modality: only what was not is told apart."""
+    heard = min(before.audio_tokens or 0, usage.uncached)
+    seen = min(before.image_tokens or 0, usage.uncached - heard)
+    spoken = min(after.audio_tokens or 0, usage.output)
+    drawn = min(after.image_tokens or 0, usage.output - spoken)
+    return msgspec.structs.replace(
+        usage,
+        uncached=usage.uncached - heard - seen,
+        output=usage.output - spoken - drawn,
+        audio_in=heard,
+        image_in=seen,
+        audio_out=spoken,
+        image_out=drawn,
+    )

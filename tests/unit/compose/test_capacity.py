@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from headrace.compose.capacity import OUTPUT_WEIGHT, SHAPE, UNKNOWN_COST, pool_of, region_of, shipped_catalog
 from headrace.compose.pools import PoolSettings
+from headrace.compose.prices import price_book
 from headrace.compose.settings import Settings, parse_settings
-from headrace.compose.world import price_book
 from headrace.core.errors import SettingsInvalid
 from headrace.portfolio import Pool
 

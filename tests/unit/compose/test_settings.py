@@ -52,6 +52,18 @@ total_timeout_ms = 6
 ca_file = "/etc/ca.pem"
 http2 = true
 
+[responses]
+retention_days = 7
+
+[batches]
+concurrency_max = 4
+lines_max = 100
+
+[files]
+bytes_max = 1000
+project_bytes_max = 2000
+retention_days = 3
+
 [limits]
 requests_per_minute = 5
 tokens_per_minute = 6
@@ -107,6 +119,7 @@ tokens_per_s = { m = 5.0 }
 [[pool]]
 name = "fra-mi355x"
 dialect = "openai"
+responses = true
 endpoints = ["http://10.0.0.1:8000/v1", "http://10.0.0.2:8000/v1"]
 api_key_env = "FRA_KEY"
 models = { "gpt-5.4-nano" = "its-name" }
@@ -182,10 +195,34 @@ weights = "/models/x.gguf"
 name = "gpt-5.4-nano"
 usd_per_mtok = { input = "0.20", cached_input = "0.02", output = "1.25" }
 valid_from = 2026-01-01
+valid_to = 2027-01-01
+above = [{ tokens_in = 272000, usd_per_mtok = { input = "0.40" } }]
+tiers = { priority = "2" }
+usd_per_call = { web_search = "0.01" }
 tokens_out_max = 100
 tokens_context_max = 200
 operations = ["chat", "embeddings"]
 capabilities = ["images"]
+
+[[contract]]
+name = "acme-2026"
+organization = "acme"
+project = "demo"
+models = ["gpt-5.4-nano"]
+multiple = "0.9"
+usd_per_mtok = { input = "0.18" }
+above = [{ tokens_in = 272000, usd_per_mtok = { input = "0.36" } }]
+tiers = { priority = "2" }
+usd_per_call = { web_search = "0.005" }
+valid_from = 2026-01-01
+valid_to = 2027-01-01
+
+[[uplift]]
+multiple = "1.1"
+jurisdiction = "eu"
+cloud = "oci"
+region = "eu-frankfurt-2"
+models = ["gpt-5.4-nano"]
 
 [[key]]
 name = "dev"
@@ -267,12 +304,27 @@ def test_the_example_above_leaves_nothing_out(tmp_path: Path):
     settings, default = load_settings(written(tmp_path, EVERYTHING), {}), Settings()
     same = [
         f"{section}.{field}"
-        for section in ("server", "storage", "engine", "transport", "limits", "telemetry", "routing", "health", "budgets")
+        for section in (
+            "server",
+            "storage",
+            "engine",
+            "transport",
+            "limits",
+            "telemetry",
+            "routing",
+            "health",
+            "budgets",
+            "responses",
+            "files",
+            "batches",
+        )
         for field in getattr(default, section).__struct_fields__
         if getattr(getattr(settings, section), field) == getattr(getattr(default, section), field)
     ]
     assert same == []
-    for rows in (settings.pool, settings.model, settings.key, settings.rule, settings.budget, settings.limit):
+    for rows in (
+        settings.pool, settings.model, settings.key, settings.rule, settings.contract, settings.uplift, settings.budget, settings.limit,
+    ):  # fmt: skip
         fields = [field for field in msgspec.structs.fields(type(rows[0])) if field.default is not msgspec.NODEFAULT]
         said_nowhere = [field.name for field in fields if all(getattr(row, field.name) == field.default for row in rows)]
         assert said_nowhere == []

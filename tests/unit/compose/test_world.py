@@ -8,13 +8,14 @@ import pytest
 
 from headrace.compose.adapters import Adapters
 from headrace.compose.clock import MachineClock, Names
+from headrace.compose.prices import price_book
 from headrace.compose.settings import LimitSettings, Settings, parse_settings
-from headrace.compose.world import LimitedKeys, fixed_keys, price_book, version_of, what_exists
+from headrace.compose.world import LimitedKeys, fixed_keys, version_of, what_exists
 from headrace.core.clock import SECOND
 from headrace.core.errors import SettingsInvalid
 from headrace.core.identity import Principal
 from headrace.metering import digest, moment_of
-from headrace.providers import Provider
+from headrace.providers import Interpreter, Provider
 from headrace.testing.builders import a_principal
 
 REMOTE = {"name": "fra", "endpoints": ["http://10.0.0.1:8000/v1"], "models": {"m": "its"}, "cloud": "oci", "region": "eu-frankfurt-2"}
@@ -107,7 +108,9 @@ async def test_each_dialect_has_its_adapter(said, kind):
     clock = MachineClock()
     adapters = Adapters({"K": "secret"}, clock, Names(clock), asyncio.get_running_loop())
     found = adapters.providers(settings(pool=[{"name": "a", "models": {"m": "m"}} | said]), [])
-    assert type(found["a"]).__name__ == kind
+    adapter = found["a"]
+    assert isinstance(adapter, Interpreter)
+    assert type(adapter.provider).__name__ == kind
     adapters.close()
 
 

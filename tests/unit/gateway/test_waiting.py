@@ -13,7 +13,7 @@ from headrace.core.errors import HeadraceError, InternalFailure, NoCapacity, Sto
 from headrace.core.rules import Rules
 from headrace.core.stream import Finished, Text, Used
 from headrace.core.usage import Usage
-from headrace.metering import Admit, Evidence, Record
+from headrace.metering import Admit, Aside, Evidence, Record
 from headrace.routing import CLASSES
 from headrace.testing.builders import a_pool, a_principal, an_ask
 from headrace.testing.scripted import ScriptedListener, ScriptedProvider, Silence
@@ -293,10 +293,10 @@ async def test_who_waits_for_a_pool_that_is_removed_is_served_all_the_same():
 class Refusing:
     """A log that takes no evidence, or no admission."""
 
-    def __init__(self, kind: type[Record | Evidence], failure: HeadraceError) -> None:
+    def __init__(self, kind: type[Record | Aside], failure: HeadraceError) -> None:
         self._kind, self._failure = kind, failure
 
-    def append(self, record: Record | Evidence) -> None:
+    def append(self, record: Record | Aside) -> None:
         if isinstance(record, self._kind):
             raise self._failure
 

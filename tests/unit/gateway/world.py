@@ -13,7 +13,7 @@ from headrace.core.usage import Usage
 from headrace.gateway import Gateway, Log, Room, rooms_for
 from headrace.gateway.neighbours import Neighbours
 from headrace.gateway.story import Spawn
-from headrace.metering import Admit, Evidence, Record, Settle, Void
+from headrace.metering import Admit, Aside, Card, Evidence, Record, Settle, Void
 from headrace.portfolio import Pool
 from headrace.routing import Board, Load
 from headrace.testing.builders import a_principal, a_world, an_ask
@@ -78,14 +78,14 @@ class World:
 
     @property
     def books(self) -> list[tuple[str, object]]:
-        return [end(record) for record in self.log.records if not isinstance(record, Admit | Evidence)]
+        return [end(record) for record in self.log.records if not isinstance(record, Admit | Evidence | Card)]
 
     @property
     def inflight(self) -> dict[str, int]:
         return {name: load.inflight for name, load in self.loads.items()}
 
 
-def end(record: Record | Evidence) -> tuple[str, object]:
+def end(record: Record | Aside) -> tuple[str, object]:
     """The pool, and what it is paid for: usage, `~usage` where only estimated, or why nothing is owed."""
     match record:
         case Settle(admitted=admit, state="confirmed", usage=usage):

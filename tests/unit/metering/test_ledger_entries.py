@@ -3,7 +3,7 @@
 import pytest
 
 from headrace.metering import Entry, Ledger, Transfer
-from headrace.metering.ledger import UNKNOWN_HELD, customer, entry, revenue, transfers
+from headrace.metering.ledger import UNKNOWN_HELD, cost, customer, entries, payable, revenue, transfers
 from tests.unit.metering.builders import MODEL, admit, lost, settle, void
 
 CUSTOMER, REVENUE = "customer:acme/demo", f"revenue:{MODEL}"
@@ -71,8 +71,13 @@ def test_two_projects_never_share_an_account():
 
 
 def test_entries():
-    assert entry("confirmed", "acme", "demo", "m", 5) == Entry(CUSTOMER, revenue("m"), 5)
-    assert entry("lost", "acme", "demo", "m", 5) == Entry(CUSTOMER, UNKNOWN_HELD, 5)
-    assert entry("held", "acme", "demo", "m", 5) is None
-    same = Entry("a", "b", 1)
-    assert transfers(("req", 0), 1, same, same, 3) == ()
+    charge, bought = Entry(CUSTOMER, revenue("m"), 5), Entry(cost("openai"), payable("openai"), 3)
+    row = "openai/m@2026-03-06"
+    assert entries("confirmed", "acme", "demo", "m", 5) == (charge,)
+    assert entries("confirmed", "acme", "demo", "m", 5, row, 3) == (charge, bought)
+    assert entries("estimated", "acme", "demo", "m", 0, row, 3) == (bought,), "what nobody pays for costs us all the same"
+    assert entries("confirmed", "acme", "demo", "m", 5, row, None) == (charge,)
+    assert entries("lost", "acme", "demo", "m", 5) == (Entry(CUSTOMER, UNKNOWN_HELD, 5),)
+    assert entries("held", "acme", "demo", "m", 5) == ()
+    assert transfers(("req", 0), 1, (charge,), (charge,), 3) == ()
+    assert transfers(("req", 0), 1, (charge,), (charge, bought), 3) == (Transfer("req.0.3", 1, "cost", bought.debit, bought.credit, 3),)

@@ -10,7 +10,21 @@ from hypothesis import strategies as st
 
 import headrace.metering
 from headrace.core.usage import Usage
-from headrace.metering import Price, PriceBook, UsdPerMtok, day_of, moment_of, parse_prices, price_row, rate
+from headrace.metering import (
+    Above,
+    Price,
+    PriceBook,
+    UsdPerMtok,
+    WrittenPrice,
+    cards_of,
+    compiled,
+    day_of,
+    moment_of,
+    parse_prices,
+    price_row,
+    rate,
+    tier_of,
+)
 from headrace.metering.prices import share_of
 
 SHIPPED = (Path(headrace.metering.__file__).parent / "prices.toml").read_text()
@@ -171,3 +185,88 @@ def test_a_larger_part_never_costs_less_and_none_costs_more_than_the_whole(usage
     costs = [rate(usage, share_of(price, part)) for part in (permille, min(1_000, permille + more), 1_000)]
     assert costs == sorted(costs, key=lambda cost: cost or 0)
     assert costs[2] == rate(usage, price)
+
+
+# ------------------------------------------------------------------------------------------------- tiers, steps, segments, calls
+
+WHOLE = WrittenPrice(
+    model="m",
+    usd_per_mtok=UsdPerMtok(
+        input="1", cached_input="0.1", output="4", cache_write="1.25", cache_write_1h="2", reasoning="5", audio_input="9"
+    ),
+    source="a test",
+    valid_from=date(2026, 3, 1),
+    above=(Above(tokens_in=200, usd_per_mtok=UsdPerMtok(input="3")), Above(tokens_in=100, usd_per_mtok=UsdPerMtok(input="2"))),
+    tiers={"priority": "2", "flex": "0.5"},
+    usd_per_call={"web_search": "0.01", "request": "0.000001"},
+)
+
+
+def test_what_is_priced_apart_and_what_is_not():
+    price = compiled(WHOLE)
+    assert price.weights == (
+        1_000_000, 100_000, 1_250_000, 4_000_000, 5_000_000, 1_250_000, 2_000_000, 1_250_000, 9_000_000, 1_000_000, 100_000, 100_000,
+        4_000_000, 4_000_000,
+    )  # fmt: skip
+    brief = compiled(msgspec.structs.replace(WHOLE, usd_per_mtok=UsdPerMtok(input="1", cache_write="1.25")))
+    assert brief.weights[6] is None, "what an hour in the cache costs is not guessed"
+
+
+@pytest.mark.parametrize(("tokens_in", "pico"), [(100, 1_000_000), (101, 2_000_000), (200, 2_000_000), (201, 3_000_000)])
+def test_a_longer_request_is_priced_as_a_whole(tokens_in, pico):
+    assert compiled(WHOLE).at(tokens_in).input_pico == pico
+    assert compiled(WHOLE).tiers["priority"].at(tokens_in).input_pico == 2 * pico
+
+
+def test_a_tier_multiplies_tokens_and_not_calls():
+    flex = compiled(WHOLE).tiers["flex"]
+    assert (flex.tier, flex.input_pico, flex.more["audio_in"]) == ("flex", 500_000, 4_500_000)
+    assert flex.fees == compiled(WHOLE).fees == {"web_search": 10_000_000_000, "request": 1_000_000}
+
+
+def test_every_id_is_its_own():
+    price = compiled(WHOLE)
+    rows = [price, *price.tiers.values()]
+    ids = [one.id for row in rows for one in (row, *(step.price for step in row.above))]
+    assert len(set(ids)) == 9
+    assert len({card.id for card in cards_of(price, 1)}) == 9
+    again = price.renamed("vendor/m")
+    assert {again.model, again.above[0].price.model, again.tiers["flex"].model} == {"vendor/m"}
+    assert again.id.startswith("vendor/m@2026-03-01-")
+    assert price.renamed("m") is price
+
+
+@pytest.mark.parametrize(
+    "change", [{"above": ()}, {"tiers": {}}, {"usd_per_call": {}}, {"valid_to": date(2027, 1, 1)}, {"usd_per_mtok": UsdPerMtok(input="1")}]
+)
+def test_whatever_is_edited_the_id_is_another(change):
+    assert compiled(msgspec.structs.replace(WHOLE, **change)).id != compiled(WHOLE).id
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"tiers": {"flex": "half"}}, "'half' is not a number to multiply prices by"),
+        ({"tiers": {"flex": "0.0001"}}, "in thousandths"),
+        ({"tiers": {"flex": "-1"}}, "0 to 1000"),
+        ({"usd_per_call": {"web_search": "free"}}, "'free' is not an amount of dollars"),
+        ({"usd_per_call": {"web_search": "-1"}}, "zero to a million"),
+        ({"usd_per_call": {"web_search": "0.0000000000001"}}, "finer than the book keeps"),
+        ({"valid_to": date(2026, 3, 1)}, "ends before it begins"),
+    ],
+)
+def test_what_is_no_price_is_refused(change, says):
+    with pytest.raises(ValueError, match=says):
+        compiled(msgspec.structs.replace(WHOLE, **change))
+
+
+def test_a_step_begins_above_a_token():
+    with pytest.raises(ValueError, match=r"above.tokens_in is at least 1"):
+        Above(tokens_in=0, usd_per_mtok=UsdPerMtok(input="1"))
+
+
+@pytest.mark.parametrize(
+    ("said", "tier"), [(None, None), ("", None), ("auto", None), ("default", "standard"), ("fast", "priority"), ("flex", "flex")]
+)
+def test_what_tiers_are_called(said, tier):
+    assert tier_of(said) == tier

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.core.usage import NOTHING, Usage
-from headrace.metering import UsdPerMtok, price_row, rate, rate_bound
+from headrace.metering import Above, UsdPerMtok, WrittenPrice, compiled, price_row, rate, rate_bound, sold
+from headrace.metering.pricebook import in_tier
 
 PRICE = price_row(
     model="m", usd_per_mtok=UsdPerMtok(input="2.50", cached_input="0.25", output="15.00"), source="a test", valid_from=date(2026, 3, 6)
@@ -74,3 +75,68 @@ def test_usage_never_costs_more_than_its_bound(usage, price):
     assert cost is not None
     assert bound is not None
     assert cost <= bound
+
+
+# ------------------------------------------------------------------------------------------------------------ tiers and calls
+
+TIERED = compiled(
+    WrittenPrice(
+        model="t",
+        usd_per_mtok=UsdPerMtok(input="1", cached_input="0.1", output="4", cache_write="1.25", audio_output="8"),
+        source="a test",
+        above=(Above(tokens_in=100, usd_per_mtok=UsdPerMtok(input="2", output="6")),),
+        tiers={"priority": "2", "flex": "0.5"},
+        usd_per_call={"web_search": "0.000001"},
+    )
+)
+FLEX = in_tier(TIERED, "flex")
+ONE, LONG = Usage(10), Usage(101)
+SOLD = [
+    # usage, promised,   served,      calls,                   the row's tier, cost
+    (ONE,    TIERED,     None,        (),                      "standard", 10_000_000),
+    (ONE,    TIERED,     "standard",  (),                      "standard", 10_000_000),
+    (ONE,    TIERED,     "flex",      (),                      "flex",     5_000_000),
+    (ONE,    TIERED,     "priority",  (),                      "standard", 10_000_000),
+    (ONE,    FLEX,       "standard",  (),                      "flex",     5_000_000),
+    (ONE,    FLEX,       "priority",  (),                      "flex",     5_000_000),
+    (ONE,    TIERED,     "ultrafast", (),                      "standard", 10_000_000),
+    (ONE,    PRICE,      "ultrafast", (),                      "standard", 25_000_000),
+    (ONE,    None,       "flex",      (),                      None,       None),
+    (LONG,   TIERED,     None,        (),                      "standard", 202_000_000),
+    (ONE,    TIERED,     None,        (("web_search", 2),),    "standard", 12_000_000),
+    (ONE,    TIERED,     None,        (("code", 1),),          "standard", None),
+    (Usage(0, cache_write_1h=1), TIERED, None, (),             "standard", None),
+    (Usage(0, cache_write_1h=1), TIERED, "flex", (),           "flex",     None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("usage", "price", "served", "calls", "tier", "cost"), SOLD)
+def test_nobody_pays_more_than_was_promised(usage, price, served, calls, tier, cost):
+    row, pico = sold(usage, price, served, calls)
+    assert (row and row.tier, pico) == (tier, cost)
+
+
+def test_a_bound_holds_whatever_becomes_of_the_request():
+    assert rate_bound(Usage(10, output=1), TIERED) == 10 * 1_250_000 + 8_000_000
+    assert rate_bound(Usage(101, output=1), TIERED) == 101 * 2_000_000 + 6_000_000
+    assert rate_bound(Usage(10), TIERED, (("web_search", 3),)) == 10 * 1_250_000 + 3_000_000
+    assert rate_bound(Usage(10), TIERED, (("code", 1),)) is None
+
+
+SMALL = st.integers(0, 200)
+PARTS = st.builds(Usage, *[SMALL] * 6, st.just(0), *[SMALL] * 7)
+
+
+@given(PARTS, st.sampled_from(["standard", "flex", "priority", None]), st.sampled_from([TIERED, FLEX]))
+def test_usage_never_costs_more_than_its_bound_in_any_tier(usage, served, price):
+    _, cost = sold(usage, price, served)
+    bound = rate_bound(Usage(usage.tokens_in, output=usage.tokens_out), price)
+    assert cost is not None
+    assert bound is not None
+    assert cost <= bound
+
+
+def test_a_request_has_its_own_fee():
+    price = compiled(WrittenPrice(model="f", usd_per_mtok=UsdPerMtok(input="1"), source="a test", usd_per_call={"request": "0.000005"}))
+    assert rate(Usage(1), price) == 6_000_000
+    assert rate_bound(Usage(1), price) == 6_000_000

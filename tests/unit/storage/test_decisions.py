@@ -26,12 +26,12 @@ def placed(attempt: int, pool: str):
 
 
 def test_every_attempt_with_everything(log, layout, database):
-    used = Usage(1, 2, 3, 4, 5, 6, 7, 8)
+    used = Usage(*range(1, 15))
     first, second, third = placed(1, "a"), placed(2, "b"), admit("req_1", 3)
     log.append(Evidence("e1", 1, CONTENT))
     for record in (
         first, void(first), admit("req_2"), second,
-        msgspec.structs.replace(settle(second, usage=used), translation=CHANGES), third,
+        msgspec.structs.replace(settle(second, usage=used), translation=CHANGES, tier="flex", buy="openai/m@1", buy_pico=7), third,
     ):  # fmt: skip
         log.append(record)
     load_once(layout, 1)
@@ -58,6 +58,10 @@ def test_every_attempt_with_everything(log, layout, database):
         ttft_ms=12,
         duration_ms=340,
         model_served="SmolLM2",
+        tier="flex",
+        buy="openai/m@1",
+        buy_pico=7,
+        ours=False,
         evidence="e1",
         content=CONTENT,
         placed=PLACED,

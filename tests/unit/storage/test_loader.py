@@ -280,15 +280,11 @@ def test_usage_is_grouped_to_the_last_digit(database):
                 admit("f", key="k2"),
             ],
         )
-    nothing = UsageRow(
-        group=(), requests=0, tokens_in=0, tokens_cached=0, tokens_out=0, cost_pico=0, unpriced=0, lost=0, estimated=0, held=0
-    )
-    first = msgspec.structs.replace(
-        nothing, group=("k1",), requests=2, tokens_in=283, tokens_cached=20, tokens_out=14, cost_pico=1_234_567, unpriced=1
-    )
-    second = msgspec.structs.replace(
-        nothing, group=("k2",), requests=2, tokens_in=1_001, tokens_out=500, cost_pico=6, lost=1, estimated=1, held=1
-    )
+    nothing = UsageRow(group=())
+    used = Usage(200, 20, 3, 12, 2, 10, 20, 30)
+    first = UsageRow(group=("k1",), requests=2, usage=used, cost_pico=1_234_567, unpriced=1, unbought=2)
+    second = UsageRow(group=("k2",), requests=2, usage=Usage(1_001, output=500), cost_pico=6, lost=1, estimated=1, held=1, unbought=2)
+    assert (first.tokens_in, first.tokens_cached, first.tokens_out) == (283, 20, 14)
     assert usage_by(database, ("key",)) == [first, second]
     assert [row.requests for row in usage_by(database, (), until=51)] == [1]
     assert usage_by(database, (), since=10**6) == [nothing]

@@ -211,7 +211,7 @@ def test_empty_files_and_those_of_others_are_no_trouble(new_log, layout):
 def test_a_file_of_a_newer_headrace_is_not_guessed_at(layout):
     path = layout.usage / file_name(10**15, 1, 0)
     fields = bytearray(header(1, 1, "x")[:60])
-    fields[8] = 3
+    fields[8] = 4
     path.write_bytes(fields + crc32(fields).to_bytes(4, "little"))
-    with pytest.raises(SetupError, match=r"newer headrace \(format 3, known up to 2\)"):
+    with pytest.raises(SetupError, match=r"newer headrace \(format 4, known up to 3\)"):
         list(read_pieces(path))

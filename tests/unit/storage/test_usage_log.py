@@ -14,7 +14,7 @@ import pytest
 from headrace.core.errors import InternalFailure, InvalidRequest, StorageFull
 from headrace.core.translation import Change
 from headrace.core.usage import Usage
-from headrace.metering import Admit, Evidence, Record, Settle
+from headrace.metering import Admit, Aside, Evidence, Record, Settle
 from headrace.storage import UsageLog, UsageLogSettings
 from headrace.storage.filesystem import keeps_reservations
 from headrace.storage.segment import RECORD_MAX, read_pieces, segments
@@ -23,7 +23,7 @@ from tests.unit.metering.builders import admit, lost, settle, void
 from tests.unit.storage.conftest import HandClock
 
 
-def read(usage: Path) -> list[Record | Evidence]:
+def read(usage: Path) -> list[Record | Aside]:
     return [record for path in segments(usage) for piece in read_pieces(path) for record in piece.records]
 
 
@@ -108,6 +108,23 @@ def test_what_an_upstream_says_never_keeps_an_attempt_from_ending(log, layout):
         msgspec.structs.replace(settle(long), model_served="é" * 64),
         msgspec.structs.replace(void(admit("b")), reason="r" * 64),
     ]
+
+
+def test_whatever_is_long_an_attempt_ends(log, layout):
+    """All that a vendor may say at once, after an admission as long as can be."""
+    long = msgspec.structs.replace(
+        admit("x" * 200), placed=PLACED[:64], price="p" * 80, buy="b" * 80, user="é" * 64, tier="priority", evidence="e" * 24
+    )
+    huge = Usage(*[2**62] * 14)
+    end = msgspec.structs.replace(
+        settle(long, usage=huge, cost_pico=2**62), model_served="é" * 500, tier="é" * 500, calls=(("é" * 99, 1),) * 9, price="p" * 90,
+        buy="b" * 90, buy_pico=2**62,
+    )  # fmt: skip
+    log.append(long)
+    log.append(end)
+    said, ended = read(layout.usage)
+    assert isinstance(ended, Settle)
+    assert (said, ended.usage, ended.tier, ended.price, len(ended.calls)) == (long, huge, "é" * 24, "p" * 90, 4)
 
 
 PLACED = tuple((number, number % 5, number / 7) for number in range(200))

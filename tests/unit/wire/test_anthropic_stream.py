@@ -274,7 +274,15 @@ COUNTED: list[tuple[str, dict[str, Any], dict[str, Any], Usage | None]] = [
 
 @pytest.mark.parametrize(("first", "last", "used"), [case[1:] for case in COUNTED], ids=[case[0] for case in COUNTED])
 def test_usage(first: dict[str, Any], last: dict[str, Any], used: Usage | None):
-    assert heard(start(**first), finish(**last), STOP) == [Finished("stop"), Used(used, MODEL)]
+    *_, said = heard(start(**first), finish(**last), STOP)
+    assert said == Used(used, MODEL, last.get("service_tier"))
+
+
+def test_the_tier_that_served_and_the_tools_that_were_run():
+    usage: dict[str, Any] = {"output_tokens": 1, "service_tier": "batch", "server_tool_use": {"web_search_requests": 3}}
+    assert heard(start(input_tokens=2), finish(**usage), STOP)[-1] == Used(Usage(2, output=1), MODEL, "batch", (("web_search", 3),))
+    odd: dict[str, Any] = {"output_tokens": 1, "service_tier": 7, "server_tool_use": {"web_search_requests": 0}}
+    assert heard(start(input_tokens=2), finish(**odd), STOP)[-1] == Used(Usage(2, output=1), MODEL)
 
 
 def test_a_stream_that_tells_no_usage():

@@ -309,3 +309,24 @@ def test_what_is_known_of_an_answer_that_is_left():
     assert reader.usage == Usage(9, output=2, reasoning=1), "what was told is what was told"
     reader.feed(END)
     assert (reader.spent(500), reader.finished) == (Usage(9, output=2, reasoning=1), True)
+
+
+MEDIA = [
+    # prompt, cached, said; by modality: of the prompt, of what was cached, of the answer
+    ({"promptTokenCount": 100, "cachedContentTokenCount": 40, "candidatesTokenCount": 30},
+     {"promptTokensDetails": [("TEXT", 50), ("AUDIO", 30), ("IMAGE", 20)], "cacheTokensDetails": [("AUDIO", 10), ("TEXT", 30)],
+      "candidatesTokensDetails": [("TEXT", 10), ("AUDIO", 15), ("IMAGE", 5)]},
+     Usage(20, 30, 0, 10, audio_in=20, image_in=20, audio_read=10, audio_out=15, image_out=5)),
+    ({"promptTokenCount": 10}, {"promptTokensDetails": [("VIDEO", 900), ("AUDIO", 4)]}, Usage(0, audio_in=4, image_in=6)),
+    ({"promptTokenCount": 10}, {"promptTokensDetails": []}, Usage(10)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("counts", "details", "usage"), MEDIA)
+def test_modalities_are_segments_of_their_own(counts, details, usage):
+    told = {name: [{"modality": modality, "tokenCount": count} for modality, count in rows] for name, rows in details.items()}
+    reader = StreamReader(whose="g", new_id=str)
+    chunk = {"candidates": [{"content": {"parts": [{"text": "x"}]}, "finishReason": "STOP"}], "usageMetadata": counts | told}
+    reader.feed(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+    assert reader.usage == usage
+    assert usage.total == sum(counts.get(name, 0) for name in ("promptTokenCount", "candidatesTokenCount"))

@@ -160,6 +160,27 @@ USAGES = [
         id="more written than there is",
     ),
     pytest.param(told(0, 9, completion_tokens_details={"reasoning_tokens": 99}), Usage(0, reasoning=9), id="more thought than said"),
+    # sound and pictures
+    pytest.param(
+        told(
+            100,
+            50,
+            prompt_tokens_details={"cached_tokens": 60, "audio_tokens": 10, "image_tokens": 20},
+            completion_tokens_details={"audio_tokens": 30, "image_tokens": 5},
+        ),
+        Usage(10, 60, 0, 15, audio_in=10, image_in=20, audio_out=30, image_out=5),
+        id="OpenAI, audio and images",
+    ),
+    pytest.param(
+        told(
+            100,
+            50,
+            prompt_tokens_details={"cached_tokens": 95, "audio_tokens": 10, "image_tokens": 20},
+            completion_tokens_details={"audio_tokens": 90},
+        ),
+        Usage(0, 95, audio_in=5, audio_out=50),
+        id="more told apart than there is",
+    ),
     # what is no measurement
     pytest.param({}, None, id="nothing"),
     pytest.param(told(0, 0), None, id="zeros"),
@@ -169,7 +190,11 @@ USAGES = [
 
 @pytest.mark.parametrize(("told", "usage"), USAGES)
 def test_usage_is_made_disjoint(told, usage):
-    assert read_answer(json.dumps({"choices": [], "usage": told, "model": "its"}).encode()) == (usage, "its")
+    assert read_answer(json.dumps({"choices": [], "usage": told, "model": "its", "service_tier": "flex"}).encode()) == (
+        usage,
+        "its",
+        "flex",
+    )
     reader = StreamReader(show_usage=False)
     reader.feed(b"data: " + json.dumps({"choices": None, "usage": told}).encode() + b"\n\ndata: [DONE]\n\n")
     assert reader.usage == usage

@@ -1,6 +1,7 @@
 """Upstreams that speak Anthropic's Messages: Anthropic itself, and servers that are compatible with it.
 
-The client speaks OpenAI's dialect, so requests are translated and the answer is always streamed; who wants it whole gathers it.
+A client who speaks OpenAI's dialect is translated, and the answer is always streamed; who wants it whole gathers it. A client of this
+dialect is asked for as it asks: bytes are relayed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,13 +10,16 @@ from itertools import cycle
 from headrace.core.ask import Ask
 from headrace.core.clock import Clock
 from headrace.core.errors import NotTranslatable, UpstreamCut, UpstreamFailed
+from headrace.core.native import Native
+from headrace.core.stream import Used, Verbatim
 from headrace.core.translation import Change
 from headrace.providers.provider import Hearer
 from headrace.providers.transport import Endpoint, Exchange
 from headrace.wire.anthropic_failure import failure_for
 from headrace.wire.anthropic_generations import generation_of
 from headrace.wire.anthropic_request import request_for
-from headrace.wire.anthropic_stream import StreamReader
+from headrace.wire.anthropic_stream import StreamReader, read_whole
+from headrace.wire.messages_relay import MessageRelay, body_for
 from headrace.wire.openai_chat import read_request
 
 VERSION = "2023-06-01"
@@ -55,6 +59,9 @@ class AnthropicProvider:
     async def answer(self, ask: Ask, hearer: Hearer) -> None:
         if ask.operation != "chat":
             raise NotTranslatable(f"{self._name} speaks Anthropic's dialect, which serves chats only.")
+        if ask.native is not None:
+            await self._relay(ask, ask.native, hearer)
+            return
         longest = self._tokens_out_max.get(ask.model, TOKENS_OUT_MAX) if ask.tokens_out_max is None else ask.tokens_out_max
         asked, its = read_request(ask.body), self._models[ask.model]
         translation = request_for(asked, model=its, tokens_out_max=longest, inference_geo=self._inference_geo)
@@ -72,6 +79,24 @@ class AnthropicProvider:
                 told = await exchange.whole()
                 raise failure_for(exchange.status, exchange.headers, told, self._name, now=self._clock.moment())
             await _pour(exchange, reader, hearer, longest, translation.changes)
+
+    async def _relay(self, ask: Ask, native: Native, hearer: Hearer) -> None:
+        """A request in this dialect, and its answer, as they are."""
+        body = body_for(native.body, ask.model, self._models[ask.model], self._inference_geo)
+        wished = tuple(name.strip() for header, value in native.headers if header == "anthropic-beta" for name in value.split(","))
+        endpoint, head = next(self._turns)
+        if wished:
+            head = _request_head(endpoint, self._lines, tuple(dict.fromkeys(self._betas + wished)))
+        async with endpoint.exchange([b"%b%d\r\n\r\n" % (head, len(body)), body]) as exchange:
+            if exchange.status != 200:
+                told = await exchange.whole()
+                raise failure_for(exchange.status, exchange.headers, told, self._name, now=self._clock.moment())
+            if ask.stream:
+                await _pass(exchange, hearer, ask.tokens_out_max or TOKENS_OUT_MAX)
+            else:
+                answer = await exchange.whole()
+                hearer.hear(Used(*read_whole(answer)))
+                hearer.hear(Verbatim(answer))
 
     async def probe(self) -> None:
         """The list of models, which costs nothing. A compatible server that has none is alive all the same."""
@@ -110,6 +135,29 @@ async def _pour(exchange: Exchange, reader: StreamReader, hearer: Hearer, tokens
             raise
     for one in reader.close():
         hearer.hear(one)
+
+
+async def _pass(exchange: Exchange, hearer: Hearer, tokens_out_max: int) -> None:
+    """Hand the stream on as it comes, and its end when what it used is booked."""
+    relay = MessageRelay()
+
+    def take(piece: bytes) -> None:
+        passed = relay.feed(piece)
+        hearer.usage_likely = relay.spent(tokens_out_max)
+        hearer.usage = relay.usage if relay.done else None
+        if passed:
+            hearer.hear(Verbatim(passed))
+        if relay.failure is not None:
+            raise relay.failure
+
+    try:
+        await exchange.pour(take, hearer.gate)
+    except UpstreamCut:
+        if not relay.done:
+            raise
+    relay.close()
+    hearer.hear(Used(relay.usage, relay.model))
+    hearer.hear(Verbatim(relay.held))
 
 
 def _own_lines(api_key: str | None, bearer: bool) -> str:

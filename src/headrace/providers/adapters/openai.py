@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from itertools import cycle
 
 from headrace.core.ask import Ask
+from headrace.core.native import Native
 from headrace.providers.provider import Hearer
 from headrace.providers.relay import NO_DROPS, NO_NAMES, PATHS, bodies, header_lines, probe, relay, request_head
+from headrace.providers.responses import relay_response
 from headrace.providers.transport import Endpoint
+from headrace.wire.responses_relay import body_for
 
 
 class OpenAIProvider:
@@ -38,16 +41,28 @@ class OpenAIProvider:
         if key and any(header.lower() == "authorization" for header in headers):
             raise ValueError("the header 'authorization' is made of the pool's key: name one of them only")
         self._lines = lines = header_lines({**key, **headers})
+        self._models = models
+        self._responses = cycle([(endpoint, request_head(endpoint, "/responses", lines)) for endpoint in endpoints])
         self._turns = {
             operation: cycle([(endpoint, request_head(endpoint, path, lines)) for endpoint in endpoints])
             for operation, path in PATHS.items()
         }
 
     async def answer(self, ask: Ask, hearer: Hearer) -> None:
+        if ask.native is not None:
+            await self._respond(ask, ask.native, hearer)
+            return
         body = self._body(ask, hearer)
         endpoint, head = next(self._turns[ask.operation])
         async with endpoint.exchange([b"%b%d\r\n\r\n" % (head, len(body)), body]) as exchange:
             await relay(self._name, exchange, ask, hearer)
+
+    async def _respond(self, ask: Ask, native: Native, hearer: Hearer) -> None:
+        """A request in OpenAI's Responses, and its answer, as they are."""
+        body = body_for(native.body, ask.model, self._models[ask.model])
+        endpoint, head = next(self._responses)
+        async with endpoint.exchange([b"%b%d\r\n\r\n" % (head, len(body)), body]) as exchange:
+            await relay_response(self._name, exchange, ask, hearer)
 
     async def probe(self) -> None:
         for endpoint in self._endpoints:

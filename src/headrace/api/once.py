@@ -1,0 +1,241 @@
+"""Idempotency-Key: the same request again, under the same key, is answered as it was the first time and not worked on again.
+
+Work goes on when its client has left, since that is why he will ask again. What came to nothing (a limit reached, a fault of ours or of
+an upstream's) is forgotten, so that asking again may succeed.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from hashlib import blake2b
+from typing import Any, TypeAlias, cast
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from headrace.api.askers import Keys, authenticate
+from headrace.api.errors import answer_for
+from headrace.api.heads import Handler
+from headrace.api.responses_asking import owner_of
+from headrace.api.socket import Exchange
+from headrace.core.clock import SECOND, Clock
+from headrace.core.errors import BodyTooLarge, Conflict, HeadraceError, InvalidRequest
+from headrace.storage import Answered, Archive, answer_once, claim, release
+
+HEADER = b"idempotency-key"
+KEY_SIZE_MAX = 255
+ANSWER_BYTES_MAX = 32 * 1024 * 1024
+"""A longer answer is not kept, and its key stays taken: it can't be had twice."""
+COME_BACK_MS = 1_000
+REPLAYED = b"idempotent-replayed: true\r\n"
+Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+
+
+class Once:
+    """Guards handlers of the hot lane and an ASGI application."""
+
+    def __init__(self, *, archive: Archive, keys: Keys, clock: Clock, spawn: Spawn, body_bytes_max: int, log: logging.Logger) -> None:
+        self._archive, self._keys, self._clock, self._spawn, self._log = archive, keys, clock, spawn, log
+        self._body_bytes_max = body_bytes_max
+        self._works: set[asyncio.Task[None]] = set()
+
+    def guarded(self, path: str, handler: Handler) -> Handler:
+        """The same handler. A request without a key costs one look."""
+
+        def handle(exchange: Exchange) -> Coroutine[Any, Any, None]:
+            return handler(exchange) if HEADER not in exchange.headers else self._exchange(path, handler, exchange)
+
+        return handle
+
+    def application(self, app: ASGIApp) -> ASGIApp:
+        """The same application, for POSTs with a key."""
+
+        async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+            headers = dict(scope["headers"]) if scope["type"] == "http" and scope["method"] == "POST" else {}
+            if HEADER in headers:
+                await self._asgi(app, headers, scope, receive, send)
+            else:
+                await app(scope, receive, send)
+
+        return guarded
+
+    # On the hot lane.
+
+    async def _exchange(self, path: str, handler: Handler, exchange: Exchange) -> None:
+        try:
+            claimed = await self._claimed(path, exchange.headers, exchange.body)
+        except HeadraceError as error:
+            exchange.answer(*answer_for(error))
+            return
+        if isinstance(claimed, Answered):
+            _replay(exchange, claimed)
+            return
+        recorder = _Recorder(exchange)
+        work = self._spawn(self._worked(handler, recorder, *claimed))
+        self._works.add(work)
+        work.add_done_callback(self._works.discard)
+        await asyncio.shield(work)
+
+    async def stop(self) -> None:
+        """End what is still worked on; its keys are free."""
+        works = tuple(self._works)
+        for work in works:
+            work.cancel()
+        if works:
+            await asyncio.wait(works, timeout=5.0)
+
+    async def _worked(self, handler: Handler, recorder: "_Recorder", owner: str, path: str, key: str) -> None:
+        try:
+            await handler(cast(Exchange, recorder))
+            await self._settle(owner, path, key, recorder.tape.answered)
+        except Exception:  # noqa: BLE001 -- a task that raises would end the server, which owns it
+            self._log.exception("what was answered under an Idempotency-Key can't be kept")
+        except asyncio.CancelledError:
+            await self._archive.run(release, owner, path, key)
+            raise
+
+    async def _settle(self, owner: str, path: str, key: str, answered: Answered | None) -> None:
+        if answered is not None and (answered.status in (408, 409, 429) or answered.status >= 500):
+            await self._archive.run(release, owner, path, key)
+        elif answered is not None:
+            await self._archive.run(answer_once, owner, path, key, answered)
+
+    # On Starlette.
+
+    async def _asgi(self, app: ASGIApp, headers: dict[bytes, bytes], scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        try:
+            body = await self._whole(receive)
+            claimed = await self._claimed(path, headers, body)
+        except HeadraceError as error:
+            status, lines, told = answer_for(error)
+            await _send(send, Answered(status=status, headers=lines, body=told, streamed=False), b"")
+            return
+        if isinstance(claimed, Answered):
+            await _send(send, claimed, REPLAYED)
+            return
+        said, status, lines = bytearray(), 0, b""
+
+        async def again() -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def record(message: Message) -> None:
+            nonlocal status, lines
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                lines = b"".join(b"%b: %b\r\n" % pair for pair in message["headers"] if pair[0] != b"content-length")
+            elif len(said) <= ANSWER_BYTES_MAX:
+                said.extend(message.get("body", b""))
+            await send(message)
+
+        try:
+            await app(scope, again, record)
+        except BaseException:
+            await self._archive.run(release, *claimed)
+            raise
+        if len(said) <= ANSWER_BYTES_MAX:
+            await self._settle(*claimed, Answered(status=status, headers=lines, body=bytes(said), streamed=False))
+
+    async def _whole(self, receive: Receive) -> bytes:
+        body = bytearray()
+        while True:
+            message = await receive()
+            body.extend(message.get("body", b""))
+            if len(body) > self._body_bytes_max:
+                raise BodyTooLarge(f"With an Idempotency-Key a body is at most {self._body_bytes_max} bytes (server.body_bytes_max).")
+            if not message.get("more_body"):
+                return bytes(body)
+
+    async def _claimed(self, path: str, headers: dict[bytes, bytes], body: bytes) -> Answered | tuple[str, str, str]:
+        """What was answered before, or the claim of who works on it now. Raises Conflict where another request has the key."""
+        bearer = headers.get(b"authorization")
+        secret = headers.get(b"x-api-key")
+        owner = owner_of(authenticate(bearer if secret is None else b"Bearer " + secret, self._keys))
+        key = headers[HEADER].decode("latin-1").strip()
+        if not 1 <= len(key) <= KEY_SIZE_MAX:
+            raise InvalidRequest(f"Invalid Idempotency-Key: it has 1 to {KEY_SIZE_MAX} characters.", param="Idempotency-Key")
+        digest = blake2b(body, digest_size=16).digest()
+        held = await self._archive.run(claim, owner, path, key, digest, self._clock.moment() // SECOND)
+        if held is None:
+            return owner, path, key
+        if held.digest != digest:
+            raise Conflict("This Idempotency-Key was used for another request: use a new one.", param="Idempotency-Key")
+        match held.state:
+            case "done":
+                return held.answered
+            case "working":
+                raise Conflict("The first request of this Idempotency-Key is still worked on.", retry_after_ms=COME_BACK_MS)
+            case "lost":
+                raise Conflict("The server ended while it worked on this Idempotency-Key's first request: whether it was done is unknown.")
+
+
+class _Tape:
+    """What was said into an exchange."""
+
+    def __init__(self) -> None:
+        self.status, self.headers, self.streamed, self.done = 0, b"", False, False
+        self.said: list[bytes] = []
+        self.size = 0
+
+    def add(self, data: bytes) -> None:
+        self.size += len(data)
+        if self.size <= ANSWER_BYTES_MAX:
+            self.said.append(data)
+
+    @property
+    def answered(self) -> Answered | None:
+        """All of it; None for what was cut, or is too long to keep."""
+        if not self.done or self.size > ANSWER_BYTES_MAX:
+            return None
+        return Answered(status=self.status, headers=self.headers, body=b"".join(self.said), streamed=self.streamed)
+
+
+class _Recorder:
+    """An exchange that keeps what is said into it, and whose client never seems to leave. All else it is asked is the exchange's own."""
+
+    _inner: Exchange
+    tape: _Tape
+    left = False
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.__dict__.update(_inner=exchange, tape=_Tape())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(self._inner, name, value)
+
+    def answer(self, status: int, headers: bytes, body: bytes) -> None:
+        tape = self.tape
+        tape.status, tape.headers, tape.done = status, headers, True
+        tape.add(body)
+        self._inner.answer(status, headers, body)
+
+    def begin(self, headers: bytes) -> None:
+        self.tape.status, self.tape.headers, self.tape.streamed = 200, headers, True
+        self._inner.begin(headers)
+
+    def write(self, data: bytes) -> None:
+        self.tape.add(data)
+        self._inner.write(data)
+
+    def end(self, trailer: bytes = b"") -> None:
+        self.tape.done = True
+        self._inner.end(trailer)
+
+
+def _replay(exchange: Exchange, answered: Answered) -> None:
+    if not answered.streamed:
+        exchange.answer(answered.status, answered.headers + REPLAYED, answered.body)
+        return
+    kept = b"".join(line + b"\r\n" for line in answered.headers.split(b"\r\n") if line and not line.startswith(b"trailer:"))
+    exchange.begin(kept + REPLAYED)
+    exchange.write(answered.body)
+    exchange.end()
+
+
+async def _send(send: Callable[[Message], Awaitable[None]], answered: Answered, more: bytes) -> None:
+    lines = [line.split(b": ", 1) for line in (answered.headers + more).split(b"\r\n") if line]
+    headers = [(name.lower(), value) for name, value in lines] + [(b"content-length", b"%d" % len(answered.body))]
+    await send({"type": "http.response.start", "status": answered.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answered.body})

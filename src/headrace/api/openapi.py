@@ -1,0 +1,201 @@
+"""Our own OpenAPI document, made of the routes and the values that read them, and a page to browse it.
+
+Where a body is not one of our values (forms, lists), its members are told here. What is streamed is told in words: OpenAPI knows no events.
+"""
+
+import html
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from headrace.wire.messages_request import MessagesRequest
+from headrace.wire.openai_chat import ChatRequest
+from headrace.wire.openai_embeddings import EmbeddingsRequest
+from headrace.wire.responses_request import ResponsesRequest
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """One method of one path. `body` is what reads it, or the name of a form; `query` are the parameters behind the question mark."""
+
+    method: str
+    path: str
+    summary: str
+    body: type | str | None = None
+    query: tuple[str, ...] = ()
+
+
+PAGE = ("limit", "order", "after")
+OPERATIONS: tuple[Operation, ...] = (
+    Operation("post", "/v1/chat/completions", "A chat completion, streamed or whole", ChatRequest),
+    Operation("post", "/v1/embeddings", "Embeddings of texts or token numbers", EmbeddingsRequest),
+    Operation("post", "/v1/responses", "A response, streamed, whole or in the background", ResponsesRequest),
+    Operation("get", "/v1/responses/{id}", "A kept response, or its events", query=("stream", "starting_after")),
+    Operation("delete", "/v1/responses/{id}", "Forget a response"),
+    Operation("post", "/v1/responses/{id}/cancel", "End a response that is made in the background"),
+    Operation("get", "/v1/responses/{id}/input_items", "What a response was asked", query=PAGE),
+    Operation("post", "/v1/responses/input_tokens", "How long a prompt likely is", ResponsesRequest),
+    Operation("post", "/v1/responses/compact", "A conversation made shorter", ResponsesRequest),
+    Operation("post", "/v1/conversations", "A new conversation", "Conversation"),
+    Operation("get", "/v1/conversations/{id}", "A conversation"),
+    Operation("post", "/v1/conversations/{id}", "Give a conversation other metadata", "Conversation"),
+    Operation("delete", "/v1/conversations/{id}", "Forget a conversation"),
+    Operation("get", "/v1/conversations/{id}/items", "The items of a conversation", query=PAGE),
+    Operation("post", "/v1/conversations/{id}/items", "Add items to a conversation", "Conversation"),
+    Operation("get", "/v1/conversations/{id}/items/{item}", "One item of a conversation"),
+    Operation("delete", "/v1/conversations/{id}/items/{item}", "Take an item out of a conversation"),
+    Operation("post", "/v1/messages", "A message of Anthropic's, streamed or whole", MessagesRequest),
+    Operation("post", "/v1/messages/count_tokens", "How long a prompt likely is", MessagesRequest),
+    Operation("post", "/v1/files", "Upload a file", "FileForm"),
+    Operation("get", "/v1/files", "The files of the project", query=("purpose", *PAGE)),
+    Operation("get", "/v1/files/{id}", "A file's facts"),
+    Operation("delete", "/v1/files/{id}", "Delete a file"),
+    Operation("get", "/v1/files/{id}/content", "A file's content"),
+    Operation("post", "/v1/uploads", "Begin a file in parts", "Upload"),
+    Operation("post", "/v1/uploads/{id}/parts", "Add a part", "PartForm"),
+    Operation("post", "/v1/uploads/{id}/complete", "Make a file of the parts", "UploadCompletion"),
+    Operation("post", "/v1/uploads/{id}/cancel", "Give an upload up"),
+    Operation("post", "/v1/batches", "Have a file of requests worked on", "Batch"),
+    Operation("get", "/v1/batches", "The batches of the project", query=PAGE),
+    Operation("get", "/v1/batches/{id}", "How far a batch is"),
+    Operation("post", "/v1/batches/{id}/cancel", "End a batch"),
+    Operation("get", "/v1/models", "The models that can be asked"),
+    Operation("get", "/v1/models/{model}", "One model"),
+)
+OBJECT: dict[str, Any] = {"type": "object"}
+TEXT: dict[str, Any] = {"type": "string"}
+METADATA: dict[str, Any] = {"type": "object", "additionalProperties": TEXT, "maxProperties": 16}
+FORMS: dict[str, dict[str, Any]] = {
+    "FileForm": {
+        "type": "object",
+        "required": ["file", "purpose"],
+        "properties": {
+            "file": {"type": "string", "contentMediaType": "application/octet-stream"},
+            "purpose": TEXT,
+            "expires_after[anchor]": {"const": "created_at"},
+            "expires_after[seconds]": {"type": "integer"},
+        },
+    },
+    "PartForm": {
+        "type": "object",
+        "required": ["data"],
+        "properties": {"data": {"type": "string", "contentMediaType": "application/octet-stream"}},
+    },
+}
+OTHERS: dict[str, dict[str, Any]] = {
+    "Conversation": {"type": "object", "properties": {"items": {"type": "array", "items": OBJECT, "maxItems": 20}, "metadata": METADATA}},
+    "Upload": {
+        "type": "object",
+        "required": ["bytes", "filename", "purpose"],
+        "properties": {
+            "bytes": {"type": "integer", "minimum": 1},
+            "filename": TEXT,
+            "purpose": TEXT,
+            "mime_type": TEXT,
+            "expires_after": OBJECT,
+        },
+    },
+    "UploadCompletion": {
+        "type": "object",
+        "required": ["part_ids"],
+        "properties": {"part_ids": {"type": "array", "items": TEXT}, "md5": TEXT},
+    },
+    "Batch": {
+        "type": "object",
+        "required": ["input_file_id", "endpoint", "completion_window"],
+        "properties": {"input_file_id": TEXT, "endpoint": TEXT, "completion_window": {"const": "24h"}, "metadata": METADATA},
+    },
+    "Error": {
+        "type": "object",
+        "required": ["error"],
+        "properties": {"error": {"type": "object", "properties": dict.fromkeys(("message", "type", "param", "code"), TEXT)}},
+    },
+}
+
+
+def document(version: str) -> dict[str, Any]:
+    """The whole document, of OpenAPI 3.1."""
+    values = [one.body for one in OPERATIONS if isinstance(one.body, type)]
+    _, components = msgspec.json.schema_components(list(dict.fromkeys(values)), ref_template="#/components/schemas/{name}")
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _told(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "headrace", "version": version, "description": "One API in front of every model you run or rent."},
+        "security": [{"key": []}, {"anthropic": []}],
+        "paths": paths,
+        "components": {
+            "schemas": {**components, **FORMS, **OTHERS},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer"},
+                "anthropic": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+            },
+        },
+    }
+
+
+def _told(operation: Operation) -> dict[str, Any]:
+    names = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
+    parameters: list[dict[str, Any]] = [{"name": name, "in": "path", "required": True, "schema": TEXT} for name in names]
+    parameters += [{"name": name, "in": "query", "schema": TEXT} for name in operation.query]
+    if operation.method == "post":
+        parameters.append({"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "maxLength": 255}})
+    told: dict[str, Any] = {
+        "summary": operation.summary,
+        "operationId": f"{operation.method}{operation.path.replace('/', '_').replace('{', '').replace('}', '')}",
+        "tags": [operation.path.split("/")[2]],
+        "parameters": parameters,
+        "responses": {
+            "200": {"description": "Done.", "content": {"application/json": {"schema": OBJECT}}},
+            "default": {
+                "description": "Refused, or failed.",
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+            },
+        },
+    }
+    return told | _body(operation.body)
+
+
+def _body(body: type | str | None) -> dict[str, Any]:
+    if body is None:
+        return {}
+    name = body if isinstance(body, str) else body.__name__
+    kind = "multipart/form-data" if name in FORMS else "application/json"
+    return {"requestBody": {"required": True, "content": {kind: {"schema": {"$ref": f"#/components/schemas/{name}"}}}}}
+
+
+def page(told: dict[str, Any]) -> str:
+    """The document to read: no script, nothing fetched from anywhere."""
+    rows = [_row(method, path, one) for path, methods in told["paths"].items() for method, one in methods.items()]
+    schemas = [_folded(name, schema) for name, schema in sorted(told["components"]["schemas"].items())]
+    return PAGE_HEAD + "".join(rows) + "<h2>Values</h2>" + "".join(schemas)
+
+
+PAGE_HEAD = (
+    "<!doctype html><html lang=en><meta charset=utf-8><title>headrace: the API</title><meta name=viewport content='width=device-width'>"
+    "<style>body{font:16px/1.5 system-ui;max-width:60rem;margin:2rem auto;padding:0 1rem}code{font-size:.95em}"
+    "pre{overflow:auto;background:#f4f4f4;padding:1rem}summary{cursor:pointer;padding:.3rem 0}</style>"
+    "<h1>headrace: the API</h1><p>The same for programs: <a href=/openapi.json>openapi.json</a>.</p>"
+)
+
+
+def _row(method: str, path: str, one: dict[str, Any]) -> str:
+    title = f"<code>{method.upper()} {html.escape(path)}</code> {html.escape(one['summary'])}"
+    return (
+        f"<details><summary>{title}</summary>{_pre({name: one[name] for name in ('parameters', 'requestBody') if name in one})}</details>"
+    )
+
+
+def _folded(name: str, schema: dict[str, Any]) -> str:
+    return f"<details id='{html.escape(name)}'><summary><code>{html.escape(name)}</code></summary>{_pre(schema)}</details>"
+
+
+def _pre(value: object) -> str:
+    return f"<pre>{html.escape(json.dumps(value, indent=2))}</pre>"
+
+
+def paths_of(operations: Sequence[Operation] = OPERATIONS) -> frozenset[tuple[str, str]]:
+    """Every method and path that the document tells."""
+    return frozenset((one.method.upper(), one.path) for one in operations)

@@ -1,0 +1,59 @@
+"""What is kept of a response: itself and what it was asked, where the client wants that, and its place in a conversation."""
+
+from pathlib import Path
+
+import msgspec
+
+from headrace.api.responses_asking import Asked
+from headrace.api.responses_voice import Response
+from headrace.core.clock import SECOND, Clock
+from headrace.storage import Archive, StoredResponse, add_items, keep_response
+from headrace.wire.responses_head import numbered
+
+DAY_S = 86_400
+
+
+class ResponsesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long responses are kept that their clients want kept; 0 days: none is."""
+
+    retention_days: int = 30
+
+    def __post_init__(self) -> None:
+        if self.retention_days < 0:
+            raise ValueError("responses.retention_days is 0 (nothing is kept) or more")
+
+
+class Keeper:
+    """`files` is the folder of the files that requests may name."""
+
+    def __init__(self, archive: Archive, files: Path, clock: Clock, settings: ResponsesSettings) -> None:
+        self.archive, self.files, self._clock, self._settings = archive, files, clock, settings
+
+    async def keep(self, asked: Asked, response: Response) -> None:
+        """Keep it if that is wanted, also in its conversation."""
+        if asked.request.stored and self._settings.retention_days:
+            await self.archive.run(keep_response, asked.owner, self.stored(asked, response))
+        await self.place(asked, response)
+
+    async def place(self, asked: Asked, response: Response) -> None:
+        """Put what was asked and answered at the end of its conversation."""
+        conversation = asked.request.conversation_id
+        if conversation is not None:
+            items = [*numbered(asked.own, asked.ask.request[4:]), *response.get("output", ())]
+            await self.archive.run(add_items, asked.owner, conversation, items)
+
+    def stored(self, asked: Asked, response: Response) -> StoredResponse:
+        """As it is kept: with what was said before, unless that is found by the response before it."""
+        before = [] if asked.chained else asked.before
+        own = numbered(asked.own, asked.ask.request[4:])
+        now_s = self._clock.moment() // SECOND
+        return StoredResponse(
+            id=str(response["id"]),
+            created_s=asked.created_s,
+            expires_s=now_s + self._settings.retention_days * DAY_S,
+            status=str(response.get("status") or "completed"),
+            background=bool(asked.request.background),
+            previous=asked.request.previous_response_id if asked.chained else None,
+            body=response,
+            input=[*before, *own],
+        )

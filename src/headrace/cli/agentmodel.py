@@ -1,0 +1,42 @@
+"""The running server as an agent's model: over its API, so every token is metered, limited and placed like anyone's."""
+
+import asyncio
+import json
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from headrace.cli.client import Client
+from headrace.core.model import Reply
+from headrace.wire.openai_reply import reply_of
+
+PICO = 10**12
+TOKENS_OUT_MAX = 2_048
+TOKENS_OUT_MAX_BUILT_IN = 256
+"""A small model that goes on and on is stopped sooner."""
+
+
+class ServedModel:
+    """One model of one server. It asks as a request of the class `agentic`."""
+
+    def __init__(self, client: Client, name: str) -> None:
+        self._client, self._name = client, name
+        listed = client.get("/models")["data"]
+        self.built_in = any(one["id"] == name and one.get("owned_by") == "headrace" for one in listed)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def reply(self, body: bytes) -> Reply:
+        most = TOKENS_OUT_MAX_BUILT_IN if self.built_in else TOKENS_OUT_MAX
+        asked: dict[str, Any] = {**json.loads(body), "model": self._name, "max_completion_tokens": most, "temperature": 0}
+        answer, headers = await asyncio.to_thread(self._client.post_whole, "/chat/completions", asked, {"x-headrace-class": "agentic"})
+        return reply_of(answer, pico_usd=_pico(headers.get("x-headrace-cost")), request=headers.get("x-request-id") or "")
+
+
+def _pico(cost: str | None) -> int:
+    """Whole pico-dollars; of an unpriced model, none."""
+    try:
+        return int(Decimal(cost or "0") * PICO)
+    except InvalidOperation:
+        return 0

@@ -1,0 +1,37 @@
+"""`headrace reconcile`: a vendor's bill against our books, and why they differ."""
+
+from pathlib import Path
+
+import click
+
+from headrace.cli.tables import FORMATS, Cell, Format, show
+from headrace.compose import Place, reconciled
+from headrace.core.errors import InvalidRequest
+from headrace.core.money import usd
+from headrace.metering.reconcile import Explained
+
+COLUMNS = ("day", "model", "cause", "tokens", "usd")
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--vendor", required=True, help="Whose bill it is, as the pools' settings name it: openai, anthropic, azure.")
+@click.option("--format", "kind", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.pass_obj
+def reconcile(place: Place, files: tuple[Path, ...], vendor: str, kind: Format) -> None:
+    """Hold a vendor's usage or costs (OpenAI's or Anthropic's JSON, or a table) against our books, and explain every difference."""
+    try:
+        found = reconciled(place, vendor, [file.read_text(encoding="utf-8") for file in files])
+    except (ValueError, UnicodeDecodeError) as wrong:
+        raise InvalidRequest(f"{files[0]}: {wrong}") from None
+    show([_row(one) for one in found.explained], COLUMNS, kind, empty="There is no difference.")
+    if kind != "table":
+        return
+    billed = "says no amounts" if found.billed_pico is None else f"bills {usd(found.billed_pico)} USD"
+    click.echo(f"{vendor} {billed}, our books say {usd(found.booked_pico)} USD, for {found.groups} days and models.")
+    for cause, pico in found.by_cause.items():
+        click.echo(f"  {cause:<10} {usd(pico)}")
+
+
+def _row(one: Explained) -> dict[str, Cell]:
+    return {"day": str(one.day), "model": one.model, "cause": one.cause, "tokens": one.tokens, "usd": usd(one.pico)}

@@ -1,0 +1,101 @@
+"""The routes that keep something for their clients, or speak another dialect than OpenAI's chat, with what they keep it in."""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from starlette.routing import BaseRoute
+
+from headrace.api import Asgi, Background, Batches, Conversations, Files, Foreign, Keeper, Lines, Messages, Once, Responses
+from headrace.api.askers import Keys
+from headrace.api.door import Report
+from headrace.api.heads import Handler
+from headrace.api.responses_background import GONE_S, Spawn
+from headrace.compose.opening import Opened
+from headrace.core.clock import SECOND, Clock
+from headrace.core.errors import HeadraceError
+from headrace.gateway import Gateway
+from headrace.storage import Archive, bury_responses, sweep_files, sweep_once, sweep_responses
+
+log = logging.getLogger("headrace")
+SWEPT_EVERY_S = 20.0
+
+
+class Kept:
+    """What `serve` needs of it: the handlers of the hot paths in their order, the routes, and what must be done beside them."""
+
+    def __init__(
+        self,
+        *,
+        archive: Archive,
+        folder: Path,
+        clock: Clock,
+        background: Background,
+        batches: Batches,
+        once: Once,
+        handlers: Sequence[Handler],
+        routes: Sequence[BaseRoute],
+    ) -> None:
+        self._archive, self._folder, self._clock = archive, folder, clock
+        self.background, self.batches, self.once = background, batches, once
+        self.handlers, self.routes = tuple(handlers), tuple(routes)
+
+    async def keep_swept(self) -> None:
+        """Forget what nobody may read any more; run it as a task of the server's group."""
+        while True:
+            try:
+                await self._archive.run(bury_responses, self._clock.moment() // SECOND - GONE_S)
+                await self._archive.run(sweep_responses, self._clock.moment() // SECOND)
+                await self._archive.run(sweep_once, self._clock.moment() // SECOND)
+                await self._archive.run(sweep_files, self._folder, self._clock.moment() // SECOND)
+            except (HeadraceError, sqlite3.Error, OSError) as wrong:
+                log.warning("what is over can't be forgotten now: %s", wrong)
+            await asyncio.sleep(SWEPT_EVERY_S)
+
+    async def stop(self) -> None:
+        """End what goes on without a client."""
+        await self.batches.stop()
+        await self.background.stop()
+        await self.once.stop()
+
+    def close(self) -> None:
+        self._archive.close()
+
+
+def keep(opened: Opened, gateway: Gateway, keys: Keys, report: Report, spawn: Spawn, log: logging.Logger) -> Kept:
+    house = opened.house
+    archive = Archive(house.layout.database)
+    foreign = Foreign(gateway=gateway, keys=keys, clock=house.clock, new_id=opened.names, report=report, log=log)
+    keeper = Keeper(archive, house.layout.files, house.clock, house.settings.responses)
+    background = Background(gateway=gateway, keeper=keeper, clock=house.clock, spawn=spawn, report=report, log=log)
+    messages = Messages(foreign)
+    responses = Responses(foreign, keeper, background)
+    handlers = (messages.create, messages.count_tokens, responses.create, responses.input_tokens, responses.compact)
+    asgi = Asgi(keys, opened.names, house.settings.server.body_bytes_max)
+    conversations = Conversations(asgi, archive, house.clock)
+    files = Files(asgi, archive, house.clock, house.layout.files, house.settings.files)
+    batches = Batches(
+        asgi=asgi,
+        archive=archive,
+        clock=house.clock,
+        folder=house.layout.files,
+        lines=Lines(foreign, keeper),
+        settings=house.settings.batches,
+        quota=house.settings.files.project_bytes_max,
+        spawn=spawn,
+        log=log,
+    )
+    routes = [*batches.routes(), *responses.routes(), *conversations.routes(), *files.routes()]
+    once = Once(archive=archive, keys=keys, clock=house.clock, spawn=spawn, body_bytes_max=house.settings.server.body_bytes_max, log=log)
+    return Kept(
+        archive=archive,
+        folder=house.layout.files,
+        clock=house.clock,
+        background=background,
+        batches=batches,
+        once=once,
+        handlers=handlers,
+        routes=routes,
+    )

@@ -1,0 +1,103 @@
+"""Between a client of another dialect and an adapter: who speaks the client's dialect is asked in it, all others are asked in a chat.
+
+An adapter says chats in events or, where its upstream speaks OpenAI's dialect too, in that dialect's own bytes. The client understands
+neither bytes, so they are read here, and what it hears is events; the bytes of its own dialect pass as they are.
+"""
+
+from collections.abc import Coroutine
+from typing import Any
+
+import msgspec
+
+from headrace.core.ask import Ask
+from headrace.core.errors import NotTranslatable
+from headrace.core.native import ClientDialect, Native
+from headrace.core.stream import Said, Used, Verbatim
+from headrace.core.translation import Change
+from headrace.core.usage import Usage
+from headrace.providers.provider import Gate, Hearer, Provider, Tap
+from headrace.wire.openai_plain import plain
+from headrace.wire.openai_said import ChatReader
+
+NONE: frozenset[ClientDialect] = frozenset()
+
+
+class Interpreter:
+    """`provider` for clients of every dialect. It is asked natively in those that it `speaks`; `plain` is whether it takes nothing in a
+    chat but what OpenAI's dialect has."""
+
+    def __init__(self, provider: Provider, *, name: str, speaks: frozenset[ClientDialect] = NONE, plain: bool = False) -> None:
+        self.provider, self._name, self._speaks, self._plain = provider, name, speaks, plain
+
+    def answer(self, ask: Ask, hearer: Hearer) -> Coroutine[Any, Any, None]:
+        native = ask.native
+        if native is None or (native.relayable and native.dialect in self._speaks):
+            return self.provider.answer(ask, hearer)
+        return self._interpret(ask, native, hearer)
+
+    async def probe(self) -> None:
+        await self.provider.probe()
+
+    async def _interpret(self, ask: Ask, native: Native, hearer: Hearer) -> None:
+        if native.untold is not None:
+            raise NotTranslatable(f"{self._name} can't be asked so: {native.untold}", param=native.param)
+        body, more = plain(ask.body) if self._plain else (ask.body, ())
+        changes = (*native.changes, *more)
+        if changes and ask.strict:
+            what = "; ".join(f"'{change.param}' would be {change.what}, since {change.why}" for change in changes)
+            raise NotTranslatable(f"{self._name} can't be asked so, and strict was asked for: {what}.", param=changes[0].param)
+        if changes:
+            hearer.translated(changes)
+        await self.provider.answer(msgspec.structs.replace(ask, body=body, native=None), _Listening(hearer, changes, ask.stream))
+
+
+class _Listening:
+    """Hears an adapter for `hearer`."""
+
+    verbatim: Tap | None = None
+
+    def __init__(self, hearer: Hearer, changes: tuple[Change, ...], stream: bool) -> None:
+        self._hearer, self._changes, self._stream = hearer, changes, stream
+        self._reader = ChatReader()
+        self._used: Used | None = None
+        self._begun = False
+
+    @property
+    def usage(self) -> Usage | None:
+        return self._hearer.usage
+
+    @usage.setter
+    def usage(self, usage: Usage | None) -> None:
+        self._hearer.usage = usage
+
+    @property
+    def usage_likely(self) -> Usage | None:
+        return self._hearer.usage_likely
+
+    @usage_likely.setter
+    def usage_likely(self, usage: Usage | None) -> None:
+        self._hearer.usage_likely = usage
+
+    @property
+    def gate(self) -> Gate:
+        return self._hearer.gate
+
+    def hear(self, said: Said) -> None:
+        if isinstance(said, Verbatim):
+            self._read(said.data)
+        elif isinstance(said, Used) and not self._stream and not self._begun:
+            self._used = said  # an unstreamed answer in bytes may follow it, and what it says comes before
+            self._hearer.usage = said.usage or self._hearer.usage
+        else:
+            self._begun = True
+            self._hearer.hear(said)
+
+    def translated(self, changes: tuple[Change, ...]) -> None:
+        self._hearer.translated((*self._changes, *changes))
+
+    def _read(self, data: bytes) -> None:
+        used, self._used = self._used, None
+        for one in self._reader.frames(data) if self._stream else self._reader.whole(data):
+            self._hearer.hear(one)
+        if used is not None:
+            self._hearer.hear(used)

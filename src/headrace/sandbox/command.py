@@ -1,0 +1,203 @@
+"""A command, run in a draft at the level that was found: what it says, bounded, and a clear word when it was ended.
+
+The command sees the system's programs read-only, the draft at `/work` (at level 2 where it lies), a small `/tmp` of its own, no other
+process, no device but the harmless ones, none of our environment, and no network. Where hosts were given leave, a port of the inside
+leads to our proxy, and nowhere else. Started as root, it runs as a user that has no account.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+from zlib import crc32
+
+from headrace.core.errors import SandboxRefused
+from headrace.sandbox.draft import Draft
+from headrace.sandbox.level import NOBODY, Level, is_root
+from headrace.sandbox.limits import STOPPED_SAYS, Limits, Outcome, Stopped
+from headrace.sandbox.seccomp import program
+
+PROXY_PORT: Final = 3_128
+USER_FIRST: Final = 61_184
+USERS: Final = 4_000
+"""Within the numbers that systemd keeps for users that exist only while something runs."""
+_INNER: Final = Path(__file__).with_name("inner.py")
+_OUTER: Final = Path(__file__).with_name("outer.py")
+_SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32")
+_ETC: Final = (
+    "/etc/ld.so.cache",
+    "/etc/alternatives",
+    "/etc/ssl",
+    "/etc/ca-certificates",
+    "/etc/localtime",
+    "/etc/passwd",
+    "/etc/group",
+    "/etc/mime.types",
+)
+_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_TMP_BYTES: Final = 256 << 20
+_PIECE: Final = 65_536
+_GROWTH_CHECK_S: Final = 1.0
+
+
+async def run(command: str, draft: Draft, level: Level, limits: Limits, *, proxy: Path | None = None) -> Outcome:
+    """Run it to its end, or to the first limit. `proxy` is the unix socket of the egress proxy, where hosts may be reached."""
+    if level.rung == 0:
+        raise SandboxRefused(f"There is {level.says}")
+    if level.rung == 2 and proxy is not None:
+        raise SandboxRefused("At level 2 of the sandbox no command gets a network. Install bubblewrap for level 3.")
+    _hand_over(draft)
+    process = await asyncio.create_subprocess_exec(
+        *_line(_told(command, draft, level, limits, proxy), draft, level, proxy),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=_environment(level, draft, proxy),
+        cwd="/",
+        start_new_session=True,
+    )
+    return await _watched(process, draft, limits)
+
+
+def _told(command: str, draft: Draft, level: Level, limits: Limits, proxy: Path | None) -> str:
+    """What `inner` is to do, as its one argument."""
+    confined = level.rung == 3
+    folder = "/work" if confined else str(draft.work)
+    read = [*_SYSTEM, *_ETC, "/proc", "/dev", sys.base_prefix, *(("/run/headrace",) if confined else ())]
+    write = [folder, *(("/tmp", "/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/shm") if confined else ("/dev/null", "/dev/zero"))]  # noqa: S108 its own
+    filtered = program(confined=confined)
+    assert filtered is not None, "a level above 0 has a filter"
+    return json.dumps(
+        {
+            "command": command,
+            "folder": folder,
+            "limits": {
+                "RLIMIT_NPROC": limits.processes_max,
+                "RLIMIT_AS": limits.memory_bytes_max,
+                "RLIMIT_FSIZE": limits.file_bytes_max,
+                "RLIMIT_NOFILE": limits.open_files_max,
+                "RLIMIT_CORE": 0,
+            },
+            "landlock": {"read": read, "write": write, "abi": level.landlock_abi},
+            "seccomp": filtered.hex(),
+            "proxy": "/run/headrace/proxy.sock" if proxy else None,
+            "port": PROXY_PORT,
+            "user": user_of(draft) if is_root() and not confined else None,
+        }
+    )
+
+
+def _line(inner: str, draft: Draft, level: Level, proxy: Path | None) -> list[str]:
+    """The program and its arguments."""
+    python = [os.path.realpath(sys.executable), "-I", "-S"]
+    if level.rung == 2 or level.bwrap is None:
+        return [*python, str(_INNER), inner]
+    binds = {"work": draft.work, "inner.py": _INNER, "python": Path(sys.base_prefix), **({"proxy.sock": proxy} if proxy else {})}
+    shown = {name: f"/mnt/{name}" if is_root() else str(path) for name, path in binds.items()}
+    line = [level.bwrap, "--unshare-all", "--unshare-user", "--uid", str(NOBODY), "--gid", str(NOBODY), "--cap-drop", "ALL"]
+    line += ["--new-session", "--die-with-parent", "--hostname", "sandbox", "--proc", "/proc", "--dev", "/dev"]
+    line += ["--size", str(_TMP_BYTES), "--tmpfs", "/tmp"]  # noqa: S108 a new one, inside
+    line += [word for path in (*_SYSTEM, *_ETC) if os.path.exists(path) for word in _bound(path)]
+    if not sys.base_prefix.startswith("/usr"):
+        line += ["--ro-bind", shown["python"], sys.base_prefix]
+    line += ["--ro-bind", shown["inner.py"], "/run/headrace/inner.py", "--bind", shown["work"], "/work"]
+    if proxy is not None:
+        line += ["--bind", shown["proxy.sock"], "/run/headrace/proxy.sock"]
+    line += ["--chdir", "/work", "--", *python, "/run/headrace/inner.py", inner]
+    if not is_root():
+        return line
+    told = {"binds": {name: str(path) for name, path in binds.items()}, "line": line, "user": user_of(draft)}
+    return [*python, str(_OUTER), json.dumps(told)]
+
+
+def _bound(path: str) -> tuple[str, ...]:
+    return ("--symlink", os.readlink(path), path) if os.path.islink(path) and path in _SYSTEM else ("--ro-bind", path, path)
+
+
+def _environment(level: Level, draft: Draft, proxy: Path | None) -> Mapping[str, str]:
+    """All that the command gets of an environment; none of ours."""
+    bins = f"{_PATH}:{sys.base_prefix}/bin"
+    home = "/tmp" if level.rung == 3 else str(draft.work)  # noqa: S108 its own
+    bare = {
+        "PATH": bins,
+        "HOME": home,
+        "LANG": "C.UTF-8",
+        "TERM": "dumb",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HEADRACE_SANDBOX": str(level.rung),
+    }
+    address = f"http://127.0.0.1:{PROXY_PORT}"
+    return {
+        **bare,
+        **(dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), address) if proxy else {}),
+    }
+
+
+def user_of(draft: Draft) -> int:
+    """As whom the draft's commands run when we are root: a number that no account has, so that two runs can't touch each other."""
+    return USER_FIRST + crc32(bytes(draft.place)) % USERS
+
+
+def _hand_over(draft: Draft) -> None:
+    """As root: the draft belongs to whom the command runs as. Links are given, never followed."""
+    if not is_root():
+        return
+    work, user = draft.work, user_of(draft)
+    os.chown(work, user, user)
+    for folder, folders, names in os.walk(work):
+        for name in (*folders, *names):
+            os.chown(os.path.join(folder, name), user, user, follow_symlinks=False)
+
+
+async def _watched(process: asyncio.subprocess.Process, draft: Draft, limits: Limits) -> Outcome:
+    """Gather what it says until it ends or reaches a limit; then nothing of it is left."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    out, err = bytearray(), bytearray()
+    stopped: list[Stopped] = []
+
+    def stop(why: Stopped) -> None:
+        if not stopped:
+            stopped.append(why)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+    async def gather(stream: asyncio.StreamReader, kept: bytearray) -> None:
+        while piece := await stream.read(_PIECE):
+            room = limits.output_bytes_max - len(out) - len(err)
+            kept += piece[: max(room, 0)]
+            if len(piece) > room:
+                stop("output")
+
+    async def weigh() -> None:
+        while True:
+            await asyncio.sleep(_GROWTH_CHECK_S)
+            if await asyncio.to_thread(draft.size_bytes) > limits.draft_bytes_max:
+                stop("draft")
+
+    weighing = None
+    try:
+        async with asyncio.timeout(limits.seconds_max), asyncio.TaskGroup() as tasks:
+            weighing = tasks.create_task(weigh())
+            tasks.create_task(gather(process.stdout, out))
+            tasks.create_task(gather(process.stderr, err))
+            await process.wait()
+            weighing.cancel()
+    except TimeoutError:
+        stop("time")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        code = await process.wait()
+        for stream in (process.stdout, process.stderr):
+            while await stream.read(_PIECE):
+                pass  # whoever held the other end is gone
+    why = stopped[0] if stopped else None
+    limit = {"time": f"{limits.seconds_max:g}", "output": f"{limits.output_bytes_max:,}", "draft": f"{limits.draft_bytes_max:,}"}
+    says = STOPPED_SAYS[why].format(limit=limit[why]) if why else ""
+    return Outcome(code, out.decode(errors="replace"), err.decode(errors="replace"), why, says)

@@ -1,0 +1,67 @@
+"""A run is killed with SIGKILL after each of its events, and goes on in another process: nothing is lost and nothing is done twice.
+
+The process dies right after an event is written, so an effect whose intent is the last line was not made: the person says so, and it is.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from headrace.agents.events import Ended
+from headrace.sandbox import Draft, try_level
+from headrace.storage import read_run
+from tests.unit.workspace.scripted import begin
+from tests.unit.workspace.victim import TASK
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = [
+    pytest.mark.skipif(try_level().rung == 0, reason="no command can be confined on this machine"),
+    pytest.mark.timeout(600),  # some sixty processes, one after another
+]
+EVENTS_MAX = 40
+
+
+def start(folder: Path) -> None:
+    (folder / "project").mkdir(parents=True)
+    (folder / "project" / "kept.txt").write_text("kept\n")
+    Draft.begin(folder / "project", folder / "draft")
+    begin(folder / "events.jsonl", TASK)
+
+
+def live(folder: Path, events: int) -> int:
+    line = [sys.executable, "-m", "tests.unit.workspace.victim", str(folder), str(events)]
+    return subprocess.run(line, cwd=ROOT, capture_output=True, timeout=60, check=False).returncode
+
+
+def outcome(folder: Path) -> dict[str, str]:
+    draft = Draft.open(folder / "draft")
+    assert draft is not None
+    draft.take_over()
+    return {path.name: path.read_text() for path in (folder / "project").iterdir()}
+
+
+def test_killed_after_each_event_it_ends_the_same(tmp_path):
+    for events in range(1, EVENTS_MAX):
+        folder = tmp_path / str(events)
+        start(folder)
+        killed = live(folder, events)
+        if killed == 0:
+            assert events > 20, "the run has fewer events than a run of this script must have"
+            return
+        assert killed == -9
+        assert live(folder, 10_000) == 0
+        assert isinstance(read_run(folder / "events.jsonl")[-1].event, Ended)
+        assert outcome(folder) == {"kept.txt": "kept\n", "notes.txt": "two\n", "ran.txt": "ran\n"}, events
+    raise AssertionError("the run never ended")
+
+
+def test_killed_again_and_again_it_still_ends(tmp_path):
+    start(tmp_path)
+    lives = 0
+    while live(tmp_path, 2) != 0:
+        lives += 1
+        assert lives < EVENTS_MAX
+    assert lives > 8
+    assert outcome(tmp_path) == {"kept.txt": "kept\n", "notes.txt": "two\n", "ran.txt": "ran\n"}

@@ -1,0 +1,68 @@
+"""Our own OpenAPI document: every route is in it, and nothing that is not there."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from starlette.routing import Route
+
+from headrace.api import HOT_PATHS, Batches, Conversations, Files, Responses
+from headrace.api.openapi import document, page, paths_of
+
+
+def served() -> set[tuple[str, str]]:
+    """Method and path of each route under /v1."""
+    nothing: Any = SimpleNamespace(gateway=None, clock=None, archive=None, files=None)
+    batches = Batches(
+        asgi=nothing,
+        archive=nothing,
+        clock=nothing,
+        folder=nothing,
+        lines=nothing,
+        settings=nothing,
+        quota=0,
+        spawn=nothing,
+        log=nothing,
+    )
+    routes = [
+        *Responses(nothing, nothing, nothing).routes(),
+        *Conversations(nothing, nothing, nothing).routes(),
+        *Files(nothing, nothing, nothing, nothing, nothing).routes(),
+        *batches.routes(),
+    ]
+    found = {(method, route.path) for route in routes if isinstance(route, Route) for method in route.methods or () if method != "HEAD"}
+    return found | {("POST", path) for path in HOT_PATHS} | {("GET", "/v1/models"), ("GET", "/v1/models/{model}")}
+
+
+def test_it_tells_every_route_and_no_other() -> None:
+    assert paths_of() == served()
+
+
+def references(told: Any) -> set[str]:
+    if isinstance(told, dict):
+        own = {str(told["$ref"])} if "$ref" in told else set()
+        return own.union(*(references(one) for one in told.values()))
+    return set().union(*(references(one) for one in told)) if isinstance(told, list) else set()
+
+
+def test_it_is_whole() -> None:
+    told = document("1.2.3")
+    assert (told["openapi"], told["info"]["version"]) == ("3.1.0", "1.2.3")
+    schemas = told["components"]["schemas"]
+    assert {one.removeprefix("#/components/schemas/") for one in references(told)} <= schemas.keys()
+    for schema in schemas.values():
+        Draft202012Validator.check_schema(schema)
+    ids = [one["operationId"] for methods in told["paths"].values() for one in methods.values()]
+    assert len(ids) == len(set(ids))
+    for path, methods in told["paths"].items():
+        for one in methods.values():
+            assert {part["name"] for part in one["parameters"] if part["in"] == "path"} == {
+                part[1:-1] for part in path.split("/") if part[:1] == "{"
+            }
+
+
+def test_it_can_be_read() -> None:
+    read = page(document("1"))
+    assert "POST /v1/responses" in read
+    assert "<script" not in read
+    assert "http:" not in read

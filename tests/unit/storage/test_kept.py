@@ -1,0 +1,325 @@
+"""What clients ask to have kept: responses, conversations, files, answers to requests that must not be worked on twice."""
+
+import io
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from headrace.core.errors import BodyTooLarge, Conflict
+from headrace.storage import (
+    Answered,
+    Archive,
+    Conversation,
+    StoredEvent,
+    StoredFile,
+    StoredPart,
+    StoredResponse,
+    StoredUpload,
+    add_items,
+    answer_once,
+    bury_once,
+    bury_responses,
+    cancel_response,
+    claim,
+    complete_upload,
+    connect,
+    context_of,
+    conversation_of,
+    drop_conversation,
+    drop_file,
+    drop_item,
+    drop_response,
+    end_upload,
+    events_after,
+    file_of,
+    files_of,
+    is_cancelled,
+    items_of,
+    join_parts,
+    keep_conversation,
+    keep_events,
+    keep_file,
+    keep_part,
+    keep_response,
+    keep_upload,
+    parts_of,
+    release,
+    response_of,
+    sweep_files,
+    sweep_once,
+    sweep_responses,
+    upload_of,
+    write_bytes,
+)
+
+NOW, LATER = 1_000, 9_000
+ME, OTHER = "acme/one", "acme/two"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    opened = connect(tmp_path / "x.sqlite")
+    yield opened
+    opened.close()
+
+
+def response(id: str, **more: Any) -> StoredResponse:
+    fields: dict[str, Any] = {
+        "id": id,
+        "created_s": NOW,
+        "expires_s": LATER,
+        "status": "completed",
+        "background": False,
+        "previous": None,
+        "body": {"id": id, "output": [{"id": f"out {id}"}]},
+        "input": [{"id": f"in {id}"}],
+    }
+    return StoredResponse(**fields | more)
+
+
+# Responses.
+
+
+def test_a_response_is_its_owners_until_its_time_is_over(database: sqlite3.Connection) -> None:
+    keep_response(database, ME, response("a"))
+    assert response_of(database, ME, "a", NOW) == response("a")
+    assert response_of(database, OTHER, "a", NOW) is None
+    assert response_of(database, ME, "a", LATER) is None
+    assert sweep_responses(database, NOW) == 0
+    assert sweep_responses(database, LATER) == 1
+    assert response_of(database, ME, "a", NOW) is None
+
+
+def test_what_was_said_before_is_found_along_the_chain(database: sqlite3.Connection) -> None:
+    keep_response(database, ME, response("a"))
+    keep_response(database, ME, response("b", previous="a", body={"id": "b"}))
+    keep_response(database, ME, response("c", previous="b"))
+    assert context_of(database, ME, "c", NOW) == [{"id": one} for one in ("in a", "out a", "in b", "in c", "out c")]
+    assert context_of(database, OTHER, "c", NOW) is None
+    assert drop_response(database, ME, "b")
+    assert not drop_response(database, ME, "b")
+    assert context_of(database, ME, "c", NOW) is None
+
+
+def test_events_are_kept_once_and_found_from_any_number_on(database: sqlite3.Connection) -> None:
+    events = [StoredEvent(number, f"t{number}", b"{}") for number in range(4)]
+    working = response("a", status="in_progress", background=True)
+    assert not keep_events(database, ME, working, events[:3], NOW)
+    assert not keep_events(database, ME, working, events[2:], NOW)
+    assert events_after(database, ME, "a", 1) == events[2:]
+    assert events_after(database, OTHER, "a", -1) == []
+    cancel_response(database, OTHER, "a")
+    assert not keep_events(database, ME, working, [], NOW)
+    cancel_response(database, ME, "a")
+    assert keep_events(database, ME, working, [], NOW)
+    assert is_cancelled(database, ME, "a")
+    assert drop_response(database, ME, "a")
+    assert is_cancelled(database, ME, "a")
+    assert events_after(database, ME, "a", -1) == []
+
+
+def test_what_a_killed_server_worked_on_has_failed(database: sqlite3.Connection) -> None:
+    keep_events(database, ME, response("a", status="in_progress", background=True), [StoredEvent(0, "response.created", b"{}")], NOW)
+    keep_events(database, ME, response("b", status="queued", background=True), [], LATER)
+    keep_response(database, ME, response("c", status="in_progress"))
+    assert bury_responses(database, NOW) == 0
+    assert bury_responses(database, NOW + 1) == 1
+    assert bury_responses(database) == 1
+    assert bury_responses(database) == 0
+    for id, number in (("a", 1), ("b", 0)):
+        found = response_of(database, ME, id, NOW)
+        assert found is not None
+        assert (found.status, found.body["status"], found.body["error"]["code"]) == ("failed", "failed", "server_error")
+        assert [(one.number, one.type) for one in events_after(database, ME, id, number - 1)] == [(number, "response.failed")]
+
+
+# Conversations.
+
+
+def test_a_conversation_keeps_its_items_in_order(database: sqlite3.Connection) -> None:
+    keep_conversation(database, ME, Conversation("c", NOW, {"a": "b"}), [{"id": "1"}])
+    assert add_items(database, ME, "c", [{"id": "2"}, {"id": "1", "again": True}, {"id": "3"}])
+    assert not add_items(database, OTHER, "c", [{"id": "4"}])
+    assert items_of(database, ME, "c") == [{"id": "1"}, {"id": "2"}, {"id": "3"}]
+    assert drop_item(database, ME, "c", "2")
+    assert not drop_item(database, ME, "c", "2")
+    add_items(database, ME, "c", [{"id": "5"}])
+    assert [item["id"] for item in items_of(database, ME, "c")] == ["1", "3", "5"]
+    keep_conversation(database, ME, Conversation("c", NOW, {}), [])
+    assert conversation_of(database, ME, "c") == Conversation("c", NOW, {})
+    assert conversation_of(database, OTHER, "c") is None
+    assert drop_conversation(database, ME, "c")
+    assert not drop_conversation(database, ME, "c")
+    assert items_of(database, ME, "c") == []
+
+
+# Files.
+
+
+def file(id: str, size: int = 3, expires_s: int = 0, purpose: str = "batch") -> StoredFile:
+    return StoredFile(id=id, created_s=NOW, expires_s=expires_s, size=size, filename="x", purpose=purpose)
+
+
+def upload(id: str, size: int = 6) -> StoredUpload:
+    return StoredUpload(
+        id=id, created_s=NOW, expires_s=LATER, status="pending", size=size, filename="x", purpose="batch", file_expires_s=0, file=None
+    )
+
+
+def test_bytes_are_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    assert write_bytes(folder, "a", io.BytesIO(b"abc")) == 3
+    assert (folder / "a").read_bytes() == b"abc"
+    assert (folder / "a").stat().st_mode & 0o777 == 0o600
+
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        write_bytes(folder, "b", Broken())
+    assert [path.name for path in folder.iterdir()] == ["a"]
+
+
+def test_a_project_has_a_quota(database: sqlite3.Connection, tmp_path: Path) -> None:
+    keep_file(database, ME, file("a", 6), 10)
+    with pytest.raises(BodyTooLarge, match="may keep 10"):
+        keep_file(database, ME, file("b", 5), 10)
+    with pytest.raises(BodyTooLarge):
+        keep_upload(database, ME, upload("u", 5), 10)
+    keep_file(database, OTHER, file("b", 5), 10)
+    assert drop_file(database, tmp_path, ME, "a")
+    assert not drop_file(database, tmp_path, ME, "a")
+    keep_file(database, ME, file("c", 10), 10)
+
+
+def test_files_are_found_and_swept(database: sqlite3.Connection, tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    assert sweep_files(database, folder, NOW) == 0
+    for id, expires_s, purpose in (("a", 0, "batch"), ("b", LATER, "vision")):
+        write_bytes(folder, id, io.BytesIO(b"abc"))
+        keep_file(database, ME, file(id, expires_s=expires_s, purpose=purpose), 100)
+    write_bytes(folder, "orphan", io.BytesIO(b"x"))
+    os.utime(folder / "orphan", (1, 1))
+    write_bytes(folder, "being-written", io.BytesIO(b"x"))
+    os.utime(folder / "being-written", (LATER, LATER))
+    assert [one.id for one in files_of(database, ME, None, NOW)] == ["a", "b"]
+    assert [one.id for one in files_of(database, ME, "vision", NOW)] == ["b"]
+    assert files_of(database, OTHER, None, NOW) == []
+    assert file_of(database, ME, "b", LATER) is None
+    assert sweep_files(database, folder, LATER) == 1
+    assert sorted(path.name for path in folder.iterdir()) == ["a", "being-written"]
+
+
+def test_an_upload_becomes_a_file(database: sqlite3.Connection, tmp_path: Path) -> None:
+    folder = tmp_path
+    keep_upload(database, ME, upload("u"), 100)
+    for id, content in (("p1", b"abc"), ("p2", b"def")):
+        write_bytes(folder, id, io.BytesIO(content))
+        keep_part(database, ME, "u", StoredPart(id=id, size=3, created_s=NOW))
+    with pytest.raises(BodyTooLarge, match="6 bytes"):
+        keep_part(database, ME, "u", StoredPart(id="p3", size=1, created_s=NOW))
+    with pytest.raises(Conflict):
+        keep_part(database, OTHER, "u", StoredPart(id="p3", size=1, created_s=NOW))
+    assert [part.id for part in parts_of(database, ME, "u")] == ["p1", "p2"]
+    assert join_parts(folder, ["p2", "p1"], "f") == 6
+    complete_upload(database, folder, ME, "u", file("f", 6))
+    assert (folder / "f").read_bytes() == b"defabc"
+    assert not (folder / "p1").exists()
+    done = upload_of(database, ME, "u")
+    assert done is not None
+    assert (done.status, done.file) == ("completed", "f")
+    with pytest.raises(Conflict):
+        complete_upload(database, folder, ME, "u", file("g", 6))
+
+
+def test_an_upload_that_ends_otherwise(database: sqlite3.Connection, tmp_path: Path) -> None:
+    for id in ("u", "v"):
+        keep_upload(database, ME, upload(id), 100)
+        write_bytes(tmp_path, f"part {id}", io.BytesIO(b"abc"))
+        keep_part(database, ME, id, StoredPart(id=f"part {id}", size=3, created_s=NOW))
+    end_upload(database, tmp_path, ME, "u", "cancelled")
+    sweep_files(database, tmp_path, LATER)
+    assert [(found.status if (found := upload_of(database, ME, id)) else None) for id in ("u", "v")] == ["cancelled", "expired"]
+    assert not list(tmp_path.glob("part*"))
+
+
+# Once.
+
+ANSWER = Answered(status=200, headers=b"a: b\r\n", body=b"{}", streamed=True)
+
+
+class Keys(RuleBasedStateMachine):
+    """Whatever happens to a key, its work is claimed by one at a time, and an answer that is there is given to all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.database = sqlite3.connect(":memory:", isolation_level=None)
+        script = Path(connect.__code__.co_filename).parent / "migrations" / "0032_once.sql"
+        self.database.executescript(script.read_text())
+        self.now_s, self.state, self.since_s = NOW, "free", NOW
+
+    @rule(digest=st.sampled_from([b"1", b"2"]))
+    def claim(self, digest: bytes) -> None:
+        if self.state != "free" and self.now_s - self.since_s >= 86_400:
+            self.state = "free"
+        held = claim(self.database, ME, "/p", "k", digest, self.now_s)
+        assert (held is None) == (self.state == "free")
+        if held is None:
+            self.state, self.since_s = "working", self.now_s
+        else:
+            assert held.state == self.state
+            assert (held.answered == ANSWER) == (self.state == "done")
+
+    @rule()
+    def answer(self) -> None:
+        if self.state == "working":
+            answer_once(self.database, ME, "/p", "k", ANSWER)
+            self.state = "done"
+
+    @rule()
+    def release(self) -> None:
+        release(self.database, ME, "/p", "k")
+        self.state = "free" if self.state == "working" else self.state
+
+    @rule()
+    def die(self) -> None:
+        bury_once(self.database)
+        self.state = "lost" if self.state == "working" else self.state
+
+    @rule(seconds=st.sampled_from([1, 80_000]), sweep=st.booleans())
+    def wait(self, seconds: int, sweep: bool) -> None:
+        self.now_s += seconds
+        if sweep:
+            sweep_once(self.database, self.now_s)
+            if self.state != "free" and self.now_s - self.since_s >= 86_400:
+                self.state = "free"
+
+    @invariant()
+    def others_are_free(self) -> None:
+        assert self.database.execute("SELECT count(*) FROM once").fetchone()[0] <= 1
+
+    def teardown(self) -> None:
+        self.database.close()
+
+
+TestKeys = Keys.TestCase
+TestKeys.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+
+
+async def test_an_archive_has_one_thread(tmp_path: Path) -> None:
+    archive = Archive(tmp_path / "x.sqlite")
+    await archive.run(keep_response, ME, response("a"))
+    assert await archive.run(response_of, ME, "a", NOW) == response("a")
+    with pytest.raises(Conflict):
+        await archive.run(keep_part, ME, "u", part=StoredPart(id="p", size=1, created_s=NOW))
+    archive.close()
+    Archive(tmp_path / "never-opened.sqlite").close()
+    assert not (tmp_path / "never-opened.sqlite").exists()

@@ -1,0 +1,44 @@
+"""A run in a process of its own, which kills itself after so many events: `python -m tests.unit.workspace.victim FOLDER EVENTS`."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from headrace.agents import Grant
+from headrace.agents.events import Event
+from headrace.sandbox import Draft, Limits, try_level
+from headrace.storage import RunLog
+from headrace.testing.clock import TurnedClock
+from headrace.workspace import Driver, Hands
+from tests.unit.workspace.scripted import ScriptedModel, Step, ToldPerson
+
+TASK = "Write notes.txt, run the commands, and fetch www.good.example"
+SCRIPT: list[list[Step]] = [
+    [("list_files", {}), ("write_file", {"path": "notes.txt", "text": "one\n"})],
+    [("run_command", {"command": "echo ran >> ran.txt"}), ("read_file", {"path": "notes.txt"})],
+    [("fetch", {"url": "www.other.invalid"}), ("edit_file", {"path": "notes.txt", "old": "one", "new": "two"})],
+    ["Done."],
+]
+
+
+def main(folder: Path, events_max: int) -> None:
+    log = RunLog(folder / "events.jsonl")
+    draft = Draft.open(folder / "draft")
+    assert draft is not None
+    left = events_max
+
+    def hear(event: Event) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    hands = Hands(draft, try_level(), Limits(seconds_max=20))
+    driver = Driver(log, ScriptedModel(SCRIPT), hands, ToldPerson(happened=False), Grant(), TurnedClock(), hear)
+    print(asyncio.run(driver.run()))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
