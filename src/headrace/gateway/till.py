@@ -33,7 +33,7 @@ from headrace.metering import (
     span_of,
 )
 from headrace.metering.periods import ALWAYS
-from headrace.wire.openai_caps import with_tokens_out_max
+from headrace.wire.openai_caps import native_with_tokens_out_max, with_tokens_out_max
 
 WAYS_MAX = 20_000
 IMAGE_TOKENS_MAX = 16_384
@@ -326,7 +326,11 @@ def _cap(ask: Ask, visit: Visit, tokens: int, why: str) -> None:
     """The answer may have so many tokens in all, and the upstream is told so."""
     each = max(1, tokens // ask.choices)
     visit.bound = Usage(visit.bound.tokens_in, 0, 0, each * ask.choices)
-    visit.ask = msgspec.structs.replace(ask, tokens_out_max=each * ask.choices, body=with_tokens_out_max((visit.ask or ask).body, each))
+    native = ask.native
+    if native is not None:  # where the client's own words are relayed, they must say so too
+        native = msgspec.structs.replace(native, body=native_with_tokens_out_max(native.body, native.dialect, each))
+    body = with_tokens_out_max(ask.body, each)
+    visit.ask = msgspec.structs.replace(ask, tokens_out_max=each * ask.choices, body=body, native=native)
     visit.capped = why
 
 

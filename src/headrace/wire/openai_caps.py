@@ -19,6 +19,13 @@ def with_tokens_out_max(body: bytes, tokens: int) -> bytes:
     return msgspec.json.encode(members)
 
 
+def native_with_tokens_out_max(body: bytes, dialect: str, tokens: int) -> bytes:
+    """The same for a request in its client's own dialect, which names the length of its one answer otherwise."""
+    members = read(_members, body)
+    members["max_output_tokens" if dialect == "responses" else "max_tokens"] = msgspec.Raw(b"%d" % tokens)
+    return msgspec.json.encode(members)
+
+
 def without_max_cost(body: bytes) -> bytes:
     """The request without the member that only we read."""
     members = read(_members, body)

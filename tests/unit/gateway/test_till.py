@@ -9,6 +9,7 @@ import pytest
 
 from headrace.core.ask import Ask
 from headrace.core.errors import BudgetsUnreachable, CostTooHigh, NotReady, QuotaExceeded, Unpriced, UpstreamUnreachable
+from headrace.core.native import Native
 from headrace.core.stream import Finished, Text, Used
 from headrace.core.usage import Usage
 from headrace.gateway import Till, Visit
@@ -203,3 +204,14 @@ async def test_a_hedge_is_held_for_as_well_or_not_made():
     assert not visit.hold.again(visit.bound_pico)
     shop.till.close_holder()
     assert shop.till.slices == {}
+
+
+async def test_a_request_in_its_clients_own_dialect_is_capped_in_it_too():
+    """Its own words are what a pool of its dialect gets."""
+    native = Native(dialect="responses", body=b'{"model":"gpt-5.4-nano","input":"hi"}')
+    shop = Shop(a_budget(micros=2_000))
+    await shop.serve(msgspec.structs.replace(an_ask(tokens_out_max=None), native=native))
+    (asked,) = shop.provider.asked
+    assert asked.native is not None
+    assert b'"max_output_tokens":250' in asked.native.body
+    assert b'"max_completion_tokens":250' in asked.body

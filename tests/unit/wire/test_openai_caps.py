@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from headrace.wire.openai_caps import with_tokens_out_max, without_max_cost
+from headrace.wire.openai_caps import native_with_tokens_out_max, with_tokens_out_max, without_max_cost
 
 TABLE = [
     (b'{"model":"m"}', {"model": "m", "max_completion_tokens": 9}),
@@ -24,3 +24,15 @@ def test_the_cap_goes_under_the_name_that_the_client_used(body: bytes, capped: d
 def test_what_only_we_read_is_taken_out():
     assert json.loads(without_max_cost(b'{"model":"m","max_cost":"0.5","n":1}')) == {"model": "m", "n": 1}
     assert json.loads(without_max_cost(b'{"model":"m"}')) == {"model": "m"}
+
+
+NATIVE = [
+    ("responses", b'{"model":"m","input":"hi"}', {"model": "m", "input": "hi", "max_output_tokens": 9}),
+    ("responses", b'{"model":"m","max_output_tokens":50}', {"model": "m", "max_output_tokens": 9}),
+    ("messages", b'{"model":"m","max_tokens":50}', {"model": "m", "max_tokens": 9}),
+]
+
+
+@pytest.mark.parametrize(("dialect", "body", "capped"), NATIVE)
+def test_other_dialects_name_the_length_otherwise(dialect: str, body: bytes, capped: dict[str, object]):
+    assert json.loads(native_with_tokens_out_max(body, dialect, 9)) == capped
