@@ -6,13 +6,14 @@ when the client leaves, or when we are at fault.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias
 
 from headrace.api.askers import Askers, Keys
 from headrace.api.asking import Reader
 from headrace.api.errors import answer_for, status_of
 from headrace.api.socket import Exchange
+from headrace.api.telling import about, cost
 from headrace.api.voices import Gathered, Streamed
 from headrace.core.ask import Ask, Operation
 from headrace.core.clock import MS, SECOND, Clock, Instant
@@ -23,11 +24,8 @@ from headrace.core.errors import (
     UnsupportedMediaType,
 )
 from headrace.core.identity import Principal
-from headrace.core.money import usd
-from headrace.core.translation import Change
-from headrace.gateway import Gateway, Visit, remaining_pico
+from headrace.gateway import Gateway, Visit
 
-TRANSLATION_SIZE_MAX = 1_024
 LEFT = 499
 """The status that logs and metrics show for a client who hung up; nobody is left to read it."""
 
@@ -100,7 +98,7 @@ class Door:
             voice.break_off(error)  # the status is long sent; clients raise on a frame with an error
             self._log.warning("a stream broke: %s", error, extra={"request": ask.request})
             return status_of(error)
-        voice.finish(f"x-headrace-cost: {_cost(visit)}\r\n".encode() if ask.stream else b"")
+        voice.finish(f"x-headrace-cost: {cost(visit)}\r\n".encode() if ask.stream else b"")
         return 200
 
     def _created(self) -> int:
@@ -119,18 +117,11 @@ class Door:
         return status
 
     def _headers(self, ask: Ask, visit: Visit) -> bytes:
-        """What an answer says of itself. A stream's head goes out before its cost is known, which follows in its trailer."""
         told = (
             f"x-request-id: {ask.request}\r\nopenai-version: 2020-10-01\r\n"
             f"openai-processing-ms: {(self._clock.instant() - visit.admitted_at) // MS}\r\n"
-            f"openai-organization: {ask.principal.organization}\r\nx-headrace-pool: {visit.pool}\r\n"
-            f"x-headrace-class: {ask.traffic_class}\r\nx-headrace-attempts: {visit.attempts}\r\n"
-            f"{'trailer: x-headrace-cost' if ask.stream else f'x-headrace-cost: {_cost(visit)}'}\r\n{_limits(visit.left)}"
+            f"openai-organization: {ask.principal.organization}\r\n{about(ask, visit)}{_limits(visit.left)}"
         )
-        if visit.hold is not None or visit.capped:
-            told += _money(visit)
-        if visit.translation:
-            told += f"x-headrace-translation: {_translation(visit.translation)}\r\n"
         return told.encode("latin-1", "replace")
 
     def _common(self, request: str, began: Instant) -> bytes:
@@ -143,27 +134,6 @@ def _json_body(exchange: Exchange) -> bytes:
     if kind != b"application/json" and kind.partition(b";")[0].strip().lower() != b"application/json":
         raise UnsupportedMediaType(f"The request's content type is {kind.decode('latin-1')!r}: send application/json.")
     return exchange.body
-
-
-def _cost(visit: Visit) -> str:
-    """In US dollars, to the last digit."""
-    return "unpriced" if visit.cost_pico is None else usd(visit.cost_pico)
-
-
-def _money(visit: Visit) -> str:
-    """What is held for it at most, what its scarcest budget leaves, and whether the answer may end because the money does."""
-    told = f"x-headrace-cost-max: {usd(visit.bound_pico)}\r\n" if visit.price is not None else ""
-    if visit.hold is not None and (left := remaining_pico(visit.hold)) is not None:
-        told += f"x-headrace-budget-remaining: {usd(left)}\r\n"
-    if visit.capped:
-        told += f"x-headrace-tokens-out-max: {visit.bound.output}; {visit.capped}\r\n"
-    return told
-
-
-def _translation(changes: Sequence[Change]) -> str:
-    """`dropped seed, changed stop`: what the pool's dialect did not take as it was asked; `headrace why` says the reasons."""
-    told = ", ".join(f"{change.what} {change.param}" for change in changes)
-    return told if len(told) <= TRANSLATION_SIZE_MAX else f"{told[:TRANSLATION_SIZE_MAX]}…".replace("…", "...")
 
 
 def _limits(left: Mapping[str, tuple[int, int, int]]) -> str:
