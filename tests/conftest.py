@@ -1,7 +1,9 @@
 """How the suite runs: the profiles of hypothesis, the event loop of async tests, and where the embedded model's tests go."""
 
 import os
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import uvloop
@@ -14,6 +16,9 @@ settings.register_profile(
     "ci", max_examples=300, deadline=None, print_blob=True, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("soak", max_examples=20_000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+# The suite starts the program some thousand times: where nobody keeps its compiled modules, each start would compile all of them again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(tempfile.gettempdir()) / f"headrace-tests-{os.getuid()}"))
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
 
