@@ -48,20 +48,20 @@ TABLE = [
     ("answers-slowly",        "stream",   (200, "whole", TEXT),                          "confirmed"),
     ("closes-after",          "whole",    (200, "whole", TEXT),                          "confirmed"),
     ("closes-after",          "stream",   (200, "whole", TEXT),                          "confirmed"),
-    # it may have computed, so it may bill: held at the bound
-    ("cut-mid-stream",        "whole",    (502, "upstream_cut", ""),                     "estimated"),
+    # it may have computed, so it may bill: held at the bound, which the client owes where it heard something, and we where it did not
+    ("cut-mid-stream",        "whole",    (502, "upstream_cut", ""),                     "ours"),
     ("cut-mid-stream",        "stream",   (200, "upstream_cut", TWO),                    "estimated"),
     ("cut-mid-frame",         "stream",   (200, "upstream_cut", TWO),                    "estimated"),
     ("cut-before-done",       "stream",   (200, "upstream_cut", TWO),                    "estimated"),
-    ("cut-at-once",           "whole",    (502, "upstream_cut", ""),                     "estimated"),
-    ("cut-at-once",           "stream",   (502, "upstream_cut", ""),                     "estimated"),
-    ("stalls-at-once",        "whole",    (504, "upstream_timeout", ""),                 "estimated"),
-    ("stalls-at-once",        "stream",   (504, "upstream_timeout", ""),                 "estimated"),
-    ("stalls-between",        "whole",    (504, "upstream_timeout", ""),                 "estimated"),
+    ("cut-at-once",           "whole",    (502, "upstream_cut", ""),                     "ours"),
+    ("cut-at-once",           "stream",   (502, "upstream_cut", ""),                     "ours"),
+    ("stalls-at-once",        "whole",    (504, "upstream_timeout", ""),                 "ours"),
+    ("stalls-at-once",        "stream",   (504, "upstream_timeout", ""),                 "ours"),
+    ("stalls-between",        "whole",    (504, "upstream_timeout", ""),                 "ours"),
     ("stalls-between",        "stream",   (200, "upstream_timeout", TWO),                "estimated"),
     ("error-frame",           "stream",   (200, "upstream_failed", TWO),                 "estimated"),
     ("error-in-one-write",    "stream",   (200, "upstream_failed", TWO),                "estimated"),
-    ("broken-json",           "whole",    (502, "upstream_garbled", ""),                 "estimated"),
+    ("broken-json",           "whole",    (502, "upstream_garbled", ""),                 "ours"),
     ("broken-json",           "stream",   (200, "upstream_garbled", TWO),                "estimated"),
     # it says itself that it did nothing: nothing is owed
     ("error-frame",           "whole",    (502, "upstream_failed", ""),                  "void"),
@@ -104,7 +104,7 @@ def model_of(script: str, asked: str) -> str:
 
 def state_of(row: dict[str, int] | None) -> str:
     if row is None or not row["requests"]:
-        return "void"
+        return "ours" if row is not None and row["ours"] else "void"
     return next((state for state in ("running", "lost", "estimated") if row[state]), "confirmed")
 
 
@@ -207,10 +207,10 @@ def test_failover_before_the_first_byte(tmp_path: Path):
         assert rows["good"]["output"] == sum(bill.tokens_out for bill in good.bills) == len(asks) * len(WORDS)
         tried = bad.asked
         assert sum(tried.values()) > len(failing), "chance sent none to the bad pool"
-        held = {row["model"]: row["estimated"] for row in installation.usage("model", "pool") if row["pool"].startswith("bad-")}
+        held = {row["model"]: row["ours"] for row in installation.usage("model", "pool") if row["pool"].startswith("bad-")}
         assert held["stalls-at-once"] == tried["stalls-at-once"]
         assert bool(held["cut-at-once"]) == bool(tried["cut-at-once"])
-        owed = sum(row["requests"] for name, row in rows.items() if name.startswith("bad-"))
+        owed = sum(row["ours"] for name, row in rows.items() if name.startswith("bad-"))
         assert owed == held["stalls-at-once"] + held["cut-at-once"], "the others say themselves that nothing is owed"
 
 

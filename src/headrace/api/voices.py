@@ -6,7 +6,7 @@ from headrace.api.errors import body_of
 from headrace.api.socket import Exchange
 from headrace.core.ask import Ask
 from headrace.core.errors import HeadraceError
-from headrace.core.stream import Said, Used, Verbatim
+from headrace.core.stream import Said, Verbatim
 from headrace.wire import sse
 from headrace.wire.openai_answer import AnswerGatherer, ChunkWriter
 
@@ -81,26 +81,14 @@ class Gathered(_Voice):
 
     def __init__(self, exchange: Exchange, ask: Ask, created: Callable[[], int], headers: Callable[[], bytes]) -> None:
         super().__init__(exchange, headers)
-        self._ask, self._created = ask, created
-        self._verbatim: list[bytes] = []
-        self._gatherer: AnswerGatherer | None = None
+        self._gatherer = AnswerGatherer(id=f"chatcmpl-{ask.request[4:]}", model=ask.model, created=created())
+        self.hear = self._gatherer.hear
 
     verbatim = None  # a part of an answer is not said
 
-    def hear(self, said: Said) -> None:
-        if type(said) is Verbatim:
-            self._verbatim.append(said.data)
-        elif self._gatherer is not None:
-            self._gatherer.hear(said)
-        elif type(said) is not Used:  # of a relayed answer nothing else is said
-            ask = self._ask
-            self._gatherer = AnswerGatherer(id=f"chatcmpl-{ask.request[4:]}", model=ask.model, created=self._created())
-            self._gatherer.hear(said)
-
     def finish(self, trailer: bytes) -> None:
         self.begun = True
-        answer = self._gatherer.answer() if self._gatherer is not None else b"".join(self._verbatim)
-        self._exchange.answer(200, JSON_HEADERS + self._headers(), answer)
+        self._exchange.answer(200, JSON_HEADERS + self._headers(), self._gatherer.answer())
 
     def break_off(self, error: HeadraceError) -> None:
         raise error  # nothing is said before all is

@@ -46,13 +46,13 @@ def usage(
         return
     with Books.open(place) as books:
         rows = books.usage(group, since, until)
-    shown = [_row(row, group) for row in rows if row.requests or row.held]  # the rest was void: nothing was used
+    shown = [_row(row, group) for row in rows if row.requests or row.held or row.ours]  # the rest was void: nothing was used
     total: dict[str, Cell] = {
         group[0]: "total",
         **{name: sum(_int(row[name]) for row in shown) for name in NUMBERS[:-1]},
         "usd": usd(sum(row.cost_pico for row in rows)),
     }
-    columns = (*group, *NUMBERS, *(("notes",) if kind == "table" else ("unpriced", "lost", "estimated", "running")))
+    columns = (*group, *NUMBERS, *(("notes",) if kind == "table" else ("unpriced", "lost", "estimated", "running", "ours")))
     show(shown, columns, kind, empty="Nothing was used yet: ask something with `headrace chat`.", footer=total if len(shown) > 1 else None)
 
 
@@ -151,7 +151,13 @@ def _margins(place: Place, group: tuple[Dimension, ...], since: Moment | None, u
 
 
 def _row(row: UsageRow, group: tuple[Dimension, ...]) -> dict[str, Cell]:
-    notes = ((row.unpriced, "unpriced"), (row.lost, "unknown, billed at the bound"), (row.estimated, "estimated"), (row.held, "running"))
+    notes = (
+        (row.unpriced, "unpriced"),
+        (row.lost, "unknown, billed at the bound"),
+        (row.estimated, "estimated"),
+        (row.held, "running"),
+        (row.ours, "borne by us: nothing of them was heard"),
+    )
     return {
         **dict(zip(group, row.group, strict=True)),
         "requests": row.requests,
@@ -163,6 +169,7 @@ def _row(row: UsageRow, group: tuple[Dimension, ...]) -> dict[str, Cell]:
         "lost": row.lost,
         "estimated": row.estimated,
         "running": row.held,
+        "ours": row.ours,
         "notes": ", ".join(f"{count} {what}" for count, what in notes if count),
     }
 
