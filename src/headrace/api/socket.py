@@ -250,7 +250,7 @@ class Lane(HttpToolsProtocol):
         except httptools.HttpParserError as wrong:
             self._refuse(MalformedRequest(f"This is not an HTTP request: {wrong}."))
         if self._in_head:
-            self._first = b""
+            self._receiving, self._first = True, b""  # also where it began after the end of another: what comes next is no beginning
             self._check_head(self._head_bytes)
         else:
             self._head_bytes = 0
