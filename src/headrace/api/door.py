@@ -13,6 +13,7 @@ from headrace.api.askers import Askers, Keys
 from headrace.api.asking import Reader
 from headrace.api.errors import answer_for, status_of
 from headrace.api.socket import Exchange
+from headrace.api.telling import money
 from headrace.api.voices import Gathered, Streamed
 from headrace.core.ask import Ask, Operation
 from headrace.core.clock import MS, SECOND, Clock, Instant
@@ -25,7 +26,7 @@ from headrace.core.errors import (
 from headrace.core.identity import Principal
 from headrace.core.money import usd
 from headrace.core.translation import Change
-from headrace.gateway import Gateway, Visit, remaining_pico
+from headrace.gateway import Gateway, Visit
 
 TRANSLATION_SIZE_MAX = 1_024
 LEFT = 499
@@ -128,7 +129,7 @@ class Door:
             f"{'trailer: x-headrace-cost' if ask.stream else f'x-headrace-cost: {_cost(visit)}'}\r\n{_limits(visit.left)}"
         )
         if visit.hold is not None or visit.capped:
-            told += _money(visit)
+            told += money(visit)
         if visit.translation:
             told += f"x-headrace-translation: {_translation(visit.translation)}\r\n"
         return told.encode("latin-1", "replace")
@@ -148,16 +149,6 @@ def _json_body(exchange: Exchange) -> bytes:
 def _cost(visit: Visit) -> str:
     """In US dollars, to the last digit."""
     return "unpriced" if visit.cost_pico is None else usd(visit.cost_pico)
-
-
-def _money(visit: Visit) -> str:
-    """What is held for it at most, what its scarcest budget leaves, and whether the answer may end because the money does."""
-    told = f"x-headrace-cost-max: {usd(visit.bound_pico)}\r\n" if visit.price is not None else ""
-    if visit.hold is not None and (left := remaining_pico(visit.hold)) is not None:
-        told += f"x-headrace-budget-remaining: {usd(left)}\r\n"
-    if visit.capped:
-        told += f"x-headrace-tokens-out-max: {visit.bound.output}; {visit.capped}\r\n"
-    return told
 
 
 def _translation(changes: Sequence[Change]) -> str:
