@@ -197,7 +197,9 @@ def test_the_command(dialects: Running, tmp_path: Path) -> None:
     assert [json.loads(one)["custom_id"] for one in written] == [f"line {number}" for number in range(5)]
     usage = json.loads(written[0])["response"]["body"]["usage"]
     assert (usage["prompt_tokens"], usage["completion_tokens"]) == (TOKENS_IN, TOKENS_OUT)
-    file.write_text("nothing")
-    assert "url" in here.run("batch", "run", str(file), "--url", dialects.base_url, "--key", dialects.key, expect=1).stderr
+    for wrong in (b"nothing", b"\xff\xfe\x00", b""):
+        file.write_bytes(wrong)
+        told = here.run("batch", "run", str(file), "--url", dialects.base_url, "--key", dialects.key, expect=1)
+        assert "has no first line with a url" in told.stderr.splitlines()[-1]
     file.write_text(json.dumps(line(1, {})))
     assert "line 1" in here.run("batch", "run", str(file), "--url", dialects.base_url, "--key", dialects.key, expect=1).stderr
