@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import anthropic
 import pytest
@@ -10,7 +11,8 @@ from anthropic import Anthropic, AsyncAnthropic
 from pydantic import BaseModel
 
 from tests.dialects import ARGUMENTS, TEXT, THOUGHT, TOKENS_CACHED, TOKENS_IN, TOKENS_OUT, Polyglot
-from tests.server import Running, eventually
+from tests.server import Installation, Running, eventually, pool
+from tests.vendor import Vendor
 
 WHOLE = "".join(TEXT)
 HELLO: list[anthropic.types.MessageParam] = [{"role": "user", "content": "Where does water run?"}]
@@ -232,3 +234,17 @@ def test_the_embedded_model_calls_a_tool(embedded: Running) -> None:
         )
     assert message.stop_reason == "tool_use"
     assert [block.name for block in message.content if block.type == "tool_use"] == ["weather"]
+
+
+def test_who_finds_no_room_is_told_in_anthropics_own_way(tmp_path: Path) -> None:
+    told = set()
+    with (
+        Vendor.open() as vendor,
+        Installation(tmp_path, pool("v", vendor.url, "cut-at-once")).serving() as server,
+        Anthropic(base_url=server.url, api_key=server.key, max_retries=0, timeout=10) as claude,
+    ):
+        for _ in range(10):
+            with pytest.raises(anthropic.InternalServerError) as refused:
+                claude.messages.create(model="cut-at-once", max_tokens=10, messages=HELLO)
+            told.add((refused.value.status_code, refused.value.response.json()["error"]["type"]))
+    assert (529, "overloaded_error") in told

@@ -126,6 +126,15 @@ def test_what_is_refused_at_once(client: OpenAI) -> None:
             client.batches.create(**asked)
 
 
+def test_a_header_that_would_not_hold_for_the_lines_is_refused(client: OpenAI, polyglot: Polyglot) -> None:
+    sent = len(polyglot.sent)
+    file = client.files.create(file=("a.jsonl", json.dumps(line(1, chat("chat"))).encode()), purpose="batch")
+    asked: Any = {"input_file_id": file.id, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    with pytest.raises(openai.BadRequestError, match="does not hold for the lines of a batch"):
+        client.batches.create(**asked, extra_headers={"X-Headrace-Jurisdictions": "eu"})
+    assert len(polyglot.sent) == sent
+
+
 def test_batches_are_their_projects(client: OpenAI, dialects: Running) -> None:
     batch = begun(client, [line(1, chat("chat"))])
     other = OpenAI(base_url=dialects.base_url, api_key=OTHER_KEY, max_retries=0)
@@ -188,7 +197,9 @@ def test_the_command(dialects: Running, tmp_path: Path) -> None:
     assert [json.loads(one)["custom_id"] for one in written] == [f"line {number}" for number in range(5)]
     usage = json.loads(written[0])["response"]["body"]["usage"]
     assert (usage["prompt_tokens"], usage["completion_tokens"]) == (TOKENS_IN, TOKENS_OUT)
-    file.write_text("nothing")
-    assert "url" in here.run("batch", "run", str(file), "--url", dialects.base_url, "--key", dialects.key, expect=1).stderr
+    for wrong in (b"nothing", b"\xff\xfe\x00", b""):
+        file.write_bytes(wrong)
+        told = here.run("batch", "run", str(file), "--url", dialects.base_url, "--key", dialects.key, expect=1)
+        assert "has no first line with a url" in told.stderr.splitlines()[-1]
     file.write_text(json.dumps(line(1, {})))
     assert "line 1" in here.run("batch", "run", str(file), "--url", dialects.base_url, "--key", dialects.key, expect=1).stderr

@@ -191,6 +191,27 @@ def test_a_stream_that_reaches_its_affordable_end_finishes_with_length(tmp_path:
         assert spent == round(0.000007 + cap * 0.000004, 6)
 
 
+CAPPED: list[tuple[str, dict[str, Any]]] = [
+    ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hi"}]}),
+    ("/v1/messages", {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 10_000}),
+    ("/v1/responses", {"input": "Hi"}),
+]
+
+
+def test_every_dialect_says_what_is_held_and_that_the_answer_is_capped(tmp_path: Path):
+    settings = priced("answers") + budget("acme", "1")
+    with Vendor.open() as vendor, Installation(tmp_path, pool("vendor", vendor.url, "answers") + settings).serving() as server:
+        for path, asked in CAPPED:
+            body = json.dumps({"model": "answers", **asked}).encode()
+            headers = {"authorization": f"Bearer {server.key}", "content-type": "application/json", "x-headrace-max-cost": "0.005"}
+            with urllib.request.urlopen(urllib.request.Request(server.url + path, body, headers), timeout=10) as answer:
+                cap, why = answer.headers["x-headrace-tokens-out-max"].split("; ")
+                assert why == "max_cost", path
+                assert vendor.bodies[-1]["max_completion_tokens"] == int(cap), path
+                assert 0.004 < float(answer.headers["x-headrace-cost-max"]) <= 0.005, path
+                assert 0.9 < float(answer.headers["x-headrace-budget-remaining"]) < 1, path
+
+
 def test_max_cost_caps_the_answer_or_refuses(tmp_path: Path):
     with Vendor.open() as vendor, Installation(tmp_path, pool("vendor", vendor.url, "answers") + priced("answers")).serving() as server:
         heard = ask(server, "answers", max_completion_tokens=10_000, max_cost="0.001")

@@ -7,7 +7,7 @@ killed is reported as interrupted, and not asked again; the rest is taken up whe
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -133,6 +133,7 @@ class Batches:
         """POST /v1/batches"""
         principal, owner = self._asgi.principal(request), self._asgi.owner(request)
         asked = read(_news, await self._asgi.body(request))
+        _check_headers(request.headers.keys())
         check_metadata(asked.metadata)
         if asked.endpoint not in ENDPOINTS:
             raise InvalidRequest(f"Invalid value for 'endpoint': it is one of {', '.join(ENDPOINTS)}.", param="endpoint")
@@ -336,6 +337,13 @@ def _line(number: int, text: bytes, endpoint: str, seen: set[str]) -> BatchLine:
     seen.add(line.custom_id)
     read(_bodies, bytes(line.body))
     return BatchLine(number=number, custom_id=line.custom_id, request=bytes(line.body))
+
+
+def _check_headers(names: Iterable[str]) -> None:
+    """Lines are served by the rules of their key: what a header would narrow beside them must not be thought to hold."""
+    for name in names:
+        if name.lower().startswith("x-headrace"):
+            raise InvalidRequest(f"{name} does not hold for the lines of a batch: rules for its key do. Leave it out.", param=name)
 
 
 def _body(id: str, asked: _New, now_s: int) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from headrace.core.errors import BodyTooLarge, HeadersTooLarge, HeadraceError, M
 from headrace.providers import outbox_of
 
 STATUS_LINE = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
+STATUS_LINE[529] = b"HTTP/1.1 529 Overloaded\r\n"  # Anthropic's own, which no standard knows
 LINGER_S = 2.0
 """How long a refused client is listened to, so that it reads the refusal before the connection ends."""
 
@@ -250,7 +251,7 @@ class Lane(HttpToolsProtocol):
         except httptools.HttpParserError as wrong:
             self._refuse(MalformedRequest(f"This is not an HTTP request: {wrong}."))
         if self._in_head:
-            self._first = b""
+            self._receiving, self._first = True, b""  # also where it began after the end of another: what comes next is no beginning
             self._check_head(self._head_bytes)
         else:
             self._head_bytes = 0

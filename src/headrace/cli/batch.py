@@ -53,7 +53,7 @@ def run(place: Place, file: Path, output: Path | None, endpoint: str | None, url
 
 
 def _endpoint(file: Path) -> str:
-    with file.open(encoding="utf-8") as lines:
+    with file.open("rb") as lines:  # what is no text is no JSON
         for line in lines:
             if line.strip():
                 try:

@@ -257,7 +257,12 @@ class Finance:
         )
 
     def issue(self, organization: str, month: str, now: Moment) -> Invoice:
-        """Issue the invoice of a month: it is kept, and what its rounding left out is posted. Raises ValueError where it was issued."""
+        """Issue the invoice of a month: it is kept, and what its rounding left out is posted.
+
+        Raises ValueError where it was issued, or where the month has not begun: its use would be billed as corrections, a month late.
+        """
+        if month_of(month)[0] > now:
+            raise ValueError(f"{month} has not begun: there is nothing to bill yet")
         made = self.draft(organization, month, now)
         owes, pico = customer(organization, ""), made.residue_pico
         debit, credit = ("rounding:invoices", owes) if pico > 0 else (owes, "rounding:invoices")

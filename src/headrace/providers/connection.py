@@ -94,8 +94,8 @@ class Connection(Answering, asyncio.Protocol):
             return False
         line = data.find(b"\r\n", 1, 10)
         size = data[:line]
-        if not size.isalnum() or not data.endswith(b"\r\n"):
-            return False
+        if not size.isalnum() or size[1:2] in (b"x", b"X") or not data.endswith(b"\r\n"):
+            return False  # Python would read 0x10, too
         try:
             whole = line + 4 + int(size, 16) == len(data)
         except ValueError:

@@ -14,7 +14,8 @@ TEXT_MIN: Final = 4_096
 LOOKS_MAX: Final = 48
 """Looks for a quote, each of about the price of parsing some hundred bytes; what is left then is read as it is."""
 _BEGINS: Final = re.compile(rb'"(?:content|text|url|data)"\s*:\s*"')
-_BACKSLASH: Final = ord("\\")
+_BACKSLASH: Final = b"\\"
+_WINDOW: Final = 64
 
 
 def without_texts(body: bytes) -> bytes:
@@ -39,7 +40,10 @@ def without_texts(body: bytes) -> bytes:
 
 def _escaped(body: bytes, at: int) -> bool:
     """Whether the quote there is part of the text: an odd number of backslashes stands before it."""
-    before = at
-    while body[before - 1] == _BACKSLASH:
-        before -= 1
-    return (at - before) % 2 == 1
+    width = _WINDOW
+    while True:
+        before = body[max(0, at - width) : at]
+        run = len(before) - len(before.rstrip(_BACKSLASH))
+        if run < len(before) or width >= at:
+            return run % 2 == 1
+        width *= 8

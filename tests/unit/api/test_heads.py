@@ -200,3 +200,19 @@ def test_it_is_heard_as_the_parser_alone_hears_it(requests, cuts, together):
     asyncio.run(conversation([HEAD % 2 + b"hi"], heads, ear))
     assert heads.read(HEAD % 5) is not None
     assert asyncio.run(conversation(pieces, heads, ear)) == asyncio.run(conversation(pieces, Forgetful(), ear))
+    assert all(key.startswith(b"POST /v1/x HTTP/1.1") for key in heads._known)
+
+
+TAIL = b"X: y\r\nContent-Length: %d\r\n\r\n"
+BEGINNING = b"POST /v1/x HTTP/1.1\r\nAuthorization: Bearer k\r\n"
+
+
+def test_the_end_of_a_head_that_began_behind_another_request_is_nobodys_head():
+    heads, ear = Heads(), Ear()
+    first, second = BEGINNING + TAIL % 1 + b"1" + BEGINNING, TAIL % 2 + b"22"
+    heard, said, _ = asyncio.run(conversation([first, second], heads, ear))
+    assert [body for _, body in heard] == [b"1", b"22"]
+    assert said.count(b" 200 OK") == 2
+    heard, said, _ = asyncio.run(conversation([TAIL % 3 + b"333"], heads, ear))
+    assert heard == [], "or a stranger would ask with the key of whom that head was"
+    assert b" 400 " in said

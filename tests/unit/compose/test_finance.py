@@ -65,6 +65,14 @@ def test_what_is_learned_after_an_invoice_is_on_the_next_one_once(folder):
     assert folder.finance.audit() == []
 
 
+def test_a_month_that_has_not_begun_is_not_billed(folder):
+    folder.say([settle(admit("a"))])
+    with pytest.raises(ValueError, match="2026-12 has not begun"):
+        folder.finance.issue("acme", "2026-12", DECEMBER - 1)
+    assert folder.finance.invoices("acme") == []
+    assert folder.finance.issue("acme", "2026-12", DECEMBER).month == "2026-12"
+
+
 def test_rounding_is_posted_with_the_invoice(folder):
     folder.say([settle(admit("a"), Usage(14))])
     made = folder.finance.issue("acme", "2026-11", DECEMBER)

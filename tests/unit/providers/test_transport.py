@@ -148,6 +148,20 @@ async def test_broken_answers(parts, kind, words, streamed):
         assert made.connections == 1, "an answer that broke is not asked for again: it may be billed already"
 
 
+async def test_a_chunk_that_only_python_can_read_does_not_pass_by():
+    async def script(caller: Caller) -> None:
+        await caller.request()
+        await caller.say(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n")
+        await asyncio.sleep(0.05)
+        await caller.say(b"0x2\r\nno\r\n")
+
+    passed: list[bytes] = []
+    async with reach(script) as (_, reached), reached.exchange(ASK) as answer:
+        with pytest.raises(UpstreamGarbled, match="does not speak HTTP"):
+            await answer.pour(passed.append, ScriptedListener(), lambda chunk: not passed.append(chunk))
+    assert passed == [b"ok"]
+
+
 async def test_a_body_that_ends_with_its_connection_does_not_end_with_a_reset():
     async def script(caller: Caller) -> None:
         await caller.request()

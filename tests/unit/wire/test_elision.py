@@ -46,6 +46,19 @@ def test_many_short_texts_cost_no_more_than_a_few_looks():
     assert without_texts(body) is body, "the long one stands after all looks are spent"
 
 
+@pytest.mark.parametrize("backslashes", [1, 2, 63, 64, 65, 511, 512, 513, 514, 4_097, 30_000, 30_001])
+def test_a_long_row_of_backslashes_escapes_by_pairs(backslashes: int):
+    text = LONG + "\\" * backslashes
+    assert json.loads(without_texts(json.dumps(chat(text, "after")).encode())) == chat("", "after")
+    odd = b'{"content":"' + b"\\" * (2 * backslashes + 1) + b'"' + LONG.encode() + b'"}'
+    assert json.loads(without_texts(odd)) == {"content": ""}
+
+
+def test_backslashes_from_the_very_beginning():
+    for count in range(130):
+        assert without_texts(b"\\" * count) == b"\\" * count
+
+
 UNENDED = [b'{"messages":[{"content":"never ends', b'{"messages":[{"content":"ends in a quote \\"', b"", b'"content":"']
 
 
