@@ -86,7 +86,7 @@ from headrace.storage.runlog import Entry, RunLog, read_run
 from headrace.storage.segment import Damage
 from headrace.storage.tallies import ALWAYS, DIMENSIONS, Dimension, Places, Tally, tallies
 from headrace.storage.traffic import Came, traffic
-from headrace.storage.treasury import AccountRow, Alert, Fenced, Treasury, Unknown
+from headrace.storage.treasury import AccountRow, Alert, Fenced, Recipients, Treasury, Unknown
 from headrace.storage.treasury import opened as opened_treasury
 from headrace.storage.usagelog import UsageLog, UsageLogSettings
 
@@ -128,6 +128,7 @@ __all__ = [
     "PostgresBudgets",
     "PriceSet",
     "Rated",
+    "Recipients",
     "Recovery",
     "RunLog",
     "SqliteBudgets",

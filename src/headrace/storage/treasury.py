@@ -23,6 +23,9 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS budget_rule (
     name TEXT PRIMARY KEY, content TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS budget_recipients (
+    name TEXT PRIMARY KEY, content TEXT NOT NULL
+);
 CREATE TABLE IF NOT EXISTS budget_account (
     id SERIAL_KEY, name TEXT NOT NULL UNIQUE, budget TEXT NOT NULL, instance TEXT NOT NULL, period TEXT NOT NULL, ends BIGINT NOT NULL,
     mode TEXT NOT NULL, alerts TEXT NOT NULL, limit_pico AMOUNT NOT NULL, spent_pico AMOUNT NOT NULL, short INTEGER NOT NULL
@@ -101,6 +104,13 @@ class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
     unknown_pico: int
 
 
+class Recipients(msgspec.Struct, frozen=True):
+    """Whom whoever hears of an alert should write to, and what the letter's subject begins with."""
+
+    addresses: tuple[str, ...]
+    subject_prefix: str | None
+
+
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """A part of a budget that was reached, which somebody is to be told of."""
 
@@ -113,6 +123,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     budget: str
     instance: str
     period: str
+    recipients: Recipients | None = None
 
 
 class Fenced(Exception):
@@ -200,7 +211,9 @@ class Treasury:
                 opening.name, opening.budget, opening.instance, opening.period, opening.ends, opening.mode,
                 _listed(opening.alerts_percent), str(opening.limit_pico),
             )  # fmt: skip
-            return int(at.rows("SELECT id FROM budget_account WHERE name = ?", opening.name)[0][0])
+            number = int(at.rows("SELECT id FROM budget_account WHERE name = ?", opening.name)[0][0])
+            self._untell(at, number, opening)
+            return number
 
     def beat(self, epoch: int, mark: Mark, saids: Sequence[Said], now: Moment) -> list[Told]:
         """A holder says how its slices stand as of this place in its usage log, and hears what it may have. Raises Fenced."""
@@ -324,17 +337,32 @@ class Treasury:
                 number, percent, now, str(account.spent_in_all), str(account.limit), now,
             )  # fmt: skip
 
+    def _untell(self, at: Connection, number: int, opening: AccountOpening) -> None:
+        """Where the amount was raised, what was told of the lesser one is to be told again when it is reached."""
+        told = at.rows("SELECT percent FROM budget_alert WHERE account = ? AND limit_pico <> ?", number, str(opening.limit_pico))
+        if not told:
+            return
+        account = self._load(at, number)
+        assert account is not None, "it was opened just now"
+        reached = crossed(account, tuple(int(row[0]) for row in told))
+        for (percent,) in told:
+            if percent not in reached:
+                at.run("DELETE FROM budget_alert WHERE account = ? AND percent = ?", number, percent)
+
     def due_alerts(self, now: Moment) -> list[Alert]:
         """What should be told now, the oldest first."""
         with self._database.transaction() as at:
             sql = (
-                "SELECT account, percent, moment, spent_pico, budget_alert.limit_pico, tries, budget, instance, period FROM budget_alert "
-                "JOIN budget_account ON budget_account.id = account WHERE delivered IS NULL AND next_try <= ? ORDER BY moment LIMIT 50"
+                "SELECT account, percent, moment, spent_pico, budget_alert.limit_pico, tries, budget, instance, period, content "
+                "FROM budget_alert JOIN budget_account ON budget_account.id = account "
+                "LEFT JOIN budget_recipients ON budget_recipients.name = budget "
+                "WHERE delivered IS NULL AND next_try <= ? ORDER BY moment LIMIT 50"
             ).replace("spent_pico", "budget_alert.spent_pico")
             return [
                 Alert(
                     account=int(row[0]), percent=int(row[1]), moment=int(row[2]), spent_pico=int(row[3]), limit_pico=int(row[4]),
                     tries=int(row[5]), budget=row[6], instance=row[7], period=row[8],
+                    recipients=None if row[9] is None else msgspec.json.decode(row[9], type=Recipients),
                 )
                 for row in at.rows(sql, now)
             ]  # fmt: skip
@@ -360,18 +388,36 @@ class Treasury:
         with self._database.transaction() as at:
             return {str(row[0]): str(row[1]) for row in at.rows("SELECT name, content FROM budget_rule ORDER BY name")}
 
-    def set_rule(self, name: str, content: str) -> None:
+    def recipients(self) -> dict[str, Recipients]:
+        """By the budgets whose alerts are meant for somebody."""
+        with self._database.transaction() as at:
+            rows = at.rows("SELECT name, content FROM budget_recipients")
+            return {str(row[0]): msgspec.json.decode(row[1], type=Recipients) for row in rows}
+
+    def set_rule(self, name: str, content: str, recipients: Recipients | None = None) -> None:
+        """What was said of recipients before stays where nothing is said of them."""
         with self._database.transaction() as at:
             at.run(
                 "INSERT INTO budget_rule (name, content) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET content = excluded.content",
                 name, content,
             )  # fmt: skip
+            if recipients is not None:
+                at.run(
+                    "INSERT INTO budget_recipients (name, content) VALUES (?, ?) "
+                    "ON CONFLICT (name) DO UPDATE SET content = excluded.content",
+                    name, msgspec.json.encode(recipients).decode(),
+                )  # fmt: skip
 
     def remove_rule(self, name: str) -> None:
         """Raises InvalidRequest where there is none of this name."""
+        if not self.drop_rule(name):
+            raise InvalidRequest(f"no budget {name!r} was set at the command line: `headrace budget list` shows them all")
+
+    def drop_rule(self, name: str) -> bool:
+        """False where there is none of this name."""
         with self._database.transaction() as at:
-            if not at.rows("DELETE FROM budget_rule WHERE name = ? RETURNING name", name):
-                raise InvalidRequest(f"no budget {name!r} was set at the command line: `headrace budget list` shows them all")
+            at.run("DELETE FROM budget_recipients WHERE name = ?", name)
+            return bool(at.rows("DELETE FROM budget_rule WHERE name = ? RETURNING name", name))
 
     def seen(self, host: str, now: Moment, within_s: int) -> int:
         """This host lives; how many do."""
@@ -402,4 +448,4 @@ def _numbers(listed: str) -> tuple[int, ...]:
     return tuple(int(part) for part in listed.split(",") if part)
 
 
-__all__ = ["START", "AccountRow", "Alert", "Fenced", "Holder", "Treasury", "Unknown", "opened"]
+__all__ = ["START", "AccountRow", "Alert", "Fenced", "Holder", "Recipients", "Treasury", "Unknown", "opened"]
