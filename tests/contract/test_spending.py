@@ -157,7 +157,7 @@ def test_alerts_are_listed_page_by_page_each_with_its_owner(place):
         assert [one.id for one in of_project.list("search")] == ids[1:]
 
 
-WRONG = [
+WRONG: list[tuple[dict[str, Any], str]] = [
     # what is asked for                                                        the member at fault
     ({"currency": "EUR", "interval": "month", "threshold_amount": 1}, "currency"),
     ({"currency": "USD", "interval": "week", "threshold_amount": 1}, "interval"),
