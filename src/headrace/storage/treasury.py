@@ -90,8 +90,11 @@ class Unknown(msgspec.Struct, frozen=True):
 
 
 class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One account as people see it. `held_pico` is at work or unknown, `leased_free_pico` lies ready at a worker."""
+    """One account as people see it. `held_pico` is at work or unknown, `leased_free_pico` lies ready at one of its `holders`."""
 
+    account: int
+    ends: Moment
+    holders: int
     budget: str
     instance: str
     period: str
@@ -260,18 +263,21 @@ class Treasury:
         """All accounts, or those of one budget, the latest period first."""
         with self._database.transaction() as at:
             where = "" if budget is None else "WHERE budget = ? "
-            sql = f"SELECT id, budget, instance, period FROM budget_account {where}ORDER BY budget, period DESC, instance"  # noqa: S608
+            sql = f"SELECT id, budget, instance, period, ends FROM budget_account {where}ORDER BY budget, period DESC, instance"  # noqa: S608
             unknown: dict[int, int] = {}
             for accounts, booked in at.rows("SELECT accounts, booked_pico FROM budget_unknown WHERE corrected IS NULL"):
                 for number in _numbers(accounts):
                     unknown[number] = unknown.get(number, 0) + int(booked)
             shown = []
-            for number, name, instance, period in at.rows(sql, *(() if budget is None else (budget,))):
+            for number, name, instance, period, ends in at.rows(sql, *(() if budget is None else (budget,))):
                 account = self._load(at, int(number))
                 assert account is not None, "an account is never taken away"
                 free = sum(lease.free for lease in account.leases.values()) if account.mode == "hard" else 0
                 shown.append(
                     AccountRow(
+                        account=int(number),
+                        ends=int(ends),
+                        holders=len(account.leases),
                         budget=name,
                         instance=instance,
                         period=period,
