@@ -2,6 +2,8 @@
 
 import json
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -157,6 +159,15 @@ def test_alerts_are_listed_page_by_page_each_with_its_owner(place):
         assert [one.id for one in of_project.list("search")] == ids[1:]
 
 
+def refusal(server: Running, body: bytes) -> tuple[int, str | None]:
+    """The status of setting a limit so, and the member at fault."""
+    headers = {"authorization": f"Bearer {server.key}", "content-type": "application/json"}
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(urllib.request.Request(f"{server.base_url}/organization/spend_limit", body, headers), timeout=10)
+    with refused.value as answer:
+        return answer.code, json.loads(answer.read())["error"]["param"]
+
+
 WRONG: list[tuple[dict[str, Any], str]] = [
     # what is asked for                                                        the member at fault
     ({"currency": "EUR", "interval": "month", "threshold_amount": 1}, "currency"),
@@ -183,6 +194,7 @@ def test_what_is_wrong_is_said_and_others_may_not(place):
             with pytest.raises(openai.BadRequestError) as refused:
                 there.spend_alerts.create(currency="USD", interval="month", threshold_amount=1, notification_channel=channel)
             assert refused.value.param == param
+        assert [refusal(server, body) for body in (b"{", b"7", b'{"currency": 1}')] == [(400, None), (400, None), (400, "currency")]
         plain = organization(server, created(place, "plain"))
         for call in (plain.spend_limit.retrieve, plain.spend_limit.delete, plain.spend_alerts.list):
             with pytest.raises(openai.PermissionDeniedError):

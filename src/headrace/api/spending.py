@@ -231,7 +231,7 @@ def _unreadable(wrong: msgspec.MsgspecError) -> InvalidRequest:
     """It names the member that is wrong, where the message says which."""
     message = str(wrong)
     _, found, path = message.partition(" - at `$.")
-    name = path.rstrip("`") if found else next(iter(message.split("`")[1:2]), None)
+    name = path.rstrip("`") if found else message.split("`")[1] if "missing required field" in message else None
     return InvalidRequest(f"The request can't be read: {message}.", param=name)
 
 
