@@ -121,6 +121,8 @@ def check(installations: list[Installation], vendor: Vendor, limit: Decimal) -> 
     assert spent >= billed, "what the vendor billed is spent or held"
     assert Decimal(row["held_usd"]) == Decimal(row["leased_free_usd"]) == 0, "nothing is out any more"
     assert spent + Decimal(row["free_usd"]) == limit
+    for one in installations:
+        one.run("ledger", "verify")
 
 
 @pytest.mark.timeout(TIMEOUT_S)
@@ -156,6 +158,7 @@ def test_kills_of_one_host(tmp_path: Path, number: int):
             eventually(lambda: bank_of(installation) is None or not _lives(bank_of(installation)), 5)
         with installation.serving("--workers", str(workers), within_s=60) as server:
             assert ask(server, "answers", max_completion_tokens=40).status in (200, 429), "it serves after all that"
+            installation.run("ledger", "verify")  # also while workers live, and ends are still being booked
             eventually(lambda: Decimal(standings(installation, "acme")["spent_usd"]) == costs(installation), 8)
         check([installation], vendor, limit)
 

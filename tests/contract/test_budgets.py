@@ -3,9 +3,11 @@
 Prices are 1 USD a million tokens in and 4 out; a request of these tests is held at 0.00062 to 0.0012 USD, and comes to 27 millionths.
 """
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import threading
 import time
 import urllib.error
@@ -357,6 +359,16 @@ def test_what_nobody_knows_the_end_of_is_held_until_somebody_tells_it(tmp_path: 
             (row,) = installation.usage("model")
             assert (row["usd"], row["lost"], row["input"], row["output"]) == ("0.000107", 0, 7, 25)
         assert "agree with the usage log" in installation.run("usage", "verify").stdout
+        rows = json.loads(installation.run("ledger", "balances", "--format", "json").stdout)
+        assert {row["account"]: row["usd"] for row in rows if row["account"].startswith("budget:")} == {
+            "budget:acme:limit": "-0.01",
+            "budget:acme:spent": "0.000107",
+            "budget:acme:free": "0.009893",
+        }
+        assert "The ledger is whole" in installation.run("ledger", "verify").stdout
+        with contextlib.closing(sqlite3.connect(installation.data / "budgets.sqlite")) as database, database:
+            database.execute("UPDATE budget_account SET spent_pico = '106000000'")
+        assert "budget acme: by the usage log 107000000" in installation.run("ledger", "verify", expect=1).stderr
         installation.run("budget", "correct", lost["request"], "--usd", "1", "--input", "7", "--output", "25", expect=1)
         installation.run("budget", "correct", "req_nobody", "--usd", "1", "--input", "7", "--output", "25", expect=1)
 

@@ -1,8 +1,10 @@
 """What finance does with the real program: prices from a day on, invoices, exports, entries, reconciliation; without a server."""
 
+import contextlib
 import csv
 import io
 import json
+import sqlite3
 from decimal import Decimal
 from pathlib import Path
 
@@ -54,6 +56,24 @@ def test_the_ledger_is_whole_and_even(place):
     rows = json.loads(told(place, "ledger", "balances", "--format", "json"))
     assert sum(Decimal(row["usd"]) for row in rows) == 0
     assert {row["account"].partition(":")[0] for row in rows} == {"customer", "revenue", "suspense", "cost", "payable"}
+
+
+def test_every_day_is_what_the_usage_log_says(place):
+    days = json.loads(told(place, "ledger", "verify", "--by-day", "--format", "json"))
+    assert len(days) > 1
+    assert {day["agrees"] for day in days} == {"yes"}
+    lines = [json.loads(line) for line in told(place, "usage", "export").splitlines()]
+    billed = sum(Decimal(line["cost_usd"] or 0) for line in lines)
+    assert sum(Decimal(day["usd_usage"]) for day in days) == sum(Decimal(day["usd_usage_log"]) for day in days) == billed
+    tampered = place.data / "headrace.sqlite"
+    with contextlib.closing(sqlite3.connect(tampered)) as database, database:
+        hour = database.execute("SELECT hour FROM rollup WHERE state = 4 AND cost_low > 0 LIMIT 1").fetchone()[0]
+        database.execute("UPDATE rollup SET hour = hour - 9600 WHERE hour = ?", (hour,))
+    try:
+        assert "differ" in place.run("ledger", "verify", "--by-day", expect=1).stderr, "the balances are even, the days are not"
+    finally:
+        with contextlib.closing(sqlite3.connect(tampered)) as database, database:
+            database.execute("UPDATE rollup SET hour = hour + 9600 WHERE hour = ?", (hour - 9600,))
 
 
 def test_exports_agree(place, tmp_path: Path):

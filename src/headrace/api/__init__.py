@@ -20,6 +20,7 @@ from headrace.api.responses import Responses
 from headrace.api.responses_background import Background
 from headrace.api.responses_keeping import Keeper, ResponsesSettings
 from headrace.api.socket import Lane, SocketSettings
+from headrace.api.spending import SpendAlert, Spender, Spending, SpendLimit
 
 __all__ = [
     "HOT_PATHS",
@@ -51,5 +52,9 @@ __all__ = [
     "Responses",
     "ResponsesSettings",
     "SocketSettings",
+    "SpendAlert",
+    "SpendLimit",
+    "Spender",
+    "Spending",
     "Used",
 ]

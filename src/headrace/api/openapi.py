@@ -60,6 +60,22 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("get", "/v1/batches", "The batches of the project", query=PAGE),
     Operation("get", "/v1/batches/{id}", "How far a batch is"),
     Operation("post", "/v1/batches/{id}/cancel", "End a batch"),
+    Operation("get", "/v1/organization/spend_limit", "What the organisation may spend in a month"),
+    Operation("post", "/v1/organization/spend_limit", "Set it", "SpendLimit"),
+    Operation("delete", "/v1/organization/spend_limit", "Take it back"),
+    Operation("get", "/v1/organization/spend_alerts", "At what amounts somebody is told", query=(*PAGE, "before")),
+    Operation("post", "/v1/organization/spend_alerts", "Tell somebody at an amount", "SpendAlert"),
+    Operation("get", "/v1/organization/spend_alerts/{alert}", "One alert"),
+    Operation("post", "/v1/organization/spend_alerts/{alert}", "Change an alert", "SpendAlert"),
+    Operation("delete", "/v1/organization/spend_alerts/{alert}", "Take an alert back"),
+    Operation("get", "/v1/organization/projects/{project}/spend_limit", "What a project may spend in a month"),
+    Operation("post", "/v1/organization/projects/{project}/spend_limit", "Set it", "SpendLimit"),
+    Operation("delete", "/v1/organization/projects/{project}/spend_limit", "Take it back"),
+    Operation("get", "/v1/organization/projects/{project}/spend_alerts", "At what amounts somebody is told", query=(*PAGE, "before")),
+    Operation("post", "/v1/organization/projects/{project}/spend_alerts", "Tell somebody at an amount", "SpendAlert"),
+    Operation("get", "/v1/organization/projects/{project}/spend_alerts/{alert}", "One alert"),
+    Operation("post", "/v1/organization/projects/{project}/spend_alerts/{alert}", "Change an alert", "SpendAlert"),
+    Operation("delete", "/v1/organization/projects/{project}/spend_alerts/{alert}", "Take an alert back"),
     Operation("get", "/v1/models", "The models that can be asked"),
     Operation("get", "/v1/models/{model}", "One model"),
 )
@@ -67,6 +83,34 @@ OBJECT: dict[str, Any] = {"type": "object"}
 TEXT: dict[str, Any] = {"type": "string"}
 METADATA: dict[str, Any] = {"type": "object", "additionalProperties": TEXT, "maxProperties": 16}
 FORMS: dict[str, dict[str, Any]] = {
+    "SpendLimit": {
+        "type": "object",
+        "required": ["currency", "interval", "threshold_amount"],
+        "properties": {
+            "currency": {"const": "USD"},
+            "interval": {"const": "month"},
+            "threshold_amount": {"type": "integer", "minimum": 1},
+            "enforcement": {"type": "object", "required": ["status"], "properties": {"status": {"enum": ["enforcing", "inactive"]}}},
+        },
+    },
+    "SpendAlert": {
+        "type": "object",
+        "required": ["currency", "interval", "threshold_amount", "notification_channel"],
+        "properties": {
+            "currency": {"const": "USD"},
+            "interval": {"const": "month"},
+            "threshold_amount": {"type": "integer", "minimum": 1},
+            "notification_channel": {
+                "type": "object",
+                "required": ["type", "recipients"],
+                "properties": {
+                    "type": {"const": "email"},
+                    "recipients": {"type": "array", "items": TEXT, "minItems": 1},
+                    "subject_prefix": {"type": ["string", "null"]},
+                },
+            },
+        },
+    },
     "FileForm": {
         "type": "object",
         "required": ["file", "purpose"],

@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from headrace.api.askers import Keys, authenticate
+from headrace.api.askers import Keys, administrator
 from headrace.core.clock import SECOND, Clock, Moment
-from headrace.core.errors import InvalidRequest, NotAllowed
+from headrace.core.errors import InvalidRequest
 from headrace.core.identity import Principal
 from headrace.core.money import usd
 from headrace.core.usage import Usage
@@ -163,10 +163,7 @@ class Organization:
         return asked, limit
 
     def _organization(self, request: Request) -> str:
-        authorization = request.headers.get("authorization")
-        principal = authenticate(authorization.encode("latin-1") if authorization is not None else None, self._keys)
-        if not self._may(principal):
-            raise NotAllowed("This key may not administer: use the development key of the data folder, or a [[key]] with admin = true.")
+        principal = administrator(request.headers.get("authorization"), self._keys, self._may)
         return request.headers.get("openai-organization") or principal.organization
 
 

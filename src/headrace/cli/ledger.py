@@ -8,7 +8,7 @@ import click
 from headrace.cli.output import opened
 from headrace.cli.periods import FOREVER, Month, When, span
 from headrace.cli.tables import FORMATS, Format, show
-from headrace.compose import Books, Place, close_month, finance_of, moment_now
+from headrace.compose import Books, DayCheck, Place, budget_balances, budget_faults, close_month, finance_of, moment_now
 from headrace.core.clock import Moment
 from headrace.core.errors import InvalidRequest
 from headrace.core.money import usd
@@ -26,23 +26,42 @@ def ledger() -> None:
 @click.option("--format", "kind", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.pass_obj
 def balances(place: Place, kind: Format) -> None:
-    """What every account shows: debits less credits, in USD. Together they are zero."""
+    """What every account shows: debits less credits, in USD. Together they are zero. Those of budgets (budget:…), even among themselves,
+    show what is spent, held, leased to workers and free of budgets that run."""
     with Books.open(place) as books:
         books.load()
-        rows = [{"account": account, "usd": usd(pico)} for account, pico in books.balances().items()]
+        found = books.balances() | budget_balances(place, moment_now())
+    rows = [{"account": account, "usd": usd(pico)} for account, pico in found.items()]
     show(rows, ("account", "usd"), kind, empty="Nothing is booked yet.")
 
 
 @ledger.command()
+@click.option("--by-day", is_flag=True, help="Show day by day what the books and the usage log say.")
+@click.option("--format", "kind", type=click.Choice(FORMATS), default="table", show_default=True, help="Of the table by day.")
 @click.pass_obj
-def verify(place: Place) -> None:
-    """Check everything again: both chains of hashes, the log's bytes, every cost, every correction, every balance."""
-    wrong = finance_of(place).audit()
+def verify(place: Place, by_day: bool, kind: Format) -> None:
+    """Check everything again: both chains of hashes, the log's bytes, every cost, correction and balance, and what budgets have spent."""
+    finance = finance_of(place)
+    wrong = [*finance.audit(), *budget_faults(place, finance)]
+    if by_day:
+        days = finance.days()
+        show([_told(day) for day in days], tuple(DAY_COLUMNS), kind, empty="Nothing is booked yet.")
+        wrong += [f"{day.day}: the books and the usage log differ" for day in days if not day.agrees]
     for fault in wrong:
         click.secho(fault, fg="red", err=True)
     if wrong:
         raise click.ClickException(f"the ledger is not whole: {len(wrong)} faults")
-    click.echo("The ledger is whole: its chains, the usage log's bytes, every cost and every balance agree.")
+    click.echo(
+        "The ledger is whole: its chains, the usage log's bytes, every cost and every balance agree.", err=by_day and kind != "table"
+    )
+
+
+DAY_COLUMNS = ("day", "usd_usage", "usd_usage_log", "usd_vendors", "usd_vendors_log", "usd_entered", "agrees")
+
+
+def _told(day: DayCheck) -> dict[str, str | int | None]:
+    pico = (day.usage_pico, day.usage_log_pico, day.purchase_pico, day.purchase_log_pico, day.entered_pico)
+    return dict(zip(DAY_COLUMNS, (day.day, *map(usd, pico), "yes" if day.agrees else "no"), strict=True))
 
 
 @ledger.command()

@@ -2,11 +2,13 @@
 
 from headrace.compose.banking import open_budgets
 from headrace.compose.books import Books
+from headrace.compose.budgetbooks import budget_balances, budget_faults
 from headrace.compose.budgets import BudgetSettings
 from headrace.compose.chargeback import Charged, capacity, chargeback, close_month
 from headrace.compose.checkup import Finding, examine
 from headrace.compose.clock import now
 from headrace.compose.corrections import correct
+from headrace.compose.finance import DayCheck
 from headrace.compose.place import Place, cache_folder, here, version
 from headrace.compose.prices import price_book
 from headrace.compose.pricing import (
@@ -29,12 +31,15 @@ __all__ = [
     "Books",
     "BudgetSettings",
     "Charged",
+    "DayCheck",
     "Finding",
     "Place",
     "PriceChange",
     "PriceFault",
     "Ready",
     "Settings",
+    "budget_balances",
+    "budget_faults",
     "cache_folder",
     "capacity",
     "chargeback",

@@ -29,8 +29,14 @@ BANK_LIFE, BANK_PAUSE_MAX = 5 * SECOND, 10 * SECOND
 def open_budgets(place: Place) -> Iterator[Treasury]:
     """Where the budgets of a place are kept. Raises SetupError or NotReady."""
     settings = place.settings()
-    layout = make_folder(Path(settings.storage.path))
-    with opened_treasury(PostgresBudgets(settings.storage.url) if settings.storage.url else SqliteBudgets(layout.budgets)) as treasury:
+    with budgets_at(make_folder(Path(settings.storage.path)), settings.storage.url) as treasury:
+        yield treasury
+
+
+@contextmanager
+def budgets_at(layout: Layout, url: str | None) -> Iterator[Treasury]:
+    """The same, where folder and database are known. In any thread; once the file is there, a server starts its bank."""
+    with opened_treasury(PostgresBudgets(url) if url else SqliteBudgets(layout.budgets)) as treasury:
         yield treasury
 
 

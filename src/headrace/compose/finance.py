@@ -41,15 +41,19 @@ from headrace.storage import (
     Places,
     Rated,
     Tally,
+    Unknown,
     attempted,
     audit,
     cards,
+    charged,
+    charged_by_day,
     connect,
     enter,
     entries,
     exported,
     head,
     invoices,
+    is_open,
     issue,
     key_names,
     load_once,
@@ -68,6 +72,33 @@ DIMENSION: Mapping[str, Dimension] = {
     "service_tier": "tier",
 }
 CLASSES_ALL = frozenset(("realtime", "enterprise", "agentic", "coding", "training"))
+
+
+KINDS = {"usage": 0, "purchase": 1}
+
+
+class DayCheck(msgspec.Struct, frozen=True):
+    """One day: what the books show that customers and vendors charge and people entered, and the first two by the usage log."""
+
+    day: str
+    usage_pico: int
+    purchase_pico: int
+    entered_pico: int
+    usage_log_pico: int
+    purchase_log_pico: int
+    whole: bool
+
+    @property
+    def agrees(self) -> bool:
+        """Where a part of the log is no longer kept, it can say less than the books."""
+        pairs = ((self.usage_pico, self.usage_log_pico), (self.purchase_pico, self.purchase_log_pico))
+        return all(books == log or (not self.whole and log < books) for books, log in pairs)
+
+
+def _checked(day: str, booked: Sequence[int], logged: Sequence[int], whole: bool) -> DayCheck:
+    usage, purchase, entered = booked
+    usage_log, purchase_log = logged
+    return DayCheck(day, usage, purchase, entered, usage_log, purchase_log, whole)
 
 
 class Finance:
@@ -159,6 +190,27 @@ class Finance:
     def audit(self) -> list[str]:
         with self._open() as database:
             return audit(database, self._layout.usage)
+
+    def debited(self) -> tuple[dict[int, int], bool]:
+        """By the usage log, what each account of the budgets was charged; and whether all of the log is kept."""
+        with self._open() as database:
+            return charged(database, self._layout.usage)
+
+    def unended(self, unknown: Iterable[Unknown]) -> list[Unknown]:
+        """Those of which the books know no end either."""
+        with self._open() as database:
+            return [one for one in unknown if is_open(database, one.request, one.attempt)]
+
+    def days(self) -> list[DayCheck]:
+        """Day by day what the books show and what the usage log says, computed again."""
+        booked: dict[str, list[int]] = {}
+        for one in self.posted(0, 2**63 - 1):
+            booked.setdefault(one.day, [0, 0, 0])[KINDS.get(one.kind, 2)] += one.amount_pico
+        with self._open() as database:
+            by_log, whole = charged_by_day(database, self._layout.usage)
+        logged = {_day(day): sums for day, sums in by_log.items()}
+        days = sorted({*booked, *(day for day, sums in logged.items() if any(sums))})
+        return [_checked(day, booked.get(day, [0, 0, 0]), logged.get(day, (0, 0)), whole) for day in days]
 
     def posted(self, since: Moment, until: Moment) -> list[Posted]:
         """The books by day: usage on the day on which it was admitted, entries on their own."""

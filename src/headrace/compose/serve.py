@@ -22,10 +22,10 @@ import msgspec
 import uvicorn
 import uvloop
 
-from headrace.api import HOT_PATHS, WEBSOCKET_PATHS, Admin, Cold, Door, Heads, Lane, Models, Money, Organization
+from headrace.api import HOT_PATHS, WEBSOCKET_PATHS, Admin, Cold, Door, Heads, Lane, Models, Money, Organization, Spending
 from headrace.compose.adapters import Adapters
 from headrace.compose.archive import Kept, keep
-from headrace.compose.banking import BankProcess, Purse
+from headrace.compose.banking import BankProcess, Purse, budgets_at
 from headrace.compose.chargeback import Reader
 from headrace.compose.clock import MachineClock, chance
 from headrace.compose.decisions import Decisions
@@ -39,6 +39,7 @@ from headrace.compose.reload import Reloading, Source
 from headrace.compose.reports import SHARED, Reports
 from headrace.compose.server import Server, settle
 from headrace.compose.settings import Settings
+from headrace.compose.spending import StoredSpending
 from headrace.compose.workers import Worker, supervise
 from headrace.compose.world import EMBEDDED, Fetched, LocalPool
 from headrace.core.clock import SECOND
@@ -286,6 +287,13 @@ def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Rep
         clock=opened.house.clock,
         finance=Reader(opened.house.layout, lambda: reloading.settings),
     )
+    storage = opened.house.settings.storage
+    spending = Spending(
+        keys=reloading.keys,
+        may=lambda principal: principal.key in opened.house.admins,
+        new_id=opened.names,
+        rules=StoredSpending(functools.partial(budgets_at, opened.house.layout, storage.url)),
+    )
     money = Money(
         keys=reloading.keys,
         gateway=gateway,
@@ -300,7 +308,7 @@ def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Rep
         metrics=reports.text,
         metrics_type=CONTENT_TYPE,
         new_id=opened.names,
-        more=[*admin.routes(), *money.routes(), *organization.routes(), *kept.routes],
+        more=[*admin.routes(), *money.routes(), *organization.routes(), *spending.routes(), *kept.routes],
         models=Models(gateway, opened.house.clock),
         version=version(),
     )

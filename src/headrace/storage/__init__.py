@@ -66,7 +66,7 @@ from headrace.storage.keys import LINEAGE_MAX, KeyRing, KeyStore
 from headrace.storage.loading import Loaded, load_once
 from headrace.storage.once import Answered, Claimed, answer_once, bury_once, claim, release, sweep_once
 from headrace.storage.pricesets import PriceSet, price_sets, set_price
-from headrace.storage.queries import Difference, UsageRow, balances, key_names, usage_by, verify
+from headrace.storage.queries import Difference, UsageRow, balances, charged, charged_by_day, is_open, key_names, usage_by, verify
 from headrace.storage.recovery import Recovery, recover
 from headrace.storage.responses import (
     StoredEvent,
@@ -86,7 +86,7 @@ from headrace.storage.runlog import Entry, RunLog, read_run
 from headrace.storage.segment import Damage
 from headrace.storage.tallies import ALWAYS, DIMENSIONS, Dimension, Places, Tally, tallies
 from headrace.storage.traffic import Came, traffic
-from headrace.storage.treasury import AccountRow, Alert, Fenced, Treasury, Unknown
+from headrace.storage.treasury import AccountRow, Alert, Fenced, Recipients, Treasury, Unknown
 from headrace.storage.treasury import opened as opened_treasury
 from headrace.storage.usagelog import UsageLog, UsageLogSettings
 
@@ -128,6 +128,7 @@ __all__ = [
     "PostgresBudgets",
     "PriceSet",
     "Rated",
+    "Recipients",
     "Recovery",
     "RunLog",
     "SqliteBudgets",
@@ -160,6 +161,8 @@ __all__ = [
     "cancel_response",
     "cards",
     "change_batch",
+    "charged",
+    "charged_by_day",
     "claim",
     "claim_batch",
     "complete_upload",
@@ -186,6 +189,7 @@ __all__ = [
     "head",
     "invoices",
     "is_cancelled",
+    "is_open",
     "issue",
     "items_of",
     "join_parts",

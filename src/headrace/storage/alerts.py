@@ -21,25 +21,23 @@ TIMEOUT_S = 10.0
 
 
 def body_of(alert: Alert) -> bytes:
-    """What is told: which part of which budget is reached."""
-    return msgspec.json.encode(
-        {
-            "type": "budget.threshold_reached",
-            "timestamp": alert.moment // SECOND,
-            "data": {
-                "budget": alert.budget,
-                "instance": alert.instance or None,
-                "period": alert.period or None,
-                "percent": alert.percent,
-                "spent_usd": usd(alert.spent_pico),
-                "limit_usd": usd(alert.limit_pico),
-            },
-        }
-    )
+    """What is told: which part of which budget is reached, and whom to write to where that was said."""
+    told: dict[str, object] = {
+        "budget": alert.budget,
+        "instance": alert.instance or None,
+        "period": alert.period or None,
+        "percent": alert.percent,
+        "spent_usd": usd(alert.spent_pico),
+        "limit_usd": usd(alert.limit_pico),
+    }
+    if alert.recipients is not None:
+        told |= {"recipients": alert.recipients.addresses, "subject_prefix": alert.recipients.subject_prefix}
+    return msgspec.json.encode({"type": "budget.threshold_reached", "timestamp": alert.moment // SECOND, "data": told})
 
 
 def id_of(alert: Alert) -> str:
-    return f"budget-{alert.account}-{alert.percent}"
+    """An amount that was raised and is reached again is told of by another id."""
+    return f"budget-{alert.account}-{alert.percent}-{alert.moment}"
 
 
 def signature(secret: str, id: str, timestamp_s: int, body: bytes) -> str:

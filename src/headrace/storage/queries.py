@@ -11,7 +11,7 @@ from headrace.core.clock import Moment
 from headrace.core.usage import NOTHING, Usage
 from headrace.metering import Account
 from headrace.storage.database import snapshot
-from headrace.storage.replay import balances_of
+from headrace.storage.replay import Parts, balances_of, charged_of, days_of
 from headrace.storage.rollups import PART
 from headrace.storage.segment import segments
 from headrace.storage.tallies import Dimension, Places, Tally, tallies
@@ -96,9 +96,33 @@ def verify(database: sqlite3.Connection, usage: Path) -> list[Difference]:
         found = balances(database)
         entered = _entered(database)
         by_transfers = _plus(_by_transfers(database), entered)
-        loaded: dict[str, int] = dict(database.execute("SELECT name, loaded FROM segment"))
-    by_log = _plus(balances_of([(path, loaded[path.stem]) for path in segments(usage) if path.stem in loaded]), entered)
+        parts, _ = _loaded(database, usage)
+    by_log = _plus(balances_of(parts), entered)
     return [*_differences("usage log", by_log, found), *_differences("transfers", by_transfers, found)]
+
+
+def charged(database: sqlite3.Connection, usage: Path) -> tuple[dict[int, int], bool]:
+    """By the usage log, as far as it is loaded: what each account of the budgets was charged, and whether all of it is still kept."""
+    parts, whole = _loaded(database, usage)
+    return charged_of(parts), whole
+
+
+def charged_by_day(database: sqlite3.Connection, usage: Path) -> tuple[dict[int, tuple[int, int]], bool]:
+    """The same by the Unix day of admission: what customers and what vendors charge."""
+    parts, whole = _loaded(database, usage)
+    return days_of(parts), whole
+
+
+def is_open(database: sqlite3.Connection, request: str, attempt: int) -> bool:
+    """Whether the books know no end of it."""
+    found = database.execute("SELECT state FROM attempt WHERE request = ? AND number = ?", (request, attempt)).fetchone()
+    return found is None or found[0] == 0
+
+
+def _loaded(database: sqlite3.Connection, usage: Path) -> tuple[Parts, bool]:
+    loaded: dict[str, int] = dict(database.execute("SELECT name, loaded FROM segment"))
+    parts = [(path, loaded[path.stem]) for path in segments(usage) if path.stem in loaded]
+    return parts, len(parts) == len(loaded)
 
 
 def _row(group: tuple[str, ...], tally: Tally) -> UsageRow:

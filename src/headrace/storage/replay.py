@@ -5,21 +5,24 @@ of their names, eight bytes each; what the log says of those is read again and b
 """
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
-from headrace.metering import Account, Certainty, Ledger, Lost, Settle, State, Void
+from headrace.core.clock import SECOND
+from headrace.metering import Account, AttemptId, Certainty, Ledger, Lost, Settle, State, Void, standing
 from headrace.metering.ledger import entries, vendor_of
+from headrace.metering.records import Precedence
 from headrace.storage.segment import Found, decoded, read_pieces, records_in
 
 Parts: TypeAlias = Sequence[tuple[Path, int]]
 Sums: TypeAlias = dict[tuple[State, str, str, str, str | None], int]
 """By state, organisation, project, model and None what is charged; by the vendor what it charges."""
 
+DAY = 86_400 * SECOND
 NO_RAW = msgspec.Raw(b"\xc0")
 
 
@@ -28,7 +31,7 @@ class _Admitted(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
 
     request: str
     attempt: int
-    moment: msgspec.Raw
+    moment: int
     organization: str
     project: str
     key: msgspec.Raw
@@ -43,7 +46,7 @@ class _Admitted(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
     evidence: msgspec.Raw = NO_RAW
     placed: msgspec.Raw = NO_RAW
     epoch: msgspec.Raw = NO_RAW
-    accounts: msgspec.Raw = NO_RAW
+    accounts: tuple[int, ...] = ()
     tier: msgspec.Raw = NO_RAW
     user: msgspec.Raw = NO_RAW
     buy: str | None = None
@@ -86,6 +89,8 @@ class _Declined(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=7):
     request: msgspec.Raw
 
 
+_End: TypeAlias = _Settled | _Lost | _Voided
+_Name = TypeVar("_Name")
 _NO_DEBT = (_Admitted, _Evidence, _Card, _Declined)
 _decode = msgspec.msgpack.Decoder(_Admitted | _Settled | _Lost | _Voided | _Evidence | _Card | _Declined).decode
 
@@ -106,6 +111,60 @@ def balances_of(parts: Parts) -> dict[Account, int]:
             balances[posted.debit] = balances.get(posted.debit, 0) + pico
             balances[posted.credit] = balances.get(posted.credit, 0) - pico
     return {account: pico for account, pico in balances.items() if pico}
+
+
+def charged_of(parts: Parts) -> dict[int, int]:
+    """What was charged to each account of the budgets, by its number: of every attempt what the best record says."""
+    return _summed(parts, lambda end: ((account, _cost(end)) for account in end.admitted.accounts))
+
+
+def days_of(parts: Parts) -> dict[int, tuple[int, int]]:
+    """What customers and what vendors charge for the attempts that were admitted on each Unix day."""
+    sums = _summed(parts, lambda end: (((end.admitted.moment // DAY, at), pico) for at, pico in enumerate((_cost(end), _bought(end)))))
+    days = {day for day, _ in sums}
+    return {day: (sums.get((day, 0), 0), sums.get((day, 1), 0)) for day in days}
+
+
+def _summed(parts: Parts, rows_of: Callable[[_End], Iterable[tuple[_Name, int]]]) -> dict[_Name, int]:
+    """Amounts by name, each attempt's once: those that are told of more than once are found by the hashes of their names."""
+    sums: dict[_Name, int] = {}
+    names = array("q")
+    for found in _pieces(parts):
+        for end in decoded([*found.ends, *found.alone], _decode):
+            if not isinstance(end, _NO_DEBT):
+                names.append(hash((end.admitted.request, end.admitted.attempt)))
+                _enter(sums, rows_of(end), 1)
+    repeated = _repeated(names)
+    best: dict[AttemptId, tuple[Precedence, _End]] = {}
+    for found in _pieces(parts) if repeated else ():
+        for payload in (*found.ends, *found.alone):
+            for record in records_in([payload]):
+                if isinstance(record, (Settle, Lost, Void)) and hash(record.admitted.id) in repeated:
+                    end = _decode(payload)
+                    assert not isinstance(end, _NO_DEBT)
+                    _enter(sums, rows_of(end), -1)
+                    earlier, rank = best.get(record.admitted.id), standing(record).precedence
+                    if earlier is None or rank > earlier[0]:
+                        best[record.admitted.id] = rank, end
+    for _, end in best.values():
+        _enter(sums, rows_of(end), 1)
+    return {name: pico for name, pico in sums.items() if pico}
+
+
+def _enter(sums: dict[_Name, int], rows: Iterable[tuple[_Name, int]], sign: int) -> None:
+    for name, pico in rows:
+        sums[name] = sums.get(name, 0) + sign * pico
+
+
+def _cost(end: _End) -> int:
+    """What its accounts are charged: what is lost is held at its bound."""
+    if isinstance(end, _Settled):
+        return end.cost_pico or 0
+    return end.admitted.bound_pico or 0 if isinstance(end, _Lost) else 0
+
+
+def _bought(end: _End) -> int:
+    return end.buy_pico or 0 if isinstance(end, _Settled) and (end.buy or end.admitted.buy) else 0
 
 
 def _booked(parts: Parts, repeated: set[int], sums: Sums) -> dict[Account, int]:

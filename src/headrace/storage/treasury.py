@@ -23,6 +23,9 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS budget_rule (
     name TEXT PRIMARY KEY, content TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS budget_recipients (
+    name TEXT PRIMARY KEY, content TEXT NOT NULL
+);
 CREATE TABLE IF NOT EXISTS budget_account (
     id SERIAL_KEY, name TEXT NOT NULL UNIQUE, budget TEXT NOT NULL, instance TEXT NOT NULL, period TEXT NOT NULL, ends BIGINT NOT NULL,
     mode TEXT NOT NULL, alerts TEXT NOT NULL, limit_pico AMOUNT NOT NULL, spent_pico AMOUNT NOT NULL, short INTEGER NOT NULL
@@ -87,8 +90,11 @@ class Unknown(msgspec.Struct, frozen=True):
 
 
 class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One account as people see it. `held_pico` is at work or unknown, `leased_free_pico` lies ready at a worker."""
+    """One account as people see it. `held_pico` is at work or unknown, `leased_free_pico` lies ready at one of its `holders`."""
 
+    account: int
+    ends: Moment
+    holders: int
     budget: str
     instance: str
     period: str
@@ -99,6 +105,13 @@ class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
     leased_free_pico: int
     available_pico: int
     unknown_pico: int
+
+
+class Recipients(msgspec.Struct, frozen=True):
+    """Whom whoever hears of an alert should write to, and what the letter's subject begins with."""
+
+    addresses: tuple[str, ...]
+    subject_prefix: str | None
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,6 +126,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     budget: str
     instance: str
     period: str
+    recipients: Recipients | None = None
 
 
 class Fenced(Exception):
@@ -200,7 +214,9 @@ class Treasury:
                 opening.name, opening.budget, opening.instance, opening.period, opening.ends, opening.mode,
                 _listed(opening.alerts_percent), str(opening.limit_pico),
             )  # fmt: skip
-            return int(at.rows("SELECT id FROM budget_account WHERE name = ?", opening.name)[0][0])
+            number = int(at.rows("SELECT id FROM budget_account WHERE name = ?", opening.name)[0][0])
+            self._untell(at, number, opening)
+            return number
 
     def beat(self, epoch: int, mark: Mark, saids: Sequence[Said], now: Moment) -> list[Told]:
         """A holder says how its slices stand as of this place in its usage log, and hears what it may have. Raises Fenced."""
@@ -247,18 +263,21 @@ class Treasury:
         """All accounts, or those of one budget, the latest period first."""
         with self._database.transaction() as at:
             where = "" if budget is None else "WHERE budget = ? "
-            sql = f"SELECT id, budget, instance, period FROM budget_account {where}ORDER BY budget, period DESC, instance"  # noqa: S608
+            sql = f"SELECT id, budget, instance, period, ends FROM budget_account {where}ORDER BY budget, period DESC, instance"  # noqa: S608
             unknown: dict[int, int] = {}
             for accounts, booked in at.rows("SELECT accounts, booked_pico FROM budget_unknown WHERE corrected IS NULL"):
                 for number in _numbers(accounts):
                     unknown[number] = unknown.get(number, 0) + int(booked)
             shown = []
-            for number, name, instance, period in at.rows(sql, *(() if budget is None else (budget,))):
+            for number, name, instance, period, ends in at.rows(sql, *(() if budget is None else (budget,))):
                 account = self._load(at, int(number))
                 assert account is not None, "an account is never taken away"
                 free = sum(lease.free for lease in account.leases.values()) if account.mode == "hard" else 0
                 shown.append(
                     AccountRow(
+                        account=int(number),
+                        ends=int(ends),
+                        holders=len(account.leases),
                         budget=name,
                         instance=instance,
                         period=period,
@@ -324,17 +343,32 @@ class Treasury:
                 number, percent, now, str(account.spent_in_all), str(account.limit), now,
             )  # fmt: skip
 
+    def _untell(self, at: Connection, number: int, opening: AccountOpening) -> None:
+        """Where the amount was raised, what was told of the lesser one is to be told again when it is reached."""
+        told = at.rows("SELECT percent FROM budget_alert WHERE account = ? AND limit_pico <> ?", number, str(opening.limit_pico))
+        if not told:
+            return
+        account = self._load(at, number)
+        assert account is not None, "it was opened just now"
+        reached = crossed(account, tuple(int(row[0]) for row in told))
+        for (percent,) in told:
+            if percent not in reached:
+                at.run("DELETE FROM budget_alert WHERE account = ? AND percent = ?", number, percent)
+
     def due_alerts(self, now: Moment) -> list[Alert]:
         """What should be told now, the oldest first."""
         with self._database.transaction() as at:
             sql = (
-                "SELECT account, percent, moment, spent_pico, budget_alert.limit_pico, tries, budget, instance, period FROM budget_alert "
-                "JOIN budget_account ON budget_account.id = account WHERE delivered IS NULL AND next_try <= ? ORDER BY moment LIMIT 50"
+                "SELECT account, percent, moment, spent_pico, budget_alert.limit_pico, tries, budget, instance, period, content "
+                "FROM budget_alert JOIN budget_account ON budget_account.id = account "
+                "LEFT JOIN budget_recipients ON budget_recipients.name = budget "
+                "WHERE delivered IS NULL AND next_try <= ? ORDER BY moment LIMIT 50"
             ).replace("spent_pico", "budget_alert.spent_pico")
             return [
                 Alert(
                     account=int(row[0]), percent=int(row[1]), moment=int(row[2]), spent_pico=int(row[3]), limit_pico=int(row[4]),
                     tries=int(row[5]), budget=row[6], instance=row[7], period=row[8],
+                    recipients=None if row[9] is None else msgspec.json.decode(row[9], type=Recipients),
                 )
                 for row in at.rows(sql, now)
             ]  # fmt: skip
@@ -360,18 +394,36 @@ class Treasury:
         with self._database.transaction() as at:
             return {str(row[0]): str(row[1]) for row in at.rows("SELECT name, content FROM budget_rule ORDER BY name")}
 
-    def set_rule(self, name: str, content: str) -> None:
+    def recipients(self) -> dict[str, Recipients]:
+        """By the budgets whose alerts are meant for somebody."""
+        with self._database.transaction() as at:
+            rows = at.rows("SELECT name, content FROM budget_recipients")
+            return {str(row[0]): msgspec.json.decode(row[1], type=Recipients) for row in rows}
+
+    def set_rule(self, name: str, content: str, recipients: Recipients | None = None) -> None:
+        """What was said of recipients before stays where nothing is said of them."""
         with self._database.transaction() as at:
             at.run(
                 "INSERT INTO budget_rule (name, content) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET content = excluded.content",
                 name, content,
             )  # fmt: skip
+            if recipients is not None:
+                at.run(
+                    "INSERT INTO budget_recipients (name, content) VALUES (?, ?) "
+                    "ON CONFLICT (name) DO UPDATE SET content = excluded.content",
+                    name, msgspec.json.encode(recipients).decode(),
+                )  # fmt: skip
 
     def remove_rule(self, name: str) -> None:
         """Raises InvalidRequest where there is none of this name."""
+        if not self.drop_rule(name):
+            raise InvalidRequest(f"no budget {name!r} was set at the command line: `headrace budget list` shows them all")
+
+    def drop_rule(self, name: str) -> bool:
+        """False where there is none of this name."""
         with self._database.transaction() as at:
-            if not at.rows("DELETE FROM budget_rule WHERE name = ? RETURNING name", name):
-                raise InvalidRequest(f"no budget {name!r} was set at the command line: `headrace budget list` shows them all")
+            at.run("DELETE FROM budget_recipients WHERE name = ?", name)
+            return bool(at.rows("DELETE FROM budget_rule WHERE name = ? RETURNING name", name))
 
     def seen(self, host: str, now: Moment, within_s: int) -> int:
         """This host lives; how many do."""
@@ -402,4 +454,4 @@ def _numbers(listed: str) -> tuple[int, ...]:
     return tuple(int(part) for part in listed.split(",") if part)
 
 
-__all__ = ["START", "AccountRow", "Alert", "Fenced", "Holder", "Treasury", "Unknown", "opened"]
+__all__ = ["START", "AccountRow", "Alert", "Fenced", "Holder", "Recipients", "Treasury", "Unknown", "opened"]

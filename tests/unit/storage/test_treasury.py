@@ -10,7 +10,7 @@ import pytest
 from headrace.core.clock import SECOND
 from headrace.core.errors import InvalidRequest, NotReady, SetupError
 from headrace.metering import AccountOpening, Said, Told
-from headrace.storage import Fenced, PostgresBudgets, SqliteBudgets, Treasury, Unknown
+from headrace.storage import Fenced, PostgresBudgets, Recipients, SqliteBudgets, Treasury, Unknown
 from headrace.storage.treasury import RETRY_S
 from headrace.storage.usagemark import START, Mark
 from tests.postgres import Postgres, postgres
@@ -184,6 +184,35 @@ def test_alerts_are_written_down_once_and_told_until_they_are_heard(store):
         assert again.percent == second.percent
         assert store.claim_alert(again, now)
     assert store.due_alerts(now * 10) == [], "after a day it is given up"
+
+
+def test_an_amount_that_is_raised_is_told_of_again_when_it_is_reached(store):
+    account = store.open_account(opening(usd=10, alerts=(50, 100)))
+    epoch = store.open_holder("one", "host", 1, "s", 1)
+    beat(store, epoch, Said(account, 0, 10 * USD, 0, 0, 0))
+    for alert in store.due_alerts(10):
+        assert store.claim_alert(alert, 10)
+        store.alert_told(alert, 11, None)
+    store.open_account(opening(usd=10, alerts=(50, 100)))
+    beat(store, epoch, Said(account, 0, 10 * USD, 0))
+    assert store.due_alerts(20) == [], "nothing has changed"
+    store.open_account(opening(usd=16, alerts=(50, 100)))
+    beat(store, epoch, Said(account, 0, 10 * USD, 0))
+    assert store.due_alerts(20) == [], "half of it was reached and stays so, all of it is not"
+    beat(store, epoch, Said(account, 0, 16 * USD, 0))
+    assert [(one.percent, one.limit_pico) for one in store.due_alerts(20)] == [(100, 16 * USD)]
+
+
+def test_alerts_know_whom_they_are_meant_for_until_their_budget_is_dropped(store):
+    store.set_rule("acme", "{}", Recipients(("a@example.org",), "[acme]"))
+    store.set_rule("acme", "{ }")
+    assert store.recipients() == {"acme": Recipients(("a@example.org",), "[acme]")}
+    account = store.open_account(opening(usd=10, alerts=(100,)))
+    beat(store, store.open_holder("one", "host", 1, "s", 1), Said(account, 0, 10 * USD, 0, 0, 0))
+    assert [one.recipients for one in store.due_alerts(10)] == [Recipients(("a@example.org",), "[acme]")]
+    assert store.drop_rule("acme")
+    assert not store.drop_rule("acme")
+    assert [one.recipients for one in store.due_alerts(10)] == [None]
 
 
 def test_rules_and_hosts(store):
