@@ -300,7 +300,8 @@ def test_embeddings_of_token_numbers(client: OpenAI):
     rows = client.embeddings.create(model=EMBEDDINGS, input=[[101, 1037, 2314, 102], [101, 2300, 102]])
     assert len(one.data) == 1
     assert len(rows.data) == 2
-    assert one.data[0].embedding == pytest.approx(rows.data[0].embedding, abs=1e-4)
+    like, unlike = (sum(a * b for a, b in zip(one.data[0].embedding, row.embedding, strict=True)) for row in rows.data)
+    assert like > 0.9999 > unlike, "one and the same beside another, but for the processor's short floats"
 
 
 @pytest.mark.parametrize(
