@@ -195,6 +195,7 @@ total                                         4     28       0      20  0.000081
             "lost": 0,
             "estimated": 0,
             "running": 0,
+            "ours": 0,
         }
     )
     as_csv = list(csv.DictReader(io.StringIO(place.run("usage", "--format", "csv").stdout)))
