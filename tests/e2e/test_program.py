@@ -222,7 +222,7 @@ def test_keys(place: Installation):
     with place.serving() as server:
         assert ask(server, "answers", key=secret).status == 401
     assert settled(place.run("keys", "list").stdout) == snapshot("""\
-id                               name         organization  project  class     secret       created               revoked
+id                               name         organization  project  class     secret       created               revoked               parent  budget usd  expires
 key_ID  laptop       acme          demo     coding    sk-hr-…LAST  WHEN  WHEN
 key_ID  development  default       default  realtime  sk-hr-…LAST  WHEN
 key_ID  later        default       default  realtime  sk-hr-…LAST  WHEN\
