@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 # deadline, since a shared machine may stall. soak: new examples for as long as it lasts; what fails is kept in .hypothesis/.
 settings.register_profile("dev", max_examples=100, deadline=None, print_blob=True)
 settings.register_profile(
-    "ci", max_examples=300, deadline=None, print_blob=True, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    "ci", max_examples=150, deadline=None, print_blob=True, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("soak", max_examples=20_000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 # The suite starts the program some thousand times: where nobody keeps its compiled modules, each start would compile all of them again.
