@@ -3,9 +3,9 @@
     make bench-relay            ARGS="--shapes 2k,sse --rounds 5"
 
 On loopback it starts a vendor (nginx with a fixed chat completion, and `bench.vendor` for streams), the floor (nginx as a reverse proxy
-to either), and headrace with everything on: keys, limits, rules, placement among 12 pools a model, usage log, pricing, ledger. The load
-comes from wrk. The figure is processor time, user and system, of a target with all its processes, since on a shared machine that moves less
-than seconds do; what to quote is the ratio to the floor, taken round by round. Needs nginx and wrk (`make system`).
+to either), and headrace with everything on: keys, limits, a hard budget, rules, placement among 12 pools a model, usage log, pricing,
+ledger. The load comes from wrk. The figure is processor time, user and system, of a target with all its processes, since on a shared
+machine that moves less than seconds do; what to quote is the ratio to the floor, taken round by round. Needs nginx and wrk (`make system`).
 """
 
 import argparse
@@ -39,6 +39,10 @@ access_log = false
 name = "nobody's"
 organization = "nobody"
 jurisdictions = ["eu"]
+[[budget]]
+name = "everybody"
+usd = "1000000000"
+period = "month"
 """
 POOL = """
 [[pool]]
