@@ -232,7 +232,7 @@ def test_the_engines_process_is_killed(place: Installation, server: Running):
 def test_a_stop_lets_answers_end(place: Installation):
     with place.serving(within_s=START_WITH_MODEL_S) as server:
         streams = Streams(server, 4)
-        server.stop()
+        server.stop(90)  # four long answers, on a machine with other work
         assert streams.ends() == {"whole": 4}
     assert booked(place)["output"] == 4 * BOUND
     assert not list(place.data.glob("*.sock"))

@@ -251,7 +251,7 @@ class Lane(HttpToolsProtocol):
         except httptools.HttpParserError as wrong:
             self._refuse(MalformedRequest(f"This is not an HTTP request: {wrong}."))
         if self._in_head:
-            self._receiving, self._first = True, b""  # also where it began after the end of another: what comes next is no beginning
+            self._first = b""  # its rest is no beginning
             self._check_head(self._head_bytes)
         else:
             self._head_bytes = 0
@@ -270,7 +270,7 @@ class Lane(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self.url, self.headers, self.expect_100_continue = b"", [], False
-        self._in_head = True
+        self._in_head = self._receiving = True  # also where it begins behind the end of another: what comes next is no beginning
 
     def on_headers_complete(self) -> None:
         self._in_head = False

@@ -182,6 +182,7 @@ HEADS = st.sampled_from(
     together=st.booleans(),
 )
 @example(requests=[(HEAD, b"1"), (HEAD, b"22"), (HEAD, b"333")], cuts=[], together=True)
+@example(requests=[(HEAD, b""), (HEAD, HEAD % 3 + b"abc"), (HEAD, b"")], cuts=[2 * len(HEAD % 7) + 2], together=False)
 @example(
     requests=[(HEAD, b"1"), (HEAD, b"22"), (HEAD.replace(b"Length: %d", b"Length: %d\r\nContent-Length: 4"), b"333")],
     cuts=[],
