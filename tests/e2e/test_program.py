@@ -226,7 +226,7 @@ id                               name         organization  project  class     s
 key_ID  laptop       acme          demo     coding    sk-hr-…LAST  WHEN  WHEN
 key_ID  development  default       default  realtime  sk-hr-…LAST  WHEN
 key_ID  later        default       default  realtime  sk-hr-…LAST  WHEN\
-""")
+""")  # noqa: E501 -- a table as it is shown
     assert "there is no key 'nobody'" in place.run("keys", "revoke", "nobody", expect=1).stderr
     assert "already" in place.run("keys", "create", "later", expect=1).stderr
     rows = place.usage("key", "class")
