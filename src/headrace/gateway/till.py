@@ -33,7 +33,7 @@ from headrace.metering import (
     span_of,
 )
 from headrace.metering.periods import ALWAYS
-from headrace.wire.openai_caps import native_with_tokens_out_max, with_tokens_out_max
+from headrace.wire.openai_caps import images_in, native_with_tokens_out_max, with_tokens_out_max
 
 WAYS_MAX = 20_000
 IMAGE_TOKENS_MAX = 16_384
@@ -236,7 +236,7 @@ class Till:
 
     def _bound(self, ask: Ask, visit: Visit) -> None:
         """A true upper bound: images by more than any vendor counts, and the answer by a cap that the upstream is told of."""
-        bound, images = visit.bound, ask.body.count(b'"image_url"')
+        bound, images = visit.bound, images_in(ask.body)
         if images:
             bound = Usage(bound.tokens_in + (images + 1) // 2 * IMAGE_TOKENS_MAX, 0, 0, bound.output)
             visit.bound = bound

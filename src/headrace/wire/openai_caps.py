@@ -2,15 +2,21 @@
 
 import msgspec
 
+from headrace.wire.elision import without_texts
 from headrace.wire.openai_chat import read
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 NAMES = ("max_completion_tokens", "max_tokens")
 
 
+def images_in(body: bytes) -> int:
+    """How many names of images stand in it: two an image, and at least one."""
+    return without_texts(body).count(b'"image_url"')
+
+
 def with_tokens_out_max(body: bytes, tokens: int) -> bytes:
     """The request with an answer of at most so many tokens a choice, under the name that its client used."""
-    if b'"max_' not in body:
+    if b'"max_' not in without_texts(body):
         return body.rstrip()[:-1] + b',"max_completion_tokens":%d}' % tokens
     members = read(_members, body)
     named = [name for name in NAMES if name in members and bytes(members[name]) != b"null"]

@@ -12,6 +12,7 @@ import msgspec
 
 from headrace.core.errors import HeadraceError, UpstreamCut, UpstreamGarbled
 from headrace.core.usage import Usage
+from headrace.wire.elision import without_texts
 from headrace.wire.openai_chat import StreamOptions, read, read_head
 from headrace.wire.openai_failure import reported
 from headrace.wire.openai_usage import ToldUsage
@@ -38,6 +39,9 @@ class _Chunk(msgspec.Struct):
 
 _chunks = msgspec.json.Decoder(_Chunk)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+NEAR = 1_024
+"""Where clients put the name of the model: so near to the beginning, or behind all that was said."""
+_MODEL = re.compile(rb'"model"\s*:\s*')
 
 
 def body_for(body: bytes, ours: str, model: str, *, tells_usage: bool) -> bytes:
@@ -50,17 +54,19 @@ def body_for(body: bytes, ours: str, model: str, *, tells_usage: bool) -> bytes:
 
 def _renamed(body: bytes, ours: str, its: str) -> bytes:
     """Splice where the name stands in the open; where the key could mean something else too, write the members anew."""
-    spots = list(re.finditer(rb'"model"\s*:\s*', body))
-    shown = msgspec.json.encode(ours)
-    if len(spots) == 1 and body.startswith(shown, spots[0].end()) and b"\\u00" not in body:
-        start = spots[0].end()
-        return body[:start] + msgspec.json.encode(its) + body[start + len(shown) :]
+    short, shown = without_texts(body), msgspec.json.encode(ours)
+    if len(_MODEL.findall(short)) == 1 and b"\\u00" not in short:
+        at = body.find(b'"model"', 0, NEAR)  # a text holds no bare quote, so it is the same one
+        spot = _MODEL.match(body, at if at >= 0 else body.rfind(b'"model"'))
+        if spot is not None and body.startswith(shown, start := spot.end()):
+            return body[:start] + msgspec.json.encode(its) + body[start + len(shown) :]
     return _replaced(body, "model", its)
 
 
 def _with_usage(body: bytes) -> bytes:
-    named = b'"stream_options"' in body
-    given = read_head(body).stream_options if named or b"\\u00" in body else None
+    short = without_texts(body)
+    named = b'"stream_options"' in short
+    given = read_head(body).stream_options if named or b"\\u00" in short else None
     if given is None and not named:
         return body.rstrip()[:-1] + b',"stream_options":{"include_usage":true}}'
     wished = msgspec.structs.asdict(given or StreamOptions()) | {"include_usage": True}

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from headrace.wire.elision import LOOKS_MAX, TEXT_MIN, without_texts
+from headrace.wire.openai_caps import images_in, with_tokens_out_max
+from headrace.wire.openai_upstream import body_for
 
 LONG = "a headrace leads water to the wheel. " * 200
 
@@ -65,3 +67,19 @@ UNENDED = [b'{"messages":[{"content":"never ends', b'{"messages":[{"content":"en
 @pytest.mark.parametrize("broken", UNENDED)
 def test_a_text_without_an_end_is_left_as_it_is(broken: bytes):
     assert without_texts(broken) == broken
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_a_long_request_gets_its_upstreams_name_of_the_model_wherever_it_stands(behind: bool):
+    text = 'He said \\"model\\": \\"ours\\", \\"stream_options\\" and more. ' * 2_000
+    said, name = f'"messages":[{{"role":"user","content":"{text}"}}]', '"model":"ours"'
+    body = f"{{{said},{name}}}".encode() if behind else f"{{{name},{said}}}".encode()
+    told = json.loads(body_for(body, "ours", "theirs", tells_usage=False))
+    assert told == {**json.loads(body), "model": "theirs", "stream_options": {"include_usage": True}}
+
+
+def test_what_a_text_says_is_no_image_and_no_cap():
+    text = '\\"image_url\\" \\"max_tokens\\": 7 ' * 1_000
+    body = f'{{"messages":[{{"role":"user","content":"{text}"}}]}}'.encode()
+    assert images_in(body) == 0
+    assert json.loads(with_tokens_out_max(body, 9)) == {**json.loads(body), "max_completion_tokens": 9}
