@@ -5,6 +5,7 @@ One server, one vendor, one request for each way to misbehave, streamed and not.
 """
 
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,7 +208,7 @@ def test_failover_before_the_first_byte(tmp_path: Path):
         assert rows["good"]["output"] == sum(bill.tokens_out for bill in good.bills) == len(asks) * len(WORDS)
         tried = bad.asked
         assert sum(tried.values()) > len(failing), "chance sent none to the bad pool"
-        held = {row["model"]: row["ours"] for row in installation.usage("model", "pool") if row["pool"].startswith("bad-")}
+        held = Counter({row["model"]: row["ours"] for row in installation.usage("model", "pool") if row["pool"].startswith("bad-")})
         assert held["stalls-at-once"] == tried["stalls-at-once"]
         assert bool(held["cut-at-once"]) == bool(tried["cut-at-once"])
         owed = sum(row["ours"] for name, row in rows.items() if name.startswith("bad-"))
