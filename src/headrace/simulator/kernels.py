@@ -61,8 +61,8 @@ FLOATS = 9
 ) = range(27)
 COUNTS = 27
 STARTED, FIRST = range(2)
-(TOKENS_IN, TOKENS_OUT, TODO, TAKE, HIT, DONE_STEP, REPLICA, NEXT, BEFORE, AFTER, PREEMPTED, GROWS, SEGMENTS, SAID, STATE, SERIAL) = range(
-    16
+(TOKENS_IN, TOKENS_OUT, UNREAD, TAKE, HIT, DONE_STEP, REPLICA, NEXT, BEFORE, AFTER, PREEMPTED, GROWS, SEGMENTS, SAID, STATE, SERIAL) = (
+    range(16)
 )
 FACTS = 16
 WAITING, READING, DECODES = range(3)
@@ -371,7 +371,7 @@ def _admit(counts, times, facts, segments, table, nodes, replica, now):
     if times[slot, STARTED] < 0:
         times[slot, STARTED] = now
         facts[slot, HIT] = hit
-    facts[slot, TODO], facts[slot, STATE], facts[slot, NEXT] = context - hit, READING, NOBODY
+    facts[slot, UNREAD], facts[slot, STATE], facts[slot, NEXT] = context - hit, READING, NOBODY
     if counts[replica, READ_TAIL] == NOBODY:
         counts[replica, READ_HEAD] = slot
     else:
@@ -406,7 +406,7 @@ def _begin(floats, counts, times, facts, segments, heaps, tables, nodes, replica
     read = at_work = 0
     one = counts[replica, READ_HEAD]
     while one != NOBODY:
-        take = max(0, min(facts[one, TODO], budget))
+        take = max(0, min(facts[one, UNREAD], budget))
         facts[one, TAKE] = take
         budget -= take
         read += take
@@ -418,7 +418,7 @@ def _begin(floats, counts, times, facts, segments, heaps, tables, nodes, replica
         if counts[replica, USED] + context + counts[replica, RUNNING] + 1 > counts[replica, KV]:
             break
         slot = _admit(counts, times, facts, segments, tables[replica], nodes[replica], replica, now)
-        take = min(facts[slot, TODO], budget)
+        take = min(facts[slot, UNREAD], budget)
         facts[slot, TAKE] = take
         budget -= take
         read += take
@@ -484,9 +484,9 @@ def _end(floats, counts, times, facts, segments, heaps, tables, nodes, replica, 
         found += 1
     slot = counts[replica, READ_HEAD]
     while slot != NOBODY:
-        facts[slot, TODO] -= facts[slot, TAKE]
+        facts[slot, UNREAD] -= facts[slot, TAKE]
         facts[slot, TAKE] = 0
-        if facts[slot, TODO]:
+        if facts[slot, UNREAD]:
             break  # prompts are read in their order, so that nobody after it is through
         following = facts[slot, NEXT]
         counts[replica, READ_HEAD] = following
