@@ -5,6 +5,7 @@ import logging
 import secrets
 import socket
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +17,8 @@ from headrace.compose.place import cache_folder
 from headrace.compose.prices import price_book
 from headrace.compose.settings import ServerSettings, Settings
 from headrace.compose.world import Fetched, LocalPool, fixed_keys, local_pools, what_exists
-from headrace.core.errors import PortInUse, SetupError
+from headrace.core.clock import SECOND, Instant
+from headrace.core.errors import DataFolderLocked, PortInUse, SetupError
 from headrace.metering import KeyRow, digest, shown
 from headrace.storage import (
     DataFolder,
@@ -35,6 +37,9 @@ from headrace.storage import (
 
 log = logging.getLogger("headrace")
 BACKLOG = 4_096
+DYING_S = 10
+"""How much longer than `stop_timeout_s` the workers of a killed server may take: they book and close what they have open."""
+LOOK_S = 0.1
 
 
 class House(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,10 +65,26 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     ring: KeyRing
 
 
+def _hold(settings: Settings, clock: MachineClock) -> DataFolder:
+    """The data folder, ours. After a server that was killed this waits for its workers, as long as they may end their answers."""
+    until: Instant | None = None
+    while True:
+        try:
+            return DataFolder.hold(Path(settings.storage.path), process_id())
+        except DataFolderLocked as error:
+            if not error.dying or (until is not None and clock.instant() > until):
+                raise
+            if until is None:
+                patience_s = settings.server.stop_timeout_s + DYING_S
+                log.warning("the server before this one was killed: waiting up to %d s for its workers to end their answers", patience_s)
+                until = Instant(clock.instant() + patience_s * SECOND)
+            time.sleep(LOOK_S)
+
+
 def open_house(settings: Settings, environ: Mapping[str, str], clock: MachineClock, fetched: Fetched, closing: ExitStack) -> House:
     """Hold the data folder, find what a killed server left, and have the weights at hand. Raises SetupError."""
     names = Names(clock)
-    layout = closing.enter_context(DataFolder.hold(Path(settings.storage.path), process_id())).layout
+    layout = closing.enter_context(_hold(settings, clock)).layout
     fixed_keys(settings, environ, clock.moment())
     if settings.storage.url is not None:
         PostgresBudgets(settings.storage.url)  # without its driver nothing is started

@@ -284,7 +284,13 @@ class SettingsInvalid(SetupError):
 
 
 class DataFolderLocked(SetupError):
+    """Another server has the folder. `dying` where that one is dead and only its workers are left, which end their answers first."""
+
     code = "data_folder_locked"
+
+    def __init__(self, message: str, *, dying: bool = False) -> None:
+        super().__init__(message)
+        self.dying = dying
 
 
 class PortInUse(SetupError):

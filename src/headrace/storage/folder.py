@@ -105,6 +105,19 @@ class FileLock:
         """The process id that the holder wrote down, as text; `unknown` in the instant before it does."""
         return self._path.read_text().strip() or "unknown"
 
+    def outlives_its_holder(self) -> bool:
+        """True where the process that took it is dead, and one that it started (a worker that ends its answers) still has it."""
+        holder = self.holder()
+        if not holder.isdigit():
+            return False
+        try:
+            os.kill(int(holder), 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return False
+
     def release(self) -> None:
         if self._file is not None:
             os.close(self._file)
@@ -127,7 +140,8 @@ class DataFolder:
         if not lock.take(pid):
             raise DataFolderLocked(
                 f"the data folder {root} is in use by another headrace server (process {lock.holder()}): "
-                f"stop that one first, or give this one a folder of its own ([storage] path)"
+                f"stop that one first, or give this one a folder of its own ([storage] path)",
+                dying=lock.outlives_its_holder(),
             )
         return cls(layout, lock)
 

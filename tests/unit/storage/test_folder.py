@@ -1,5 +1,7 @@
 """The data folder: its owner's alone, one server at a time, and a development key that stays."""
 
+import os
+import signal
 import stat
 import subprocess
 import sys
@@ -32,6 +34,31 @@ def test_one_server_holds_it(tmp_path):
             DataFolder.hold(tmp_path / "data", 12)
         assert folder.layout.lock.read_text() == "11\n"
     DataFolder.hold(tmp_path / "data", 13).close()
+
+
+def test_a_dead_server_whose_worker_still_has_the_folder_is_told_from_one_that_lives(tmp_path):
+    script = (
+        "import os, sys, time; from pathlib import Path; from headrace.storage import DataFolder\n"
+        "held = DataFolder.hold(Path(sys.argv[1]), os.getpid())\n"
+        "if os.fork() == 0: time.sleep(60)\n"
+        "print(flush=True); time.sleep(60)"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE, env={"PYTHONPATH": ":".join(sys.path)}, start_new_session=True
+    )
+    assert child.stdout is not None
+    with child, child.stdout:
+        try:
+            child.stdout.readline()
+            with pytest.raises(DataFolderLocked) as lives:
+                DataFolder.hold(tmp_path, 12)
+            child.kill()
+            child.wait()
+            with pytest.raises(DataFolderLocked) as dead:
+                DataFolder.hold(tmp_path, 12)
+        finally:
+            os.killpg(child.pid, signal.SIGKILL)
+    assert (lives.value.dying, dead.value.dying) == (False, True)
 
 
 def test_a_lock_ends_with_its_holder_however_it_ends(tmp_path):
