@@ -15,7 +15,7 @@ from headrace.cli.client import client_for
 from headrace.cli.terminal import Terminal, can_ask, short
 from headrace.compose import Place
 from headrace.compose.clock import MachineClock, Names, shown_moment
-from headrace.core.errors import InvalidRequest, SandboxRefused
+from headrace.core.errors import InvalidRequest
 from headrace.sandbox import Change, Draft, Limits, try_level
 from headrace.storage import Entry, RunLog, make_folder, read_run
 from headrace.workspace import BUILT_IN, Driver, Hands, brought_along, verdict
@@ -107,20 +107,48 @@ def list_runs(place: Place) -> None:
         click.echo("No runs yet: headrace agent run 'TASK' starts one.")
 
 
+@agent.command("diff")
+@click.argument("run")
+@click.option("--stat", is_flag=True, help="Only which files, and what became of them.")
+@click.pass_obj
+def diff(place: Place, run: str, stat: bool) -> None:
+    """What RUN has changed in its draft, as a unified diff."""
+    draft = _draft(place, run)
+    if stat:
+        _show(draft.changes(), "in the draft")
+    else:
+        click.echo("".join(draft.difference()), nl=False)
+
+
+@agent.command("keep")
+@click.argument("run")
+@click.pass_obj
+def keep(place: Place, run: str) -> None:
+    """Take the changes of RUN's draft over into its folder, all together."""
+    draft = _draft(place, run)
+    _take_over(draft, run)
+
+
 @agent.command("undo")
 @click.argument("run")
 @click.pass_obj
 def undo(place: Place, run: str) -> None:
     """Put the folder back as it was before RUN's changes were taken over; or throw its draft away."""
+    draft = _draft(place, run)
+    if draft.is_taken:
+        _show(draft.undo(), "undone")
+    draft.discard()
+    click.echo(f"{run}: its draft is thrown away, and {draft.origin} is as if it had not been.")
+
+
+def _draft(place: Place, run: str) -> Draft:
+    """The draft of a run. Raises RunNotFound, or InvalidRequest when it is thrown away."""
     home = _home(place, run)
     read_run(home / "events.jsonl")
     draft = Draft.open(home / "draft")
     if draft is None:
         raise InvalidRequest(f"The draft of {run} is thrown away already.")
-    if (home / "draft" / "taken.json").exists():
-        _show(draft.undo(), "undone")
-    draft.discard()
-    click.echo(f"{run}: its draft is thrown away, and {draft.origin} is as if it had not been.")
+    return draft
 
 
 def _go_on(place: Place, name: str, model: str | None, *, take: bool, url: str | None, key: str | None) -> None:
@@ -161,13 +189,16 @@ def _offer(draft: Draft, name: str, *, take: bool) -> None:
         return
     _show(changes, "in the draft")
     if take or (can_ask() and click.confirm(f"Take them over into {draft.origin}?", default=False)):
-        try:
-            draft.take_over()
-        except SandboxRefused as refused:
-            raise click.ClickException(str(refused)) from None
-        click.echo(f"Taken over. To undo it: headrace agent undo {name}")
+        _take_over(draft, name)
     else:
-        click.echo(f"They stay in the draft {draft.work}; headrace agent resume {name} --take takes them over.")
+        click.echo(
+            f"They stay in the draft {draft.work}; headrace agent diff {name} shows them, headrace agent keep {name} takes them over."
+        )
+
+
+def _take_over(draft: Draft, name: str) -> None:
+    taken = draft.take_over()
+    click.echo(f"Taken over: {len(taken)} change{'s' if len(taken) != 1 else ''}. To undo it: headrace agent undo {name}")
 
 
 def _show(changes: Sequence[Change], where: str) -> None:
