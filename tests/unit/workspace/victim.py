@@ -6,21 +6,23 @@ import signal
 import sys
 from pathlib import Path
 
-from headrace.agents import Grant
-from headrace.agents.events import Event
+from headrace.agents import Grant, Writers
+from headrace.agents.delegation import DELEGATION
+from headrace.agents.events import Event, ToolsGiven
 from headrace.sandbox import Draft, Limits, try_level
 from headrace.storage import RunLog
 from headrace.testing.clock import TurnedClock
 from headrace.workspace import Driver, Hands
-from tests.unit.workspace.scripted import ScriptedModel, Step, ToldPerson
+from tests.unit.workspace.scripted import Step, ToldPerson, TwoModels
 
 TASK = "Write notes.txt, run the commands, and fetch www.good.example"
 SCRIPT: list[list[Step]] = [
     [("list_files", {}), ("write_file", {"path": "notes.txt", "text": "one\n"})],
-    [("run_command", {"command": "echo ran >> ran.txt"}), ("read_file", {"path": "notes.txt"})],
+    [("delegate", {"task": "Run it."})],
     [("fetch", {"url": "www.other.invalid"}), ("edit_file", {"path": "notes.txt", "old": "one", "new": "two"})],
     ["Done."],
 ]
+BELOW: list[list[Step]] = [[("run_command", {"command": "echo ran >> ran.txt"})], ["It ran."]]
 
 
 def main(folder: Path, events_max: int) -> None:
@@ -36,7 +38,9 @@ def main(folder: Path, events_max: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     hands = Hands(draft, try_level(), Limits(seconds_max=20))
-    driver = Driver(log, ScriptedModel(SCRIPT), hands, ToldPerson(happened=False), Grant(), TurnedClock(), hear)
+    driver = Driver(log, TwoModels(TASK, SCRIPT, BELOW), hands, ToldPerson(happened=False), Grant(), TurnedClock(), hear)
+    if not any(isinstance(event, ToolsGiven) for event in driver.events):
+        driver.add(ToolsGiven((DELEGATION,), Writers.PERSON))
     print(asyncio.run(driver.run()))
 
 
