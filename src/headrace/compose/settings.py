@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from headrace.agents.connected import ServerTerms
 from headrace.api import BatchesSettings, FilesSettings, ResponsesSettings
 from headrace.api.socket import SocketSettings
 from headrace.compose.budgets import BudgetSettings, BudgetsSettings, WhomSettings
@@ -310,6 +311,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     silicon: tuple[Silicon, ...] = ()
     contract: tuple[ContractSettings, ...] = ()
     uplift: tuple[UpliftSettings, ...] = ()
+    mcp: tuple[ServerTerms, ...] = ()
 
     def __post_init__(self) -> None:
         named: dict[str, list[str]] = {
@@ -319,6 +321,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "contracts": [contract.name for contract in self.contract],
             "limits": [one.name for one in self.limit],
             "budgets": [one.name for one in self.budget],
+            "mcp servers": [one.name for one in self.mcp],
         }
         for what, names in named.items():
             if twice := {name for name in names if names.count(name) > 1}:

@@ -80,6 +80,14 @@ class Draft:
         except FileNotFoundError:
             return None
 
+    @classmethod
+    def blank(cls, place: Path) -> "Draft":
+        """A folder of nobody's, for what must not see a draft."""
+        work = place / "work"
+        shutil.rmtree(place, ignore_errors=True)
+        work.mkdir(parents=True, mode=0o700)
+        return cls(place, _Kept(str(work), {}))
+
     def changes(self) -> tuple[Change, ...]:
         """What taking over would do, by path."""
         now, before = _ours(_digests(self.work)), _ours(self._kept.digests)
