@@ -161,7 +161,7 @@ class Turn:
                 if tools:
                     self.known.context = self.known.context.meet(Label(Writers(writers), Readers.ANYONE, frozenset(("tools",))))
             case TaskGiven(_, _, tools):
-                self._offered = frozenset(tools)
+                self._offered = frozenset(tools) or None
             case Within(call, inner):
                 self._add_within(call, inner)
             case ModelAsked():

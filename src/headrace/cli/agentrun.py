@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from headrace.agents import Grant
-from headrace.agents.events import Ended, Event, PersonSaid
+from headrace.agents import Grant, Readers, Writers
+from headrace.agents.events import ContextGiven, Ended, Event, PersonSaid, TaskGiven
 from headrace.compose import Place, outfit_of
 from headrace.compose.clock import MachineClock, Names
 from headrace.core.errors import InvalidRequest
@@ -31,8 +31,13 @@ def new_name() -> str:
     return Names(MachineClock())("run_")
 
 
-def begin(place: Place, task: str, folder: Path, grant: Grant, *, trust_folder: bool = False, name: str | None = None) -> str:
-    """Make a run of this task, which has not gone a step yet; its name. One that was being made when the process died is made anew."""
+def begin(
+    place: Place, task: str, folder: Path, grant: Grant, *, trust_folder: bool = False, name: str | None = None, by_agent: bool = False
+) -> str:
+    """Make a run of this task, which has not gone a step yet; its name. One that was being made when the process died is made anew.
+
+    `by_agent`: another agent words the task, so nothing in it counts as a person's choice.
+    """
     clock, name = MachineClock(), name or new_name()
     home = home_of(place, name)
     home.mkdir(parents=True, mode=0o700, exist_ok=True)
@@ -43,7 +48,13 @@ def begin(place: Place, task: str, folder: Path, grant: Grant, *, trust_folder: 
     log = RunLog(fresh, new=True)
     for given in brought_along(draft, trusted=trust_folder):
         log.append(given, clock.moment(), durable=False)
-    log.append(PersonSaid(task), clock.moment(), durable=True)
+    if by_agent:
+        log.append(
+            ContextGiven("whose task this is", "The task comes from another agent.", Writers.ANYONE, Readers.ANYONE),
+            clock.moment(),
+            durable=False,
+        )
+    log.append(TaskGiven(task, grant, ()) if by_agent else PersonSaid(task), clock.moment(), durable=True)
     log.close()
     fresh.rename(home / "events.jsonl")
     return name
@@ -114,4 +125,4 @@ def standing(home: Path, entries: Sequence[Entry]) -> str:
 
 def task_of(entries: Sequence[Entry]) -> str:
     """What a run was asked first."""
-    return next((entry.event.text for entry in entries if isinstance(entry.event, PersonSaid)), "")
+    return next((entry.event.text for entry in entries if isinstance(entry.event, PersonSaid | TaskGiven)), "")

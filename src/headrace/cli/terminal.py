@@ -8,6 +8,7 @@ from typing import assert_never
 import click
 
 from headrace.agents import Call, Reason
+from headrace.agents.delegation import DELEGATE
 from headrace.agents.events import (
     ContextGiven,
     Ended,
@@ -64,8 +65,8 @@ class Terminal:
             case TaskGiven(text):
                 self._say(click.style(f"▸ a sub-agent: {short(text)}", bold=True))
             case ToolsGiven(tools):
-                if tools:
-                    self._say(click.style(f"with {short(', '.join(tool.card.tool for tool in tools))}", dim=True))
+                if more := [tool.card.tool for tool in tools if tool.card.tool != DELEGATE]:
+                    self._say(click.style(f"with {short(', '.join(more))}", dim=True))
             case (
                 PersonSaid()
                 | ContextGiven()
