@@ -103,7 +103,7 @@ def test_a_command_runs_in_the_sandbox_with_the_draft_and_when_it_ends_the_run_g
 @pytest.mark.skipif(LEVEL.rung < 3, reason="only level 3 gives a command a network")
 def test_with_a_network_it_does_not_see_the_draft(draft):
     terms = ServerTerms(name="notes", command=COMMAND, read=READ, hosts=("notes.example",))
-    (seen,) = asked(draft, terms, ("notes__look", {"path": "/work/a.txt"}))
+    (seen,) = asked(draft, terms, ("notes__look", {"path": "a.txt"}))
     assert isinstance(seen, dict)
     assert (seen["files"], seen["held"]) == ([], "FileNotFoundError")
 
