@@ -28,10 +28,10 @@ PROXY_PORT: Final = 3_128
 USER_FIRST: Final = 61_184
 USERS: Final = 4_000
 """Within the numbers that systemd keeps for users that exist only while something runs."""
-_INNER: Final = Path(__file__).with_name("inner.py")
-_OUTER: Final = Path(__file__).with_name("outer.py")
-_SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32")
-_ETC: Final = (
+INNER: Final = Path(__file__).with_name("inner.py")
+OUTER: Final = Path(__file__).with_name("outer.py")
+SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32")
+ETC: Final = (
     "/etc/ld.so.cache",
     "/etc/alternatives",
     "/etc/ssl",
@@ -100,7 +100,7 @@ def folder_shown(level: Level, draft: Draft, read: Sequence[Path]) -> str:
 def _told(command: str, folder: str, draft: Draft, level: Level, limits: Limits, proxy: Path | None, more: Sequence[Path]) -> str:
     """What `inner` is to do, as its one argument."""
     confined = level.rung == 3
-    read = [*_SYSTEM, *_ETC, "/proc", "/dev", sys.base_prefix, *(("/run/headrace",) if confined else ()), *map(str, more)]
+    read = [*SYSTEM, *ETC, "/proc", "/dev", sys.base_prefix, *(("/run/headrace",) if confined else ()), *map(str, more)]
     write = [folder, *(("/tmp", "/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/shm") if confined else ("/dev/null", "/dev/zero"))]  # noqa: S108 its own
     filtered = program(confined=confined)
     assert filtered is not None, "a level above 0 has a filter"
@@ -128,14 +128,14 @@ def _line(inner: str, folder: str, draft: Draft, level: Level, proxy: Path | Non
     """The program and its arguments."""
     python = [os.path.realpath(sys.executable), "-I", "-S"]
     if level.rung == 2 or level.bwrap is None:
-        return [*python, str(_INNER), inner]
-    binds = {"work": draft.work, "inner.py": _INNER, "python": Path(sys.base_prefix), **({"proxy.sock": proxy} if proxy else {})}
+        return [*python, str(INNER), inner]
+    binds = {"work": draft.work, "inner.py": INNER, "python": Path(sys.base_prefix), **({"proxy.sock": proxy} if proxy else {})}
     binds.update((f"read{number}", path) for number, path in enumerate(read))
     shown = {name: f"/mnt/{name}" if is_root() else str(path) for name, path in binds.items()}
     line = [level.bwrap, "--unshare-all", "--unshare-user", "--uid", str(NOBODY), "--gid", str(NOBODY), "--cap-drop", "ALL"]
     line += ["--new-session", "--die-with-parent", "--hostname", "sandbox", "--proc", "/proc", "--dev", "/dev"]
     line += ["--size", str(_TMP_BYTES), "--tmpfs", "/tmp"]  # noqa: S108 a new one, inside
-    line += [word for path in (*_SYSTEM, *_ETC) if os.path.exists(path) for word in _bound(path)]
+    line += [word for path in (*SYSTEM, *ETC) if os.path.exists(path) for word in bound(path)]
     if not sys.base_prefix.startswith("/usr"):
         line += ["--ro-bind", shown["python"], sys.base_prefix]
     line += ["--ro-bind", shown["inner.py"], "/run/headrace/inner.py", "--bind", shown["work"], folder]
@@ -146,11 +146,12 @@ def _line(inner: str, folder: str, draft: Draft, level: Level, proxy: Path | Non
     if not is_root():
         return line
     told = {"binds": {name: str(path) for name, path in binds.items()}, "line": line, "user": user_of(draft)}
-    return [*python, str(_OUTER), json.dumps(told)]
+    return [*python, str(OUTER), json.dumps(told)]
 
 
-def _bound(path: str) -> tuple[str, ...]:
-    return ("--symlink", os.readlink(path), path) if os.path.islink(path) and path in _SYSTEM else ("--ro-bind", path, path)
+def bound(path: str) -> tuple[str, ...]:
+    """How bubblewrap is told to show a path of the system, read-only and where it is."""
+    return ("--symlink", os.readlink(path), path) if os.path.islink(path) and path in SYSTEM else ("--ro-bind", path, path)
 
 
 def _environment(level: Level, draft: Draft, proxy: Path | None) -> dict[str, str]:
