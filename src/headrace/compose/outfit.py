@@ -1,6 +1,8 @@
 """What agents are equipped with, from the settings; secrets are read from the environment here."""
 
+import shutil
 from collections.abc import Mapping
+from importlib.util import find_spec
 
 from headrace.compose.place import secret_of
 from headrace.compose.settings import Settings
@@ -16,4 +18,12 @@ def outfit_of(settings: Settings, environ: Mapping[str, str]) -> Outfit:
         )
         for terms in settings.mcp
     }
-    return Outfit(servers=settings.mcp, secrets=secrets)
+    browser = browser_of(settings, environ)
+    return Outfit(servers=settings.mcp, secrets=secrets, private=settings.agents.private_networks, browser=browser)
+
+
+def browser_of(settings: Settings, environ: Mapping[str, str]) -> str | None:
+    """The browser's program, where it and what drives it are installed."""
+    if not settings.agents.browser or find_spec("playwright") is None:
+        return None
+    return shutil.which(settings.agents.browser, path=environ.get("PATH"))

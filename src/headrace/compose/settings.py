@@ -286,6 +286,13 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 raise ValueError(f"key {self.name!r}: {field} is at least 1; leave it out for the limits of [limits]")
 
 
+class AgentsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What agents find here. `browser` is a program, or empty for none; `private_networks` opens addresses that are not the internet's."""
+
+    browser: str = "chromium"
+    private_networks: bool = False
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All of it."""
 
@@ -311,6 +318,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     silicon: tuple[Silicon, ...] = ()
     contract: tuple[ContractSettings, ...] = ()
     uplift: tuple[UpliftSettings, ...] = ()
+    agents: AgentsSettings = AgentsSettings()
     mcp: tuple[ServerTerms, ...] = ()
 
     def __post_init__(self) -> None:
@@ -329,7 +337,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 _SECTIONS = (
-    "server", "storage", "engine", "transport", "limits", "telemetry", "routing", "health", "budgets", "responses", "files", "batches",
+    "server", "storage", "engine", "transport", "limits", "telemetry", "routing", "health", "budgets", "responses", "files", "batches", "agents",
 )  # fmt: skip
 
 

@@ -8,17 +8,19 @@ import msgspec
 from headrace.agents.connected import ServerTerms
 from headrace.agents.delegation import DELEGATION
 from headrace.sandbox import Draft, Level, Limits
+from headrace.workspace.browsing import Browser, browsing
 from headrace.workspace.connecting import Lost, ServerSecrets, connected
 from headrace.workspace.hands import Hands
 from headrace.workspace.toolbox import Kit, Toolbox
 
 
 class Outfit(msgspec.Struct, frozen=True, kw_only=True):
-    """`private` lets addresses of this machine's networks be reached, for tests and for services of one's own."""
+    """`browser` is its program, None for none. `private` lets addresses of this machine's networks be reached."""
 
     servers: tuple[ServerTerms, ...] = ()
     secrets: Mapping[str, ServerSecrets] = {}
     private: bool = False
+    browser: str | None = None
 
 
 @asynccontextmanager
@@ -27,8 +29,12 @@ async def equipped(
 ) -> AsyncIterator[Toolbox]:
     """The tools of a run, until the end of the block. `tell` hears in a sentence what is missing. Raises SetupError."""
     hands = Hands(draft, level, limits, private=outfit.private)
-    async with connected(outfit.servers, outfit.secrets, draft, level, limits, private=outfit.private) as servers:
+    browser = Browser(outfit.browser, draft, level, private=outfit.private) if outfit.browser and level.rung == 3 else None
+    async with (
+        browsing(browser) as browsers,
+        connected(outfit.servers, outfit.secrets, draft, level, limits, private=outfit.private) as servers,
+    ):
         for server in servers:
             if isinstance(server, Lost):
                 tell(server.why)
-        yield Toolbox(hands, [*kits, *servers], [DELEGATION])
+        yield Toolbox(hands, [*kits, *browsers, *servers], [DELEGATION])
