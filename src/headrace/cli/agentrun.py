@@ -1,7 +1,8 @@
 """Runs of agents as the commands begin them and go on with them: where they lie, what they may do, and the server as their model."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -13,8 +14,8 @@ from headrace.compose.clock import MachineClock, Names
 from headrace.core.errors import InvalidRequest
 from headrace.core.model import Model
 from headrace.sandbox import Draft, Level, Limits
-from headrace.storage import Entry, RunLog, make_folder, read_run
-from headrace.workspace import Driver, Ending, Granted, Person, brought_along, equipped
+from headrace.storage import Entry, MemoryStore, RunLog, connect, make_folder, read_run
+from headrace.workspace import Driver, Embeds, Ending, Granted, Person, Remembering, brought_along, equipped
 
 
 def home_of(place: Place, name: str) -> Path:
@@ -86,6 +87,7 @@ def drive(
     *,
     know: Callable[[Event], None] = lambda event: None,
     grant: Granted | None = None,
+    embeds: Callable[[], Embeds | None] = lambda: None,
 ) -> tuple[Driver, Ending]:
     """Go on with a run until it is done, or waits for a person who is not there. Raises RunBusy while another process does."""
     home = home_of(place, name)
@@ -94,7 +96,10 @@ def drive(
         draft = draft_of(place, name)
         for entry in log.entries:
             know(entry.event)
-        return asyncio.run(_driven(place, log, draft, level, model(), person, grant or grant_of(home), hear, tell))
+        with memories(place) as store:
+            memory = Remembering(store, str(draft.origin), name, embeds(), MachineClock(), Names(MachineClock()))
+            driven = _driven(place, log, draft, level, model(), person, grant or grant_of(home), hear, tell, memory)
+            return asyncio.run(driven)
     finally:
         log.close()
 
@@ -109,11 +114,20 @@ async def _driven(
     grant: Grant | Granted,
     hear: Callable[[Event], None],
     tell: Callable[[str], None],
+    memory: Remembering,
 ) -> tuple[Driver, Ending]:
-    async with equipped(outfit_of(place.settings(), place.environ), draft, level, Limits(), tell) as toolbox:
+    async with equipped(outfit_of(place.settings(), place.environ), draft, level, Limits(), tell, memory) as toolbox:
         driver = Driver(log, model, toolbox, person, grant, MachineClock(), hear)
         toolbox.give(driver)
+        await memory.bring(driver)
         return driver, await driver.run()
+
+
+@contextmanager
+def memories(place: Place) -> Iterator[MemoryStore]:
+    """The memories of the data folder."""
+    with closing(connect(make_folder(place.layout().root).database, durable=True)) as database:
+        yield MemoryStore(database)
 
 
 def standing(home: Path, entries: Sequence[Entry]) -> str:

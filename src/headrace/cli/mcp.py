@@ -12,7 +12,7 @@ import click
 
 from headrace.agents import Budget, Call, Grant, Reason
 from headrace.agents.events import Ended, PauseReason, Resumed
-from headrace.cli.agentmodel import PICO, ServedModel
+from headrace.cli.agentmodel import PICO, ServedEmbeddings, ServedModel
 from headrace.cli.agentrun import begin, draft_of, drive
 from headrace.cli.client import Client, client_for
 from headrace.compose import Books, Place
@@ -124,7 +124,14 @@ def _worked(place: Place, folder: Path, client: Client, model: str | None, task:
     name = begin(place, task, folder, grant, by_agent=True)
     said: list[str] = []
     driver, ending = drive(
-        place, name, try_level(), lambda: ServedModel(client, model or client.first_chat_model()), Nobody(), lambda event: None, said.append
+        place,
+        name,
+        try_level(),
+        lambda: ServedModel(client, model or client.first_chat_model()),
+        Nobody(),
+        lambda event: None,
+        said.append,
+        embeds=lambda: ServedEmbeddings.found(client),
     )
     draft = draft_of(place, name)
     answer = driver.events[-1].text if isinstance(driver.events[-1], Ended) else ""

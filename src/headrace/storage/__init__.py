@@ -64,6 +64,7 @@ from headrace.storage.hourly import HourRow, usage_by_hour
 from headrace.storage.journal import JournalEntry, enter, entries, invoices, issue
 from headrace.storage.keys import LINEAGE_MAX, KeyRing, KeyStore
 from headrace.storage.loading import Loaded, load_once
+from headrace.storage.memories import Memory, MemoryStore
 from headrace.storage.once import Answered, Claimed, answer_once, bury_once, claim, release, sweep_once
 from headrace.storage.pricesets import PriceSet, price_sets, set_price
 from headrace.storage.queries import Difference, UsageRow, balances, charged, charged_by_day, is_open, key_names, usage_by, verify
@@ -124,6 +125,8 @@ __all__ = [
     "KeyStore",
     "Layout",
     "Loaded",
+    "Memory",
+    "MemoryStore",
     "Places",
     "PostgresBudgets",
     "PriceSet",

@@ -6,12 +6,14 @@ from headrace.workspace.hands import Hands
 from headrace.workspace.honesty import BUILT_IN, verdict
 from headrace.workspace.instructions import brought_along
 from headrace.workspace.outfit import Outfit, equipped
+from headrace.workspace.remembering import Embeds, Remembering
 from headrace.workspace.toolbox import Kit, Toolbox
 
 __all__ = [
     "BUILT_IN",
     "Connection",
     "Driver",
+    "Embeds",
     "Ending",
     "Granted",
     "Hands",
@@ -19,6 +21,7 @@ __all__ = [
     "Lost",
     "Outfit",
     "Person",
+    "Remembering",
     "ServerSecrets",
     "Toolbox",
     "brought_along",
