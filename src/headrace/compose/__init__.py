@@ -27,6 +27,7 @@ from headrace.compose.pricing import (
 )
 from headrace.compose.serve import Ready, serve_until_stopped
 from headrace.compose.settings import Settings, load_settings
+from headrace.compose.signing import signing_key
 
 __all__ = [
     "Books",
@@ -63,5 +64,6 @@ __all__ = [
     "rerate",
     "serve_until_stopped",
     "set_price_row",
+    "signing_key",
     "version",
 ]

@@ -59,7 +59,7 @@ from headrace.storage.files import (
     write_bytes,
 )
 from headrace.storage.finance import Rated, attempted, cards, organizations, owned, rated
-from headrace.storage.folder import DataFolder, FileLock, Layout, development_key, make_folder
+from headrace.storage.folder import DataFolder, FileLock, Layout, development_key, leave_key, make_folder
 from headrace.storage.hourly import HourRow, usage_by_hour
 from headrace.storage.journal import JournalEntry, enter, entries, invoices, issue
 from headrace.storage.keys import LINEAGE_MAX, KeyRing, KeyStore
@@ -84,6 +84,7 @@ from headrace.storage.responses import (
     sweep_responses,
 )
 from headrace.storage.runlog import Entry, RunLog, read_run
+from headrace.storage.schedules import Firing, Schedule, ScheduleStore
 from headrace.storage.segment import Damage
 from headrace.storage.tallies import ALWAYS, DIMENSIONS, Dimension, Places, Tally, tallies
 from headrace.storage.traffic import Came, traffic
@@ -119,6 +120,7 @@ __all__ = [
     "Exported",
     "Fenced",
     "FileLock",
+    "Firing",
     "HourRow",
     "JournalEntry",
     "KeyRing",
@@ -134,6 +136,8 @@ __all__ = [
     "Recipients",
     "Recovery",
     "RunLog",
+    "Schedule",
+    "ScheduleStore",
     "SqliteBudgets",
     "StoredBatch",
     "StoredEvent",
@@ -204,6 +208,7 @@ __all__ = [
     "keep_response",
     "keep_upload",
     "key_names",
+    "leave_key",
     "load_once",
     "make_folder",
     "opened_treasury",

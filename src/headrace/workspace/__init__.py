@@ -5,8 +5,10 @@ from headrace.workspace.driver import Driver, Ending, Granted, Person
 from headrace.workspace.hands import Hands
 from headrace.workspace.honesty import BUILT_IN, verdict
 from headrace.workspace.instructions import brought_along
+from headrace.workspace.nobody import Nobody
 from headrace.workspace.outfit import Outfit, equipped
 from headrace.workspace.remembering import Embeds, Remembering
+from headrace.workspace.scheduling import Keeper, Scheduler, new_schedule, next_due
 from headrace.workspace.toolbox import Kit, Toolbox
 
 __all__ = [
@@ -17,15 +19,20 @@ __all__ = [
     "Ending",
     "Granted",
     "Hands",
+    "Keeper",
     "Kit",
     "Lost",
+    "Nobody",
     "Outfit",
     "Person",
     "Remembering",
+    "Scheduler",
     "ServerSecrets",
     "Toolbox",
     "brought_along",
     "connected",
     "equipped",
+    "new_schedule",
+    "next_due",
     "verdict",
 ]

@@ -13,7 +13,7 @@ CREATE TABLE memory (
     changed INTEGER NOT NULL,
     model TEXT NOT NULL,               -- that made the vector; empty: none yet
     vector BLOB NOT NULL               -- 32-bit floats of length one
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 
 CREATE UNIQUE INDEX memory_once ON memory (project, text);
 
@@ -27,7 +27,7 @@ CREATE TABLE schedule (
     created INTEGER NOT NULL,
     ended INTEGER,                     -- when the person took it back
     since INTEGER NOT NULL             -- moments after this one are still to be looked at
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE firing (
     schedule TEXT NOT NULL REFERENCES schedule (id),
@@ -37,4 +37,4 @@ CREATE TABLE firing (
     says TEXT NOT NULL,
     changed INTEGER NOT NULL,
     PRIMARY KEY (schedule, due)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
