@@ -188,10 +188,11 @@ EXTRA = Tool(Card(tool="extra", fields={"": Field()}))
 def test_tools_that_are_given_are_there_and_what_they_say_of_themselves_is_read():
     turn = Turn(CARDS)
     turn.add(SAID)
-    turn.add(ToolsGiven((), Writers.ANYONE))
-    assert turn.known.context.writers == Writers.PERSON
-    turn.add(ToolsGiven((EXTRA,), Writers.SERVICE))
-    assert turn.known.context.writers == Writers.SERVICE
+    read = []
+    for tools in ((), (EXTRA,)):
+        turn.add(ToolsGiven(tools, Writers.SERVICE))
+        read.append(turn.known.context.writers)
+    assert read == [Writers.PERSON, Writers.SERVICE]
     turn.add(said(Call("1", "extra", "{}")))
     assert turn.wish(Grant(), 0) == RunTool(Call("1", "extra", "{}"))
 
