@@ -58,7 +58,7 @@ from headrace.storage.files import (
     upload_of,
     write_bytes,
 )
-from headrace.storage.finance import Rated, attempted, cards, organizations, owned, rated
+from headrace.storage.finance import Rated, attempted, bought, cards, organizations, owned, rated
 from headrace.storage.folder import DataFolder, FileLock, Layout, development_key, make_folder
 from headrace.storage.hourly import HourRow, usage_by_hour
 from headrace.storage.journal import JournalEntry, enter, entries, invoices, issue
@@ -154,6 +154,7 @@ __all__ = [
     "balances",
     "batch_of",
     "batches_of",
+    "bought",
     "bury_batches",
     "bury_once",
     "bury_responses",
