@@ -233,3 +233,37 @@ def test_two_at_once_are_one(client: OpenAI, polyglot: Polyglot) -> None:
         thread.join()
     assert len({one for one in outcomes if one != "conflict"}) == 1
     assert sum(b"Once." in sent.raw for sent in polyglot.sent) == 1
+
+
+def test_what_is_kept_keeps_its_rules(tmp_path_factory: pytest.TempPathFactory, vendor: Vendor) -> None:
+    """Whatever goes on from it is under the rules under which it was said, with another key too, and where it asks for nothing itself."""
+    settings = pool("first", vendor.url, "answers", vendor="one") + pool("second", vendor.url, "answers", vendor="two")
+    bound = '[[key]]\nname = "bound"\nsecret_env = "BOUND"\n[[key]]\nname = "free"\nsecret_env = "FREE"\n'
+    rule = '[[rule]]\nname = "one-only"\nkey = "bound"\nvendors = ["one"]\n'
+    secrets = {"BOUND": "sk-bound-0123456789", "FREE": "sk-free-0123456789"}
+    place = Installation(tmp_path_factory.mktemp("rules"), settings + bound + rule, secrets)
+    one, two = {"x-headrace-vendors": "one"}, {"x-headrace-vendors": "two"}
+    with place.serving() as running:
+        mine, its = (OpenAI(base_url=running.base_url, api_key=secrets[name], max_retries=0) for name in ("FREE", "BOUND"))
+
+        def turn(client: OpenAI = mine, headers: dict[str, str] | None = None, **before: Any) -> Any:
+            return client.responses.create(model="answers", input="Hi", extra_headers=headers or {}, **before)
+
+        def refused(**before: Any) -> None:
+            with pytest.raises(openai.PermissionDeniedError, match="rules"):
+                turn(headers=two, **before)
+
+        assert turn(headers=two).id, "the other vendor would serve it"
+        first = turn(headers=one)
+        refused(previous_response_id=first.id)
+        second = turn(previous_response_id=first.id)
+        refused(previous_response_id=second.id)
+        refused(previous_response_id=turn(its).id)
+
+        grown, born = mine.conversations.create(), mine.conversations.create(extra_headers=one)
+        turn(headers=one, conversation=grown.id)
+        refused(conversation=grown.id)
+        refused(conversation=born.id)
+        named = mine.conversations.create()
+        mine.conversations.items.create(named.id, items=[{"type": "message", "role": "user", "content": "Hi"}], extra_headers=one)
+        refused(conversation=named.id)

@@ -69,6 +69,7 @@ from headrace.storage.pricesets import PriceSet, price_sets, set_price
 from headrace.storage.queries import Difference, UsageRow, balances, charged, charged_by_day, is_open, key_names, usage_by, verify
 from headrace.storage.recovery import Recovery, recover
 from headrace.storage.responses import (
+    Context,
     StoredEvent,
     StoredResponse,
     bury_responses,
@@ -107,6 +108,7 @@ __all__ = [
     "Came",
     "Claimed",
     "Commons",
+    "Context",
     "Conversation",
     "Counts",
     "Damage",
