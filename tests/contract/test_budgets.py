@@ -273,7 +273,7 @@ def test_a_key_mints_one_that_may_do_less_and_ends_with_it(tmp_path: Path):
 
 def test_a_budget_that_is_not_there_is_said_not_to_be(tmp_path: Path):
     installation = Installation(tmp_path, budget("acme", "1"))
-    assert "Nothing was charged" in installation.run("budget", "show", "acme").stdout
+    assert "Nothing was charged" in installation.run("budget", "show", "acme").stderr
     assert "no budget 'acm': did you mean 'acme'?" in installation.run("budget", "show", "acm", expect=1).stderr
 
 
