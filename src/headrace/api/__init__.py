@@ -16,6 +16,7 @@ from headrace.api.models import Models
 from headrace.api.money import Minting, Money
 from headrace.api.once import Once
 from headrace.api.organization import Asked, Cost, Organization, Used
+from headrace.api.posts import POST_PATHS, Posts
 from headrace.api.responses import Responses
 from headrace.api.responses_background import Background
 from headrace.api.responses_keeping import Keeper, ResponsesSettings
@@ -24,6 +25,7 @@ from headrace.api.spending import SpendAlert, Spender, Spending, SpendLimit
 
 __all__ = [
     "HOT_PATHS",
+    "POST_PATHS",
     "WEBSOCKET_PATHS",
     "Admin",
     "Asgi",
@@ -49,6 +51,7 @@ __all__ = [
     "Money",
     "Once",
     "Organization",
+    "Posts",
     "Responses",
     "ResponsesSettings",
     "SocketSettings",

@@ -110,7 +110,7 @@ class Door:
             return 500
         status, headers, body = answer_for(error)
         if isinstance(error, RateLimited):
-            headers += _limits(error.left).encode()
+            headers += limits_told(error.left).encode()
         exchange.answer(status, headers + self._common(request, began), body)
         if status >= 500:
             self._log.warning("%s", error, extra={"request": request, "code": error.code})
@@ -120,7 +120,7 @@ class Door:
         told = (
             f"x-request-id: {ask.request}\r\nopenai-version: 2020-10-01\r\n"
             f"openai-processing-ms: {(self._clock.instant() - visit.admitted_at) // MS}\r\n"
-            f"openai-organization: {ask.principal.organization}\r\n{about(ask, visit)}{_limits(visit.left)}"
+            f"openai-organization: {ask.principal.organization}\r\n{about(ask, visit)}{limits_told(visit.left)}"
         )
         return told.encode("latin-1", "replace")
 
@@ -136,7 +136,8 @@ def _json_body(exchange: Exchange) -> bytes:
     return exchange.body
 
 
-def _limits(left: Mapping[str, tuple[int, int, int]]) -> str:
+def limits_told(left: Mapping[str, tuple[int, int, int]]) -> str:
+    """The header lines that say what limits leave."""
     lines = ""
     for name, (limit, remaining, reset_ms) in left.items():
         lines += (

@@ -13,7 +13,7 @@ from headrace.api.door import LEFT, Report
 from headrace.api.errors import status_of
 from headrace.api.socket import Exchange
 from headrace.api.telling import cost
-from headrace.core.ask import Ask
+from headrace.core.ask import Ask, Operation
 from headrace.core.clock import Clock
 from headrace.core.errors import HeadraceError, InternalFailure, UnsupportedMediaType
 from headrace.core.identity import Principal
@@ -62,12 +62,15 @@ class Foreign:
         self.gateway, self.keys, self.clock, self.new_id, self.log = gateway, keys, clock, new_id, log
         self.report = report
 
-    async def serve(self, exchange: Exchange, manner: Manner) -> None:
+    async def serve(
+        self, exchange: Exchange, manner: Manner, operation: Operation = "chat", body_of: "Callable[[Exchange], bytes] | None" = None
+    ) -> None:
+        """`body_of` is who takes the body out of the exchange, where that need not be JSON."""
         request, began = self.new_id("req_"), self.clock.instant()
         ask, visit, status = None, None, 200
         try:
             principal = manner.authenticate(exchange.headers, self.keys)
-            ask = await manner.read(request, principal, exchange.headers, json_body(exchange))
+            ask = await manner.read(request, principal, exchange.headers, (body_of or json_body)(exchange))
             visit = self.gateway.admit(ask)
             status = await self.answer(ask, visit, manner.voice(exchange, ask, visit))
         except HeadraceError as error:
@@ -80,7 +83,7 @@ class Foreign:
             status = self.refuse(exchange, request, self.fault(request), manner)
         self.report(
             request=request,
-            operation="chat",
+            operation=operation,
             ask=ask,
             visit=visit,
             status=LEFT if exchange.left else status,

@@ -30,6 +30,13 @@ PAGE = ("limit", "order", "after")
 OPERATIONS: tuple[Operation, ...] = (
     Operation("post", "/v1/chat/completions", "A chat completion, streamed or whole", ChatRequest),
     Operation("post", "/v1/embeddings", "Embeddings of texts or token numbers", EmbeddingsRequest),
+    Operation("post", "/v1/moderations", "Whether something is harmful", "Moderation"),
+    Operation("post", "/v1/images/generations", "Images of a prompt, streamed or whole", "Image"),
+    Operation("post", "/v1/images/edits", "Images made of others", "ImageForm"),
+    Operation("post", "/v1/images/variations", "Variations of an image", "VariationForm"),
+    Operation("post", "/v1/audio/speech", "A text, spoken", "Speech"),
+    Operation("post", "/v1/audio/transcriptions", "A recording, written down; streamed or whole", "RecordingForm"),
+    Operation("post", "/v1/audio/translations", "A recording, written down in English", "RecordingForm"),
     Operation("post", "/v1/responses", "A response, streamed, whole or in the background", ResponsesRequest),
     Operation("get", "/v1/responses/{id}", "A kept response, or its events", query=("stream", "starting_after")),
     Operation("delete", "/v1/responses/{id}", "Forget a response"),
@@ -81,6 +88,9 @@ OPERATIONS: tuple[Operation, ...] = (
 )
 OBJECT: dict[str, Any] = {"type": "object"}
 TEXT: dict[str, Any] = {"type": "string"}
+BYTES: dict[str, Any] = {"type": "string", "contentMediaType": "application/octet-stream"}
+IMAGES: dict[str, Any] = {"anyOf": [BYTES, {"type": "array", "items": BYTES, "minItems": 1, "maxItems": 16}]}
+COUNT: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": 128}
 METADATA: dict[str, Any] = {"type": "object", "additionalProperties": TEXT, "maxProperties": 16}
 FORMS: dict[str, dict[str, Any]] = {
     "SpendLimit": {
@@ -111,6 +121,21 @@ FORMS: dict[str, dict[str, Any]] = {
             },
         },
     },
+    "ImageForm": {
+        "type": "object",
+        "required": ["image", "prompt"],
+        "properties": {"image": IMAGES, "mask": BYTES, "prompt": TEXT, "model": TEXT, "n": COUNT, "stream": {"type": "boolean"}},
+    },
+    "VariationForm": {
+        "type": "object",
+        "required": ["image"],
+        "properties": {"image": BYTES, "model": TEXT, "n": COUNT},
+    },
+    "RecordingForm": {
+        "type": "object",
+        "required": ["file"],
+        "properties": {"file": BYTES, "model": TEXT, "prompt": TEXT, "response_format": TEXT, "stream": {"type": "boolean"}},
+    },
     "FileForm": {
         "type": "object",
         "required": ["file", "purpose"],
@@ -129,6 +154,26 @@ FORMS: dict[str, dict[str, Any]] = {
 }
 OTHERS: dict[str, dict[str, Any]] = {
     "Conversation": {"type": "object", "properties": {"items": {"type": "array", "items": OBJECT, "maxItems": 20}, "metadata": METADATA}},
+    "Moderation": {
+        "type": "object",
+        "required": ["input"],
+        "properties": {"model": TEXT, "input": {"anyOf": [TEXT, {"type": "array", "items": {"anyOf": [TEXT, OBJECT]}}]}},
+    },
+    "Image": {
+        "type": "object",
+        "required": ["prompt"],
+        "properties": {"model": TEXT, "prompt": {"type": "string", "minLength": 1}, "n": COUNT, "stream": {"type": "boolean"}},
+    },
+    "Speech": {
+        "type": "object",
+        "required": ["input", "voice"],
+        "properties": {
+            "model": TEXT,
+            "input": {"type": "string", "minLength": 1},
+            "voice": {"anyOf": [TEXT, OBJECT]},
+            "stream_format": {"enum": ["sse", "audio"]},
+        },
+    },
     "Upload": {
         "type": "object",
         "required": ["bytes", "filename", "purpose"],

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from starlette.routing import BaseRoute
 
-from headrace.api import Asgi, Background, Batches, Conversations, Files, Foreign, Keeper, Lines, Messages, Once, Responses
+from headrace.api import Asgi, Background, Batches, Conversations, Files, Foreign, Keeper, Lines, Messages, Once, Posts, Responses
 from headrace.api.askers import Keys
 from headrace.api.door import Report
 from headrace.api.heads import Handler
@@ -36,11 +36,17 @@ class Kept:
         batches: Batches,
         once: Once,
         handlers: Sequence[Handler],
+        posts: Posts,
         routes: Sequence[BaseRoute],
     ) -> None:
         self._archive, self._folder, self._clock = archive, folder, clock
-        self.background, self.batches, self.once = background, batches, once
+        self.background, self.batches, self.once, self._posts = background, batches, once, posts
         self.handlers, self.routes = tuple(handlers), tuple(routes)
+
+    def other(self, url: bytes) -> Handler | None:
+        """Who serves a POST to a vendor's own path."""
+        handler = self._posts.other(url)
+        return None if handler is None else self.once.guarded(url.decode("latin-1"), handler)
 
     async def keep_swept(self) -> None:
         """Forget what nobody may read any more; run it as a task of the server's group."""
@@ -72,7 +78,10 @@ def keep(opened: Opened, gateway: Gateway, keys: Keys, report: Report, spawn: Sp
     background = Background(gateway=gateway, keeper=keeper, clock=house.clock, spawn=spawn, report=report, log=log)
     messages = Messages(foreign)
     responses = Responses(foreign, keeper, background)
-    handlers = (messages.create, messages.count_tokens, responses.create, responses.input_tokens, responses.compact)
+    posts = Posts(foreign)
+    handlers = (
+        messages.create, messages.count_tokens, responses.create, responses.input_tokens, responses.compact, *posts.handlers,
+    )  # fmt: skip
     asgi = Asgi(keys, opened.names, house.settings.server.body_bytes_max)
     conversations = Conversations(asgi, archive, house.clock)
     files = Files(asgi, archive, house.clock, house.layout.files, house.settings.files)
@@ -97,5 +106,6 @@ def keep(opened: Opened, gateway: Gateway, keys: Keys, report: Report, spawn: Sp
         batches=batches,
         once=once,
         handlers=handlers,
+        posts=posts,
         routes=routes,
     )

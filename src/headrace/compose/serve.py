@@ -313,7 +313,8 @@ def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Rep
         version=version(),
     )
     websockets = frozenset(path.encode() for path in WEBSOCKET_PATHS)
-    lane = functools.partial(Lane, handlers=handlers, heads=Heads(), settings=opened.house.settings.server, websockets=websockets)
+    at_door = opened.house.settings.server
+    lane = functools.partial(Lane, handlers=handlers, heads=Heads(), settings=at_door, websockets=websockets, others=kept.other)
     return Server(
         uvicorn.Config(
             kept.once.application(cold.app()),

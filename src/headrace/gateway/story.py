@@ -103,6 +103,8 @@ class Gateway:
         if limiter is not None:
             granted = self._granted(ask, limiter, bound, now)
         visit = Visit(self.world, now, limiter, granted, tokens_in, tokens_out)
+        if ask.native is not None and ask.native.post is not None:
+            visit.bound = ask.native.post.bound
         if limited:
             visit.taken = take(limited, bound, now)
         return self._held(ask, visit)
@@ -232,8 +234,9 @@ class Gateway:
         """What an answer says about its pool."""
         attempt.end()
         ended, began, said_at, used = attempt.ended_at, attempt.began, attempt.first_said_at, attempt.used
-        ttft_ms = None if said_at is None else (said_at - began) / MS
-        tokens_out = used.tokens_out if attempt.confirmed else 0  # of a bound no pace is learned
+        chats = attempt.post is None  # how fast a picture comes says nothing of how fast words do
+        ttft_ms = (said_at - began) / MS if said_at is not None and chats else None
+        tokens_out = used.tokens_out if attempt.confirmed and chats else 0  # of a bound no pace is learned
         room.answered(ended, ttft_ms=ttft_ms, duration_ms=(ended - began) / MS, tokens_out=tokens_out)
         if self._shares.caps:
             self._shares.add(room.pool.vendor, used.total, ended)

@@ -28,7 +28,7 @@ from headrace.metering.prices import (
 )
 from headrace.metering.purchases import Purchases
 from headrace.metering.purse import Hold, Said, Slice, Told, lacking, overspent, reserve
-from headrace.metering.rating import bought, rate, rate_bound, sold
+from headrace.metering.rating import bought, by_request_only, priced_units, rate, rate_bound, sold
 from headrace.metering.reconcile import Booked, Explained, explain
 from headrace.metering.records import (
     Admit,
@@ -115,6 +115,7 @@ __all__ = [
     "added",
     "admitted",
     "bought",
+    "by_request_only",
     "cache_savings",
     "card_of",
     "cards_of",
@@ -138,6 +139,7 @@ __all__ = [
     "overspent",
     "parse_prices",
     "price_row",
+    "priced_units",
     "principal_of",
     "prove",
     "rate",
