@@ -4,6 +4,7 @@ from headrace.api.admin import Admin
 from headrace.api.asgi import Asgi
 from headrace.api.askers import Keys
 from headrace.api.batches import Batches, BatchesSettings
+from headrace.api.caching import Cache, CacheSettings
 from headrace.api.cold import HOT_PATHS, WEBSOCKET_PATHS, Cold
 from headrace.api.conversations import Conversations
 from headrace.api.door import Door
@@ -33,6 +34,8 @@ __all__ = [
     "Background",
     "Batches",
     "BatchesSettings",
+    "Cache",
+    "CacheSettings",
     "Cold",
     "Conversations",
     "Cost",

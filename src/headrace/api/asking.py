@@ -46,9 +46,10 @@ CLASSES: frozenset[str] = frozenset(get_args(TrafficClass))
 CLASS, JURISDICTIONS, VENDORS = b"x-headrace-class", b"x-headrace-jurisdictions", b"x-headrace-vendors"
 DATA_CLASS, ZERO_RETENTION = b"x-headrace-data-class", b"x-headrace-zero-retention"
 STRICT, DEADLINE, SESSION = b"x-headrace-strict", b"x-headrace-deadline-ms", b"x-headrace-session"
-MAX_COST = b"x-headrace-max-cost"
+MAX_COST, CACHE = b"x-headrace-max-cost", b"x-headrace-cache"
+CACHED = ("on", "refresh", "off")
 OURS = b"x-headrace"
-HEADERS = frozenset((CLASS, JURISDICTIONS, VENDORS, DATA_CLASS, ZERO_RETENTION, STRICT, DEADLINE, SESSION, MAX_COST))
+HEADERS = frozenset((CLASS, JURISDICTIONS, VENDORS, DATA_CLASS, ZERO_RETENTION, STRICT, DEADLINE, SESSION, MAX_COST, CACHE))
 
 
 class Wishes(msgspec.Struct, frozen=True):
@@ -60,6 +61,7 @@ class Wishes(msgspec.Struct, frozen=True):
     deadline_ms: int | None = None
     session: bytes = b""
     max_cost_pico: int | None = None
+    cache: str = ""
 
 
 NO_WISHES = Wishes()
@@ -297,7 +299,20 @@ def _read_wishes(headers: Mapping[bytes, bytes]) -> Wishes:
         deadline_ms=_deadline_ms(headers),
         session=headers.get(SESSION, b"").strip(),
         max_cost_pico=_max_cost(_text(headers, MAX_COST), MAX_COST.decode()) if MAX_COST in headers else None,
+        cache=_cache(headers),
     )
+
+
+def cache_wish(headers: Mapping[bytes, bytes]) -> str:
+    """What a request says of answers that are kept: `on`, `refresh`, `off`, or nothing."""
+    return _wishes(headers).cache
+
+
+def _cache(headers: Mapping[bytes, bytes]) -> str:
+    said = _text(headers, CACHE).lower()
+    if CACHE in headers and said not in CACHED:
+        raise _unreadable(CACHE, f"one of {', '.join(CACHED)}")
+    return said
 
 
 def _rules(headers: Mapping[bytes, bytes]) -> Rules:

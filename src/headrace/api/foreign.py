@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from headrace.api.askers import Keys
-from headrace.api.door import LEFT, Report
+from headrace.api.door import LEFT, Cached, Report
 from headrace.api.errors import status_of
 from headrace.api.socket import Exchange
 from headrace.api.telling import cost
@@ -40,7 +40,9 @@ class Voice(Listener, Protocol):
 
 
 class Manner(Protocol):
-    """One dialect, at the door."""
+    """One dialect, at the door. `cacheable`: the same request may be answered with the same words."""
+
+    cacheable: bool
 
     def authenticate(self, headers: Mapping[bytes, bytes], keys: Keys) -> Principal: ...
 
@@ -57,8 +59,17 @@ class Foreign:
     """Serves exchanges in any manner."""
 
     def __init__(
-        self, *, gateway: Gateway, keys: Keys, clock: Clock, new_id: Callable[[str], str], report: Report, log: logging.Logger
+        self,
+        *,
+        gateway: Gateway,
+        keys: Keys,
+        clock: Clock,
+        new_id: Callable[[str], str],
+        report: Report,
+        log: logging.Logger,
+        cache: Cached | None = None,
     ) -> None:
+        self.cache = cache
         self.gateway, self.keys, self.clock, self.new_id, self.log = gateway, keys, clock, new_id, log
         self.report = report
 
@@ -72,7 +83,7 @@ class Foreign:
             principal = manner.authenticate(exchange.headers, self.keys)
             ask = await manner.read(request, principal, exchange.headers, (body_of or json_body)(exchange))
             visit = self.gateway.admit(ask)
-            status = await self.answer(ask, visit, manner.voice(exchange, ask, visit))
+            status = await self._served(exchange, ask, visit, manner)
         except HeadraceError as error:
             status = self.refuse(exchange, request, error, manner)
         except asyncio.CancelledError:
@@ -89,6 +100,17 @@ class Foreign:
             status=LEFT if exchange.left else status,
             client=exchange.client,
             began=began,
+        )
+
+    async def _served(self, exchange: Exchange, ask: Ask, visit: Visit, manner: Manner) -> int:
+        if self.cache is None or not manner.cacheable or not self.cache.concerns(exchange.headers, ask):
+            return await self.answer(ask, visit, manner.voice(exchange, ask, visit))
+        return await self.cache.serve(
+            exchange,
+            ask,
+            visit,
+            lambda into: manner.voice(into, ask, visit),
+            lambda into: self.answer(ask, visit, manner.voice(into, ask, visit)),
         )
 
     async def answer(self, ask: Ask, visit: Visit, voice: Voice) -> int:

@@ -65,6 +65,8 @@ class Messages:
 class MessagesManner:
     """The dialect, at the door."""
 
+    cacheable = True
+
     def __init__(self, gateway: Gateway, clock: Clock) -> None:
         self._gateway, self._clock, self._reader = gateway, clock, Reader(gateway, clock)
 

@@ -69,6 +69,8 @@ class Posts:
 class _Manner:
     """One path, at the door."""
 
+    cacheable = True
+
     def __init__(self, reader: Reader, keys: Keys, path: str, *, query: bool) -> None:
         self._reader, self._askers, self._path, self._query = reader, Askers(keys), path, query
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from starlette.routing import BaseRoute
 
-from headrace.api import Asgi, Background, Batches, Conversations, Files, Foreign, Keeper, Lines, Messages, Once, Posts, Responses
+from headrace.api import Asgi, Background, Batches, Cache, Conversations, Files, Foreign, Keeper, Lines, Messages, Once, Posts, Responses
 from headrace.api.askers import Keys
 from headrace.api.door import Report
 from headrace.api.heads import Handler
@@ -70,10 +70,10 @@ class Kept:
         self._archive.close()
 
 
-def keep(opened: Opened, gateway: Gateway, keys: Keys, report: Report, spawn: Spawn, log: logging.Logger) -> Kept:
+def keep(opened: Opened, gateway: Gateway, keys: Keys, report: Report, spawn: Spawn, log: logging.Logger, cache: Cache | None) -> Kept:
     house = opened.house
     archive = Archive(house.layout.database)
-    foreign = Foreign(gateway=gateway, keys=keys, clock=house.clock, new_id=opened.names, report=report, log=log)
+    foreign = Foreign(gateway=gateway, keys=keys, clock=house.clock, new_id=opened.names, report=report, log=log, cache=cache)
     keeper = Keeper(archive, house.layout.files, house.clock, house.settings.responses)
     background = Background(gateway=gateway, keeper=keeper, clock=house.clock, spawn=spawn, report=report, log=log)
     messages = Messages(foreign)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from headrace.api import BatchesSettings, FilesSettings, ResponsesSettings
+from headrace.api import BatchesSettings, CacheSettings, FilesSettings, ResponsesSettings
 from headrace.api.socket import SocketSettings
 from headrace.compose.budgets import BudgetSettings, BudgetsSettings, WhomSettings
 from headrace.compose.pools import PoolSettings
@@ -304,6 +304,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     responses: ResponsesSettings = ResponsesSettings()
     files: FilesSettings = FilesSettings()
     batches: BatchesSettings = BatchesSettings()
+    cache: CacheSettings = CacheSettings()
     pool: tuple[PoolSettings, ...] = ()
     model: tuple[ModelSettings, ...] = ()
     key: tuple[KeySettings, ...] = ()
@@ -329,6 +330,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 _SECTIONS = (
     "server", "storage", "engine", "transport", "limits", "telemetry", "routing", "health", "budgets", "responses", "files", "batches",
+    "cache",
 )  # fmt: skip
 
 

@@ -200,6 +200,8 @@ class Attempt:
             visit.tokens_used += used.total
         if not self._listener.lost:
             visit.usage, visit.cost_pico = used, cost_pico
+            if visit.cache and said is not None and usage is not None:
+                visit.used = Used(usage, said.model_served, said.tier, calls)
         said_at, admit = visit.first_said_at, self._admit
         self._log.append(
             Settle(

@@ -3,6 +3,7 @@
 from headrace.core.ask import Ask
 from headrace.core.clock import Instant, Moment
 from headrace.core.native import Units
+from headrace.core.stream import Used
 from headrace.core.translation import Change
 from headrace.core.usage import Usage
 from headrace.gateway.meters import Taken, left_of_all
@@ -16,7 +17,8 @@ class Visit:
     """`tried` are the pools that were asked, in their order. `usage`, `cost_pico`, `pool` and `translation` are the last attempt's;
     `tokens_used` are those that the client pays for. `hold` is the money held for it on `accounts`, `lacks` what must be leased for it
     before it can be held; `ask` is the request with the cap on its answer that is due to `capped`, where there is one. `units` are
-    the most that it can use of what its price does not count in tokens."""
+    the most that it can use of what its price does not count in tokens. `cache` says what became of a look at answers that are kept,
+    and then `used` is what was confirmed."""
 
     __slots__ = (
         "accounts",
@@ -24,6 +26,7 @@ class Visit:
         "ask",
         "attempts",
         "bound",
+        "cache",
         "capped",
         "cost_pico",
         "epoch",
@@ -44,6 +47,7 @@ class Visit:
         "tried",
         "units",
         "usage",
+        "used",
         "waited_ms",
         "world",
     )
@@ -71,6 +75,8 @@ class Visit:
         self.priced_at: Moment = 0
         self.capped = ""
         self.units: Units = ()
+        self.cache = ""
+        self.used: Used | None = None
         self.epoch, self.accounts = 0, NO_ACCOUNTS
 
     @property

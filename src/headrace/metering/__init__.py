@@ -24,6 +24,7 @@ from headrace.metering.prices import (
     parse_prices,
     price_row,
     read_prices,
+    share_of,
     tier_of,
 )
 from headrace.metering.purchases import Purchases
@@ -148,6 +149,7 @@ __all__ = [
     "read_prices",
     "reserve",
     "secret_from",
+    "share_of",
     "shared",
     "shown",
     "sold",

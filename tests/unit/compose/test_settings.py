@@ -55,6 +55,13 @@ http2 = true
 [responses]
 retention_days = 7
 
+[cache]
+bytes_max = 1_000_000
+answer_bytes_max = 100_000
+ttl_s = 60
+price_permille = 100
+by_default = true
+
 [batches]
 concurrency_max = 4
 lines_max = 100
@@ -319,6 +326,7 @@ def test_the_example_above_leaves_nothing_out(tmp_path: Path):
             "responses",
             "files",
             "batches",
+            "cache",
         )
         for field in getattr(default, section).__struct_fields__
         if getattr(getattr(settings, section), field) == getattr(getattr(default, section), field)
