@@ -12,7 +12,8 @@ from headrace.api.files import Files, FilesSettings
 from headrace.api.foreign import Foreign
 from headrace.api.heads import Heads
 from headrace.api.lines import Lines
-from headrace.api.messages import Messages
+from headrace.api.message_batches import MessageBatches
+from headrace.api.messages import Messages, MessagesManner
 from headrace.api.models import Models
 from headrace.api.money import Minting, Money
 from headrace.api.once import Once
@@ -48,7 +49,9 @@ __all__ = [
     "Keys",
     "Lane",
     "Lines",
+    "MessageBatches",
     "Messages",
+    "MessagesManner",
     "Minting",
     "Models",
     "Money",

@@ -54,6 +54,12 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("delete", "/v1/conversations/{id}/items/{item}", "Take an item out of a conversation"),
     Operation("post", "/v1/messages", "A message of Anthropic's, streamed or whole", MessagesRequest),
     Operation("post", "/v1/messages/count_tokens", "How long a prompt likely is", MessagesRequest),
+    Operation("post", "/v1/messages/batches", "Have many messages made, by Anthropic's form", "MessageBatch"),
+    Operation("get", "/v1/messages/batches", "The message batches of the project", query=("limit", "after_id", "before_id")),
+    Operation("get", "/v1/messages/batches/{id}", "How far a message batch is"),
+    Operation("delete", "/v1/messages/batches/{id}", "Forget a message batch that has ended"),
+    Operation("post", "/v1/messages/batches/{id}/cancel", "End a message batch"),
+    Operation("get", "/v1/messages/batches/{id}/results", "What came of a message batch, a line of JSON each"),
     Operation("post", "/v1/files", "Upload a file", "FileForm"),
     Operation("get", "/v1/files", "The files of the project", query=("purpose", *PAGE)),
     Operation("get", "/v1/files/{id}", "A file's facts"),
@@ -194,6 +200,24 @@ OTHERS: dict[str, dict[str, Any]] = {
         "type": "object",
         "required": ["input_file_id", "endpoint", "completion_window"],
         "properties": {"input_file_id": TEXT, "endpoint": TEXT, "completion_window": {"const": "24h"}, "metadata": METADATA},
+    },
+    "MessageBatch": {
+        "type": "object",
+        "required": ["requests"],
+        "properties": {
+            "requests": {
+                "type": "array",
+                "minItems": 1,
+                "items": {
+                    "type": "object",
+                    "required": ["custom_id", "params"],
+                    "properties": {
+                        "custom_id": {"type": "string", "pattern": "^[a-zA-Z0-9_-]{1,64}$"},
+                        "params": {"$ref": "#/components/schemas/MessagesRequest"},
+                    },
+                },
+            }
+        },
     },
     "Error": {
         "type": "object",

@@ -8,16 +8,33 @@ from pathlib import Path
 
 from starlette.routing import BaseRoute
 
-from headrace.api import Asgi, Background, Batches, Cache, Conversations, Files, Foreign, Keeper, Lines, Messages, Once, Posts, Responses
+from headrace.api import (
+    Asgi,
+    Background,
+    Batches,
+    Cache,
+    Conversations,
+    Files,
+    Foreign,
+    Keeper,
+    Lines,
+    MessageBatches,
+    Messages,
+    MessagesManner,
+    Once,
+    Posts,
+    Responses,
+)
 from headrace.api.askers import Keys
 from headrace.api.door import Report
 from headrace.api.heads import Handler
+from headrace.api.message_batches import KEPT_S, PREFIX
 from headrace.api.responses_background import GONE_S, Spawn
 from headrace.compose.opening import Opened
 from headrace.core.clock import SECOND, Clock
 from headrace.core.errors import HeadraceError
 from headrace.gateway import Gateway
-from headrace.storage import Archive, bury_responses, sweep_files, sweep_once, sweep_responses
+from headrace.storage import Archive, archive_batches, bury_responses, sweep_files, sweep_once, sweep_responses
 
 log = logging.getLogger("headrace")
 SWEPT_EVERY_S = 20.0
@@ -55,6 +72,7 @@ class Kept:
                 await self._archive.run(bury_responses, self._clock.moment() // SECOND - GONE_S)
                 await self._archive.run(sweep_responses, self._clock.moment() // SECOND)
                 await self._archive.run(sweep_once, self._clock.moment() // SECOND)
+                await self._archive.run(archive_batches, PREFIX, self._clock.moment() // SECOND - KEPT_S)
                 await self._archive.run(sweep_files, self._folder, self._clock.moment() // SECOND)
             except (HeadraceError, sqlite3.Error, OSError) as wrong:
                 log.warning("what is over can't be forgotten now: %s", wrong)
@@ -96,7 +114,16 @@ def keep(opened: Opened, gateway: Gateway, keys: Keys, report: Report, spawn: Sp
         spawn=spawn,
         log=log,
     )
-    routes = [*batches.routes(), *responses.routes(), *conversations.routes(), *files.routes()]
+    manner = MessagesManner(gateway, house.clock)
+    message_batches = MessageBatches(
+        asgi=asgi,
+        archive=archive,
+        clock=house.clock,
+        batches=batches,
+        settings=house.settings.batches,
+        authenticate=lambda headers: manner.authenticate(headers, keys),
+    )
+    routes = [*batches.routes(), *message_batches.routes(), *responses.routes(), *conversations.routes(), *files.routes()]
     once = Once(archive=archive, keys=keys, clock=house.clock, spawn=spawn, body_bytes_max=house.settings.server.body_bytes_max, log=log)
     return Kept(
         archive=archive,
