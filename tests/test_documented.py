@@ -9,7 +9,7 @@ import click
 import msgspec
 import pytest
 
-from headrace.api import HOT_PATHS, Cold, Conversations, Files, Responses, Spending
+from headrace.api import HOT_PATHS, Cold, Conversations, Files, MessageBatches, Responses, Spending
 from headrace.cli.main import headrace
 from headrace.compose import Settings
 from headrace.core.errors import HeadraceError, SetupError
@@ -103,6 +103,7 @@ def test_every_route_is_in_the_reference() -> None:
         *Responses(blank, blank, nothing).routes(),
         *Conversations(nothing, nothing, nothing).routes(),
         *Files(nothing, nothing, nothing, nothing, nothing).routes(),
+        *MessageBatches(asgi=nothing, archive=nothing, clock=nothing, batches=nothing, settings=nothing, authenticate=nothing).routes(),
         *Spending(keys=nothing, may=nothing, new_id=nothing, rules=nothing).routes(),
     ]
     paths = [getattr(route, "path", "") for route in (*cold.app().routes, *more)]

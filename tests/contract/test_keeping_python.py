@@ -193,7 +193,7 @@ def test_what_came_to_nothing_may_be_asked_again(client: OpenAI, polyglot: Polyg
 
 
 def test_work_goes_on_for_who_will_ask_again(tmp_path_factory: pytest.TempPathFactory, vendor: Vendor) -> None:
-    with Installation(tmp_path_factory.mktemp("once"), pool("slow", vendor.url, "answers-long")).serving() as server:
+    with Installation(tmp_path_factory.mktemp("once"), pool("slow", vendor.url, "answers-long", "answers-slowly")).serving() as server:
         client = OpenAI(base_url=server.base_url, api_key=server.key, max_retries=0)
         key = {"Idempotency-Key": "slow"}
 
@@ -215,6 +215,14 @@ def test_work_goes_on_for_who_will_ask_again(tmp_path_factory: pytest.TempPathFa
         assert eventually(answered, within_s=10, every_s=0.2)
         requests = json.loads(json.dumps(server.metric("headrace_requests_total")))
         assert requests == 1
+
+        def stream() -> bytes:
+            heard = client.chat.completions.with_raw_response.create(
+                model="answers-slowly", messages=HELLO, stream=True, extra_headers={"Idempotency-Key": "word by word"}
+            )
+            return heard.http_response.read()
+
+        assert stream() == stream(), "each word comes in a read of its own, and all of them come again"
 
 
 def test_two_at_once_are_one(client: OpenAI, polyglot: Polyglot) -> None:

@@ -4,6 +4,7 @@ from headrace.api.admin import Admin
 from headrace.api.asgi import Asgi
 from headrace.api.askers import Keys
 from headrace.api.batches import Batches, BatchesSettings
+from headrace.api.caching import Cache, CacheSettings
 from headrace.api.cold import HOT_PATHS, WEBSOCKET_PATHS, Cold
 from headrace.api.conversations import Conversations
 from headrace.api.door import Door
@@ -11,11 +12,13 @@ from headrace.api.files import Files, FilesSettings
 from headrace.api.foreign import Foreign
 from headrace.api.heads import Heads
 from headrace.api.lines import Lines
-from headrace.api.messages import Messages
+from headrace.api.message_batches import MessageBatches
+from headrace.api.messages import Messages, MessagesManner
 from headrace.api.models import Models
 from headrace.api.money import Minting, Money
 from headrace.api.once import Once
 from headrace.api.organization import Asked, Cost, Organization, Used
+from headrace.api.posts import POST_PATHS, Posts
 from headrace.api.responses import Responses
 from headrace.api.responses_background import Background
 from headrace.api.responses_keeping import Keeper, ResponsesSettings
@@ -24,6 +27,7 @@ from headrace.api.spending import SpendAlert, Spender, Spending, SpendLimit
 
 __all__ = [
     "HOT_PATHS",
+    "POST_PATHS",
     "WEBSOCKET_PATHS",
     "Admin",
     "Asgi",
@@ -31,6 +35,8 @@ __all__ = [
     "Background",
     "Batches",
     "BatchesSettings",
+    "Cache",
+    "CacheSettings",
     "Cold",
     "Conversations",
     "Cost",
@@ -43,12 +49,15 @@ __all__ = [
     "Keys",
     "Lane",
     "Lines",
+    "MessageBatches",
     "Messages",
+    "MessagesManner",
     "Minting",
     "Models",
     "Money",
     "Once",
     "Organization",
+    "Posts",
     "Responses",
     "ResponsesSettings",
     "SocketSettings",

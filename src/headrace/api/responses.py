@@ -202,6 +202,8 @@ class Responses:
 class _Manner:
     """The dialect, at the door; one for each request, since it holds what that asks."""
 
+    cacheable = False  # each response has an id of its own, by which it is gone on from
+
     def __init__(self, responses: Responses) -> None:
         self._responses = responses
         self._asked: Asked | None = None

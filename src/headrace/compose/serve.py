@@ -22,7 +22,7 @@ import msgspec
 import uvicorn
 import uvloop
 
-from headrace.api import HOT_PATHS, WEBSOCKET_PATHS, Admin, Cold, Door, Heads, Lane, Models, Money, Organization, Spending
+from headrace.api import HOT_PATHS, WEBSOCKET_PATHS, Admin, Cache, Cold, Door, Heads, Lane, Models, Money, Organization, Spending
 from headrace.compose.adapters import Adapters
 from headrace.compose.archive import Kept, keep
 from headrace.compose.banking import BankProcess, Purse, budgets_at
@@ -183,11 +183,12 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
             bank = BankProcess(house.layout, house.settings.storage.url, house.clock, lambda: bool(reloading.settings.budget))
             closing.callback(bank.finish)
             background.append(tasks.create_task(bank.keep_running(), name="bank"))
-        kept = keep(opened, gateway, reloading.keys, reports, lambda work: tasks.create_task(work), log)
+        cache = Cache(gateway, house.clock, house.settings.cache) if house.settings.cache.bytes_max else None
+        kept = keep(opened, gateway, reloading.keys, reports, lambda work: tasks.create_task(work), log, cache)
         closing.callback(kept.close)
         background.append(tasks.create_task(kept.keep_swept(), name="archive"))
         tasks.create_task(kept.batches.keep_working(opened.names("runner_")), name="batches")  # it ends when `kept` is stopped
-        server = _server(opened, gateway, reloading, reports, starting, kept)
+        server = _server(opened, gateway, reloading, reports, starting, kept, cache)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stop)
         loop.add_signal_handler(signal.SIGHUP, reloading.try_reload)
@@ -261,8 +262,16 @@ def _reports(opened: Opened, gateway: Gateway, metrics: Metrics, closing: AsyncE
     return reports
 
 
-def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Reports, starting: "asyncio.Task[None]", kept: Kept) -> Server:
-    door = Door(gateway=gateway, keys=reloading.keys, clock=opened.house.clock, new_id=opened.names, report=reports, log=log)
+def _server(
+    opened: Opened,
+    gateway: Gateway,
+    reloading: Reloading,
+    reports: Reports,
+    starting: "asyncio.Task[None]",
+    kept: Kept,
+    cache: Cache | None,
+) -> Server:
+    door = Door(gateway=gateway, keys=reloading.keys, clock=opened.house.clock, new_id=opened.names, report=reports, log=log, cache=cache)
     served = (door.chat, door.embeddings, *kept.handlers)
     handlers = {path.encode(): kept.once.guarded(path, handler) for path, handler in zip(HOT_PATHS, served, strict=True)}
 
@@ -313,7 +322,8 @@ def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Rep
         version=version(),
     )
     websockets = frozenset(path.encode() for path in WEBSOCKET_PATHS)
-    lane = functools.partial(Lane, handlers=handlers, heads=Heads(), settings=opened.house.settings.server, websockets=websockets)
+    at_door = opened.house.settings.server
+    lane = functools.partial(Lane, handlers=handlers, heads=Heads(), settings=at_door, websockets=websockets, others=kept.other)
     return Server(
         uvicorn.Config(
             kept.once.application(cold.app()),

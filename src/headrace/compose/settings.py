@@ -14,10 +14,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from headrace.api import BatchesSettings, FilesSettings, ResponsesSettings
+from headrace.api import BatchesSettings, CacheSettings, FilesSettings, ResponsesSettings
 from headrace.api.socket import SocketSettings
 from headrace.compose.budgets import BudgetSettings, BudgetsSettings, WhomSettings
 from headrace.compose.pools import PoolSettings
+from headrace.core.ask import Operation
 from headrace.core.errors import SettingsInvalid
 from headrace.core.identity import TrafficClass
 from headrace.core.rules import Capability, DataClass
@@ -186,12 +187,13 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     usd_per_call: dict[str, str] = {}
     tokens_out_max: int = 16_384
     tokens_context_max: int | None = None
-    operations: tuple[Literal["chat", "embeddings"], ...] = ("chat",)
+    audio_s_max: int = 1_500
+    operations: tuple[Operation, ...] = ("chat",)
     capabilities: tuple[Capability, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.tokens_out_max < 1:
-            raise ValueError(f"model {self.name!r}: tokens_out_max is at least 1")
+        if min(self.tokens_out_max, self.audio_s_max) < 1:
+            raise ValueError(f"model {self.name!r}: tokens_out_max is at least 1, and so is audio_s_max")
         if self.usd_per_mtok is not None:
             compiled(self.price(self.usd_per_mtok))
         elif self.above or self.tiers or self.usd_per_call:
@@ -302,6 +304,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     responses: ResponsesSettings = ResponsesSettings()
     files: FilesSettings = FilesSettings()
     batches: BatchesSettings = BatchesSettings()
+    cache: CacheSettings = CacheSettings()
     pool: tuple[PoolSettings, ...] = ()
     model: tuple[ModelSettings, ...] = ()
     key: tuple[KeySettings, ...] = ()
@@ -327,6 +330,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 _SECTIONS = (
     "server", "storage", "engine", "transport", "limits", "telemetry", "routing", "health", "budgets", "responses", "files", "batches",
+    "cache",
 )  # fmt: skip
 
 

@@ -134,6 +134,7 @@ def _profile(name: str, described: ModelSettings | None, pool: Pool, now_s: int)
         operations=frozenset(model.operations),
         tokens_context_max=model.tokens_context_max,
         tokens_out_max=model.tokens_out_max,
+        audio_s_max=model.audio_s_max,
         capabilities=None if model.capabilities is None else frozenset(model.capabilities),
     )
 

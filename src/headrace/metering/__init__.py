@@ -25,11 +25,12 @@ from headrace.metering.prices import (
     parse_prices,
     price_row,
     read_prices,
+    share_of,
     tier_of,
 )
 from headrace.metering.purchases import Purchases
 from headrace.metering.purse import Hold, Said, Slice, Told, lacking, overspent, reserve
-from headrace.metering.rating import bought, rate, rate_bound, sold
+from headrace.metering.rating import bought, by_request_only, priced_units, rate, rate_bound, sold
 from headrace.metering.reconcile import Booked, Explained, explain
 from headrace.metering.records import (
     Admit,
@@ -117,6 +118,7 @@ __all__ = [
     "added",
     "admitted",
     "bought",
+    "by_request_only",
     "cache_savings",
     "card_of",
     "cards_of",
@@ -142,6 +144,7 @@ __all__ = [
     "overspent",
     "parse_prices",
     "price_row",
+    "priced_units",
     "principal_of",
     "prove",
     "rate",
@@ -150,6 +153,7 @@ __all__ = [
     "read_prices",
     "reserve",
     "secret_from",
+    "share_of",
     "shared",
     "shown",
     "sold",

@@ -6,8 +6,13 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from starlette.routing import Route
 
-from headrace.api import HOT_PATHS, Batches, Conversations, Files, Responses, Spending
+from headrace.api import HOT_PATHS, Batches, Conversations, Files, MessageBatches, Responses, Spending
 from headrace.api.openapi import document, page, paths_of
+
+
+def message_batches(batches: Batches) -> MessageBatches:
+    nothing: Any = None
+    return MessageBatches(asgi=nothing, archive=nothing, clock=nothing, batches=batches, settings=nothing, authenticate=nothing)
 
 
 def served() -> set[tuple[str, str]]:
@@ -29,6 +34,7 @@ def served() -> set[tuple[str, str]]:
         *Conversations(nothing, nothing, nothing).routes(),
         *Files(nothing, nothing, nothing, nothing, nothing).routes(),
         *batches.routes(),
+        *message_batches(batches).routes(),
         *Spending(keys=nothing, may=nothing, new_id=nothing, rules=nothing).routes(),
     ]
     found = {(method, route.path) for route in routes if isinstance(route, Route) for method in route.methods or () if method != "HEAD"}
