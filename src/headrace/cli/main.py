@@ -14,6 +14,7 @@ from headrace.cli.doctor import doctor
 from headrace.cli.invoice import invoice
 from headrace.cli.keys import keys
 from headrace.cli.ledger import ledger
+from headrace.cli.mcp import mcp
 from headrace.cli.models import models
 from headrace.cli.plan import plan
 from headrace.cli.portfolio import portfolio
@@ -43,7 +44,7 @@ def headrace(context: click.Context, config: Path | None, data: Path | None) -> 
 
 
 for command in (
-    serve, chat, agent, batch, portfolio, simulate, plan, why, usage, ledger, invoice, reconcile, keys, budget, price, models, reload,
+    serve, chat, agent, mcp, batch, portfolio, simulate, plan, why, usage, ledger, invoice, reconcile, keys, budget, price, models, reload,
     doctor,
 ):  # fmt: skip
     headrace.add_command(command)

@@ -9,6 +9,7 @@ from headrace.compose.checkup import Finding, examine
 from headrace.compose.clock import now
 from headrace.compose.corrections import correct
 from headrace.compose.finance import DayCheck
+from headrace.compose.outfit import outfit_of
 from headrace.compose.place import Place, cache_folder, here, version
 from headrace.compose.prices import price_book
 from headrace.compose.pricing import (
@@ -52,6 +53,7 @@ __all__ = [
     "moment_now",
     "now",
     "open_budgets",
+    "outfit_of",
     "price_book",
     "price_change",
     "price_changes",

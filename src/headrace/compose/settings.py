@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from headrace.agents.connected import ServerTerms
 from headrace.api import BatchesSettings, CacheSettings, FilesSettings, ResponsesSettings
 from headrace.api.socket import SocketSettings
 from headrace.compose.budgets import BudgetSettings, BudgetsSettings, WhomSettings
@@ -287,6 +288,13 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 raise ValueError(f"key {self.name!r}: {field} is at least 1; leave it out for the limits of [limits]")
 
 
+class AgentsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What agents find here. `browser` is a program, or empty for none; `private_networks` opens addresses that are not the internet's."""
+
+    browser: str = "chromium"
+    private_networks: bool = False
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All of it."""
 
@@ -313,6 +321,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     silicon: tuple[Silicon, ...] = ()
     contract: tuple[ContractSettings, ...] = ()
     uplift: tuple[UpliftSettings, ...] = ()
+    agents: AgentsSettings = AgentsSettings()
+    mcp: tuple[ServerTerms, ...] = ()
 
     def __post_init__(self) -> None:
         named: dict[str, list[str]] = {
@@ -322,6 +332,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "contracts": [contract.name for contract in self.contract],
             "limits": [one.name for one in self.limit],
             "budgets": [one.name for one in self.budget],
+            "mcp servers": [one.name for one in self.mcp],
         }
         for what, names in named.items():
             if twice := {name for name in names if names.count(name) > 1}:
@@ -330,7 +341,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 _SECTIONS = (
     "server", "storage", "engine", "transport", "limits", "telemetry", "routing", "health", "budgets", "responses", "files", "batches",
-    "cache",
+    "cache", "agents",
 )  # fmt: skip
 
 
