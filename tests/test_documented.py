@@ -9,7 +9,7 @@ import click
 import msgspec
 import pytest
 
-from headrace.api import HOT_PATHS, Cold, Conversations, Files, MessageBatches, Responses, Spending
+from headrace.api import HOT_PATHS, Cold, Conversations, Files, MessageBatches, Responses
 from headrace.cli.main import headrace
 from headrace.compose import Settings
 from headrace.core.errors import HeadraceError, SetupError
@@ -17,6 +17,7 @@ from headrace.core.identity import Principal
 from headrace.planner import Case, Demand, Held, Limits, Market, Offer, TokenOffer, Training
 from headrace.portfolio import snapshot
 from headrace.telemetry import Metrics
+from tests.administration import administrative_routes
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 
@@ -104,7 +105,7 @@ def test_every_route_is_in_the_reference() -> None:
         *Conversations(nothing, nothing, nothing).routes(),
         *Files(nothing, nothing, nothing, nothing, nothing).routes(),
         *MessageBatches(asgi=nothing, archive=nothing, clock=nothing, batches=nothing, settings=nothing, authenticate=nothing).routes(),
-        *Spending(keys=nothing, may=nothing, new_id=nothing, rules=nothing).routes(),
+        *administrative_routes(),
     ]
     paths = [getattr(route, "path", "") for route in (*cold.app().routes, *more)]
     for path in {*HOT_PATHS, *paths}:

@@ -8,7 +8,7 @@ import msgspec
 
 from headrace.cli.keys import CLASSES
 from headrace.cli.tables import FORMATS, Format, show
-from headrace.compose import BudgetSettings, Place, correct, open_budgets
+from headrace.compose import BudgetSettings, Place, command_noted, correct, open_budgets
 from headrace.core.errors import InvalidRequest
 from headrace.core.identity import TrafficClass
 from headrace.core.money import pico_of
@@ -80,6 +80,8 @@ def set_budget(
         raise InvalidRequest(str(wrong)) from None
     with open_budgets(place) as treasury:
         treasury.set_rule(name, msgspec.json.encode(rule).decode())
+    told = {"usd": usd, "period": period, "mode": mode}
+    command_noted(place, "budget.updated", name, told, organization=organization, project=project)
     click.echo(f"{name}: {shown_usd(rule.budget.limit_pico)} USD by {period}, {mode}.")
 
 
@@ -90,6 +92,7 @@ def remove(place: Place, name: str) -> None:
     """Take back the budget NAME that was set with `headrace budget set`. What was spent of it stays on record."""
     with open_budgets(place) as treasury:
         treasury.remove_rule(name)
+    command_noted(place, "budget.deleted", name, {})
     click.echo(f"{name} holds no more.")
 
 

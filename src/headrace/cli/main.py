@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from headrace.cli.agent import agent
+from headrace.cli.audit import audit
 from headrace.cli.batch import batch
 from headrace.cli.budget import budget
 from headrace.cli.chat import chat
@@ -44,8 +45,8 @@ def headrace(context: click.Context, config: Path | None, data: Path | None) -> 
 
 
 for command in (
-    serve, chat, agent, mcp, batch, portfolio, simulate, plan, why, usage, ledger, invoice, reconcile, keys, budget, price, models, reload,
-    doctor,
+    serve, chat, agent, mcp, batch, portfolio, simulate, plan, why, usage, ledger, invoice, reconcile, keys, budget, price, audit,
+    models, reload, doctor,
 ):  # fmt: skip
     headrace.add_command(command)
 

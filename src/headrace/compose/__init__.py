@@ -1,12 +1,13 @@
 """Builds worlds from settings: the one room that reads the environment, the clock and chance, and names concrete adapters."""
 
+from headrace.compose.acts import audit_log, command_noted
 from headrace.compose.banking import open_budgets
 from headrace.compose.books import Books
 from headrace.compose.budgetbooks import budget_balances, budget_faults
 from headrace.compose.budgets import BudgetSettings
 from headrace.compose.chargeback import Charged, capacity, chargeback, close_month
 from headrace.compose.checkup import Finding, examine
-from headrace.compose.clock import now
+from headrace.compose.clock import now, shown_moment
 from headrace.compose.corrections import correct
 from headrace.compose.finance import DayCheck
 from headrace.compose.outfit import outfit_of
@@ -39,12 +40,14 @@ __all__ = [
     "PriceFault",
     "Ready",
     "Settings",
+    "audit_log",
     "budget_balances",
     "budget_faults",
     "cache_folder",
     "capacity",
     "chargeback",
     "close_month",
+    "command_noted",
     "correct",
     "examine",
     "finance_of",
@@ -63,5 +66,6 @@ __all__ = [
     "rerate",
     "serve_until_stopped",
     "set_price_row",
+    "shown_moment",
     "version",
 ]

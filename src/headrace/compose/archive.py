@@ -25,12 +25,12 @@ from headrace.api import (
     Posts,
     Responses,
 )
-from headrace.api.askers import Keys
 from headrace.api.door import Report
 from headrace.api.heads import Handler
 from headrace.api.message_batches import KEPT_S, PREFIX
 from headrace.api.responses_background import GONE_S, Spawn
 from headrace.compose.opening import Opened
+from headrace.compose.reload import Reloading
 from headrace.core.clock import SECOND, Clock
 from headrace.core.errors import HeadraceError
 from headrace.gateway import Gateway
@@ -56,7 +56,7 @@ class Kept:
         posts: Posts,
         routes: Sequence[BaseRoute],
     ) -> None:
-        self._archive, self._folder, self._clock = archive, folder, clock
+        self.archive, self._folder, self._clock = archive, folder, clock
         self.background, self.batches, self.once, self._posts = background, batches, once, posts
         self.handlers, self.routes = tuple(handlers), tuple(routes)
 
@@ -69,11 +69,11 @@ class Kept:
         """Forget what nobody may read any more; run it as a task of the server's group."""
         while True:
             try:
-                await self._archive.run(bury_responses, self._clock.moment() // SECOND - GONE_S)
-                await self._archive.run(sweep_responses, self._clock.moment() // SECOND)
-                await self._archive.run(sweep_once, self._clock.moment() // SECOND)
-                await self._archive.run(archive_batches, PREFIX, self._clock.moment() // SECOND - KEPT_S)
-                await self._archive.run(sweep_files, self._folder, self._clock.moment() // SECOND)
+                await self.archive.run(bury_responses, self._clock.moment() // SECOND - GONE_S)
+                await self.archive.run(sweep_responses, self._clock.moment() // SECOND)
+                await self.archive.run(sweep_once, self._clock.moment() // SECOND)
+                await self.archive.run(archive_batches, PREFIX, self._clock.moment() // SECOND - KEPT_S)
+                await self.archive.run(sweep_files, self._folder, self._clock.moment() // SECOND)
             except (HeadraceError, sqlite3.Error, OSError) as wrong:
                 log.warning("what is over can't be forgotten now: %s", wrong)
             await asyncio.sleep(SWEPT_EVERY_S)
@@ -85,11 +85,13 @@ class Kept:
         await self.once.stop()
 
     def close(self) -> None:
-        self._archive.close()
+        self.archive.close()
 
 
-def keep(opened: Opened, gateway: Gateway, keys: Keys, report: Report, spawn: Spawn, log: logging.Logger, cache: Cache | None) -> Kept:
-    house = opened.house
+def keep(
+    opened: Opened, gateway: Gateway, reloading: Reloading, report: Report, spawn: Spawn, log: logging.Logger, cache: Cache | None
+) -> Kept:
+    house, keys = opened.house, reloading.keys
     archive = Archive(house.layout.database)
     foreign = Foreign(gateway=gateway, keys=keys, clock=house.clock, new_id=opened.names, report=report, log=log, cache=cache)
     keeper = Keeper(archive, house.layout.files, house.clock, house.settings.responses)
@@ -124,7 +126,14 @@ def keep(opened: Opened, gateway: Gateway, keys: Keys, report: Report, spawn: Sp
         authenticate=lambda headers: manner.authenticate(headers, keys),
     )
     routes = [*batches.routes(), *message_batches.routes(), *responses.routes(), *conversations.routes(), *files.routes()]
-    once = Once(archive=archive, keys=keys, clock=house.clock, spawn=spawn, body_bytes_max=house.settings.server.body_bytes_max, log=log)
+    once = Once(
+        archive=archive,
+        keys=reloading.all_keys,
+        clock=house.clock,
+        spawn=spawn,
+        body_bytes_max=house.settings.server.body_bytes_max,
+        log=log,
+    )
     return Kept(
         archive=archive,
         folder=house.layout.files,

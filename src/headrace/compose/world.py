@@ -253,6 +253,12 @@ class LimitedKeys:
         return self._keys.version() + self._changes
 
     def find(self, secret: str) -> Principal | None:
+        """Whose key it is; None also for one that administers, which is good for nothing else."""
+        principal = self.find_any(secret)
+        return None if principal is None or principal.role is not None else principal
+
+    def find_any(self, secret: str) -> Principal | None:
+        """Whose key it is, those that administer too."""
         principal = self._find(secret)
         if principal is None:
             return None
@@ -270,3 +276,10 @@ class LimitedKeys:
         )
         self._limited[principal.key] = principal, limited
         return limited
+
+
+class AllKeys:
+    """The same keys, and those that administer."""
+
+    def __init__(self, keys: LimitedKeys) -> None:
+        self.version, self.find = keys.version, keys.find_any

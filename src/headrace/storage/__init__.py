@@ -3,6 +3,17 @@
 from headrace.storage.archive import Archive
 from headrace.storage.attempts import records_of
 from headrace.storage.audit import audit, head
+from headrace.storage.auditlog import (
+    Act,
+    AuditEntry,
+    AuditFilter,
+    Author,
+    audit_break,
+    audit_entries,
+    audit_entry_there,
+    audit_head,
+    note,
+)
 from headrace.storage.banklink import BankLink
 from headrace.storage.bankwords import Webhook
 from headrace.storage.batches import (
@@ -44,7 +55,7 @@ from headrace.storage.conversations import (
     items_of,
     keep_conversation,
 )
-from headrace.storage.database import connect
+from headrace.storage.database import connect, transaction
 from headrace.storage.decisions import AttemptRow, DeclinedRow, decision_of, declined_of
 from headrace.storage.export import COLUMNS, Exported, exported
 from headrace.storage.files import (
@@ -69,12 +80,23 @@ from headrace.storage.finance import Rated, attempted, bought, cards, organizati
 from headrace.storage.folder import DataFolder, FileLock, Layout, development_key, make_folder
 from headrace.storage.hourly import HourRow, usage_by_hour
 from headrace.storage.journal import JournalEntry, enter, entries, invoices, issue
-from headrace.storage.keys import LINEAGE_MAX, KeyRing, KeyStore
+from headrace.storage.keys import LINEAGE_MAX, KeyRing, KeyStore, archived_projects
 from headrace.storage.loading import Loaded, load_once
 from headrace.storage.once import Answered, Claimed, answer_once, bury_once, claim, release, sweep_once
 from headrace.storage.pricesets import PriceSet, price_sets, set_price
 from headrace.storage.queries import Difference, UsageRow, balances, charged, charged_by_day, is_open, key_names, usage_by, verify
 from headrace.storage.recovery import Recovery, recover
+from headrace.storage.register import (
+    Invite,
+    Person,
+    Project,
+    ProjectLimit,
+    ProjectPerson,
+    Register,
+    ServiceAccount,
+    person_by_id,
+    project_limits,
+)
 from headrace.storage.responses import (
     Context,
     StoredEvent,
@@ -92,6 +114,7 @@ from headrace.storage.responses import (
 )
 from headrace.storage.runlog import Entry, RunLog, read_run
 from headrace.storage.segment import Damage
+from headrace.storage.signins import SignIn, sign_in, sign_out, sign_out_elsewhere, signed_in
 from headrace.storage.tallies import ALWAYS, DIMENSIONS, Dimension, Places, Tally, tallies
 from headrace.storage.traffic import Came, traffic
 from headrace.storage.treasury import AccountRow, Alert, Fenced, Recipients, Treasury, Unknown
@@ -105,11 +128,15 @@ __all__ = [
     "LINEAGE_MAX",
     "WORKERS_MAX",
     "AccountRow",
+    "Act",
     "Alert",
     "Answered",
     "AnsweredLine",
     "Archive",
     "AttemptRow",
+    "AuditEntry",
+    "AuditFilter",
+    "Author",
     "BankLink",
     "BatchLine",
     "BatchStatus",
@@ -129,18 +156,26 @@ __all__ = [
     "Fenced",
     "FileLock",
     "HourRow",
+    "Invite",
     "JournalEntry",
     "KeyRing",
     "KeyStore",
     "Layout",
     "Loaded",
+    "Person",
     "Places",
     "PostgresBudgets",
     "PriceSet",
+    "Project",
+    "ProjectLimit",
+    "ProjectPerson",
     "Rated",
     "Recipients",
     "Recovery",
+    "Register",
     "RunLog",
+    "ServiceAccount",
+    "SignIn",
     "SqliteBudgets",
     "StoredBatch",
     "StoredEvent",
@@ -160,8 +195,13 @@ __all__ = [
     "answer_once",
     "answered_lines",
     "archive_batches",
+    "archived_projects",
     "attempted",
     "audit",
+    "audit_break",
+    "audit_entries",
+    "audit_entry_there",
+    "audit_head",
     "balances",
     "batch_of",
     "batches_of",
@@ -218,12 +258,15 @@ __all__ = [
     "key_names",
     "load_once",
     "make_folder",
+    "note",
     "opened_treasury",
     "organizations",
     "owned",
     "pages_of",
     "parts_of",
+    "person_by_id",
     "price_sets",
+    "project_limits",
     "rated",
     "read_run",
     "records_of",
@@ -232,6 +275,10 @@ __all__ = [
     "response_of",
     "results_of",
     "set_price",
+    "sign_in",
+    "sign_out",
+    "sign_out_elsewhere",
+    "signed_in",
     "states_of",
     "sweep_files",
     "sweep_once",
@@ -239,6 +286,7 @@ __all__ = [
     "take_lines",
     "tallies",
     "traffic",
+    "transaction",
     "upload_of",
     "usage_by",
     "usage_by_hour",
