@@ -253,8 +253,10 @@ class LimitedKeys:
 
     def find(self, secret: str) -> Principal | None:
         principal = self._find(secret)
-        if principal is None:
-            return None
+        return None if principal is None else self.limited(principal)
+
+    def limited(self, principal: Principal) -> Principal | None:
+        """Who holds a key, with the limits that hold for it now; None: it is over."""
         if principal.expires is not None:
             if principal.expires <= self._moment():
                 return None
