@@ -260,8 +260,10 @@ class LimitedKeys:
     def find_any(self, secret: str) -> Principal | None:
         """Whose key it is, those that administer too."""
         principal = self._find(secret)
-        if principal is None:
-            return None
+        return None if principal is None else self.limited(principal)
+
+    def limited(self, principal: Principal) -> Principal | None:
+        """Who holds a key, with the limits that hold for it now; None: it is over."""
         if principal.expires is not None:
             if principal.expires <= self._moment():
                 return None
