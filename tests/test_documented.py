@@ -17,7 +17,7 @@ from headrace.core.identity import Principal
 from headrace.planner import Case, Demand, Held, Limits, Market, Offer, TokenOffer, Training
 from headrace.portfolio import snapshot
 from headrace.telemetry import Metrics
-from tests.administration import administrative_routes
+from tests.administration import administrative_routes, signing_routes
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 
@@ -105,6 +105,7 @@ def test_every_route_is_in_the_reference() -> None:
         *Conversations(nothing, nothing, nothing).routes(),
         *Files(nothing, nothing, nothing, nothing, nothing).routes(),
         *administrative_routes(),
+        *signing_routes(),
     ]
     paths = [getattr(route, "path", "") for route in (*cold.app().routes, *more)]
     for path in {*HOT_PATHS, *paths}:

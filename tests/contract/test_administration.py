@@ -212,7 +212,7 @@ def test_invites_wait_and_can_be_taken_back(organization):
     with pytest.raises(openai.NotFoundError):
         organization.invites.retrieve(made.id)
     with pytest.raises(openai.BadRequestError) as refused:
-        organization.invites.create(email="ann@example.org", role="emperor")  # type: ignore[arg-type]
+        organization.invites.create(email="ann@example.org", role="emperor")
     assert refused.value.param == "role"
 
 
@@ -233,8 +233,8 @@ def test_every_change_is_in_the_audit_log(organization):
     ]
     assert {one.actor.type for one in entries} == {"api_key"}
     created, limited = entries[-1], entries[2]
-    assert created.project_created.data.name == "audited"  # type: ignore[union-attr]
-    assert (limited.rate_limit_updated.id, limited.actor.api_key.ip_address) == ("rl-answers", "127.0.0.1")  # type: ignore[union-attr]
+    assert created.project_created.data.name == "audited"
+    assert (limited.rate_limit_updated.id, limited.actor.api_key.ip_address) == ("rl-answers", "127.0.0.1")
     filtered = organization.audit_logs.list(project_ids=[project], event_types=["project.archived"])
     assert [one.type for one in filtered] == ["project.archived"]
     assert not list(organization.audit_logs.list(project_ids=[project], effective_at={"gt": created.effective_at + 3600}))
