@@ -17,7 +17,7 @@ from headrace.core.identity import Principal
 from headrace.planner import Case, Demand, Held, Limits, Market, Offer, TokenOffer, Training
 from headrace.portfolio import snapshot
 from headrace.telemetry import Metrics
-from tests.administration import administrative_routes
+from tests.administration import administrative_routes, signing_routes
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 
@@ -106,6 +106,7 @@ def test_every_route_is_in_the_reference() -> None:
         *Files(nothing, nothing, nothing, nothing, nothing).routes(),
         *MessageBatches(asgi=nothing, archive=nothing, clock=nothing, batches=nothing, settings=nothing, authenticate=nothing).routes(),
         *administrative_routes(),
+        *signing_routes(),
     ]
     paths = [getattr(route, "path", "") for route in (*cold.app().routes, *more)]
     for path in {*HOT_PATHS, *paths}:
