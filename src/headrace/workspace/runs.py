@@ -170,7 +170,7 @@ class Runs:
         """Take the run up as soon as nobody else has it, for as long as there is anything to do."""
         try:
             while resumed or waits(self.home(run)):
-                log = self._taken(run)
+                log = await asyncio.to_thread(self._taken, run)
                 if log is None:
                     await asyncio.sleep(BUSY_S)  # whoever has it takes the mail
                     continue
