@@ -92,7 +92,21 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
         new_secret=lambda: secrets.token_urlsafe(32),
         bearer=lambda key: _BRIDGE + key.hex(),
     )
-    door = Door(visitors=visitors, runs=runs, archive=archive, clock=clock, new_id=new_id, new_secret=lambda: secrets.token_urlsafe(32))
+
+    def built_in(model: str) -> bool:
+        snapshot = gateway.world.snapshot
+        pools = snapshot.pools_of.get(model, ()) if model else snapshot.pools.values()
+        return all(pool.dialect == "local" for pool in pools)
+
+    door = Door(
+        visitors=visitors,
+        runs=runs,
+        archive=archive,
+        clock=clock,
+        new_id=new_id,
+        new_secret=lambda: secrets.token_urlsafe(32),
+        built_in=built_in,
+    )
     console = Console(visitors, StoredFacts(house.layout, clock, lambda: reloading.settings, gateway), clock)
     files = ThreadFiles(visitors, runs, archive)
     routes = [*visitors.routes(), *door.routes(), *files.routes(), *console.routes(), *page_routes()]

@@ -39,6 +39,7 @@ from headrace.storage import (
     thread_of,
     threads_of,
 )
+from headrace.workspace.honesty import BUILT_IN
 from headrace.workspace.intents import INTENTS, intent_of
 from headrace.workspace.live import Follower, stands
 from headrace.workspace.mail import Answer, Fate, Go, Letter, More, Say, Stop
@@ -109,7 +110,7 @@ class Showing(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Door:
-    """The handlers. `new_secret` draws the token of a link."""
+    """The handlers. `new_secret` draws the token of a link; `built_in` says whether a model, '' being any, is only the embedded one."""
 
     def __init__(
         self,
@@ -120,9 +121,10 @@ class Door:
         clock: Clock,
         new_id: Callable[[str], str],
         new_secret: Callable[[], str],
+        built_in: Callable[[str], bool],
     ) -> None:
         self._visitors, self._runs, self._archive, self._clock = visitors, runs, archive, clock
-        self._new_id, self._new_secret = new_id, new_secret
+        self._new_id, self._new_secret, self._built_in = new_id, new_secret, built_in
 
     def routes(self) -> list[Route]:
         at = "/workspace/api"
@@ -434,6 +436,7 @@ class Door:
         budget = await asyncio.to_thread(self._runs.budget, thread.run)
         return {
             **_shown(thread),
+            "note": BUILT_IN if thread.intent in ("code", "browse", "task") and self._built_in(thread.model) else "",
             "budget_usd": None if budget.pico_usd_max is None else usd(budget.pico_usd_max),
             "branches": [{"id": one.id, "parent": one.parent, "forked_at": one.forked_at, "created": one.created} for one in branches],
         }
