@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,7 @@ def ben(server: Running, place: Installation) -> Visitor:
     return Visitor(server).sign_in(key)
 
 
-def kinds(events: list[dict]) -> list[str]:
+def kinds(events: list[dict[str, Any]]) -> list[str]:
     return [one["event"]["type"] for one in events]
 
 
