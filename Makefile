@@ -4,6 +4,8 @@ ARGS ?=
 MINUTES ?= 5
 # One test process a core, but never so many that the embedded model's memory is held ten times.
 JOBS ?= auto
+# At a desk the tests run in an order drawn by chance; in CI in that of the files, so that a red build is red for its change.
+ORDER := $(if $(CI),-p no:randomly,)
 PYTHON ?=
 export PYTHON
 
@@ -34,7 +36,7 @@ page-check: page ## types of the page, and that they are the server's
 
 test: $(DEV) ## set up if needed, then the whole test suite (ARGS="tests/unit -k money" narrows it)
 	@sh scripts/page.sh
-	@exec $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist loadgroup --inline-snapshot=disable $(ARGS)
+	@exec $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist loadgroup --inline-snapshot=disable $(ORDER) $(ARGS)
 
 check: lint types layers docs-check test ## lint, types, layers, docs, tests: what CI runs
 
@@ -114,8 +116,8 @@ bench-runs: $(DEV) ## what an agent's run costs beside its model: events, decisi
 bench-page: $(DEV) page ## the page: its size, first paint, a thread of 2,000 messages, frames while it streams
 	@exec $(BIN)/python -m bench.page $(ARGS)
 
-soak: $(DEV) ## new seeds on codecs, ledger and log for MINUTES=5; failing examples are kept
-	@HYPOTHESIS_PROFILE=soak HEADRACE_SOAK_MINUTES=$(MINUTES) exec $(BIN)/python -m tests.soak $(ARGS)
+soak: $(DEV) ## new examples of the properties and new kill -9s for MINUTES=5; what fails is kept
+	@exec $(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
 lock: ## resolve requirements/*.txt again (needs uv; ARGS=--upgrade for newer versions)
 	@sh scripts/lock.sh $(ARGS)

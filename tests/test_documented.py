@@ -9,7 +9,7 @@ import click
 import msgspec
 import pytest
 
-from headrace.api import HOT_PATHS, Cold, Conversations, Files, Responses, Spending
+from headrace.api import HOT_PATHS, Cold, Conversations, Files, MessageBatches, Responses
 from headrace.cli.main import headrace
 from headrace.compose import Settings
 from headrace.core.errors import HeadraceError, SetupError
@@ -18,6 +18,7 @@ from headrace.planner import Case, Demand, Held, Limits, Market, Offer, TokenOff
 from headrace.portfolio import snapshot
 from headrace.telemetry import Metrics
 from headrace.workspace import Console, Door, ThreadFiles, Visitors, page_routes
+from tests.administration import administrative_routes
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 
@@ -104,7 +105,6 @@ def test_every_route_is_in_the_reference() -> None:
         *Responses(blank, blank, nothing).routes(),
         *Conversations(nothing, nothing, nothing).routes(),
         *Files(nothing, nothing, nothing, nothing, nothing).routes(),
-        *Spending(keys=nothing, may=nothing, new_id=nothing, rules=nothing).routes(),
         *Visitors(holders=nothing, may=nothing, archive=nothing, clock=nothing, new_secret=nothing, bearer=nothing).routes(),
         *Door(
             visitors=nothing, runs=nothing, archive=nothing, clock=nothing, new_id=nothing, new_secret=nothing, built_in=nothing
@@ -112,6 +112,8 @@ def test_every_route_is_in_the_reference() -> None:
         *ThreadFiles(nothing, nothing, nothing).routes(),
         *Console(nothing, nothing, nothing).routes(),
         *page_routes(),
+        *MessageBatches(asgi=nothing, archive=nothing, clock=nothing, batches=nothing, settings=nothing, authenticate=nothing).routes(),
+        *administrative_routes(),
     ]
     paths = [getattr(route, "path", "") for route in (*cold.app().routes, *more)]
     for path in {*HOT_PATHS, *paths}:

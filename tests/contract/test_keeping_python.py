@@ -193,7 +193,7 @@ def test_what_came_to_nothing_may_be_asked_again(client: OpenAI, polyglot: Polyg
 
 
 def test_work_goes_on_for_who_will_ask_again(tmp_path_factory: pytest.TempPathFactory, vendor: Vendor) -> None:
-    with Installation(tmp_path_factory.mktemp("once"), pool("slow", vendor.url, "answers-long")).serving() as server:
+    with Installation(tmp_path_factory.mktemp("once"), pool("slow", vendor.url, "answers-long", "answers-slowly")).serving() as server:
         client = OpenAI(base_url=server.base_url, api_key=server.key, max_retries=0)
         key = {"Idempotency-Key": "slow"}
 
@@ -216,6 +216,14 @@ def test_work_goes_on_for_who_will_ask_again(tmp_path_factory: pytest.TempPathFa
         requests = json.loads(json.dumps(server.metric("headrace_requests_total")))
         assert requests == 1
 
+        def stream() -> bytes:
+            heard = client.chat.completions.with_raw_response.create(
+                model="answers-slowly", messages=HELLO, stream=True, extra_headers={"Idempotency-Key": "word by word"}
+            )
+            return heard.http_response.read()
+
+        assert stream() == stream(), "each word comes in a read of its own, and all of them come again"
+
 
 def test_two_at_once_are_one(client: OpenAI, polyglot: Polyglot) -> None:
     outcomes: list[str] = []
@@ -233,3 +241,37 @@ def test_two_at_once_are_one(client: OpenAI, polyglot: Polyglot) -> None:
         thread.join()
     assert len({one for one in outcomes if one != "conflict"}) == 1
     assert sum(b"Once." in sent.raw for sent in polyglot.sent) == 1
+
+
+def test_what_is_kept_keeps_its_rules(tmp_path_factory: pytest.TempPathFactory, vendor: Vendor) -> None:
+    """Whatever goes on from it is under the rules under which it was said, with another key too, and where it asks for nothing itself."""
+    settings = pool("first", vendor.url, "answers", vendor="one") + pool("second", vendor.url, "answers", vendor="two")
+    bound = '[[key]]\nname = "bound"\nsecret_env = "BOUND"\n[[key]]\nname = "free"\nsecret_env = "FREE"\n'
+    rule = '[[rule]]\nname = "one-only"\nkey = "bound"\nvendors = ["one"]\n'
+    secrets = {"BOUND": "sk-bound-0123456789", "FREE": "sk-free-0123456789"}
+    place = Installation(tmp_path_factory.mktemp("rules"), settings + bound + rule, secrets)
+    one, two = {"x-headrace-vendors": "one"}, {"x-headrace-vendors": "two"}
+    with place.serving() as running:
+        mine, its = (OpenAI(base_url=running.base_url, api_key=secrets[name], max_retries=0) for name in ("FREE", "BOUND"))
+
+        def turn(client: OpenAI = mine, headers: dict[str, str] | None = None, **before: Any) -> Any:
+            return client.responses.create(model="answers", input="Hi", extra_headers=headers or {}, **before)
+
+        def refused(**before: Any) -> None:
+            with pytest.raises(openai.PermissionDeniedError, match="rules"):
+                turn(headers=two, **before)
+
+        assert turn(headers=two).id, "the other vendor would serve it"
+        first = turn(headers=one)
+        refused(previous_response_id=first.id)
+        second = turn(previous_response_id=first.id)
+        refused(previous_response_id=second.id)
+        refused(previous_response_id=turn(its).id)
+
+        grown, born = mine.conversations.create(), mine.conversations.create(extra_headers=one)
+        turn(headers=one, conversation=grown.id)
+        refused(conversation=grown.id)
+        refused(conversation=born.id)
+        named = mine.conversations.create()
+        mine.conversations.items.create(named.id, items=[{"type": "message", "role": "user", "content": "Hi"}], extra_headers=one)
+        refused(conversation=named.id)

@@ -115,7 +115,9 @@ def test_without_taking_over_the_folder_is_as_it_was(place, server, project):
     assert "stay in the draft" in said
     assert (project / "add.py").read_text() == before
     assert "a + b" not in before
-    place.run("agent", "resume", name, "--take", "--model", "coder", "--url", server.base_url)
+    assert "+    return a + b" in place.run("agent", "diff", name).stdout
+    assert "changed  add.py" in place.run("agent", "diff", name, "--stat").stdout
+    assert "Taken over: 1 change." in place.run("agent", "keep", name).stdout
     assert "a + b" in (project / "add.py").read_text()
 
 

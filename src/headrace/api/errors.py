@@ -18,6 +18,7 @@ STATUS: dict[type[HeadraceError], int] = {
     errors.CostTooHigh: 400,
     errors.NotAllowed: 403,
     errors.Unpriced: 403,
+    errors.Unbounded: 403,
     errors.SandboxRefused: 403,
     errors.ModelNotFound: 404,
     errors.RouteNotFound: 404,

@@ -10,26 +10,23 @@ from typing import Any
 
 import msgspec
 
+from headrace.api.openapi_administration import ADMINISTRATION, BODIES
+from headrace.api.openapi_operation import METADATA, OBJECT, PAGE, TEXT, Operation
 from headrace.wire.messages_request import MessagesRequest
 from headrace.wire.openai_chat import ChatRequest
 from headrace.wire.openai_embeddings import EmbeddingsRequest
 from headrace.wire.responses_request import ResponsesRequest
 
-
-class Operation(msgspec.Struct, frozen=True):
-    """One method of one path. `body` is what reads it, or the name of a form; `query` are the parameters behind the question mark."""
-
-    method: str
-    path: str
-    summary: str
-    body: type | str | None = None
-    query: tuple[str, ...] = ()
-
-
-PAGE = ("limit", "order", "after")
 OPERATIONS: tuple[Operation, ...] = (
     Operation("post", "/v1/chat/completions", "A chat completion, streamed or whole", ChatRequest),
     Operation("post", "/v1/embeddings", "Embeddings of texts or token numbers", EmbeddingsRequest),
+    Operation("post", "/v1/moderations", "Whether something is harmful", "Moderation"),
+    Operation("post", "/v1/images/generations", "Images of a prompt, streamed or whole", "Image"),
+    Operation("post", "/v1/images/edits", "Images made of others", "ImageForm"),
+    Operation("post", "/v1/images/variations", "Variations of an image", "VariationForm"),
+    Operation("post", "/v1/audio/speech", "A text, spoken", "Speech"),
+    Operation("post", "/v1/audio/transcriptions", "A recording, written down; streamed or whole", "RecordingForm"),
+    Operation("post", "/v1/audio/translations", "A recording, written down in English", "RecordingForm"),
     Operation("post", "/v1/responses", "A response, streamed, whole or in the background", ResponsesRequest),
     Operation("get", "/v1/responses/{id}", "A kept response, or its events", query=("stream", "starting_after")),
     Operation("delete", "/v1/responses/{id}", "Forget a response"),
@@ -47,6 +44,12 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("delete", "/v1/conversations/{id}/items/{item}", "Take an item out of a conversation"),
     Operation("post", "/v1/messages", "A message of Anthropic's, streamed or whole", MessagesRequest),
     Operation("post", "/v1/messages/count_tokens", "How long a prompt likely is", MessagesRequest),
+    Operation("post", "/v1/messages/batches", "Have many messages made, by Anthropic's form", "MessageBatch"),
+    Operation("get", "/v1/messages/batches", "The message batches of the project", query=("limit", "after_id", "before_id")),
+    Operation("get", "/v1/messages/batches/{id}", "How far a message batch is"),
+    Operation("delete", "/v1/messages/batches/{id}", "Forget a message batch that has ended"),
+    Operation("post", "/v1/messages/batches/{id}/cancel", "End a message batch"),
+    Operation("get", "/v1/messages/batches/{id}/results", "What came of a message batch, a line of JSON each"),
     Operation("post", "/v1/files", "Upload a file", "FileForm"),
     Operation("get", "/v1/files", "The files of the project", query=("purpose", *PAGE)),
     Operation("get", "/v1/files/{id}", "A file's facts"),
@@ -60,56 +63,28 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("get", "/v1/batches", "The batches of the project", query=PAGE),
     Operation("get", "/v1/batches/{id}", "How far a batch is"),
     Operation("post", "/v1/batches/{id}/cancel", "End a batch"),
-    Operation("get", "/v1/organization/spend_limit", "What the organisation may spend in a month"),
-    Operation("post", "/v1/organization/spend_limit", "Set it", "SpendLimit"),
-    Operation("delete", "/v1/organization/spend_limit", "Take it back"),
-    Operation("get", "/v1/organization/spend_alerts", "At what amounts somebody is told", query=(*PAGE, "before")),
-    Operation("post", "/v1/organization/spend_alerts", "Tell somebody at an amount", "SpendAlert"),
-    Operation("get", "/v1/organization/spend_alerts/{alert}", "One alert"),
-    Operation("post", "/v1/organization/spend_alerts/{alert}", "Change an alert", "SpendAlert"),
-    Operation("delete", "/v1/organization/spend_alerts/{alert}", "Take an alert back"),
-    Operation("get", "/v1/organization/projects/{project}/spend_limit", "What a project may spend in a month"),
-    Operation("post", "/v1/organization/projects/{project}/spend_limit", "Set it", "SpendLimit"),
-    Operation("delete", "/v1/organization/projects/{project}/spend_limit", "Take it back"),
-    Operation("get", "/v1/organization/projects/{project}/spend_alerts", "At what amounts somebody is told", query=(*PAGE, "before")),
-    Operation("post", "/v1/organization/projects/{project}/spend_alerts", "Tell somebody at an amount", "SpendAlert"),
-    Operation("get", "/v1/organization/projects/{project}/spend_alerts/{alert}", "One alert"),
-    Operation("post", "/v1/organization/projects/{project}/spend_alerts/{alert}", "Change an alert", "SpendAlert"),
-    Operation("delete", "/v1/organization/projects/{project}/spend_alerts/{alert}", "Take an alert back"),
+    *ADMINISTRATION,
     Operation("get", "/v1/models", "The models that can be asked"),
     Operation("get", "/v1/models/{model}", "One model"),
 )
-OBJECT: dict[str, Any] = {"type": "object"}
-TEXT: dict[str, Any] = {"type": "string"}
-METADATA: dict[str, Any] = {"type": "object", "additionalProperties": TEXT, "maxProperties": 16}
+BYTES: dict[str, Any] = {"type": "string", "contentMediaType": "application/octet-stream"}
+IMAGES: dict[str, Any] = {"anyOf": [BYTES, {"type": "array", "items": BYTES, "minItems": 1, "maxItems": 16}]}
+COUNT: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": 128}
 FORMS: dict[str, dict[str, Any]] = {
-    "SpendLimit": {
+    "ImageForm": {
         "type": "object",
-        "required": ["currency", "interval", "threshold_amount"],
-        "properties": {
-            "currency": {"const": "USD"},
-            "interval": {"const": "month"},
-            "threshold_amount": {"type": "integer", "minimum": 1},
-            "enforcement": {"type": "object", "required": ["status"], "properties": {"status": {"enum": ["enforcing", "inactive"]}}},
-        },
+        "required": ["image", "prompt"],
+        "properties": {"image": IMAGES, "mask": BYTES, "prompt": TEXT, "model": TEXT, "n": COUNT, "stream": {"type": "boolean"}},
     },
-    "SpendAlert": {
+    "VariationForm": {
         "type": "object",
-        "required": ["currency", "interval", "threshold_amount", "notification_channel"],
-        "properties": {
-            "currency": {"const": "USD"},
-            "interval": {"const": "month"},
-            "threshold_amount": {"type": "integer", "minimum": 1},
-            "notification_channel": {
-                "type": "object",
-                "required": ["type", "recipients"],
-                "properties": {
-                    "type": {"const": "email"},
-                    "recipients": {"type": "array", "items": TEXT, "minItems": 1},
-                    "subject_prefix": {"type": ["string", "null"]},
-                },
-            },
-        },
+        "required": ["image"],
+        "properties": {"image": BYTES, "model": TEXT, "n": COUNT},
+    },
+    "RecordingForm": {
+        "type": "object",
+        "required": ["file"],
+        "properties": {"file": BYTES, "model": TEXT, "prompt": TEXT, "response_format": TEXT, "stream": {"type": "boolean"}},
     },
     "FileForm": {
         "type": "object",
@@ -128,7 +103,28 @@ FORMS: dict[str, dict[str, Any]] = {
     },
 }
 OTHERS: dict[str, dict[str, Any]] = {
+    **BODIES,
     "Conversation": {"type": "object", "properties": {"items": {"type": "array", "items": OBJECT, "maxItems": 20}, "metadata": METADATA}},
+    "Moderation": {
+        "type": "object",
+        "required": ["input"],
+        "properties": {"model": TEXT, "input": {"anyOf": [TEXT, {"type": "array", "items": {"anyOf": [TEXT, OBJECT]}}]}},
+    },
+    "Image": {
+        "type": "object",
+        "required": ["prompt"],
+        "properties": {"model": TEXT, "prompt": {"type": "string", "minLength": 1}, "n": COUNT, "stream": {"type": "boolean"}},
+    },
+    "Speech": {
+        "type": "object",
+        "required": ["input", "voice"],
+        "properties": {
+            "model": TEXT,
+            "input": {"type": "string", "minLength": 1},
+            "voice": {"anyOf": [TEXT, OBJECT]},
+            "stream_format": {"enum": ["sse", "audio"]},
+        },
+    },
     "Upload": {
         "type": "object",
         "required": ["bytes", "filename", "purpose"],
@@ -149,6 +145,24 @@ OTHERS: dict[str, dict[str, Any]] = {
         "type": "object",
         "required": ["input_file_id", "endpoint", "completion_window"],
         "properties": {"input_file_id": TEXT, "endpoint": TEXT, "completion_window": {"const": "24h"}, "metadata": METADATA},
+    },
+    "MessageBatch": {
+        "type": "object",
+        "required": ["requests"],
+        "properties": {
+            "requests": {
+                "type": "array",
+                "minItems": 1,
+                "items": {
+                    "type": "object",
+                    "required": ["custom_id", "params"],
+                    "properties": {
+                        "custom_id": {"type": "string", "pattern": "^[a-zA-Z0-9_-]{1,64}$"},
+                        "params": {"$ref": "#/components/schemas/MessagesRequest"},
+                    },
+                },
+            }
+        },
     },
     "Error": {
         "type": "object",

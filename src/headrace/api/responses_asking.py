@@ -15,8 +15,9 @@ from headrace.core.clock import SECOND, Clock
 from headrace.core.errors import InvalidRequest, NotFound, PreviousResponseNotFound
 from headrace.core.identity import Principal
 from headrace.core.native import Native
+from headrace.core.rules import NO_RULES
 from headrace.gateway import Gateway
-from headrace.storage import Archive, context_of, conversation_of, file_of, items_of
+from headrace.storage import Archive, Context, context_of, conversation_of, file_of, items_of
 from headrace.wire.messages_tokens import BYTES_A_TOKEN
 from headrace.wire.responses_answer import Manner, ResponseEvents
 from headrace.wire.responses_head import head_for
@@ -25,6 +26,7 @@ from headrace.wire.responses_request import ENCRYPTED, LOGPROBS, ResponsesReques
 from headrace.wire.responses_shortening import shortened
 
 Items = list[dict[str, Any]]
+NOTHING_SAID = Context([])
 INLINED_BYTES_MAX = 16 * 1024 * 1024
 
 
@@ -69,13 +71,14 @@ class Asking:
         body: bytes,
         *,
         stream: bool | None = None,
-        remembered: Mapping[str, Items] | None = None,
+        remembered: Mapping[str, Context] | None = None,
     ) -> Asked:
         """`stream`: however the client asked. Raises InvalidRequest and its kin, PreviousResponseNotFound, NotFound."""
         request, owner = read_request(body), owner_of(principal)
         self._reader.checked(request.model)
         streams = bool(request.stream) if stream is None else stream
-        before = await self.before(request, owner, remembered or {})
+        context = await self.before(request, owner, remembered or {})
+        before = context.items
         own = referred(request.items, before)
         kept = [*before, *own]
         items = await self._inlined(kept, owner)
@@ -99,7 +102,12 @@ class Asking:
             request=request,
             own=own,
             before=before,
-            ask=msgspec.structs.replace(ask, native=native, tokens_in_max=max(ask.tokens_in_max, len(native.body))),
+            ask=msgspec.structs.replace(
+                ask,
+                native=native,
+                tokens_in_max=max(ask.tokens_in_max, len(native.body)),
+                rules=ask.rules if context.rules is NO_RULES else ask.rules.and_(context.rules),
+            ),
             manner=Manner(kinds=asked.kinds, summary=summary, encrypted=ENCRYPTED in include, logprobs=LOGPROBS in include),
             owner=owner,
             created_s=self._clock.moment() // SECOND,
@@ -132,7 +140,7 @@ class Asking:
     def _now_s(self) -> int:
         return self._clock.moment() // SECOND
 
-    async def before(self, request: ResponsesRequest, owner: str, remembered: Mapping[str, Items]) -> Items:
+    async def before(self, request: ResponsesRequest, owner: str, remembered: Mapping[str, Context]) -> Context:
         """All that was said before, where the request goes on from it."""
         if (previous := request.previous_response_id) is not None:
             if previous in remembered:
@@ -141,11 +149,12 @@ class Asking:
             if context is None:
                 raise PreviousResponseNotFound(previous)
             return context
-        if (conversation := request.conversation_id) is not None:
-            if await self._archive.run(conversation_of, owner, conversation) is None:
-                raise NotFound("Conversation", conversation)
-            return await self._archive.run(items_of, owner, conversation)
-        return []
+        if (id := request.conversation_id) is not None:
+            conversation = await self._archive.run(conversation_of, owner, id)
+            if conversation is None:
+                raise NotFound("Conversation", id)
+            return Context(await self._archive.run(items_of, owner, id), conversation.rules)
+        return NOTHING_SAID
 
 
 def referred(items: Sequence[dict[str, Any]], before: Sequence[dict[str, Any]]) -> Items:

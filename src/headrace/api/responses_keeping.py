@@ -40,7 +40,7 @@ class Keeper:
         conversation = asked.request.conversation_id
         if conversation is not None:
             items = [*numbered(asked.own, asked.ask.request[4:]), *response.get("output", ())]
-            await self.archive.run(add_items, asked.owner, conversation, items)
+            await self.archive.run(add_items, asked.owner, conversation, items, asked.ask.rules)
 
     def stored(self, asked: Asked, response: Response) -> StoredResponse:
         """As it is kept: with what was said before, unless that is found by the response before it."""
@@ -56,4 +56,5 @@ class Keeper:
             previous=asked.request.previous_response_id if asked.chained else None,
             body=response,
             input=[*before, *own],
+            rules=asked.ask.rules,
         )

@@ -29,8 +29,12 @@ class ServedModel:
 
     async def reply(self, body: bytes) -> Reply:
         most = TOKENS_OUT_MAX_BUILT_IN if self.built_in else TOKENS_OUT_MAX
-        asked: dict[str, Any] = {**json.loads(body), "model": self._name, "max_completion_tokens": most, "temperature": 0}
-        answer, headers = await asyncio.to_thread(self._client.post_whole, "/chat/completions", asked, {"x-headrace-class": "agentic"})
+        asked: dict[str, Any] = {**json.loads(body), "model": self._name, "temperature": 0}
+        asked["max_completion_tokens"] = min(most, asked.get("max_completion_tokens", most))
+        wishes = {"x-headrace-class": "agentic"}
+        if (most_usd := asked.pop("max_cost", None)) is not None:
+            wishes["x-headrace-max-cost"] = most_usd  # as a header: another vendor's server takes no such field
+        answer, headers = await asyncio.to_thread(self._client.post_whole, "/chat/completions", asked, wishes)
         return reply_of(answer, pico_usd=_pico(headers.get("x-headrace-cost")), request=headers.get("x-request-id") or "")
 
 

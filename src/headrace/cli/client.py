@@ -10,6 +10,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from headrace.compose import Place
 from headrace.core.errors import (
+    CostTooHigh,
     HeadraceError,
     InvalidApiKey,
     InvalidRequest,
@@ -110,6 +111,8 @@ def _refusal(status: int, body: bytes) -> HeadraceError:
         message, code = error["message"], error.get("code")
     except (ValueError, KeyError, TypeError, AttributeError):
         message, code = body.decode("utf-8", "replace")[:200], None
+    if code == CostTooHigh.code:
+        return CostTooHigh(message)
     if code == SettingsInvalid.code:
         return SettingsInvalid(message)
     return InvalidApiKey(message) if status == 401 else UpstreamFailed(f"the server answers {status}: {message}")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from headrace.cli.agent import agent
+from headrace.cli.audit import audit
 from headrace.cli.batch import batch
 from headrace.cli.budget import budget
 from headrace.cli.chat import chat
@@ -14,6 +15,7 @@ from headrace.cli.doctor import doctor
 from headrace.cli.invoice import invoice
 from headrace.cli.keys import keys
 from headrace.cli.ledger import ledger
+from headrace.cli.mcp import mcp
 from headrace.cli.models import models
 from headrace.cli.plan import plan
 from headrace.cli.portfolio import portfolio
@@ -44,8 +46,8 @@ def headrace(context: click.Context, config: Path | None, data: Path | None) -> 
 
 
 for command in (
-    serve, workspace, chat, agent, batch, portfolio, simulate, plan, why, usage, ledger, invoice, reconcile, keys, budget, price, models,
-    reload, doctor,
+    serve, workspace, chat, agent, mcp, batch, portfolio, simulate, plan, why, usage, ledger, invoice, reconcile, keys, budget, price,
+    audit, models, reload, doctor,
 ):  # fmt: skip
     headrace.add_command(command)
 

@@ -1,14 +1,16 @@
 """Builds worlds from settings: the one room that reads the environment, the clock and chance, and names concrete adapters."""
 
+from headrace.compose.acts import audit_log, command_noted
 from headrace.compose.banking import open_budgets
 from headrace.compose.books import Books
 from headrace.compose.budgetbooks import budget_balances, budget_faults
 from headrace.compose.budgets import BudgetSettings
 from headrace.compose.chargeback import Charged, capacity, chargeback, close_month
 from headrace.compose.checkup import Finding, examine
-from headrace.compose.clock import MachineClock, now
+from headrace.compose.clock import MachineClock, now, shown_moment
 from headrace.compose.corrections import correct
 from headrace.compose.finance import DayCheck
+from headrace.compose.outfit import outfit_of
 from headrace.compose.place import Place, cache_folder, here, version
 from headrace.compose.prices import price_book
 from headrace.compose.pricing import (
@@ -40,12 +42,14 @@ __all__ = [
     "PriceFault",
     "Ready",
     "Settings",
+    "audit_log",
     "budget_balances",
     "budget_faults",
     "cache_folder",
     "capacity",
     "chargeback",
     "close_month",
+    "command_noted",
     "correct",
     "examine",
     "finance_of",
@@ -55,6 +59,7 @@ __all__ = [
     "moment_now",
     "now",
     "open_budgets",
+    "outfit_of",
     "price_book",
     "price_change",
     "price_changes",
@@ -64,5 +69,6 @@ __all__ = [
     "rerate",
     "serve_until_stopped",
     "set_price_row",
+    "shown_moment",
     "version",
 ]

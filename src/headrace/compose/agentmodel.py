@@ -32,8 +32,9 @@ class GatewayModel:
 
     async def reply(self, body: bytes) -> Reply:
         request = self._new_id("req_")
-        asked = json.dumps({**json.loads(body), "model": self._name, "max_completion_tokens": TOKENS_OUT_MAX, "temperature": 0}).encode()
-        ask = self._reader.chat(request, self._principal, AGENTIC, asked)
+        asked = {**json.loads(body), "model": self._name, "temperature": 0}
+        asked["max_completion_tokens"] = min(TOKENS_OUT_MAX, asked.get("max_completion_tokens", TOKENS_OUT_MAX))
+        ask = self._reader.chat(request, self._principal, AGENTIC, json.dumps(asked).encode())
         visit = self._gateway.admit(ask)
         gathered = _Gathered(AnswerGatherer(id=f"chatcmpl-{request[4:]}", model=ask.model, created=self._clock.moment() // SECOND))
         await self._gateway.answer(ask, visit, gathered)

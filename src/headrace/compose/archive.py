@@ -8,16 +8,33 @@ from pathlib import Path
 
 from starlette.routing import BaseRoute
 
-from headrace.api import Asgi, Background, Batches, Conversations, Files, Foreign, Keeper, Lines, Messages, Once, Responses
-from headrace.api.askers import Keys
+from headrace.api import (
+    Asgi,
+    Background,
+    Batches,
+    Cache,
+    Conversations,
+    Files,
+    Foreign,
+    Keeper,
+    Lines,
+    MessageBatches,
+    Messages,
+    MessagesManner,
+    Once,
+    Posts,
+    Responses,
+)
 from headrace.api.door import Report
 from headrace.api.heads import Handler
+from headrace.api.message_batches import KEPT_S, PREFIX
 from headrace.api.responses_background import GONE_S, Spawn
 from headrace.compose.opening import Opened
+from headrace.compose.reload import Reloading
 from headrace.core.clock import SECOND, Clock
 from headrace.core.errors import HeadraceError
 from headrace.gateway import Gateway
-from headrace.storage import Archive, bury_responses, sweep_files, sweep_once, sweep_responses
+from headrace.storage import Archive, archive_batches, bury_responses, sweep_files, sweep_once, sweep_responses
 
 log = logging.getLogger("headrace")
 SWEPT_EVERY_S = 20.0
@@ -36,20 +53,27 @@ class Kept:
         batches: Batches,
         once: Once,
         handlers: Sequence[Handler],
+        posts: Posts,
         routes: Sequence[BaseRoute],
     ) -> None:
-        self._archive, self._folder, self._clock = archive, folder, clock
-        self.background, self.batches, self.once = background, batches, once
+        self.archive, self._folder, self._clock = archive, folder, clock
+        self.background, self.batches, self.once, self._posts = background, batches, once, posts
         self.handlers, self.routes = tuple(handlers), tuple(routes)
+
+    def other(self, url: bytes) -> Handler | None:
+        """Who serves a POST to a vendor's own path."""
+        handler = self._posts.other(url)
+        return None if handler is None else self.once.guarded(url.decode("latin-1"), handler)
 
     async def keep_swept(self) -> None:
         """Forget what nobody may read any more; run it as a task of the server's group."""
         while True:
             try:
-                await self._archive.run(bury_responses, self._clock.moment() // SECOND - GONE_S)
-                await self._archive.run(sweep_responses, self._clock.moment() // SECOND)
-                await self._archive.run(sweep_once, self._clock.moment() // SECOND)
-                await self._archive.run(sweep_files, self._folder, self._clock.moment() // SECOND)
+                await self.archive.run(bury_responses, self._clock.moment() // SECOND - GONE_S)
+                await self.archive.run(sweep_responses, self._clock.moment() // SECOND)
+                await self.archive.run(sweep_once, self._clock.moment() // SECOND)
+                await self.archive.run(archive_batches, PREFIX, self._clock.moment() // SECOND - KEPT_S)
+                await self.archive.run(sweep_files, self._folder, self._clock.moment() // SECOND)
             except (HeadraceError, sqlite3.Error, OSError) as wrong:
                 log.warning("what is over can't be forgotten now: %s", wrong)
             await asyncio.sleep(SWEPT_EVERY_S)
@@ -61,18 +85,23 @@ class Kept:
         await self.once.stop()
 
     def close(self) -> None:
-        self._archive.close()
+        self.archive.close()
 
 
-def keep(opened: Opened, gateway: Gateway, keys: Keys, report: Report, spawn: Spawn, log: logging.Logger) -> Kept:
-    house = opened.house
+def keep(
+    opened: Opened, gateway: Gateway, reloading: Reloading, report: Report, spawn: Spawn, log: logging.Logger, cache: Cache | None
+) -> Kept:
+    house, keys = opened.house, reloading.keys
     archive = Archive(house.layout.database)
-    foreign = Foreign(gateway=gateway, keys=keys, clock=house.clock, new_id=opened.names, report=report, log=log)
+    foreign = Foreign(gateway=gateway, keys=keys, clock=house.clock, new_id=opened.names, report=report, log=log, cache=cache)
     keeper = Keeper(archive, house.layout.files, house.clock, house.settings.responses)
     background = Background(gateway=gateway, keeper=keeper, clock=house.clock, spawn=spawn, report=report, log=log)
     messages = Messages(foreign)
     responses = Responses(foreign, keeper, background)
-    handlers = (messages.create, messages.count_tokens, responses.create, responses.input_tokens, responses.compact)
+    posts = Posts(foreign)
+    handlers = (
+        messages.create, messages.count_tokens, responses.create, responses.input_tokens, responses.compact, *posts.handlers,
+    )  # fmt: skip
     asgi = Asgi(keys, opened.names, house.settings.server.body_bytes_max)
     conversations = Conversations(asgi, archive, house.clock)
     files = Files(asgi, archive, house.clock, house.layout.files, house.settings.files)
@@ -87,8 +116,24 @@ def keep(opened: Opened, gateway: Gateway, keys: Keys, report: Report, spawn: Sp
         spawn=spawn,
         log=log,
     )
-    routes = [*batches.routes(), *responses.routes(), *conversations.routes(), *files.routes()]
-    once = Once(archive=archive, keys=keys, clock=house.clock, spawn=spawn, body_bytes_max=house.settings.server.body_bytes_max, log=log)
+    manner = MessagesManner(gateway, house.clock)
+    message_batches = MessageBatches(
+        asgi=asgi,
+        archive=archive,
+        clock=house.clock,
+        batches=batches,
+        settings=house.settings.batches,
+        authenticate=lambda headers: manner.authenticate(headers, keys),
+    )
+    routes = [*batches.routes(), *message_batches.routes(), *responses.routes(), *conversations.routes(), *files.routes()]
+    once = Once(
+        archive=archive,
+        keys=reloading.all_keys,
+        clock=house.clock,
+        spawn=spawn,
+        body_bytes_max=house.settings.server.body_bytes_max,
+        log=log,
+    )
     return Kept(
         archive=archive,
         folder=house.layout.files,
@@ -97,5 +142,6 @@ def keep(opened: Opened, gateway: Gateway, keys: Keys, report: Report, spawn: Sp
         batches=batches,
         once=once,
         handlers=handlers,
+        posts=posts,
         routes=routes,
     )

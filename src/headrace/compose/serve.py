@@ -22,13 +22,12 @@ import msgspec
 import uvicorn
 import uvloop
 
-from headrace.api import HOT_PATHS, WEBSOCKET_PATHS, Admin, Cold, Door, Heads, Lane, Models, Money, Organization, Spending
+from headrace.api import HOT_PATHS, WEBSOCKET_PATHS, Cache, Cold, Door, Heads, Lane, Models, Money
 from headrace.compose.adapters import Adapters
+from headrace.compose.administration import Administration
 from headrace.compose.archive import Kept, keep
-from headrace.compose.banking import BankProcess, Purse, budgets_at
-from headrace.compose.chargeback import Reader
+from headrace.compose.banking import BankProcess, Purse
 from headrace.compose.clock import MachineClock, chance
-from headrace.compose.decisions import Decisions
 from headrace.compose.enginehost import host_engines, seen_by_workers
 from headrace.compose.loading import Loading
 from headrace.compose.minting import mint_key
@@ -39,7 +38,6 @@ from headrace.compose.reload import Reloading, Source
 from headrace.compose.reports import SHARED, Reports
 from headrace.compose.server import Server, settle
 from headrace.compose.settings import Settings
-from headrace.compose.spending import StoredSpending
 from headrace.compose.workers import Worker, supervise
 from headrace.compose.workspace import HeldKeys, Rooms, link_for, workspace
 from headrace.compose.world import EMBEDDED, Fetched, LocalPool
@@ -186,13 +184,14 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
             bank = BankProcess(house.layout, house.settings.storage.url, house.clock, lambda: bool(reloading.settings.budget))
             closing.callback(bank.finish)
             background.append(tasks.create_task(bank.keep_running(), name="bank"))
-        kept = keep(opened, gateway, reloading.keys, reports, lambda work: tasks.create_task(work), log)
+        cache = Cache(gateway, house.clock, house.settings.cache) if house.settings.cache.bytes_max else None
+        kept = keep(opened, gateway, reloading, reports, lambda work: tasks.create_task(work), log, cache)
         closing.callback(kept.close)
         background.append(tasks.create_task(kept.keep_swept(), name="archive"))
         tasks.create_task(kept.batches.keep_working(opened.names("runner_")), name="batches")  # it ends when `kept` is stopped
         held = HeldKeys(reloading, opened.ring)
         rooms = workspace(opened, gateway, reloading, held, lambda work: tasks.create_task(work), log)
-        server = _server(opened, gateway, reloading, reports, starting, kept, held, rooms)
+        server = _server(opened, gateway, reloading, reports, starting, kept, cache, held, rooms)
 
         def leave() -> None:
             rooms.runs.stopping = True  # who follows a run would follow it for ever
@@ -280,10 +279,11 @@ def _server(
     reports: Reports,
     starting: "asyncio.Task[None]",
     kept: Kept,
+    cache: Cache | None,
     held: HeldKeys,
     rooms: Rooms,
 ) -> Server:
-    door = Door(gateway=gateway, keys=reloading.keys, clock=opened.house.clock, new_id=opened.names, report=reports, log=log)
+    door = Door(gateway=gateway, keys=reloading.keys, clock=opened.house.clock, new_id=opened.names, report=reports, log=log, cache=cache)
     served = (door.chat, door.embeddings, *kept.handlers)
     handlers = {path.encode(): kept.once.guarded(path, handler) for path, handler in zip(HOT_PATHS, served, strict=True)}
 
@@ -293,28 +293,7 @@ def _server(
         broken = [one.pool.name for one in opened.house.local if not one.engine.status().ready]
         return f"The engine of {', '.join(broken)} is being restarted." if broken else None
 
-    decisions = Decisions(opened.house.layout)
-    admin = Admin(
-        keys=held,
-        may=lambda principal: principal.key in opened.house.admins,
-        gateway=gateway,
-        clock=opened.house.clock,
-        decisions=decisions.of,
-        reload=lambda: msgspec.structs.asdict(reloading.reload_all()),
-    )
-    organization = Organization(
-        keys=held,
-        may=lambda principal: principal.key in opened.house.admins,
-        clock=opened.house.clock,
-        finance=Reader(opened.house.layout, lambda: reloading.settings),
-    )
-    storage = opened.house.settings.storage
-    spending = Spending(
-        keys=held,
-        may=lambda principal: principal.key in opened.house.admins,
-        new_id=opened.names,
-        rules=StoredSpending(functools.partial(budgets_at, opened.house.layout, storage.url)),
-    )
+    administration = Administration(opened, gateway, reloading, kept.archive, held)
     money = Money(
         keys=held,
         gateway=gateway,
@@ -329,12 +308,13 @@ def _server(
         metrics=reports.text,
         metrics_type=CONTENT_TYPE,
         new_id=opened.names,
-        more=[*admin.routes(), *money.routes(), *organization.routes(), *spending.routes(), *kept.routes, *rooms.routes],
+        more=[*administration.routes, *money.routes(), *kept.routes, *rooms.routes],
         models=Models(gateway, opened.house.clock),
         version=version(),
     )
     websockets = frozenset(path.encode() for path in WEBSOCKET_PATHS)
-    lane = functools.partial(Lane, handlers=handlers, heads=Heads(), settings=opened.house.settings.server, websockets=websockets)
+    at_door = opened.house.settings.server
+    lane = functools.partial(Lane, handlers=handlers, heads=Heads(), settings=at_door, websockets=websockets, others=kept.other)
     return Server(
         uvicorn.Config(
             kept.once.application(rooms.bridge(cold.app())),

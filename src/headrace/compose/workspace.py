@@ -41,7 +41,7 @@ class HeldKeys:
     def find(self, secret: str) -> Principal | None:
         if secret.startswith(_BRIDGE):
             return self.held(bytes.fromhex(secret.removeprefix(_BRIDGE)))
-        return self._reloading.keys.find(secret)
+        return self._reloading.all_keys.find(secret)
 
     def held(self, sought: bytes) -> Principal | None:
         principal = self._ring.held(sought)

@@ -134,6 +134,7 @@ def _profile(name: str, described: ModelSettings | None, pool: Pool, now_s: int)
         operations=frozenset(model.operations),
         tokens_context_max=model.tokens_context_max,
         tokens_out_max=model.tokens_out_max,
+        audio_s_max=model.audio_s_max,
         capabilities=None if model.capabilities is None else frozenset(model.capabilities),
     )
 
@@ -252,6 +253,12 @@ class LimitedKeys:
         return self._keys.version() + self._changes
 
     def find(self, secret: str) -> Principal | None:
+        """Whose key it is; None also for one that administers, which is good for nothing else."""
+        principal = self.find_any(secret)
+        return None if principal is None or principal.role is not None else principal
+
+    def find_any(self, secret: str) -> Principal | None:
+        """Whose key it is, those that administer too."""
         principal = self._find(secret)
         return None if principal is None else self.limited(principal)
 
@@ -271,3 +278,10 @@ class LimitedKeys:
         )
         self._limited[principal.key] = principal, limited
         return limited
+
+
+class AllKeys:
+    """The same keys, and those that administer."""
+
+    def __init__(self, keys: LimitedKeys) -> None:
+        self.version, self.find = keys.version, keys.find_any

@@ -4,7 +4,7 @@ HeadraceError
 ├── side CLIENT    InvalidRequest (ContextLengthExceeded, UnsupportedParameter (NotTranslatable), ModelNotFound,
 │                  PreviousResponseNotFound), InvalidApiKey, NotFound, Conflict,
 │                  NotAllowed, RateLimited, QuotaExceeded, Unpriced,
-│                  CostTooHigh, BodyTooLarge, HeadersTooLarge, UnsupportedMediaType, MethodNotAllowed, RouteNotFound,
+│                  Unbounded, CostTooHigh, BodyTooLarge, HeadersTooLarge, UnsupportedMediaType, MethodNotAllowed, RouteNotFound,
 │                  RequestNotFound, RequestTimedOut, SandboxRefused, RunNotFound, RunBusy
 ├── side UPSTREAM  UpstreamUnreachable, UpstreamTimedOut, UpstreamOverloaded, UpstreamFailed (UpstreamCut, UpstreamGarbled), UpstreamRefused
 └── side SELF      QueueFull, EngineFailed, NotReady, StorageFull, BudgetsUnreachable, NoCapacity, InternalFailure, RunLogDamaged,
@@ -96,6 +96,12 @@ class Unpriced(HeadraceError):
     """Nobody knows what it would cost, and a hard budget or `max_cost` holds for it."""
 
     code, side, retryable = "unpriced_model", Side.CLIENT, False
+
+
+class Unbounded(HeadraceError):
+    """Nobody knows what it could cost at most, and a hard budget or `max_cost` holds for it."""
+
+    code, side, retryable = "unbounded_request", Side.CLIENT, False
 
 
 class CostTooHigh(InvalidRequest):

@@ -2,12 +2,13 @@
 
 from headrace.gateway.attempt import Listener, Log
 from headrace.gateway.room import Room
-from headrace.gateway.story import Gateway
+from headrace.gateway.story import Answer, Gateway
 from headrace.gateway.till import Lender, Quote, Till, remaining_pico
 from headrace.gateway.visit import Visit
 from headrace.gateway.world import RuleFor, Terms, World, rooms_for
 
 __all__ = [
+    "Answer",
     "Gateway",
     "Lender",
     "Listener",

@@ -3,15 +3,28 @@
 from headrace.storage.archive import Archive
 from headrace.storage.attempts import records_of
 from headrace.storage.audit import audit, head
+from headrace.storage.auditlog import (
+    Act,
+    AuditEntry,
+    AuditFilter,
+    Author,
+    audit_break,
+    audit_entries,
+    audit_entry_there,
+    audit_head,
+    note,
+)
 from headrace.storage.banklink import BankLink
 from headrace.storage.bankwords import Webhook
 from headrace.storage.batches import (
     AnsweredLine,
     BatchLine,
+    BatchStatus,
     Counts,
     StoredBatch,
     add_lines,
     answered_lines,
+    archive_batches,
     batch_of,
     batches_of,
     bury_batches,
@@ -19,10 +32,15 @@ from headrace.storage.batches import (
     change_batch,
     claim_batch,
     counts_of,
+    drop_batch,
     drop_lines,
+    drop_requests,
     expire_lines,
     keep_batch,
+    keep_batch_with_lines,
     pages_of,
+    results_of,
+    states_of,
     take_lines,
 )
 from headrace.storage.budgets_postgres import PostgresBudgets
@@ -37,7 +55,7 @@ from headrace.storage.conversations import (
     items_of,
     keep_conversation,
 )
-from headrace.storage.database import connect
+from headrace.storage.database import connect, transaction
 from headrace.storage.decisions import AttemptRow, DeclinedRow, decision_of, declined_of
 from headrace.storage.export import COLUMNS, Exported, exported
 from headrace.storage.files import (
@@ -58,18 +76,30 @@ from headrace.storage.files import (
     upload_of,
     write_bytes,
 )
-from headrace.storage.finance import Rated, attempted, cards, organizations, owned, rated
+from headrace.storage.finance import Rated, attempted, bought, cards, organizations, owned, rated
 from headrace.storage.folder import DataFolder, FileLock, Layout, development_key, make_folder
 from headrace.storage.hourly import HourRow, usage_by_hour
 from headrace.storage.journal import JournalEntry, enter, entries, invoices, issue
-from headrace.storage.keys import LINEAGE_MAX, KeyRing, KeyStore
+from headrace.storage.keys import LINEAGE_MAX, KeyRing, KeyStore, archived_projects
 from headrace.storage.loading import Loaded, load_once
 from headrace.storage.once import Answered, Claimed, answer_once, bury_once, claim, release, sweep_once
 from headrace.storage.pricesets import PriceSet, price_sets, set_price
 from headrace.storage.queries import Difference, UsageRow, balances, charged, charged_by_day, is_open, key_names, usage_by, verify
 from headrace.storage.recent import latest_requests, minutes_of, waits_by_class
 from headrace.storage.recovery import Recovery, recover
+from headrace.storage.register import (
+    Invite,
+    Person,
+    Project,
+    ProjectLimit,
+    ProjectPerson,
+    Register,
+    ServiceAccount,
+    person_by_id,
+    project_limits,
+)
 from headrace.storage.responses import (
+    Context,
     StoredEvent,
     StoredResponse,
     bury_responses,
@@ -86,6 +116,7 @@ from headrace.storage.responses import (
 from headrace.storage.runlog import Entry, RunLog, read_run
 from headrace.storage.segment import Damage
 from headrace.storage.sessions import drop_session, keep_session, session_of, take_link
+from headrace.storage.signins import SignIn, sign_in, sign_out, sign_out_elsewhere, signed_in
 from headrace.storage.tallies import ALWAYS, DIMENSIONS, Dimension, Places, Tally, tallies
 from headrace.storage.threads import (
     Branch,
@@ -121,17 +152,23 @@ __all__ = [
     "LINEAGE_MAX",
     "WORKERS_MAX",
     "AccountRow",
+    "Act",
     "Alert",
     "Answered",
     "AnsweredLine",
     "Archive",
     "AttemptRow",
+    "AuditEntry",
+    "AuditFilter",
+    "Author",
     "BankLink",
     "BatchLine",
+    "BatchStatus",
     "Branch",
     "Came",
     "Claimed",
     "Commons",
+    "Context",
     "Conversation",
     "Counts",
     "Damage",
@@ -145,19 +182,27 @@ __all__ = [
     "FileLock",
     "Found",
     "HourRow",
+    "Invite",
     "JournalEntry",
     "KeyRing",
     "KeyStore",
     "Layout",
     "Loaded",
+    "Person",
     "Places",
     "PostgresBudgets",
     "PriceSet",
+    "Project",
+    "ProjectLimit",
+    "ProjectPerson",
     "Rated",
     "Recipients",
     "Recovery",
+    "Register",
     "RunLog",
+    "ServiceAccount",
     "Share",
+    "SignIn",
     "SqliteBudgets",
     "StoredBatch",
     "StoredEvent",
@@ -179,11 +224,18 @@ __all__ = [
     "add_text",
     "answer_once",
     "answered_lines",
+    "archive_batches",
+    "archived_projects",
     "attempted",
     "audit",
+    "audit_break",
+    "audit_entries",
+    "audit_entry_there",
+    "audit_head",
     "balances",
     "batch_of",
     "batches_of",
+    "bought",
     "branches_of",
     "bury_batches",
     "bury_once",
@@ -205,10 +257,12 @@ __all__ = [
     "decision_of",
     "declined_of",
     "development_key",
+    "drop_batch",
     "drop_conversation",
     "drop_file",
     "drop_item",
     "drop_lines",
+    "drop_requests",
     "drop_response",
     "drop_session",
     "drop_shares",
@@ -230,6 +284,7 @@ __all__ = [
     "items_of",
     "join_parts",
     "keep_batch",
+    "keep_batch_with_lines",
     "keep_branch",
     "keep_conversation",
     "keep_events",
@@ -245,23 +300,32 @@ __all__ = [
     "load_once",
     "make_folder",
     "minutes_of",
+    "note",
     "opened_treasury",
     "organizations",
     "owned",
     "pages_of",
     "parts_of",
+    "person_by_id",
     "price_sets",
+    "project_limits",
     "rated",
     "read_run",
     "records_of",
     "recover",
     "release",
     "response_of",
+    "results_of",
     "session_of",
     "set_price",
     "share_of",
     "show_branch",
+    "sign_in",
+    "sign_out",
+    "sign_out_elsewhere",
+    "signed_in",
     "stand",
+    "states_of",
     "sweep_files",
     "sweep_once",
     "sweep_responses",
@@ -272,6 +336,7 @@ __all__ = [
     "thread_of_run",
     "threads_of",
     "traffic",
+    "transaction",
     "upload_of",
     "usage_by",
     "usage_by_hour",

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from headrace.core.errors import BodyTooLarge, Conflict
+from headrace.core.rules import Rules
 from headrace.storage import (
     Answered,
     Archive,
+    Context,
     Conversation,
     StoredEvent,
     StoredFile,
@@ -98,10 +100,12 @@ def test_a_response_is_its_owners_until_its_time_is_over(database: sqlite3.Conne
 
 
 def test_what_was_said_before_is_found_along_the_chain(database: sqlite3.Connection) -> None:
-    keep_response(database, ME, response("a"))
+    european, ours = Rules(names=("request",), jurisdictions=frozenset(("eu",))), Rules(vendors=frozenset(("one", "two")))
+    keep_response(database, ME, response("a", rules=european))
     keep_response(database, ME, response("b", previous="a", body={"id": "b"}))
-    keep_response(database, ME, response("c", previous="b"))
-    assert context_of(database, ME, "c", NOW) == [{"id": one} for one in ("in a", "out a", "in b", "in c", "out c")]
+    keep_response(database, ME, response("c", previous="b", rules=ours))
+    said = [{"id": one} for one in ("in a", "out a", "in b", "in c", "out c")]
+    assert context_of(database, ME, "c", NOW) == Context(said, european.and_(ours))
     assert context_of(database, OTHER, "c", NOW) is None
     assert drop_response(database, ME, "b")
     assert not drop_response(database, ME, "b")
