@@ -26,6 +26,8 @@ def written() -> str:
 
 
 def _interface(name: str, schema: dict[str, Any]) -> str:
+    if "properties" not in schema:
+        return f"export type {name} = {_type(schema)};\n"
     needed = schema.get("required", ())
     answered = any("enum" in one or "const" in one for one in schema["properties"].values())  # what we send leaves nothing out
     fields = [f"  {field}{'' if answered or field in needed else '?'}: {_type(one)};\n" for field, one in schema["properties"].items()]

@@ -4,7 +4,6 @@ import sqlite3
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from mimetypes import guess_type
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,7 +16,7 @@ from headrace.core.identity import Principal
 from headrace.core.native import Native
 from headrace.core.rules import NO_RULES
 from headrace.gateway import Gateway
-from headrace.storage import Archive, Context, context_of, conversation_of, file_of, items_of
+from headrace.storage import Archive, Blobs, Context, context_of, conversation_of, file_of, items_of
 from headrace.wire.messages_tokens import BYTES_A_TOKEN
 from headrace.wire.responses_answer import Manner, ResponseEvents
 from headrace.wire.responses_head import head_for
@@ -59,7 +58,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 class Asking:
     """Reads requests. `remembered` are contexts that are kept nowhere but in a connection, by the ids of their responses."""
 
-    def __init__(self, gateway: Gateway, clock: Clock, archive: Archive, files: Path) -> None:
+    def __init__(self, gateway: Gateway, clock: Clock, archive: Archive, files: Blobs) -> None:
         self._gateway, self._clock, self._archive, self._files = gateway, clock, archive, files
         self._reader = Reader(gateway, clock)
 
@@ -188,7 +187,7 @@ def _inlined(part: dict[str, Any], data: Mapping[str, tuple[str, str]]) -> dict[
     return rest | ({"image_url": url} if part.get("type") == "input_image" else {"filename": name, "file_data": url})
 
 
-def _data_url(database: sqlite3.Connection, folder: Path, owner: str, id: str, now_s: int) -> tuple[str, str] | None:
+def _data_url(database: sqlite3.Connection, blobs: Blobs, owner: str, id: str, now_s: int) -> tuple[str, str] | None:
     """Name and content of a kept file; None for one that is not kept here, which another may know."""
     file = file_of(database, owner, id, now_s)
     if file is None:
@@ -196,4 +195,5 @@ def _data_url(database: sqlite3.Connection, folder: Path, owner: str, id: str, n
     if file.size > INLINED_BYTES_MAX:
         raise InvalidRequest(f"File '{id}' is too large for a request: at most {INLINED_BYTES_MAX} bytes.", param="input")
     kind = guess_type(file.filename)[0] or "application/octet-stream"
-    return file.filename, f"data:{kind};base64,{b64encode((folder / id).read_bytes()).decode()}"
+    with blobs.read(id) as held:
+        return file.filename, f"data:{kind};base64,{b64encode(held.read()).decode()}"

@@ -1,13 +1,11 @@
 """What is kept of a response: itself and what it was asked, where the client wants that, and its place in a conversation."""
 
-from pathlib import Path
-
 import msgspec
 
 from headrace.api.responses_asking import Asked
 from headrace.api.responses_voice import Response
 from headrace.core.clock import SECOND, Clock
-from headrace.storage import Archive, StoredResponse, add_items, keep_response
+from headrace.storage import Archive, Blobs, StoredResponse, add_items, keep_response
 from headrace.wire.responses_head import numbered
 
 DAY_S = 86_400
@@ -24,9 +22,9 @@ class ResponsesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 class Keeper:
-    """`files` is the folder of the files that requests may name."""
+    """`files` are the bytes of the files that requests may name."""
 
-    def __init__(self, archive: Archive, files: Path, clock: Clock, settings: ResponsesSettings) -> None:
+    def __init__(self, archive: Archive, files: Blobs, clock: Clock, settings: ResponsesSettings) -> None:
         self.archive, self.files, self._clock, self._settings = archive, files, clock, settings
 
     async def keep(self, asked: Asked, response: Response) -> None:

@@ -43,6 +43,7 @@ from headrace.storage.batches import (
     states_of,
     take_lines,
 )
+from headrace.storage.blobs import Blobs, Bucket, Folder, bucket
 from headrace.storage.budgets_postgres import PostgresBudgets
 from headrace.storage.budgets_sqlite import SqliteBudgets
 from headrace.storage.commons import WORKERS_MAX, Commons
@@ -67,17 +68,15 @@ from headrace.storage.files import (
     end_upload,
     file_of,
     files_of,
-    join_parts,
     keep_file,
     keep_part,
     keep_upload,
     parts_of,
     sweep_files,
     upload_of,
-    write_bytes,
 )
 from headrace.storage.finance import Rated, attempted, bought, cards, organizations, owned, rated
-from headrace.storage.folder import DataFolder, FileLock, Layout, development_key, make_folder
+from headrace.storage.folder import DataFolder, FileLock, Layout, development_key, host_id, make_folder
 from headrace.storage.hourly import HourRow, usage_by_hour
 from headrace.storage.journal import JournalEntry, enter, entries, invoices, issue
 from headrace.storage.keys import LINEAGE_MAX, KeyRing, KeyStore, archived_projects
@@ -164,7 +163,9 @@ __all__ = [
     "BankLink",
     "BatchLine",
     "BatchStatus",
+    "Blobs",
     "Branch",
+    "Bucket",
     "Came",
     "Claimed",
     "Commons",
@@ -180,6 +181,7 @@ __all__ = [
     "Exported",
     "Fenced",
     "FileLock",
+    "Folder",
     "Found",
     "HourRow",
     "Invite",
@@ -237,6 +239,7 @@ __all__ = [
     "batches_of",
     "bought",
     "branches_of",
+    "bucket",
     "bury_batches",
     "bury_once",
     "bury_responses",
@@ -277,12 +280,12 @@ __all__ = [
     "files_of",
     "find_text",
     "head",
+    "host_id",
     "invoices",
     "is_cancelled",
     "is_open",
     "issue",
     "items_of",
-    "join_parts",
     "keep_batch",
     "keep_batch_with_lines",
     "keep_branch",
@@ -342,5 +345,4 @@ __all__ = [
     "usage_by_hour",
     "verify",
     "waits_by_class",
-    "write_bytes",
 ]

@@ -23,7 +23,7 @@ def served() -> set[tuple[str, str]]:
         asgi=nothing,
         archive=nothing,
         clock=nothing,
-        folder=nothing,
+        blobs=nothing,
         lines=nothing,
         settings=nothing,
         quota=0,
