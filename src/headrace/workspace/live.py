@@ -140,6 +140,9 @@ def _still_true(lines: list[bytes]) -> list[bytes]:
 
 def _more(path: Path, start: int) -> tuple[list[bytes], int]:
     """The whole lines from `start` on, and where they end."""
+    with contextlib.suppress(FileNotFoundError):
+        if os.stat(path).st_size <= start:
+            return [], start
     with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
         file.seek(start)
         content = file.read()

@@ -23,7 +23,7 @@ from headrace.storage import Archive, Entry, RunLog, Thread, ThreadState, add_te
 from headrace.workspace.instructions import brought_along
 from headrace.workspace.intents import INTENTS, Intent, intent_of
 from headrace.workspace.live import Live
-from headrace.workspace.mail import Letter, post, spoken, waits
+from headrace.workspace.mail import Letter, Say, post, spoken, take, waits
 from headrace.workspace.outfit import Outfit, equipped
 from headrace.workspace.work import Speaker, Work
 
@@ -202,19 +202,21 @@ class Runs:
         except HeadraceError as error:
             live.fail(error)
             await self._archive.run(stand, run, "failed", self._clock.moment(), 0, 0)
-            self._drain(home)
+            self._keep_said(home, log)
         except Exception:  # noqa: BLE001 -- whatever our fault is, the page is told and the log the cause
             self._log.exception("a fault of ours in a run", extra={"run": run})
             live.fail(InternalFailure("headrace failed. Its log tells why."))
             await self._archive.run(stand, run, "failed", self._clock.moment(), 0, 0)
-            self._drain(home)
+            self._keep_said(home, log)
         finally:
             live.close()
         (home / DRIVING).unlink(missing_ok=True)  # not when we are stopped: then the next start goes on
 
-    def _drain(self, home: Path) -> None:
-        """What was told to a run that can't be worked on is not told again for ever."""
-        shutil.rmtree(home / "mail", ignore_errors=True)
+    def _keep_said(self, home: Path, log: RunLog) -> None:
+        """What was told to a run that can't be worked on is not told again for ever, and what the person said is kept."""
+        for letter in take(home):
+            if isinstance(letter, Say):
+                log.append(PersonSaid(letter.text), self._clock.moment(), durable=True)
 
     async def _worked(self, run: str, log: RunLog, live: Live, woken: asyncio.Event, *, resumed: bool) -> None:
         thread = await self._archive.run(thread_of_run, run)
