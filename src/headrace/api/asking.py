@@ -247,6 +247,11 @@ def _check_operation(model: str, operations: frozenset[str], operation: Operatio
         raise InvalidRequest(f"The model `{model}` serves {does}, not {operation}.", param="model")
 
 
+def narrowed(headers: Mapping[bytes, bytes]) -> Rules:
+    """What a request's own headers say about where its data may go. Raises InvalidRequest."""
+    return _wishes(headers).rules
+
+
 def _post_bound(
     operation: Operation, asked: posts.Asked, profile: ModelProfile, bounds: tuple[PathBound | None, ...]
 ) -> tuple[Usage, Units]:
@@ -291,10 +296,10 @@ def _read_wishes(headers: Mapping[bytes, bytes]) -> Wishes:
             shown = name.decode("latin-1")
             known = ", ".join(sorted(one.decode() for one in HEADERS))
             raise InvalidRequest(f"Unknown or repeated header {shown}: known are {known}, once each.", param=shown)
-    narrowed = not headers.keys().isdisjoint((JURISDICTIONS, VENDORS, DATA_CLASS, ZERO_RETENTION))
+    narrows = not headers.keys().isdisjoint((JURISDICTIONS, VENDORS, DATA_CLASS, ZERO_RETENTION))
     return Wishes(
         traffic_class=_class(headers),
-        rules=_rules(headers) if narrowed else NO_RULES,
+        rules=_rules(headers) if narrows else NO_RULES,
         strict=_truth(headers, STRICT),
         deadline_ms=_deadline_ms(headers),
         session=headers.get(SESSION, b"").strip(),

@@ -7,8 +7,8 @@ killed is reported as interrupted, and not asked again; the rest is taken up whe
 import asyncio
 import logging
 import sqlite3
+import tempfile
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import msgspec
@@ -26,6 +26,7 @@ from headrace.storage import (
     Archive,
     BatchLine,
     BatchStatus,
+    Blobs,
     Counts,
     StoredBatch,
     StoredFile,
@@ -112,14 +113,14 @@ class Batches:
         asgi: Asgi,
         archive: Archive,
         clock: Clock,
-        folder: Path,
+        blobs: Blobs,
         lines: Lines,
         settings: BatchesSettings,
         quota: int,
         spawn: Spawn,
         log: logging.Logger,
     ) -> None:
-        self._asgi, self._archive, self._clock, self._folder, self._lines = asgi, archive, clock, folder, lines
+        self._asgi, self._archive, self._clock, self._blobs, self._lines = asgi, archive, clock, blobs, lines
         self._settings, self._quota, self._spawn, self._log = settings, quota, spawn, log
         self._stopping = False
         self._news = asyncio.Event()
@@ -226,7 +227,7 @@ class Batches:
     async def _validate(self, batch: StoredBatch) -> bool:
         """Every line is read before any is worked on. Whether they may be."""
         lines, errors = await asyncio.to_thread(
-            _checked, self._folder / batch.body["input_file_id"], batch.body["endpoint"], self._settings.lines_max
+            _checked, self._blobs, batch.body["input_file_id"], batch.body["endpoint"], self._settings.lines_max
         )
         if errors:
             told = {"object": "list", "data": errors}
@@ -298,14 +299,13 @@ class Batches:
         counts = await self._archive.run(counts_of, batch.owner, batch.id)
         if not (counts.failed if failed else counts.completed):
             return None
-        id, after, size = f"file-{batch.id.removeprefix('batch_')}-{kind}", -1, 0
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        draft = self._folder / f"{id}.new"
-        draft.unlink(missing_ok=True)
-        while lines := await self._archive.run(answered_lines, batch.owner, batch.id, failed=failed, after=after, count=ADDED_AT_ONCE):
-            size += await asyncio.to_thread(_append, draft, b"".join(pages_of(lines)))
-            after = lines[-1].number
-        draft.replace(self._folder / id)
+        id, after = f"file-{batch.id.removeprefix('batch_')}-{kind}", -1
+        with tempfile.TemporaryFile() as draft:
+            while lines := await self._archive.run(answered_lines, batch.owner, batch.id, failed=failed, after=after, count=ADDED_AT_ONCE):
+                await asyncio.to_thread(draft.write, b"".join(pages_of(lines)))
+                after = lines[-1].number
+            draft.seek(0)
+            size = await asyncio.to_thread(self._blobs.write, id, draft)
         if await self._archive.run(file_of, batch.owner, id, self._now_s()) is None:
             made = StoredFile(
                 id=id, created_s=self._now_s(), expires_s=0, size=size, filename=f"{batch.id}_{kind}.jsonl", purpose="batch_output"
@@ -322,17 +322,12 @@ def _state(batch: StoredBatch, state: str) -> str:
     return state if batch.body["endpoint"] == MESSAGES else "failed"
 
 
-def _append(path: Path, data: bytes) -> int:
-    with path.open("ab") as file:
-        return file.write(data)
-
-
-def _checked(path: Path, endpoint: str, lines_max: int) -> tuple[list[BatchLine], list[dict[str, Any]]]:
+def _checked(blobs: Blobs, file: str, endpoint: str, lines_max: int) -> tuple[list[BatchLine], list[dict[str, Any]]]:
     """The lines of an input file, and what is wrong with them."""
     lines: list[BatchLine] = []
     errors: list[dict[str, Any]] = []
     seen: set[str] = set()
-    for number, text in enumerate(_texts(path), 1):
+    for number, text in enumerate(_texts(blobs, file), 1):
         try:
             lines.append(_line(number, text, endpoint, seen))
         except InvalidRequest as wrong:
@@ -346,9 +341,9 @@ def _checked(path: Path, endpoint: str, lines_max: int) -> tuple[list[BatchLine]
     return lines, errors
 
 
-def _texts(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        for text in file:
+def _texts(blobs: Blobs, file: str) -> Iterator[bytes]:
+    with blobs.read(file) as lines:
+        for text in lines:
             if text.strip():
                 yield text
 

@@ -10,28 +10,16 @@ from typing import Any
 
 import msgspec
 
+from headrace.api.openapi_administration import ADMINISTRATION, BODIES
+from headrace.api.openapi_operation import METADATA, OBJECT, PAGE, TEXT, Operation
 from headrace.wire.messages_request import MessagesRequest
 from headrace.wire.openai_chat import ChatRequest
 from headrace.wire.openai_embeddings import EmbeddingsRequest
 from headrace.wire.responses_request import ResponsesRequest
 
-
-class Operation(msgspec.Struct, frozen=True):
-    """One method of one path. `body` is what reads it, or the name of a form; `query` are the parameters behind the question mark;
-    `answers` are the content types of what comes back."""
-
-    method: str
-    path: str
-    summary: str
-    body: type | str | None = None
-    query: tuple[str, ...] = ()
-    answers: tuple[str, ...] = ("application/json",)
-
-
 SPOKEN = ("audio/mpeg", "audio/wav", "audio/ogg", "audio/flac", "audio/aac", "application/octet-stream", "text/event-stream")
 WRITTEN = ("application/json", "text/plain", "text/vtt", "text/event-stream")
 STREAMED = ("application/json", "text/event-stream")
-PAGE = ("limit", "order", "after")
 OPERATIONS: tuple[Operation, ...] = (
     Operation("post", "/v1/chat/completions", "A chat completion, streamed or whole", ChatRequest, answers=STREAMED),
     Operation("post", "/v1/embeddings", "Embeddings of texts or token numbers", EmbeddingsRequest),
@@ -80,63 +68,17 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("get", "/v1/batches", "The batches of the project", query=PAGE),
     Operation("get", "/v1/batches/{id}", "How far a batch is"),
     Operation("post", "/v1/batches/{id}/cancel", "End a batch"),
-    Operation("get", "/v1/organization/spend_limit", "What the organisation may spend in a month"),
-    Operation("post", "/v1/organization/spend_limit", "Set it", "SpendLimit"),
-    Operation("delete", "/v1/organization/spend_limit", "Take it back"),
-    Operation("get", "/v1/organization/spend_alerts", "At what amounts somebody is told", query=(*PAGE, "before")),
-    Operation("post", "/v1/organization/spend_alerts", "Tell somebody at an amount", "SpendAlert"),
-    Operation("get", "/v1/organization/spend_alerts/{alert}", "One alert"),
-    Operation("post", "/v1/organization/spend_alerts/{alert}", "Change an alert", "SpendAlert"),
-    Operation("delete", "/v1/organization/spend_alerts/{alert}", "Take an alert back"),
-    Operation("get", "/v1/organization/projects/{project}/spend_limit", "What a project may spend in a month"),
-    Operation("post", "/v1/organization/projects/{project}/spend_limit", "Set it", "SpendLimit"),
-    Operation("delete", "/v1/organization/projects/{project}/spend_limit", "Take it back"),
-    Operation("get", "/v1/organization/projects/{project}/spend_alerts", "At what amounts somebody is told", query=(*PAGE, "before")),
-    Operation("post", "/v1/organization/projects/{project}/spend_alerts", "Tell somebody at an amount", "SpendAlert"),
-    Operation("get", "/v1/organization/projects/{project}/spend_alerts/{alert}", "One alert"),
-    Operation("post", "/v1/organization/projects/{project}/spend_alerts/{alert}", "Change an alert", "SpendAlert"),
-    Operation("delete", "/v1/organization/projects/{project}/spend_alerts/{alert}", "Take an alert back"),
+    *ADMINISTRATION,
     Operation("get", "/v1/models", "The models that can be asked"),
     Operation("get", "/v1/models/{model}", "One model"),
 )
 JSON = "application/json"
 ANTHROPICS = ("/v1/messages", "/v1/models")
 """Where a key is taken as Anthropic's clients send it."""
-OBJECT: dict[str, Any] = {"type": "object"}
-TEXT: dict[str, Any] = {"type": "string"}
 BYTES: dict[str, Any] = {"type": "string", "contentMediaType": "application/octet-stream"}
 IMAGES: dict[str, Any] = {"anyOf": [BYTES, {"type": "array", "items": BYTES, "minItems": 1, "maxItems": 16}]}
 COUNT: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": 128}
-METADATA: dict[str, Any] = {"type": "object", "additionalProperties": TEXT, "maxProperties": 16}
 FORMS: dict[str, dict[str, Any]] = {
-    "SpendLimit": {
-        "type": "object",
-        "required": ["currency", "interval", "threshold_amount"],
-        "properties": {
-            "currency": {"const": "USD"},
-            "interval": {"const": "month"},
-            "threshold_amount": {"type": "integer", "minimum": 1},
-            "enforcement": {"type": "object", "required": ["status"], "properties": {"status": {"enum": ["enforcing", "inactive"]}}},
-        },
-    },
-    "SpendAlert": {
-        "type": "object",
-        "required": ["currency", "interval", "threshold_amount", "notification_channel"],
-        "properties": {
-            "currency": {"const": "USD"},
-            "interval": {"const": "month"},
-            "threshold_amount": {"type": "integer", "minimum": 1},
-            "notification_channel": {
-                "type": "object",
-                "required": ["type", "recipients"],
-                "properties": {
-                    "type": {"const": "email"},
-                    "recipients": {"type": "array", "items": TEXT, "minItems": 1},
-                    "subject_prefix": {"type": ["string", "null"]},
-                },
-            },
-        },
-    },
     "ImageForm": {
         "type": "object",
         "required": ["image", "prompt"],
@@ -169,6 +111,7 @@ FORMS: dict[str, dict[str, Any]] = {
     },
 }
 OTHERS: dict[str, dict[str, Any]] = {
+    **BODIES,
     "Conversation": {"type": "object", "properties": {"items": {"type": "array", "items": OBJECT, "maxItems": 20}, "metadata": METADATA}},
     "Moderation": {
         "type": "object",

@@ -253,9 +253,17 @@ class LimitedKeys:
         return self._keys.version() + self._changes
 
     def find(self, secret: str) -> Principal | None:
+        """Whose key it is; None also for one that administers, which is good for nothing else."""
+        principal = self.find_any(secret)
+        return None if principal is None or principal.role is not None else principal
+
+    def find_any(self, secret: str) -> Principal | None:
+        """Whose key it is, those that administer too."""
         principal = self._find(secret)
-        if principal is None:
-            return None
+        return None if principal is None else self.limited(principal)
+
+    def limited(self, principal: Principal) -> Principal | None:
+        """Who holds a key, with the limits that hold for it now; None: it is over."""
         if principal.expires is not None:
             if principal.expires <= self._moment():
                 return None
@@ -270,3 +278,10 @@ class LimitedKeys:
         )
         self._limited[principal.key] = principal, limited
         return limited
+
+
+class AllKeys:
+    """The same keys, and those that administer."""
+
+    def __init__(self, keys: LimitedKeys) -> None:
+        self.version, self.find = keys.version, keys.find_any

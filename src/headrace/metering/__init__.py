@@ -11,6 +11,7 @@ from headrace.metering.leases import Lease, close, correct, crossed, lend
 from headrace.metering.ledger import Account, Entry, Ledger, Transfer
 from headrace.metering.limits import DAY_WINDOW, MINUTE, Granted, Limit, Limiter, Refused
 from headrace.metering.lines import Line, Owner, Sum, cache_savings, lines_of, merged
+from headrace.metering.matching import Bought, explained, match
 from headrace.metering.periods import Period, Span, span_of
 from headrace.metering.pricebook import CustomerContract, PriceBook, Sale, Uplift
 from headrace.metering.prices import (
@@ -65,6 +66,7 @@ __all__ = [
     "Attempted",
     "Billed",
     "Booked",
+    "Bought",
     "Budget",
     "Card",
     "Catalogue",
@@ -128,12 +130,14 @@ __all__ = [
     "day_of",
     "digest",
     "explain",
+    "explained",
     "faults",
     "instances",
     "invoice",
     "lacking",
     "lend",
     "lines_of",
+    "match",
     "merged",
     "moment_of",
     "other_line",

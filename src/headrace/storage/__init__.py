@@ -3,6 +3,18 @@
 from headrace.storage.archive import Archive
 from headrace.storage.attempts import records_of
 from headrace.storage.audit import audit, head
+from headrace.storage.auditlog import (
+    Act,
+    AuditEntry,
+    AuditFilter,
+    Author,
+    Origin,
+    audit_break,
+    audit_entries,
+    audit_entry_there,
+    audit_head,
+    note,
+)
 from headrace.storage.banklink import BankLink
 from headrace.storage.bankwords import Webhook
 from headrace.storage.batches import (
@@ -32,6 +44,7 @@ from headrace.storage.batches import (
     states_of,
     take_lines,
 )
+from headrace.storage.blobs import Blobs, Bucket, Folder, bucket
 from headrace.storage.budgets_postgres import PostgresBudgets
 from headrace.storage.budgets_sqlite import SqliteBudgets
 from headrace.storage.commons import WORKERS_MAX, Commons
@@ -44,7 +57,7 @@ from headrace.storage.conversations import (
     items_of,
     keep_conversation,
 )
-from headrace.storage.database import connect
+from headrace.storage.database import connect, transaction
 from headrace.storage.decisions import AttemptRow, DeclinedRow, decision_of, declined_of
 from headrace.storage.export import COLUMNS, Exported, exported
 from headrace.storage.files import (
@@ -56,26 +69,38 @@ from headrace.storage.files import (
     end_upload,
     file_of,
     files_of,
-    join_parts,
     keep_file,
     keep_part,
     keep_upload,
     parts_of,
     sweep_files,
     upload_of,
-    write_bytes,
 )
-from headrace.storage.finance import Rated, attempted, cards, organizations, owned, rated
-from headrace.storage.folder import DataFolder, FileLock, Layout, development_key, make_folder
+from headrace.storage.finance import Rated, attempted, bought, cards, organizations, owned, rated
+from headrace.storage.folder import DataFolder, FileLock, Layout, development_key, host_id, leave_key, make_folder
 from headrace.storage.hourly import HourRow, usage_by_hour
 from headrace.storage.journal import JournalEntry, enter, entries, invoices, issue
-from headrace.storage.keys import LINEAGE_MAX, KeyRing, KeyStore
+from headrace.storage.keys import LINEAGE_MAX, KeyRing, KeyStore, archived_projects
 from headrace.storage.loading import Loaded, load_once
+from headrace.storage.memories import Memory, MemoryStore
 from headrace.storage.once import Answered, Claimed, answer_once, bury_once, claim, release, sweep_once
 from headrace.storage.pricesets import PriceSet, price_sets, set_price
 from headrace.storage.queries import Difference, UsageRow, balances, charged, charged_by_day, is_open, key_names, usage_by, verify
+from headrace.storage.recent import latest_requests, minutes_of, waits_by_class
 from headrace.storage.recovery import Recovery, recover
+from headrace.storage.register import (
+    Invite,
+    Person,
+    Project,
+    ProjectLimit,
+    ProjectPerson,
+    Register,
+    ServiceAccount,
+    person_by_id,
+    project_limits,
+)
 from headrace.storage.responses import (
+    Context,
     StoredEvent,
     StoredResponse,
     bury_responses,
@@ -90,8 +115,33 @@ from headrace.storage.responses import (
     sweep_responses,
 )
 from headrace.storage.runlog import Entry, RunLog, read_run
+from headrace.storage.schedules import Firing, Schedule, ScheduleStore
 from headrace.storage.segment import Damage
+from headrace.storage.sessions import drop_session, keep_session, session_of, take_link
+from headrace.storage.signins import SignIn, sign_in, sign_out, sign_out_elsewhere, signed_in
 from headrace.storage.tallies import ALWAYS, DIMENSIONS, Dimension, Places, Tally, tallies
+from headrace.storage.threads import (
+    Branch,
+    Found,
+    Share,
+    Thread,
+    ThreadState,
+    add_text,
+    branches_of,
+    change_thread,
+    drop_shares,
+    drop_thread,
+    find_text,
+    keep_branch,
+    keep_share,
+    keep_thread,
+    share_of,
+    show_branch,
+    stand,
+    thread_of,
+    thread_of_run,
+    threads_of,
+)
 from headrace.storage.traffic import Came, traffic
 from headrace.storage.treasury import AccountRow, Alert, Fenced, Recipients, Treasury, Unknown
 from headrace.storage.treasury import opened as opened_treasury
@@ -104,17 +154,25 @@ __all__ = [
     "LINEAGE_MAX",
     "WORKERS_MAX",
     "AccountRow",
+    "Act",
     "Alert",
     "Answered",
     "AnsweredLine",
     "Archive",
     "AttemptRow",
+    "AuditEntry",
+    "AuditFilter",
+    "Author",
     "BankLink",
     "BatchLine",
     "BatchStatus",
+    "Blobs",
+    "Branch",
+    "Bucket",
     "Came",
     "Claimed",
     "Commons",
+    "Context",
     "Conversation",
     "Counts",
     "Damage",
@@ -126,19 +184,36 @@ __all__ = [
     "Exported",
     "Fenced",
     "FileLock",
+    "Firing",
+    "Folder",
+    "Found",
     "HourRow",
+    "Invite",
     "JournalEntry",
     "KeyRing",
     "KeyStore",
     "Layout",
     "Loaded",
+    "Memory",
+    "MemoryStore",
+    "Origin",
+    "Person",
     "Places",
     "PostgresBudgets",
     "PriceSet",
+    "Project",
+    "ProjectLimit",
+    "ProjectPerson",
     "Rated",
     "Recipients",
     "Recovery",
+    "Register",
     "RunLog",
+    "Schedule",
+    "ScheduleStore",
+    "ServiceAccount",
+    "Share",
+    "SignIn",
     "SqliteBudgets",
     "StoredBatch",
     "StoredEvent",
@@ -147,6 +222,8 @@ __all__ = [
     "StoredResponse",
     "StoredUpload",
     "Tally",
+    "Thread",
+    "ThreadState",
     "Treasury",
     "Unknown",
     "UsageLog",
@@ -155,14 +232,23 @@ __all__ = [
     "Webhook",
     "add_items",
     "add_lines",
+    "add_text",
     "answer_once",
     "answered_lines",
     "archive_batches",
+    "archived_projects",
     "attempted",
     "audit",
+    "audit_break",
+    "audit_entries",
+    "audit_entry_there",
+    "audit_head",
     "balances",
     "batch_of",
     "batches_of",
+    "bought",
+    "branches_of",
+    "bucket",
     "bury_batches",
     "bury_once",
     "bury_responses",
@@ -170,6 +256,7 @@ __all__ = [
     "cancel_response",
     "cards",
     "change_batch",
+    "change_thread",
     "charged",
     "charged_by_day",
     "claim",
@@ -189,6 +276,9 @@ __all__ = [
     "drop_lines",
     "drop_requests",
     "drop_response",
+    "drop_session",
+    "drop_shares",
+    "drop_thread",
     "end_upload",
     "enter",
     "entries",
@@ -197,30 +287,41 @@ __all__ = [
     "exported",
     "file_of",
     "files_of",
+    "find_text",
     "head",
+    "host_id",
     "invoices",
     "is_cancelled",
     "is_open",
     "issue",
     "items_of",
-    "join_parts",
     "keep_batch",
     "keep_batch_with_lines",
+    "keep_branch",
     "keep_conversation",
     "keep_events",
     "keep_file",
     "keep_part",
     "keep_response",
+    "keep_session",
+    "keep_share",
+    "keep_thread",
     "keep_upload",
     "key_names",
+    "latest_requests",
+    "leave_key",
     "load_once",
     "make_folder",
+    "minutes_of",
+    "note",
     "opened_treasury",
     "organizations",
     "owned",
     "pages_of",
     "parts_of",
+    "person_by_id",
     "price_sets",
+    "project_limits",
     "rated",
     "read_run",
     "records_of",
@@ -228,17 +329,30 @@ __all__ = [
     "release",
     "response_of",
     "results_of",
+    "session_of",
     "set_price",
+    "share_of",
+    "show_branch",
+    "sign_in",
+    "sign_out",
+    "sign_out_elsewhere",
+    "signed_in",
+    "stand",
     "states_of",
     "sweep_files",
     "sweep_once",
     "sweep_responses",
     "take_lines",
+    "take_link",
     "tallies",
+    "thread_of",
+    "thread_of_run",
+    "threads_of",
     "traffic",
+    "transaction",
     "upload_of",
     "usage_by",
     "usage_by_hour",
     "verify",
-    "write_bytes",
+    "waits_by_class",
 ]
