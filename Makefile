@@ -4,6 +4,8 @@ ARGS ?=
 MINUTES ?= 5
 # One test process a core, but never so many that the embedded model's memory is held ten times.
 JOBS ?= auto
+# At a desk the tests run in an order drawn by chance; in CI in that of the files, so that a red build is red for its change.
+ORDER := $(if $(CI),-p no:randomly,)
 PYTHON ?=
 export PYTHON
 
@@ -25,7 +27,7 @@ serve: $(SERVE) ## set up if needed, then serve (ARGS="--port 9000" and the like
 	@exec $(HEADRACE) serve $(ARGS)
 
 test: $(DEV) ## set up if needed, then the whole test suite (ARGS="tests/unit -k money" narrows it)
-	@exec $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist loadgroup --inline-snapshot=disable $(ARGS)
+	@exec $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist loadgroup --inline-snapshot=disable $(ORDER) $(ARGS)
 
 check: lint types layers docs-check test ## lint, types, layers, docs, tests: what CI runs
 
@@ -102,8 +104,8 @@ bench-injection: ## prompt injection: AgentDojo 1.2.2 replayed under the rules f
 bench-runs: $(DEV) ## what an agent's run costs beside its model: events, decisions, confined commands
 	@exec $(BIN)/python -m bench.runs $(ARGS)
 
-soak: $(DEV) ## new seeds on codecs, ledger and log for MINUTES=5; failing examples are kept
-	@HYPOTHESIS_PROFILE=soak HEADRACE_SOAK_MINUTES=$(MINUTES) exec $(BIN)/python -m tests.soak $(ARGS)
+soak: $(DEV) ## new examples of the properties and new kill -9s for MINUTES=5; what fails is kept
+	@exec $(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
 lock: ## resolve requirements/*.txt again (needs uv; ARGS=--upgrade for newer versions)
 	@sh scripts/lock.sh $(ARGS)

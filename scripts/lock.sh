@@ -12,7 +12,7 @@ compile() {
 
 compile --extra engine --group build --output-file requirements/serve.txt "$@"
 # What serves must not depend on what develops, so the second file is held to the first.
-compile --extra engine --extra otel --extra simulate --extra plan --group dev --constraint requirements/serve.txt --output-file requirements/dev.txt "$@"
+compile --extra engine --extra otel --extra simulate --extra plan --extra workspace --group dev --constraint requirements/serve.txt --output-file requirements/dev.txt "$@"
 # Programs that some tests run between us and an engine, in an environment of their own: scripts/routers.sh.
 uv pip compile requirements/routers.in --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
     --no-annotate --output-file requirements/routers.txt "$@"

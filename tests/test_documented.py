@@ -9,7 +9,7 @@ import click
 import msgspec
 import pytest
 
-from headrace.api import HOT_PATHS, Cold, Conversations, Files, Responses
+from headrace.api import HOT_PATHS, Cold, Conversations, Files, MessageBatches, Responses
 from headrace.cli.main import headrace
 from headrace.compose import Settings
 from headrace.core.errors import HeadraceError, SetupError
@@ -104,6 +104,7 @@ def test_every_route_is_in_the_reference() -> None:
         *Responses(blank, blank, nothing).routes(),
         *Conversations(nothing, nothing, nothing).routes(),
         *Files(nothing, nothing, nothing, nothing, nothing).routes(),
+        *MessageBatches(asgi=nothing, archive=nothing, clock=nothing, batches=nothing, settings=nothing, authenticate=nothing).routes(),
         *administrative_routes(),
         *signing_routes(),
     ]

@@ -5,6 +5,7 @@ The process dies right after an event is written, so an effect whose intent is t
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,9 +31,22 @@ def start(folder: Path) -> None:
     begin(folder / "events.jsonl", TASK)
 
 
-def live(folder: Path, events: int) -> int:
-    line = [sys.executable, "-m", "tests.unit.workspace.victim", str(folder), str(events)]
-    return subprocess.run(line, cwd=ROOT, capture_output=True, timeout=60, check=False).returncode
+@pytest.fixture(scope="module")
+def live() -> Iterator[Callable[[Path, int], int]]:
+    """A run in a process of its own that is killed after so many events: how it ended."""
+    line = [sys.executable, "-m", "tests.unit.workspace.victim"]
+    with subprocess.Popen(line, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as victims:
+        told, answers = victims.stdin, victims.stdout
+        assert told is not None
+        assert answers is not None
+
+        def ended(folder: Path, events: int) -> int:
+            told.write(f"{events} {folder}\n")
+            told.flush()
+            return int(answers.readline())
+
+        yield ended
+        told.close()
 
 
 def outcome(folder: Path) -> dict[str, str]:
@@ -42,7 +56,7 @@ def outcome(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in (folder / "project").iterdir()}
 
 
-def test_killed_after_each_event_it_ends_the_same(tmp_path):
+def test_killed_after_each_event_it_ends_the_same(tmp_path, live):
     for events in range(1, EVENTS_MAX):
         folder = tmp_path / str(events)
         start(folder)
@@ -57,7 +71,7 @@ def test_killed_after_each_event_it_ends_the_same(tmp_path):
     raise AssertionError("the run never ended")
 
 
-def test_killed_again_and_again_it_still_ends(tmp_path):
+def test_killed_again_and_again_it_still_ends(tmp_path, live):
     start(tmp_path)
     lives = 0
     while live(tmp_path, 2) != 0:

@@ -22,6 +22,8 @@ _SAID: Final[dict[EffectKind, str]] = {
     "profile": "profile account address update change moved information details",
     "password": "password passphrase",
     "fetch": "read visit open fetch browse look check search find get summarize summarise summary website webpage page site article link",
+    "app": "use call app application connector tool server",
+    "remember": "remember memorise memorize memory forget preference preferences",
     "run": "run execute test tests build compile install start script command check fix debug",
 }
 

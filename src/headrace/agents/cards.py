@@ -45,6 +45,8 @@ EffectKind: TypeAlias = Literal[
     "password",
     "fetch",
     "run",
+    "app",
+    "remember",
 ]
 
 
@@ -52,6 +54,8 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     """What a tool does. `audience` is who gets to read what it passes on; `audience_with` names arguments that widen it when given.
 
     `final`: it can't be taken back, or binds the person. `contained`: it happens inside the sandbox, where it can be undone as a whole.
+    `words`: more words by which a person asks for it, such as the name of the application. `varied`: with other arguments it is another
+    effect, whichever they are; else only other aims make it one.
     """
 
     kind: EffectKind
@@ -59,6 +63,8 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     audience_with: dict[str, Readers] = {}
     final: bool = False
     contained: bool = False
+    words: frozenset[str] = frozenset()
+    varied: bool = False
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True):

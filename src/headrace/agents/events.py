@@ -10,7 +10,8 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from headrace.agents.judge import Reason
-from headrace.agents.leave import Call, Leave
+from headrace.agents.leave import Call, Grant, Leave
+from headrace.agents.tools import Tool
 
 PauseReason: TypeAlias = Literal["money", "tokens", "steps", "stopped"]
 
@@ -28,6 +29,28 @@ class ContextGiven(msgspec.Struct, frozen=True, tag=True):
     text: str
     writers: int
     readers: int
+
+
+class ToolsGiven(msgspec.Struct, frozen=True, tag=True):
+    """From now on the run has these tools beside the workspace's own, with these cards: a tool that changes later changes nothing here.
+
+    `writers` can have written what the tools say of themselves.
+    """
+
+    tools: tuple[Tool, ...]
+    writers: int
+
+
+class TaskGiven(msgspec.Struct, frozen=True, tag=True):
+    """The first event of a sub-agent: what it is to do, in the words of the agent above it, which are never the person's.
+
+    `grant` is what was handed over to it, and `tools` names those that it has; none named: all. A whole run begins with it, too, where not
+    a person but another program words the task.
+    """
+
+    text: str
+    grant: Grant
+    tools: tuple[str, ...]
 
 
 class ModelAsked(msgspec.Struct, frozen=True, tag=True):
@@ -115,6 +138,13 @@ class Resumed(msgspec.Struct, frozen=True, tag=True):
     more_steps: int = 0
 
 
+class Within(msgspec.Struct, frozen=True, tag=True):
+    """It happened to the sub-agent that this call started."""
+
+    call: str
+    event: "Event"
+
+
 class Ended(msgspec.Struct, frozen=True, tag=True):
     """The run is over. `text` is its answer."""
 
@@ -124,6 +154,9 @@ class Ended(msgspec.Struct, frozen=True, tag=True):
 Event: TypeAlias = (
     PersonSaid
     | ContextGiven
+    | ToolsGiven
+    | TaskGiven
+    | Within
     | ModelAsked
     | ModelSaid
     | LeaveAsked

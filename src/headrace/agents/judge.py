@@ -85,7 +85,8 @@ def judge(card: Card, arguments: dict[str, Value], known: Knowledge, grant: Gran
 
 def deed(card: Card, arguments: dict[str, Value]) -> str:
     """What an effect does to whom: two calls with one deed do the same thing twice."""
-    aims = sorted((name, said(value)) for name, value in arguments.items() if card.role(name) in AIMS and value)
+    every = card.effect is not None and card.effect.varied
+    aims = sorted((name, said(value)) for name, value in arguments.items() if (every or card.role(name) in AIMS) and value)
     return f"{card.tool} {aims}".casefold()
 
 
@@ -133,7 +134,8 @@ def _kind_reasons(card: Card, effect: Effect, arguments: dict[str, Value], known
         return []
     reasons = []
     tainted = known.context.writers <= Writers.ANYONE
-    if tainted and effect.kind not in known.request.effects and effect.kind not in grant.kinds:
+    asked_for = effect.kind in known.request.effects or not effect.words.isdisjoint(known.request.words)
+    if tainted and not asked_for and effect.kind not in grant.kinds:
         reasons.append(Reason("kind", "", effect.kind, f"You did not ask for an effect of the kind {effect.kind!r}."))
     if known.done.get(deed(card, arguments), 0) and effect.kind != "fetch":
         reasons.append(Reason("again", "", card.tool, "This was done already in this run."))
@@ -305,6 +307,9 @@ def _hosts(sight: Sight, value: Value) -> str | None:
 
 
 def _fact(sight: Sight, value: Value) -> str | None:
+    if sight.effect.kind == "remember":
+        whole = all(sight.known.stated(each) for each in leaves(value))
+        return None if whole else f"You did not say the sentence {said(value)!r}."
     return None if all(sight.known.chosen(each) for each in leaves(value)) else f"You did not say {said(value)!r}."
 
 

@@ -100,6 +100,16 @@ class Knowledge:
         """An effect was performed; `deed` says what and on whom."""
         self.done[deed] = self.done.get(deed, 0) + 1
 
+    def done_within(self, child: "Knowledge") -> None:
+        """What a sub-agent has done so far is done by this run."""
+        for deed, times in child.done.items():
+            self.done[deed] = max(times, self.done.get(deed, 0))
+        self.changed |= child.changed
+
+    def hear_within(self, step: str, child: "Knowledge") -> None:
+        """A sub-agent has spoken: its words carry the label of all that it has read. They are a model's, so they name and link nothing."""
+        self.context = self.context.meet(child.context).meet(msgspec.structs.replace(child.context, sources=frozenset((step,))))
+
     def change(self, values: Iterable[str]) -> None:
         """Effects happened to these things: what is seen of them from now on may be the run's own doing."""
         self.changed.update(value.casefold() for value in values)
@@ -155,6 +165,10 @@ class Knowledge:
     def chosen(self, value: str) -> bool:
         """Whether the person chose exactly this: typed it, or gave leave to it."""
         return value.strip().casefold() in self.endorsed or self.request.typed(value)
+
+    def stated(self, sentence: str) -> bool:
+        """Whether the person said this as a whole, or gave leave to it: a piece of a sentence can mean the contrary."""
+        return sentence.strip().casefold() in self.endorsed or self.request.states(sentence)
 
     def said_inside(self, value: str) -> bool:
         """Whether somebody of the person's own organisation wrote this."""

@@ -16,11 +16,15 @@ _PAGE: Final = Field(writers=Writers.ANYONE, readers=Readers.ANYONE)
 _CHANGE: Final = Effect(kind="file", contained=True)
 
 
-class Tool(msgspec.Struct, frozen=True):
-    """A tool as a model is told of it: `takes` says what each argument is; all are texts, and those that end with `?` may be left out."""
+class Tool(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A tool as a model is told of it: `takes` says what each argument is; all are texts, and those that end with `?` may be left out.
+
+    `schema` is the JSON Schema of the arguments, as text, of a tool that says them itself; `takes` is empty then.
+    """
 
     card: Card
-    takes: dict[str, str]
+    takes: dict[str, str] = {}
+    schema: str = ""
 
 
 TOOLS: Final[dict[str, Tool]] = {

@@ -6,6 +6,9 @@
                   │                                                    ├─ ask ───► AskLeave ─► leave or refusal
                   └──────── every call has an outcome ◄────────────────┴─ never ─► Refuse
 
+A sub-agent is a turn within the turn: its events are folded into both, it begins with what the run above knows, and the label of what it
+has read is the label of what it says.
+
 Beside it: the budget is looked at before the model is called (Pause), and an effect whose outcome a crash has swallowed is asked about
 (AskFate) before anything else is done. The state is nothing but the transcript, so any run goes on from any of its prefixes.
 """
@@ -35,11 +38,14 @@ from headrace.agents.events import (
     PersonSaid,
     Resumed,
     Returned,
+    TaskGiven,
+    ToolsGiven,
+    Within,
 )
 from headrace.agents.judge import Allow, Ask, Deny, Reason, Verdict, deed, judge
 from headrace.agents.knowledge import Knowledge
 from headrace.agents.labels import Label, Readers, Writers
-from headrace.agents.leave import Call, Grant, Leave
+from headrace.agents.leave import Budget, Call, Grant, Leave
 from headrace.agents.values import Value, leaves, read
 from headrace.core.clock import Moment
 
@@ -123,6 +129,8 @@ class Turn:
         self._paused: PauseReason | None = None
         self._heard = False
         self._called = False
+        self._offered: frozenset[str] | None = None
+        self._within: dict[str, Turn] = {}
 
     def twin(self) -> "Turn":
         """The same run so far, going its own way from here."""
@@ -130,7 +138,16 @@ class Turn:
         other.known = self.known.twin()
         other._calls, other._pending, other._asked = dict(self._calls), list(self._pending), dict(self._asked)
         other._refused, other._fate = dict(self._refused), dict(self._fate)
+        other._within = {call: child.twin() for call, child in self._within.items()}
         return other
+
+    def within(self, call: str) -> "Turn | None":
+        """The turn of the sub-agent that this call started, if it did."""
+        return self._within.get(call)
+
+    def card(self, tool: str) -> Card:
+        """The card of a tool that was called."""
+        return self._cards[tool]
 
     def add(self, event: Event) -> None:  # noqa: C901 one arm an event: a table in all but form
         match event:
@@ -139,6 +156,14 @@ class Turn:
                 self._heard, self.ended = True, False
             case ContextGiven(name, _, writers, readers):
                 self.known.context = self.known.context.meet(Label(Writers(writers), Readers(readers), frozenset((name,))))
+            case ToolsGiven(tools, writers):
+                self._cards = {**self._cards, **{tool.card.tool: tool.card for tool in tools}}
+                if tools:
+                    self.known.context = self.known.context.meet(Label(Writers(writers), Readers.ANYONE, frozenset(("tools",))))
+            case TaskGiven(_, _, tools):
+                self._offered = frozenset(tools) or None
+            case Within(call, inner):
+                self._add_within(call, inner)
             case ModelAsked():
                 self.steps += 1
             case ModelSaid():
@@ -176,6 +201,28 @@ class Turn:
             case never:
                 assert_never(never)
 
+    def _add_within(self, call: str, event: Event) -> None:
+        """What a sub-agent uses is used here, and what it does is done here."""
+        if isinstance(event, TaskGiven):
+            child = self._within[call] = Turn(self._cards)
+            child.known = self.known.twin()
+        child = self._within[call]
+        before = child.tokens, child.pico_usd, child.steps
+        child.add(event)
+        self.tokens += child.tokens - before[0]
+        self.pico_usd += child.pico_usd - before[1]
+        self.steps += child.steps - before[2]
+        self.known.done_within(child.known)
+
+    def left(self, grant: Grant) -> Budget:
+        """What the run may still use."""
+        budget, more = grant.budget, self.more
+        return Budget(
+            pico_usd_max=None if budget.pico_usd_max is None else max(0, budget.pico_usd_max + more.more_pico_usd - self.pico_usd),
+            tokens_max=None if budget.tokens_max is None else max(0, budget.tokens_max + more.more_tokens - self.tokens),
+            steps_max=max(0, budget.steps_max + more.more_steps - self.steps),
+        )
+
     def _take_leave(self, call: Call, leave: Leave) -> None:
         """Leave to anything but exactly this call is none."""
         if leave.covers(call.tool, call.arguments):
@@ -203,7 +250,11 @@ class Turn:
             )
         if self._standing is not None:
             self.known.do(f"leave {self._standing}")
-        self.known.see(call, card, value, sealed=sealed)
+        child = self._within.get(call)
+        if child is None:
+            self.known.see(call, card, value, sealed=sealed)
+        else:
+            self.known.hear_within(call, child.known)
         self._close(call)
 
     def _close(self, call: str) -> None:
@@ -225,6 +276,19 @@ class Turn:
         exhausted = self._exhausted(grant)
         return CallModel() if exhausted is None else Pause(exhausted)
 
+    def open_within(self) -> str | None:
+        """The call whose sub-agent is at work."""
+        return self._intended if self._intended in self._within else None
+
+    def waits(self) -> PauseReason | Call | frozenset[str] | None:
+        """What a person was asked and has not answered, as `waits_for` says it; None where nothing is open."""
+        if self.ended:
+            return None
+        if self._intended is not None:
+            return self._calls[self._intended] if self._fate.get(self._intended, True) is None else None
+        waits = self.waits_for()
+        return waits if isinstance(waits, str) or waits else None
+
     def waits_for(self) -> PauseReason | Call | frozenset[str]:
         """Why the wish is to wait: a pause, an effect of unknown fate, or the calls that leave was asked for."""
         if self._intended is not None:
@@ -240,12 +304,12 @@ class Turn:
         return Wait() if call.id in self._fate else AskFate(call)
 
     def _exhausted(self, grant: Grant) -> PauseReason | None:
-        budget = grant.budget
-        if budget.pico_usd_max is not None and self.pico_usd >= budget.pico_usd_max + self.more.more_pico_usd:
+        left = self.left(grant)
+        if left.pico_usd_max == 0:
             return "money"
-        if budget.tokens_max is not None and self.tokens >= budget.tokens_max + self.more.more_tokens:
+        if left.tokens_max == 0:
             return "tokens"
-        return "steps" if self.steps >= budget.steps_max + self.more.more_steps else None
+        return "steps" if left.steps_max == 0 else None
 
     def _next_call(self, grant: Grant, now: Moment) -> Wish:
         call = self._calls[self._pending[0]]
@@ -282,7 +346,7 @@ class Turn:
     def judged(self, call: Call, grant: Grant, now: Moment) -> Verdict:
         """The verdict on one call, as things stand."""
         card, arguments = self._cards.get(call.tool), arguments_of(call)
-        if card is None:
+        if card is None or (self._offered is not None and call.tool not in self._offered):
             return Deny(f"There is no tool {call.tool!r}.")
         if arguments is None:
             return Deny("The arguments are no JSON object.")

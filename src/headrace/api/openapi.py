@@ -20,6 +20,13 @@ from headrace.wire.responses_request import ResponsesRequest
 OPERATIONS: tuple[Operation, ...] = (
     Operation("post", "/v1/chat/completions", "A chat completion, streamed or whole", ChatRequest),
     Operation("post", "/v1/embeddings", "Embeddings of texts or token numbers", EmbeddingsRequest),
+    Operation("post", "/v1/moderations", "Whether something is harmful", "Moderation"),
+    Operation("post", "/v1/images/generations", "Images of a prompt, streamed or whole", "Image"),
+    Operation("post", "/v1/images/edits", "Images made of others", "ImageForm"),
+    Operation("post", "/v1/images/variations", "Variations of an image", "VariationForm"),
+    Operation("post", "/v1/audio/speech", "A text, spoken", "Speech"),
+    Operation("post", "/v1/audio/transcriptions", "A recording, written down; streamed or whole", "RecordingForm"),
+    Operation("post", "/v1/audio/translations", "A recording, written down in English", "RecordingForm"),
     Operation("post", "/v1/responses", "A response, streamed, whole or in the background", ResponsesRequest),
     Operation("get", "/v1/responses/{id}", "A kept response, or its events", query=("stream", "starting_after")),
     Operation("delete", "/v1/responses/{id}", "Forget a response"),
@@ -37,6 +44,12 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("delete", "/v1/conversations/{id}/items/{item}", "Take an item out of a conversation"),
     Operation("post", "/v1/messages", "A message of Anthropic's, streamed or whole", MessagesRequest),
     Operation("post", "/v1/messages/count_tokens", "How long a prompt likely is", MessagesRequest),
+    Operation("post", "/v1/messages/batches", "Have many messages made, by Anthropic's form", "MessageBatch"),
+    Operation("get", "/v1/messages/batches", "The message batches of the project", query=("limit", "after_id", "before_id")),
+    Operation("get", "/v1/messages/batches/{id}", "How far a message batch is"),
+    Operation("delete", "/v1/messages/batches/{id}", "Forget a message batch that has ended"),
+    Operation("post", "/v1/messages/batches/{id}/cancel", "End a message batch"),
+    Operation("get", "/v1/messages/batches/{id}/results", "What came of a message batch, a line of JSON each"),
     Operation("post", "/v1/files", "Upload a file", "FileForm"),
     Operation("get", "/v1/files", "The files of the project", query=("purpose", *PAGE)),
     Operation("get", "/v1/files/{id}", "A file's facts"),
@@ -54,7 +67,25 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("get", "/v1/models", "The models that can be asked"),
     Operation("get", "/v1/models/{model}", "One model"),
 )
+BYTES: dict[str, Any] = {"type": "string", "contentMediaType": "application/octet-stream"}
+IMAGES: dict[str, Any] = {"anyOf": [BYTES, {"type": "array", "items": BYTES, "minItems": 1, "maxItems": 16}]}
+COUNT: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": 128}
 FORMS: dict[str, dict[str, Any]] = {
+    "ImageForm": {
+        "type": "object",
+        "required": ["image", "prompt"],
+        "properties": {"image": IMAGES, "mask": BYTES, "prompt": TEXT, "model": TEXT, "n": COUNT, "stream": {"type": "boolean"}},
+    },
+    "VariationForm": {
+        "type": "object",
+        "required": ["image"],
+        "properties": {"image": BYTES, "model": TEXT, "n": COUNT},
+    },
+    "RecordingForm": {
+        "type": "object",
+        "required": ["file"],
+        "properties": {"file": BYTES, "model": TEXT, "prompt": TEXT, "response_format": TEXT, "stream": {"type": "boolean"}},
+    },
     "FileForm": {
         "type": "object",
         "required": ["file", "purpose"],
@@ -74,6 +105,26 @@ FORMS: dict[str, dict[str, Any]] = {
 OTHERS: dict[str, dict[str, Any]] = {
     **BODIES,
     "Conversation": {"type": "object", "properties": {"items": {"type": "array", "items": OBJECT, "maxItems": 20}, "metadata": METADATA}},
+    "Moderation": {
+        "type": "object",
+        "required": ["input"],
+        "properties": {"model": TEXT, "input": {"anyOf": [TEXT, {"type": "array", "items": {"anyOf": [TEXT, OBJECT]}}]}},
+    },
+    "Image": {
+        "type": "object",
+        "required": ["prompt"],
+        "properties": {"model": TEXT, "prompt": {"type": "string", "minLength": 1}, "n": COUNT, "stream": {"type": "boolean"}},
+    },
+    "Speech": {
+        "type": "object",
+        "required": ["input", "voice"],
+        "properties": {
+            "model": TEXT,
+            "input": {"type": "string", "minLength": 1},
+            "voice": {"anyOf": [TEXT, OBJECT]},
+            "stream_format": {"enum": ["sse", "audio"]},
+        },
+    },
     "Upload": {
         "type": "object",
         "required": ["bytes", "filename", "purpose"],
@@ -94,6 +145,24 @@ OTHERS: dict[str, dict[str, Any]] = {
         "type": "object",
         "required": ["input_file_id", "endpoint", "completion_window"],
         "properties": {"input_file_id": TEXT, "endpoint": TEXT, "completion_window": {"const": "24h"}, "metadata": METADATA},
+    },
+    "MessageBatch": {
+        "type": "object",
+        "required": ["requests"],
+        "properties": {
+            "requests": {
+                "type": "array",
+                "minItems": 1,
+                "items": {
+                    "type": "object",
+                    "required": ["custom_id", "params"],
+                    "properties": {
+                        "custom_id": {"type": "string", "pattern": "^[a-zA-Z0-9_-]{1,64}$"},
+                        "params": {"$ref": "#/components/schemas/MessagesRequest"},
+                    },
+                },
+            }
+        },
     },
     "Error": {
         "type": "object",

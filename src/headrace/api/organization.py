@@ -120,7 +120,7 @@ class Organization:
         said: dict[str, list[str]] = {}
         for name, value in request.query_params.multi_items():
             said.setdefault(name.removesuffix("[]"), []).extend(value.split(","))
-        start, end = _whole(said, "start_time", None), _whole(said, "end_time", self._clock.moment() // SECOND)
+        start, end = _whole(said, "start_time", None), _whole(said, "end_time", self._clock.moment() // SECOND + 1)  # this second, too
         try:
             group = said.get("group_by") or ["model"]
             rows = await asyncio.to_thread(self._finance.charged, group, start * SECOND, max(start, end) * SECOND)

@@ -1,24 +1,24 @@
 """`headrace agent`: a task for an agent in a folder, with live steps; resumed, listed, taken over or undone as a whole."""
 
-import asyncio
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
 import click
-import msgspec
 
-from headrace.agents import Budget, Grant
-from headrace.agents.events import Ended, PersonSaid
-from headrace.cli.agentmodel import PICO, ServedModel
+from headrace.agents import Budget
+from headrace.agents.events import PersonSaid
+from headrace.agents.mandate import grant_with
+from headrace.cli.agentmodel import PICO, ServedEmbeddings, ServedModel
+from headrace.cli.agentrun import begin, draft_of, drive, home_of, runs_of, standing, task_of
 from headrace.cli.client import client_for
+from headrace.cli.schedule import DAY, PERSON, answer, inbox, list_schedules, schedule, unschedule, watch
 from headrace.cli.terminal import Terminal, can_ask, short
 from headrace.compose import Place
-from headrace.compose.clock import MachineClock, Names, shown_moment
-from headrace.core.errors import InvalidRequest, SandboxRefused
-from headrace.sandbox import Change, Draft, Limits, try_level
-from headrace.storage import Entry, RunLog, make_folder, read_run
-from headrace.workspace import BUILT_IN, Driver, Hands, brought_along, verdict
+from headrace.compose.clock import MachineClock, shown_moment
+from headrace.sandbox import Change, Draft, try_level
+from headrace.storage import RunLog
+from headrace.workspace import BUILT_IN, verdict
 
 MODEL = click.option("--model", help="The model to work with (default: the first that the server lists).")
 TAKE = click.option("--take", is_flag=True, help="Take the changes over into the folder without asking.")
@@ -43,6 +43,7 @@ def agent() -> None:
 @click.option("--steps-max", type=click.IntRange(min=1), default=100, show_default=True, help="Pause after so many calls of the model.")
 @click.option("--trust-folder", is_flag=True, help="Take the folder's AGENTS.md and skills for written by your own people.")
 @click.option("--allow-host", multiple=True, help="A host that pages may be read from without asking; may be repeated.")
+@click.option("--leave", multiple=True, help="What it may do unasked, today: 'TOOL name=value amount<=20 note=* x3'; may be repeated.")
 @URL
 @KEY
 @click.pass_obj
@@ -57,23 +58,15 @@ def run(
     steps_max: int,
     trust_folder: bool,
     allow_host: Sequence[str],
+    leave: Sequence[str],
     url: str | None,
     key: str | None,
 ) -> None:
     """Do TASK. What it does to files is a draft until you take it over, and can be undone afterwards."""
-    clock = MachineClock()
     budget = Budget(pico_usd_max=None if usd_max is None else int(usd_max * PICO), tokens_max=tokens_max, steps_max=steps_max)
-    grant = Grant(budget=budget, hosts=frozenset(host.casefold() for host in allow_host))
-    name = Names(clock)("run_")
-    home = _home(place, name)
-    home.mkdir(parents=True, mode=0o700)
-    draft = Draft.begin(folder, home / "draft")
-    (home / "grant.json").write_bytes(_encoded(grant))
-    log = RunLog(home / "events.jsonl", new=True)
-    for given in brought_along(draft, trusted=trust_folder):
-        log.append(given, clock.moment(), durable=False)
-    log.append(PersonSaid(task), clock.moment(), durable=True)
-    log.close()
+    hosts = frozenset(host.casefold() for host in allow_host)
+    grant = grant_with(budget, hosts, tuple(leave), MachineClock().moment() + DAY, PERSON)
+    name = begin(place, task, folder, grant, trust_folder=trust_folder)
     click.secho(f"{name} in {folder.resolve()}", dim=True, err=True)
     _go_on(place, name, model, take=take, url=url, key=key)
 
@@ -89,7 +82,7 @@ def run(
 def resume(place: Place, run: str, message: str | None, model: str | None, take: bool, url: str | None, key: str | None) -> None:
     """Go on with RUN where it was: after a crash, a pause, a question, or with more to do."""
     if message is not None:
-        log = RunLog(_home(place, run) / "events.jsonl")
+        log = RunLog(home_of(place, run) / "events.jsonl")
         log.append(PersonSaid(message), MachineClock().moment(), durable=True)
         log.close()
     _go_on(place, run, model, take=take, url=url, key=key)
@@ -99,12 +92,34 @@ def resume(place: Place, run: str, message: str | None, model: str | None, take:
 @click.pass_obj
 def list_runs(place: Place) -> None:
     """The runs, the newest first: how each stands, and what it was asked."""
-    homes = sorted(place.layout().runs.glob("*/events.jsonl"), reverse=True)
-    for path in homes:
-        entries = read_run(path)
-        click.echo(f"{path.parent.name}  {shown_moment(entries[0].at)}  {_state(path.parent, entries):<10}  {short(_task(entries))}")
-    if not homes:
+    found = False
+    for home, entries in runs_of(place):
+        found = True
+        click.echo(f"{home.name}  {shown_moment(entries[0].at)}  {standing(home, entries):<10}  {short(task_of(entries))}")
+    if not found:
         click.echo("No runs yet: headrace agent run 'TASK' starts one.")
+
+
+@agent.command("diff")
+@click.argument("run")
+@click.option("--stat", is_flag=True, help="Only which files, and what became of them.")
+@click.pass_obj
+def diff(place: Place, run: str, stat: bool) -> None:
+    """What RUN has changed in its draft, as a unified diff."""
+    draft = draft_of(place, run)
+    if stat:
+        _show(draft.changes(), "in the draft")
+    else:
+        click.echo("".join(draft.difference()), nl=False)
+
+
+@agent.command("keep")
+@click.argument("run")
+@click.pass_obj
+def keep(place: Place, run: str) -> None:
+    """Take the changes of RUN's draft over into its folder, all together."""
+    draft = draft_of(place, run)
+    _take_over(draft, run)
 
 
 @agent.command("undo")
@@ -112,38 +127,36 @@ def list_runs(place: Place) -> None:
 @click.pass_obj
 def undo(place: Place, run: str) -> None:
     """Put the folder back as it was before RUN's changes were taken over; or throw its draft away."""
-    home = _home(place, run)
-    read_run(home / "events.jsonl")
-    draft = Draft.open(home / "draft")
-    if draft is None:
-        raise InvalidRequest(f"The draft of {run} is thrown away already.")
-    if (home / "draft" / "taken.json").exists():
+    draft = draft_of(place, run)
+    if draft.is_taken:
         _show(draft.undo(), "undone")
     draft.discard()
     click.echo(f"{run}: its draft is thrown away, and {draft.origin} is as if it had not been.")
 
 
 def _go_on(place: Place, name: str, model: str | None, *, take: bool, url: str | None, key: str | None) -> None:
-    home = _home(place, name)
-    log = RunLog(home / "events.jsonl")
-    try:
-        draft = Draft.open(home / "draft")
-        if draft is None:
-            raise InvalidRequest(f"The draft of {name} is thrown away: start another run.")
-        level = try_level()
-        click.secho(level.says, dim=True, err=True)
+    draft, level = draft_of(place, name), try_level()
+    click.secho(level.says, dim=True, err=True)
+    terminal = Terminal(asks=can_ask())
+
+    def served() -> ServedModel:
         client = client_for(place, url, key)
-        terminal = Terminal(asks=can_ask())
-        for entry in log.entries:
-            terminal.know(entry.event)
-        served = ServedModel(client, model or client.first_chat_model())
-        if served.built_in:
+        found = ServedModel(client, model or client.first_chat_model())
+        if found.built_in:
             click.secho(BUILT_IN, fg="yellow", err=True)
-        hands = Hands(draft, level, Limits())
-        driver = Driver(log, served, hands, terminal, _grant(home), MachineClock(), terminal.hear)
-        ending = asyncio.run(driver.run())
-    finally:
-        log.close()
+        return found
+
+    driver, ending = drive(
+        place,
+        name,
+        level,
+        served,
+        terminal,
+        terminal.hear,
+        _warn,
+        know=terminal.know,
+        embeds=lambda: ServedEmbeddings.found(client_for(place, url, key)),
+    )
     if ending == "waiting":
         click.secho(f"The run waits for you: headrace agent resume {name}", fg="cyan", err=True)
         return
@@ -154,6 +167,10 @@ def _go_on(place: Place, name: str, model: str | None, *, take: bool, url: str |
     click.secho(f"{driver.turn.tokens:,} tokens, ${Decimal(driver.turn.pico_usd) / PICO:f}", dim=True, err=True)
 
 
+def _warn(what: str) -> None:
+    click.secho(what, fg="yellow", err=True)
+
+
 def _offer(draft: Draft, name: str, *, take: bool) -> None:
     """Show what changed; take it over where that is wanted."""
     changes = draft.changes()
@@ -161,13 +178,16 @@ def _offer(draft: Draft, name: str, *, take: bool) -> None:
         return
     _show(changes, "in the draft")
     if take or (can_ask() and click.confirm(f"Take them over into {draft.origin}?", default=False)):
-        try:
-            draft.take_over()
-        except SandboxRefused as refused:
-            raise click.ClickException(str(refused)) from None
-        click.echo(f"Taken over. To undo it: headrace agent undo {name}")
+        _take_over(draft, name)
     else:
-        click.echo(f"They stay in the draft {draft.work}; headrace agent resume {name} --take takes them over.")
+        click.echo(
+            f"They stay in the draft {draft.work}; headrace agent diff {name} shows them, headrace agent keep {name} takes them over."
+        )
+
+
+def _take_over(draft: Draft, name: str) -> None:
+    taken = draft.take_over()
+    click.echo(f"Taken over: {len(taken)} change{'s' if len(taken) != 1 else ''}. To undo it: headrace agent undo {name}")
 
 
 def _show(changes: Sequence[Change], where: str) -> None:
@@ -176,28 +196,5 @@ def _show(changes: Sequence[Change], where: str) -> None:
     click.echo(f"{len(changes)} change{'s' if len(changes) != 1 else ''} {where}.")
 
 
-def _state(home: Path, entries: Sequence[Entry]) -> str:
-    if (home / "draft" / "taken.json").exists():
-        return "taken over"
-    return "done" if isinstance(entries[-1].event, Ended) else "unfinished"
-
-
-def _task(entries: Sequence[Entry]) -> str:
-    return next((entry.event.text for entry in entries if isinstance(entry.event, PersonSaid)), "")
-
-
-def _home(place: Place, name: str) -> Path:
-    """The folder of one run. A name is never a path."""
-    if not name.replace("_", "").isalnum():
-        raise InvalidRequest(f"{name!r} is no name of a run.")
-    layout = make_folder(place.layout().root)
-    layout.runs.mkdir(mode=0o700, exist_ok=True)
-    return layout.runs / name
-
-
-def _encoded(grant: Grant) -> bytes:
-    return msgspec.json.encode(grant)
-
-
-def _grant(home: Path) -> Grant:
-    return msgspec.json.decode((home / "grant.json").read_bytes(), type=Grant)
+for command in (schedule, list_schedules, unschedule, watch, inbox, answer):
+    agent.add_command(command)

@@ -1,5 +1,6 @@
 """`headrace budget`: what may be spent, by whom, and how it stands."""
 
+import difflib
 from typing import Literal, get_args
 
 import click
@@ -125,8 +126,13 @@ def list_budgets(place: Place, kind: Format) -> None:
 @click.pass_obj
 def show_budget(place: Place, name: str | None, kind: Format) -> None:
     """How the budget NAME stands, or all: what is spent, at work, unknown, and free."""
+    settings = place.settings()
     with open_budgets(place) as treasury:
         rows = _standing(treasury, name)
+        known = {*(one.name for one in settings.budget), *treasury.rules()}
+    if name is not None and not rows and name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        raise InvalidRequest(f"there is no budget {name!r}{f': did you mean {close[0]!r}?' if close else ', see `headrace budget list`'}")
     columns = ("budget", "instance", "period", "mode", "limit_usd", "spent_usd", "held_usd", "unknown_usd", "leased_free_usd", "free_usd")
     show(rows, columns, kind, empty="Nothing was charged to a budget yet.")
 

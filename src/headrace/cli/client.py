@@ -10,6 +10,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from headrace.compose import Place
 from headrace.core.errors import (
+    CostTooHigh,
     HeadraceError,
     InvalidApiKey,
     InvalidRequest,
@@ -92,7 +93,7 @@ class Client:
     ) -> http.client.HTTPResponse:
         kind = http.client.HTTPSConnection if self._tls else http.client.HTTPConnection
         connection = kind(self._host, self._port, timeout=self._timeout_s)
-        headers = {"authorization": f"Bearer {self._key}", "content-type": content_type, **(more or {})}
+        headers = {"authorization": f"Bearer {self._key}", "content-type": content_type, "connection": "close", **(more or {})}
         try:
             connection.request(method, self._path + path, body, headers)
             answer = connection.getresponse()
@@ -110,6 +111,8 @@ def _refusal(status: int, body: bytes) -> HeadraceError:
         message, code = error["message"], error.get("code")
     except (ValueError, KeyError, TypeError, AttributeError):
         message, code = body.decode("utf-8", "replace")[:200], None
+    if code == CostTooHigh.code:
+        return CostTooHigh(message)
     if code == SettingsInvalid.code:
         return SettingsInvalid(message)
     return InvalidApiKey(message) if status == 401 else UpstreamFailed(f"the server answers {status}: {message}")

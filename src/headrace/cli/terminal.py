@@ -8,6 +8,7 @@ from typing import assert_never
 import click
 
 from headrace.agents import Call, Reason
+from headrace.agents.delegation import DELEGATE
 from headrace.agents.events import (
     ContextGiven,
     Ended,
@@ -26,9 +27,14 @@ from headrace.agents.events import (
     PersonSaid,
     Resumed,
     Returned,
+    TaskGiven,
+    ToolsGiven,
+    Within,
 )
+from headrace.agents.remembering import MEMORY
 
 SHOWN_CHARS_MAX = 400
+ALWAYS = frozenset((DELEGATE, *(tool.card.tool for tool in MEMORY)))
 MORE_STEPS, MORE_TOKENS, MORE_PICO = 50, 100_000, 10**12
 
 
@@ -39,7 +45,7 @@ class Terminal:
         self._asks, self._say = asks, say
         self._calls: dict[str, Call] = {}
 
-    def hear(self, event: Event) -> None:
+    def hear(self, event: Event) -> None:  # noqa: C901 one arm an event: a table in all but form
         """Show one step."""
         match event:
             case ModelSaid(text, calls):
@@ -56,6 +62,13 @@ class Terminal:
                 self._say(f"\n{text}")
             case Paused(reason):
                 self._say(click.style(f"The run pauses: {WHY_PAUSED[reason]}", fg="yellow"))
+            case Within(_, inner):
+                self.hear(inner)
+            case TaskGiven(text):
+                self._say(click.style(f"▸ a sub-agent: {short(text)}", bold=True))
+            case ToolsGiven(tools):
+                if more := [tool.card.tool for tool in tools if tool.card.tool not in ALWAYS]:
+                    self._say(click.style(f"with {short(', '.join(more))}", dim=True))
             case (
                 PersonSaid()
                 | ContextGiven()
@@ -73,7 +86,9 @@ class Terminal:
 
     def know(self, event: Event) -> None:
         """Learn of an event of before, without showing it."""
-        if isinstance(event, ModelSaid):
+        if isinstance(event, Within):
+            self.know(event.event)
+        elif isinstance(event, ModelSaid):
             self._calls.update((call.id, call) for call in event.calls)
 
     def _shown(self, call: str) -> str:

@@ -10,6 +10,7 @@ from headrace.compose.checkup import Finding, examine
 from headrace.compose.clock import now, shown_moment
 from headrace.compose.corrections import correct
 from headrace.compose.finance import DayCheck
+from headrace.compose.outfit import outfit_of
 from headrace.compose.place import Place, cache_folder, here, version
 from headrace.compose.prices import price_book
 from headrace.compose.pricing import (
@@ -27,6 +28,7 @@ from headrace.compose.pricing import (
 )
 from headrace.compose.serve import Ready, serve_until_stopped
 from headrace.compose.settings import Settings, load_settings
+from headrace.compose.signing import signing_key
 
 __all__ = [
     "Books",
@@ -55,6 +57,7 @@ __all__ = [
     "moment_now",
     "now",
     "open_budgets",
+    "outfit_of",
     "price_book",
     "price_change",
     "price_changes",
@@ -65,5 +68,6 @@ __all__ = [
     "serve_until_stopped",
     "set_price_row",
     "shown_moment",
+    "signing_key",
     "version",
 ]

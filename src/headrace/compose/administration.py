@@ -9,6 +9,7 @@ import msgspec
 from starlette.routing import BaseRoute
 
 from headrace.api import Admin, AuditLogs, Desk, Gate, Members, Organization, People, ProjectKeys, Projects, Signing, SigningTerms, Spending
+from headrace.api.askers import Keys
 from headrace.compose.acts import HOUSE
 from headrace.compose.banking import budgets_at
 from headrace.compose.chargeback import Reader
@@ -44,12 +45,10 @@ class KeptPeople(People):
 class Administration:
     """What `serve` needs of it: the gate, and the routes behind it."""
 
-    def __init__(self, opened: Opened, gateway: Gateway, reloading: Reloading, archive: Archive) -> None:
+    def __init__(self, opened: Opened, gateway: Gateway, reloading: Reloading, archive: Archive, keys: Keys) -> None:
         house, began = opened.house, opened.house.clock.moment()
         self.people = KeptPeople(archive, opened, house.settings.oidc.idle_minutes * 60)
-        self.gate = Gate(
-            keys=reloading.all_keys, rules_all=lambda principal: principal.key in house.admins, house=HOUSE, people=self.people
-        )
+        self.gate = Gate(keys=keys, rules_all=lambda principal: principal.key in house.admins, house=HOUSE, people=self.people)
         self.desk = Desk(
             archive=archive,
             layout=house.layout,

@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from headrace.compose.clock import process_id
+from headrace.compose.outfit import browser_of
 from headrace.compose.place import Place, cache_folder, version
 from headrace.compose.prices import price_book
 from headrace.compose.settings import Settings
@@ -140,6 +141,15 @@ def _sandbox(place: Place, settings: Settings) -> Iterator[Finding]:
     level = try_level()
     remedy = "" if level.rung == 3 else "agents run commands only in a sandbox; docs/guides/agents.md says what each level holds"
     yield Finding("good" if level.rung == 3 else "note", f"the sandbox for agents is at {level.says}" if level.rung else level.says, remedy)
+    browser = browser_of(settings, place.environ)
+    if browser is not None and level.rung == 3:
+        yield Finding("good", f"agents can browse with {browser}")
+    elif settings.agents.browser:
+        yield Finding(
+            "note",
+            "agents have no browser here",
+            "it needs level 3 of the sandbox, Chromium (Debian, Ubuntu: apt install chromium), and pip install 'headrace[workspace]'",
+        )
 
 
 def _modes(layout: Layout) -> Iterator[Finding]:

@@ -14,10 +14,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from headrace.api import BatchesSettings, FilesSettings, ResponsesSettings
+from headrace.agents.connected import ServerTerms
+from headrace.api import BatchesSettings, CacheSettings, FilesSettings, ResponsesSettings
 from headrace.api.socket import SocketSettings
 from headrace.compose.budgets import BudgetSettings, BudgetsSettings, WhomSettings
 from headrace.compose.pools import PoolSettings
+from headrace.core.ask import Operation
 from headrace.core.errors import SettingsInvalid
 from headrace.core.guardrails import Way
 from headrace.core.identity import TrafficClass
@@ -212,12 +214,13 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     usd_per_call: dict[str, str] = {}
     tokens_out_max: int = 16_384
     tokens_context_max: int | None = None
-    operations: tuple[Literal["chat", "embeddings"], ...] = ("chat",)
+    audio_s_max: int = 1_500
+    operations: tuple[Operation, ...] = ("chat",)
     capabilities: tuple[Capability, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.tokens_out_max < 1:
-            raise ValueError(f"model {self.name!r}: tokens_out_max is at least 1")
+        if min(self.tokens_out_max, self.audio_s_max) < 1:
+            raise ValueError(f"model {self.name!r}: tokens_out_max is at least 1, and so is audio_s_max")
         if self.usd_per_mtok is not None:
             compiled(self.price(self.usd_per_mtok))
         elif self.above or self.tiers or self.usd_per_call:
@@ -337,6 +340,13 @@ class OidcSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             raise ValueError("oidc.session_hours and oidc.idle_minutes are at least 1")
 
 
+class AgentsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What agents find here. `browser` is a program, or empty for none; `private_networks` opens addresses that are not the internet's."""
+
+    browser: str = "chromium"
+    private_networks: bool = False
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All of it."""
 
@@ -355,6 +365,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     files: FilesSettings = FilesSettings()
     batches: BatchesSettings = BatchesSettings()
     oidc: OidcSettings = OidcSettings()
+    cache: CacheSettings = CacheSettings()
     pool: tuple[PoolSettings, ...] = ()
     model: tuple[ModelSettings, ...] = ()
     key: tuple[KeySettings, ...] = ()
@@ -364,6 +375,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     silicon: tuple[Silicon, ...] = ()
     contract: tuple[ContractSettings, ...] = ()
     uplift: tuple[UpliftSettings, ...] = ()
+    agents: AgentsSettings = AgentsSettings()
+    mcp: tuple[ServerTerms, ...] = ()
 
     def __post_init__(self) -> None:
         named: dict[str, list[str]] = {
@@ -374,6 +387,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "contracts": [contract.name for contract in self.contract],
             "limits": [one.name for one in self.limit],
             "budgets": [one.name for one in self.budget],
+            "mcp servers": [one.name for one in self.mcp],
         }
         for what, names in named.items():
             if twice := {name for name in names if names.count(name) > 1}:
@@ -382,7 +396,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 _SECTIONS = (
     "server", "storage", "engine", "transport", "limits", "telemetry", "routing", "health", "budgets", "responses", "files", "batches",
-    "oidc",
+    "cache", "agents", "oidc",
 )  # fmt: skip
 
 

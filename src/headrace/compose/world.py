@@ -136,6 +136,7 @@ def _profile(name: str, described: ModelSettings | None, pool: Pool, now_s: int)
         operations=frozenset(model.operations),
         tokens_context_max=model.tokens_context_max,
         tokens_out_max=model.tokens_out_max,
+        audio_s_max=model.audio_s_max,
         capabilities=None if model.capabilities is None else frozenset(model.capabilities),
     )
 
@@ -285,8 +286,10 @@ class LimitedKeys:
     def find_any(self, secret: str) -> Principal | None:
         """Whose key it is, those that administer too."""
         principal = self._find(secret)
-        if principal is None:
-            return None
+        return None if principal is None else self.limited(principal)
+
+    def limited(self, principal: Principal) -> Principal | None:
+        """Who holds a key, with the limits that hold for it now; None: it is over."""
         if principal.expires is not None:
             if principal.expires <= self._moment():
                 return None

@@ -4,8 +4,9 @@ HeadraceError
 ├── side CLIENT    InvalidRequest (ContextLengthExceeded, UnsupportedParameter (NotTranslatable), ModelNotFound,
 │                  PreviousResponseNotFound), InvalidApiKey, NotFound, Conflict,
 │                  NotAllowed, GuardrailRefused, RateLimited, QuotaExceeded, Unpriced,
-│                  CostTooHigh, BodyTooLarge, HeadersTooLarge, UnsupportedMediaType, MethodNotAllowed, RouteNotFound,
-│                  RequestNotFound, RequestTimedOut, SandboxRefused, RunNotFound, RunBusy
+│                  Unbounded, CostTooHigh, BodyTooLarge, HeadersTooLarge, UnsupportedMediaType, MethodNotAllowed, RouteNotFound,
+│                  RequestNotFound, RequestTimedOut, SandboxRefused, RunNotFound, RunBusy,
+│                  LeaveInvalid
 ├── side UPSTREAM  UpstreamUnreachable, UpstreamTimedOut, UpstreamOverloaded, UpstreamFailed (UpstreamCut, UpstreamGarbled), UpstreamRefused
 └── side SELF      QueueFull, EngineFailed, NotReady, StorageFull, BudgetsUnreachable, NoCapacity, InternalFailure, RunLogDamaged,
 │                  SetupError (what stops a start)
@@ -96,6 +97,12 @@ class Unpriced(HeadraceError):
     """Nobody knows what it would cost, and a hard budget or `max_cost` holds for it."""
 
     code, side, retryable = "unpriced_model", Side.CLIENT, False
+
+
+class Unbounded(HeadraceError):
+    """Nobody knows what it could cost at most, and a hard budget or `max_cost` holds for it."""
+
+    code, side, retryable = "unbounded_request", Side.CLIENT, False
 
 
 class CostTooHigh(InvalidRequest):
@@ -192,6 +199,12 @@ class RunBusy(HeadraceError):
     """Another process works on this run."""
 
     code, side, retryable = "run_busy", Side.CLIENT, False
+
+
+class LeaveInvalid(HeadraceError):
+    """A leave that was given ahead of time is not the one that was signed."""
+
+    code, side, retryable = "leave_invalid", Side.CLIENT, False
 
 
 class RunLogDamaged(HeadraceError):

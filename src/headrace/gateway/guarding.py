@@ -14,6 +14,7 @@ import msgspec
 from headrace.core.ask import Ask
 from headrace.core.errors import GuardrailRefused, InvalidRequest, NotTranslatable
 from headrace.core.guardrails import Allow, Guard, Passage, Redact, Refuse, Verdict, Way
+from headrace.core.native import Native, Part, Post
 from headrace.core.translation import Change
 from headrace.gateway.injection import REACH as INJECTION_REACH
 from headrace.gateway.injection import injection
@@ -59,6 +60,11 @@ class Guards:
         self._guardrails, self.tally = tuple(guardrails), tally
         self._kinds: dict[tuple[str, str, str], tuple[tuple[Guardrail, ...], tuple[Guardrail, ...]]] = {}
 
+    def names(self, ask: Ask) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What those are called that hold for a request, and for its answer."""
+        before, behind = self.of(ask, "input"), self.of(ask, "output")
+        return tuple(one.name for one in before), tuple(one.name for one in behind)
+
     def of(self, ask: Ask, way: Way) -> tuple[Guardrail, ...]:
         """Those that hold for a request."""
         kind = ask.principal.key, ask.model, ask.traffic_class
@@ -77,9 +83,8 @@ class Guards:
         if not rails:
             return ask
         native = ask.native
-        if native is not None and native.untold is not None:
+        if native is not None and native.post is None and native.untold is not None:
             raise NotTranslatable(f"Guardrails read this request as a chat, and {native.untold}", param=native.param)
-        content = _object.decode(ask.body)
         changes: list[Change] = []
 
         def read(text: str, role: str, param: str) -> str:
@@ -87,6 +92,9 @@ class Guards:
             changes.extend(Change("changed" if found.text != text else "noted", param, f"guardrail {by}: {why}") for by, why in found.done)
             return found.text
 
+        if native is not None and native.post is not None:
+            return _with_post(ask, native, native.post, read, changes)
+        content = _object.decode(ask.body)
         _each_text(content, read)
         if native is not None and (native.changes or any(change.what == "changed" for change in changes)):
             native = msgspec.structs.replace(native, relayable=False)  # what goes out is what was read
@@ -139,6 +147,39 @@ class Guards:
         if not isinstance(said, Allow):
             self.tally[rail.name, passage.way, "noted" if rail.action == "note" else type(said).__name__.lower()] += 1
         return said
+
+
+def _with_post(ask: Ask, native: Native, post: Post, read: "Read", changes: list[Change]) -> Ask:
+    """What is no conversation: every text of its JSON, or every field of its form; files are not read. What grew has no sure bound."""
+    if post.parts:
+        parts = tuple(part if part.filename is not None else _with_part(part, read) for part in post.parts)
+        grew = sum(len(part.data) for part in parts) > sum(len(part.data) for part in post.parts)
+        native = msgspec.structs.replace(native, post=msgspec.structs.replace(post, parts=parts, bounded=post.bounded and not grew))
+    else:
+        body = msgspec.json.encode(_with_texts(msgspec.json.decode(native.body), read, ""))
+        grew = any(change.what == "changed" for change in changes) and len(body) > len(native.body)
+        native = msgspec.structs.replace(native, body=body, post=msgspec.structs.replace(post, bounded=post.bounded and not grew))
+    if not changes:
+        return ask
+    kept = native if any(change.what == "changed" for change in changes) else ask.native
+    assert kept is not None
+    return msgspec.structs.replace(ask, body=kept.body, native=kept, guarded=tuple(changes[:CHANGES_MAX]))
+
+
+def _with_part(part: Part, read: "Read") -> Part:
+    text = part.data.decode("utf-8", "surrogateescape")
+    return msgspec.structs.replace(part, data=read(text, "post", part.name).encode("utf-8", "surrogateescape"))
+
+
+def _with_texts(value: object, read: "Read", param: str) -> object:
+    """The same value with every text read, but for the model's name."""
+    if isinstance(value, str):
+        return value if param == "model" else read(value, "post", param)
+    if isinstance(value, list):
+        return [_with_texts(one, read, f"{param}[{number}]") for number, one in enumerate(value)]
+    if isinstance(value, dict):
+        return {name: _with_texts(one, read, f"{param}.{name}" if param else name) for name, one in value.items()}
+    return value
 
 
 def exchanged(text: str, spans: Iterable[tuple[int, int, str]]) -> str:

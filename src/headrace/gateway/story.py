@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from random import Random
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -31,6 +31,8 @@ from headrace.core.errors import (
     RateLimited,
     StorageFull,
 )
+from headrace.core.stream import Said
+from headrace.core.translation import Change
 from headrace.gateway.attempt import Attempt, Listener, Log, Prices
 from headrace.gateway.guarding import Guards
 from headrace.gateway.meters import Meters, check, give_back, take
@@ -40,9 +42,9 @@ from headrace.gateway.room import Room, Waiter, leave, stand
 from headrace.gateway.till import NOBODY, Quote, Till
 from headrace.gateway.visit import Visit, left_of
 from headrace.gateway.world import World
-from headrace.metering import Declined, Evidence, Granted, Limiter, Price, Refused, Sale, cards_of
-from headrace.portfolio import Pool
-from headrace.routing import Choice, Place, Placed, Reason, Refuse, RetryBudget, Send, Shares, Shortlist, Wait, decide, outliers
+from headrace.metering import Declined, Evidence, Granted, Limiter, Price, Refused, Sale, cards_of, share_of
+from headrace.portfolio import Pool, TokenCost
+from headrace.routing import Choice, Load, Place, Placed, Reason, Refuse, RetryBudget, Send, Shares, Shortlist, Wait, decide, outliers
 
 TOKENS_OUT_UNBOUNDED = 16_384
 COMPARED_EVERY = SECOND
@@ -52,8 +54,18 @@ EVIDENCED_MAX = 16_384
 """Of so many kinds of requests it is known that their evidence was said; then all is said again, which changes nothing."""
 HEARD_AGAIN = MS // 2
 """How old what the other workers do may be when a request is placed."""
+KEPT = Choice(Pool(name="headrace:cache", dialect="local", models={}), Load(), TokenCost(), 0)
+"""Where answers come from that are kept. No pool of the settings can have that name."""
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 Tasks: TypeAlias = "dict[asyncio.Task[None], tuple[Runner, Pool]]"
+
+
+class Answer(NamedTuple):
+    """What a pool said once, under the law of `core.stream`, and what of the request it did not take as it was asked."""
+
+    pool: str
+    said: tuple[Said, ...]
+    translation: tuple[Change, ...]
 
 
 class Gateway:
@@ -124,6 +136,8 @@ class Gateway:
         if limiter is not None:
             granted = self._granted(ask, limiter, bound, now)
         visit = Visit(self.world, now, limiter, granted, tokens_in, tokens_out)
+        if ask.native is not None and ask.native.post is not None:
+            visit.bound = ask.native.post.bound
         if limited:
             visit.taken = take(limited, bound, now)
         return self._held(ask, visit)
@@ -191,6 +205,26 @@ class Gateway:
         finally:
             self._give_back(ask, visit)
 
+    async def recall(self, ask: Ask, visit: Visit, answer: Answer, price_permille: int, listener: Listener) -> None:
+        """Say an answer again: nobody is asked, and it costs so many thousandths of its price. Raises what budgets refuse."""
+        try:
+            if visit.lacks is not None and self._till is not None:
+                await self._till.fetch(ask, visit)
+            world, moment = visit.world, self.clock.moment()
+            sell = world.book.sale(_sale(ask, world), visit.priced_at or moment, world.snapshot.pools.get(answer.pool))
+            part = None if sell is None else share_of(sell, price_permille, "#kept*")
+            self._tell_price(part, moment)
+            attempt = Attempt(self._log, self.clock, moment, visit.ask or ask, visit, KEPT, (), Prices(part, None), listener)
+            try:
+                if answer.translation:
+                    attempt.translated(answer.translation)
+                for one in answer.said:
+                    attempt.hear(one)
+            finally:
+                attempt.end()
+        finally:
+            self._give_back(ask, visit)
+
     def _decide(self, ask: Ask, visit: Visit, now: Instant) -> Send | Wait | Refuse:
         if self._neighbours is not None and now - self._heard_at > HEARD_AGAIN:
             self._hear(self._neighbours, now)
@@ -242,19 +276,23 @@ class Gateway:
         world = visit.world
         sell = world.book.sale(_sale(ask, world), visit.priced_at or moment, pool)
         buy = world.buys.price_on(pool.name, ask.model, moment)
-        for price in (sell, buy):
-            if price is not None and price.id not in self._told_prices:
-                self._told_prices.add(price.id)
-                for card in cards_of(price, moment):
-                    self._log.append(card)
+        self._tell_price(sell, moment)
+        self._tell_price(buy, moment)
         return Prices(sell, buy)
+
+    def _tell_price(self, price: Price | None, moment: Moment) -> None:
+        if price is not None and price.id not in self._told_prices:
+            self._told_prices.add(price.id)
+            for card in cards_of(price, moment):
+                self._log.append(card)
 
     def _done(self, room: Room, attempt: Attempt) -> None:
         """What an answer says about its pool."""
         attempt.end()
         ended, began, said_at, used = attempt.ended_at, attempt.began, attempt.first_said_at, attempt.used
-        ttft_ms = None if said_at is None else (said_at - began) / MS
-        tokens_out = used.tokens_out if attempt.confirmed else 0  # of a bound no pace is learned
+        chats = attempt.post is None  # how fast a picture comes says nothing of how fast words do
+        ttft_ms = (said_at - began) / MS if said_at is not None and chats else None
+        tokens_out = used.tokens_out if attempt.confirmed and chats else 0  # of a bound no pace is learned
         room.answered(ended, ttft_ms=ttft_ms, duration_ms=(ended - began) / MS, tokens_out=tokens_out)
         if self._shares.caps:
             self._shares.add(room.pool.vendor, used.total, ended)

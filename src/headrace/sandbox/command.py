@@ -11,10 +11,12 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 from zlib import crc32
+
+import msgspec
 
 from headrace.core.errors import SandboxRefused
 from headrace.sandbox.draft import Draft
@@ -26,10 +28,10 @@ PROXY_PORT: Final = 3_128
 USER_FIRST: Final = 61_184
 USERS: Final = 4_000
 """Within the numbers that systemd keeps for users that exist only while something runs."""
-_INNER: Final = Path(__file__).with_name("inner.py")
-_OUTER: Final = Path(__file__).with_name("outer.py")
-_SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32")
-_ETC: Final = (
+INNER: Final = Path(__file__).with_name("inner.py")
+OUTER: Final = Path(__file__).with_name("outer.py")
+SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32")
+ETC: Final = (
     "/etc/ld.so.cache",
     "/etc/alternatives",
     "/etc/ssl",
@@ -47,28 +49,58 @@ _GROWTH_CHECK_S: Final = 1.0
 
 async def run(command: str, draft: Draft, level: Level, limits: Limits, *, proxy: Path | None = None) -> Outcome:
     """Run it to its end, or to the first limit. `proxy` is the unix socket of the egress proxy, where hosts may be reached."""
-    if level.rung == 0:
-        raise SandboxRefused(f"There is {level.says}")
-    if level.rung == 2 and proxy is not None:
-        raise SandboxRefused("At level 2 of the sandbox no command gets a network. Install bubblewrap for level 3.")
-    _hand_over(draft)
+    line = confined(command, draft, level, limits, proxy=proxy)
     process = await asyncio.create_subprocess_exec(
-        *_line(_told(command, draft, level, limits, proxy), draft, level, proxy),
+        *line.words,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env=_environment(level, draft, proxy),
+        env=line.environment,
         cwd="/",
         start_new_session=True,
     )
     return await _watched(process, draft, limits)
 
 
-def _told(command: str, draft: Draft, level: Level, limits: Limits, proxy: Path | None) -> str:
+class Line(msgspec.Struct, frozen=True):
+    """A program that confines what it runs: its words, and all that it gets of an environment."""
+
+    words: list[str]
+    environment: dict[str, str]
+
+
+def confined(
+    command: str,
+    draft: Draft,
+    level: Level,
+    limits: Limits,
+    *,
+    proxy: Path | None = None,
+    read: Sequence[Path] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Line:
+    """How the command is run, for who starts it; `read` are more paths that it sees. Raises SandboxRefused where nothing confines it."""
+    if level.rung == 0:
+        raise SandboxRefused(f"There is {level.says}")
+    if level.rung == 2 and proxy is not None:
+        raise SandboxRefused("At level 2 of the sandbox no command gets a network. Install bubblewrap for level 3.")
+    _hand_over(draft)
+    folder = folder_shown(level, draft, read)
+    told = _told(command, folder, draft, level, limits, proxy, read)
+    return Line(_line(told, folder, draft, level, proxy, read), {**_environment(level, draft, proxy), **(environment or {})})
+
+
+def folder_shown(level: Level, draft: Draft, read: Sequence[Path]) -> str:
+    """Where the command sees the draft."""
+    if level.rung != 3:
+        return str(draft.work)
+    return "/draft" if any(path.is_relative_to("/work") for path in read) else "/work"
+
+
+def _told(command: str, folder: str, draft: Draft, level: Level, limits: Limits, proxy: Path | None, more: Sequence[Path]) -> str:
     """What `inner` is to do, as its one argument."""
     confined = level.rung == 3
-    folder = "/work" if confined else str(draft.work)
-    read = [*_SYSTEM, *_ETC, "/proc", "/dev", sys.base_prefix, *(("/run/headrace",) if confined else ())]
+    read = [*SYSTEM, *ETC, "/proc", "/dev", sys.base_prefix, *(("/run/headrace",) if confined else ()), *map(str, more)]
     write = [folder, *(("/tmp", "/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/shm") if confined else ("/dev/null", "/dev/zero"))]  # noqa: S108 its own
     filtered = program(confined=confined)
     assert filtered is not None, "a level above 0 has a filter"
@@ -92,34 +124,37 @@ def _told(command: str, draft: Draft, level: Level, limits: Limits, proxy: Path 
     )
 
 
-def _line(inner: str, draft: Draft, level: Level, proxy: Path | None) -> list[str]:
+def _line(inner: str, folder: str, draft: Draft, level: Level, proxy: Path | None, read: Sequence[Path]) -> list[str]:
     """The program and its arguments."""
     python = [os.path.realpath(sys.executable), "-I", "-S"]
     if level.rung == 2 or level.bwrap is None:
-        return [*python, str(_INNER), inner]
-    binds = {"work": draft.work, "inner.py": _INNER, "python": Path(sys.base_prefix), **({"proxy.sock": proxy} if proxy else {})}
+        return [*python, str(INNER), inner]
+    binds = {"work": draft.work, "inner.py": INNER, "python": Path(sys.base_prefix), **({"proxy.sock": proxy} if proxy else {})}
+    binds.update((f"read{number}", path) for number, path in enumerate(read))
     shown = {name: f"/mnt/{name}" if is_root() else str(path) for name, path in binds.items()}
     line = [level.bwrap, "--unshare-all", "--unshare-user", "--uid", str(NOBODY), "--gid", str(NOBODY), "--cap-drop", "ALL"]
     line += ["--new-session", "--die-with-parent", "--hostname", "sandbox", "--proc", "/proc", "--dev", "/dev"]
     line += ["--size", str(_TMP_BYTES), "--tmpfs", "/tmp"]  # noqa: S108 a new one, inside
-    line += [word for path in (*_SYSTEM, *_ETC) if os.path.exists(path) for word in _bound(path)]
+    line += [word for path in (*SYSTEM, *ETC) if os.path.exists(path) for word in bound(path)]
     if not sys.base_prefix.startswith("/usr"):
         line += ["--ro-bind", shown["python"], sys.base_prefix]
-    line += ["--ro-bind", shown["inner.py"], "/run/headrace/inner.py", "--bind", shown["work"], "/work"]
+    line += ["--ro-bind", shown["inner.py"], "/run/headrace/inner.py", "--bind", shown["work"], folder]
+    line += [word for number, path in enumerate(read) for word in ("--ro-bind", shown[f"read{number}"], str(path))]
     if proxy is not None:
         line += ["--bind", shown["proxy.sock"], "/run/headrace/proxy.sock"]
-    line += ["--chdir", "/work", "--", *python, "/run/headrace/inner.py", inner]
+    line += ["--chdir", folder, "--", *python, "/run/headrace/inner.py", inner]
     if not is_root():
         return line
     told = {"binds": {name: str(path) for name, path in binds.items()}, "line": line, "user": user_of(draft)}
-    return [*python, str(_OUTER), json.dumps(told)]
+    return [*python, str(OUTER), json.dumps(told)]
 
 
-def _bound(path: str) -> tuple[str, ...]:
-    return ("--symlink", os.readlink(path), path) if os.path.islink(path) and path in _SYSTEM else ("--ro-bind", path, path)
+def bound(path: str) -> tuple[str, ...]:
+    """How bubblewrap is told to show a path of the system, read-only and where it is."""
+    return ("--symlink", os.readlink(path), path) if os.path.islink(path) and path in SYSTEM else ("--ro-bind", path, path)
 
 
-def _environment(level: Level, draft: Draft, proxy: Path | None) -> Mapping[str, str]:
+def _environment(level: Level, draft: Draft, proxy: Path | None) -> dict[str, str]:
     """All that the command gets of an environment; none of ours."""
     bins = f"{_PATH}:{sys.base_prefix}/bin"
     home = "/tmp" if level.rung == 3 else str(draft.work)  # noqa: S108 its own

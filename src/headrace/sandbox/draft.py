@@ -2,15 +2,18 @@
 
 The draft is a copy beside the folder's digests at that moment, so it works at every level of the sandbox, on every filesystem and also
 without the right to mount. Taking over changes only what the draft changed, refuses what the person changed meanwhile, and keeps what it
-replaces, so that it can be undone as a whole afterwards, too. Symbolic links are copied as links and never followed; one that leads out
+replaces, so that it can be undone as a whole afterwards, too. Both may be cut off at any point and be done again: a file that is already
+as it shall be is left alone. Symbolic links are copied as links and never followed; one that leads out
 is never taken over.
 """
 
 import contextlib
+import difflib
 import hashlib
 import os
 import shutil
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -26,6 +29,8 @@ _PIECE = 1 << 20
 
 
 Kind: TypeAlias = Literal["added", "changed", "deleted"]
+_BACK: dict[Kind, Kind] = {"added": "deleted", "changed": "changed", "deleted": "added"}
+TEXT_BYTES_MAX = 1 << 20
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -33,6 +38,14 @@ class Change(msgspec.Struct, frozen=True):
 
     path: str
     kind: Kind
+
+
+class _Taken(msgspec.Struct, frozen=True):
+    """One file that was taken over, as which it was; None where it was deleted."""
+
+    path: str
+    kind: Kind
+    digest: str | None = None
 
 
 class _Kept(msgspec.Struct):
@@ -67,6 +80,14 @@ class Draft:
         except FileNotFoundError:
             return None
 
+    @classmethod
+    def blank(cls, place: Path) -> "Draft":
+        """A folder of nobody's, for what must not see a draft."""
+        work = place / "work"
+        shutil.rmtree(place, ignore_errors=True)
+        work.mkdir(parents=True, mode=0o700)
+        return cls(place, _Kept(str(work), {}))
+
     def changes(self) -> tuple[Change, ...]:
         """What taking over would do, by path."""
         now, before = _ours(_digests(self.work)), _ours(self._kept.digests)
@@ -80,43 +101,87 @@ class Draft:
     def take_over(self) -> tuple[Change, ...]:
         """Do to the folder what was done to the draft, or nothing at all when that can't be done safely."""
         changes = self.changes()
+        before = {taken.path: taken for taken in self._taken()}
         for change in changes:
-            self._check(change)
+            self._check(change, before.get(change.path))
         undo = self.place / "undo"
         for change in changes:
-            target = self.origin / change.path
-            if change.kind != "added":
+            if change.kind != "added" and change.path not in before:
                 (undo / change.path).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(target, undo / change.path, follow_symlinks=False)
-        _write_whole(self.place / "taken.json", msgspec.json.encode(changes))
+                shutil.copy2(self.origin / change.path, undo / change.path, follow_symlinks=False)
+        back = [taken for path, taken in before.items() if path not in {change.path for change in changes}]
+        now = [_Taken(change.path, change.kind, _digest(self.work / change.path)) for change in changes]
+        _write_whole(self.place / "taken.json", msgspec.json.encode([*back, *now]))
         for change in changes:
             self._apply(change, self.work)
+        for taken in back:  # the task has put it back since it was taken over
+            self._apply(Change(taken.path, _BACK[taken.kind]), undo)
         return changes
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether something of it was taken over, and not undone."""
+        return (self.place / "taken.json").exists()
+
+    def _taken(self) -> tuple[_Taken, ...]:
+        try:
+            return msgspec.json.decode((self.place / "taken.json").read_bytes(), type=tuple[_Taken, ...])
+        except FileNotFoundError:
+            return ()
 
     def undo(self) -> tuple[Change, ...]:
         """Put the folder back as it was before taking over; what changed since then by other hands stops it."""
-        try:
-            taken = msgspec.json.decode((self.place / "taken.json").read_bytes(), type=tuple[Change, ...])
-        except FileNotFoundError:
-            raise SandboxRefused("This run has taken nothing over, so there is nothing to undo.") from None
-        for change in taken:
-            here = _digest(self.origin / change.path)
-            there = None if change.kind == "deleted" else _digest(self.work / change.path)
-            if here != there:
-                raise SandboxRefused(f"{change.path} was changed since: nothing was undone.")
-        back: dict[Kind, Kind] = {"added": "deleted", "changed": "changed", "deleted": "added"}
-        for change in taken:
-            self._apply(msgspec.structs.replace(change, kind=back[change.kind]), self.place / "undo")
+        if not self.is_taken:
+            raise SandboxRefused("This run has taken nothing over, so there is nothing to undo.")
+        taken = self._taken()
+        for each in taken:
+            if _digest(self.origin / each.path) not in (each.digest, self._kept.digests.get(each.path)):
+                raise SandboxRefused(f"{each.path} was changed since: nothing was undone.")
+        for each in taken:
+            self._apply(Change(each.path, _BACK[each.kind]), self.place / "undo")
+            if each.kind == "added":
+                self._leave_no_folder(each.path)
         (self.place / "taken.json").unlink()
-        return taken
+        shutil.rmtree(self.place / "undo", ignore_errors=True)
+        return tuple(Change(each.path, each.kind) for each in taken)
+
+    def _leave_no_folder(self, path: str) -> None:
+        """Folders that were only made for a file that is gone again."""
+        held = {str(folder) for kept in self._kept.digests for folder in Path(kept).parents}
+        for folder in Path(path).parents:
+            if str(folder) in held or str(folder) == ".":
+                return
+            try:
+                (self.origin / folder).rmdir()
+            except OSError:
+                return
+
+    def difference(self) -> Iterator[str]:
+        """What the draft changed, as a unified diff; of what is no text, one line that says so."""
+        for change in self.changes():
+            before = _lines(self._before(change.path)) if change.kind != "added" else []
+            after = _lines(self.work / change.path) if change.kind != "deleted" else []
+            if before is None or after is None:
+                yield f"Binary file {change.path} {change.kind}\n"
+                continue
+            old = f"a/{change.path}" if change.kind != "added" else "/dev/null"
+            new = f"b/{change.path}" if change.kind != "deleted" else "/dev/null"
+            for line in difflib.unified_diff(before, after, old, new):
+                yield line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
+
+    def _before(self, path: str) -> Path:
+        """Where the file still is as the draft found it."""
+        kept = self.place / "undo" / path
+        return kept if kept.is_symlink() or kept.exists() else self.origin / path
 
     def discard(self) -> None:
         """Throw the draft away."""
         shutil.rmtree(self.place, ignore_errors=True)
 
-    def _check(self, change: Change) -> None:
+    def _check(self, change: Change, before: _Taken | None) -> None:
         target = self.origin / change.path
-        if _digest(target) != self._kept.digests.get(change.path):
+        known = {self._kept.digests.get(change.path), *((before.digest,) if before else ())}
+        if _digest(target) not in known:
             raise SandboxRefused(f"{change.path} was changed while the task ran: nothing was taken over.")
         for parent in target.relative_to(self.origin).parents:
             if (self.origin / parent).is_symlink():
@@ -133,6 +198,8 @@ class Draft:
             target.unlink(missing_ok=True)
             return
         target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and not target.is_symlink() and _digest(target) == _digest(source / change.path):
+            return
         fresh = target.with_name(f".{target.name}.headrace")
         shutil.copy2(source / change.path, fresh, follow_symlinks=False)
         if not fresh.is_symlink():
@@ -218,6 +285,20 @@ def _digest(path: Path) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return f"{'x' if mode & 0o100 else '-'} {digest}"
+
+
+def _lines(path: Path) -> list[str] | None:
+    """The lines of a text, of a link where it leads; None of what is no text or too long to be read."""
+    if path.is_symlink():
+        return [f"link to {os.readlink(path)}\n"]
+    with path.open("rb") as file:
+        content = file.read(TEXT_BYTES_MAX + 1)
+    if len(content) > TEXT_BYTES_MAX or b"\0" in content:
+        return None
+    try:
+        return content.decode().splitlines(keepends=True)
+    except UnicodeDecodeError:
+        return None
 
 
 def _write_whole(path: Path, content: bytes) -> None:

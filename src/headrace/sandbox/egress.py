@@ -59,12 +59,12 @@ async def checked_address(host: str, port: int, reach: Reach, lookup: Lookup = l
 
 
 class Egress:
-    """The proxy. `reached` lists the hosts that were connected to, for the run's record."""
+    """The proxy. `reached` lists the hosts that were connected to, for the run's record. Whoever holds it may widen its `reach`."""
 
     def __init__(self, reach: Reach, lookup: Lookup = look_up) -> None:
         self.reached: list[str] = []
         self.refused: list[str] = []
-        self._reach, self._lookup = reach, lookup
+        self.reach, self._lookup = reach, lookup
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -105,7 +105,7 @@ class Egress:
             raise SandboxRefused("The head of the request is too long.")
         method, target, version, rest = _first_line(head)
         host, port, onward = aim(method, target)
-        address = await checked_address(host, port, self._reach, self._lookup)
+        address = await checked_address(host, port, self.reach, self._lookup)
         async with asyncio.timeout(CONNECT_S_MAX):
             far_reader, far_writer = await asyncio.open_connection(address, port)
         self.reached.append(host)

@@ -36,7 +36,7 @@ def main() -> None:
     os.setgid(told["user"])
     os.setuid(told["user"])
     os.chdir("/")
-    os.execv(told["line"][0], told["line"])  # noqa: S606 bubblewrap, by a line of ours
+    os.execv(told["line"][0], [*told["line"], *sys.argv[2:]])  # noqa: S606 bubblewrap, by a line of ours
 
 
 if __name__ == "__main__":

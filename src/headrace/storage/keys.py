@@ -222,8 +222,11 @@ class KeyRing:
 
     def find(self, secret: str) -> Principal | None:
         """Whose secret this is; None: nobody's, or of a key that is revoked, or whose parent is, or of a project that is archived."""
+        return self.held(digest(secret))
+
+    def held(self, sought: bytes) -> Principal | None:
+        """The same by the secret's digest, for who has found out before whose it is: a session stands for a key."""
         self.version()
-        sought = digest(secret)
         held = self._rows.get(sought)
         if held is None or not hmac.compare_digest(held[0], sought):
             return None

@@ -1,11 +1,12 @@
 """The transcript of a run as a conversation for a model, in OpenAI's dialect."""
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Final
 
 import msgspec
 
-from headrace.agents.events import ContextGiven, Event, Failed, FateKnown, ModelSaid, PersonSaid, Returned
+from headrace.agents.events import ContextGiven, Event, Failed, FateKnown, ModelSaid, PersonSaid, Returned, TaskGiven
 from headrace.agents.tools import Tool
 
 RESULT_CHARS_MAX: Final = 24_000
@@ -47,14 +48,20 @@ class _Offered(msgspec.Struct):
     type: str = "function"
 
 
-class _Body(msgspec.Struct):
+class _Body(msgspec.Struct, omit_defaults=True):
     messages: list[_Message]
     tools: list[_Offered]
+    max_completion_tokens: int | None = None
+    max_cost: str | None = None
 
 
-def body_of(transcript: Iterable[Event], tools: Mapping[str, Tool]) -> bytes:
-    """The request that asks a model for the next step."""
-    return msgspec.json.encode(_Body([_Message("system", SYSTEM), *_messages(transcript)], [_offered(tool) for tool in tools.values()]))
+def body_of(
+    transcript: Iterable[Event], tools: Mapping[str, Tool], *, tokens_out_max: int | None = None, pico_usd_max: int | None = None
+) -> bytes:
+    """The request that asks a model for the next step, which may have so many tokens and cost so much."""
+    messages = [_Message("system", SYSTEM), *_messages(transcript)]
+    cost = None if pico_usd_max is None else f"{Decimal(pico_usd_max).scaleb(-12):f}"
+    return msgspec.json.encode(_Body(messages, [_offered(tool) for tool in tools.values()], tokens_out_max, cost))
 
 
 def _messages(transcript: Iterable[Event]) -> Iterable[_Message]:
@@ -71,7 +78,7 @@ def _messages(transcript: Iterable[Event]) -> Iterable[_Message]:
             yield _Message(
                 "assistant", event.text, tuple(_Call(call.id, _Function(call.tool, call.arguments or "{}")) for call in event.calls)
             )
-        elif isinstance(event, PersonSaid):
+        elif isinstance(event, PersonSaid | TaskGiven):
             held.append(_Message("user", event.text))
         elif isinstance(event, ContextGiven):
             held.append(_Message("user", f"[{event.name}, which is no request of mine]\n{event.text}"))
@@ -100,6 +107,8 @@ def _cut(value: str) -> str:
 
 
 def _offered(tool: Tool) -> _Offered:
+    if tool.schema:
+        return _Offered(_Described(tool.card.tool, tool.card.says, msgspec.json.decode(tool.schema)))
     properties = {name.rstrip("?"): {"type": "string", "description": says} for name, says in tool.takes.items()}
     required = [name for name in tool.takes if not name.endswith("?")]
     schema: dict[str, object] = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}

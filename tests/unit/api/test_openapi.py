@@ -6,9 +6,14 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from starlette.routing import Route
 
-from headrace.api import HOT_PATHS, Batches, Conversations, Files, Responses
+from headrace.api import HOT_PATHS, Batches, Conversations, Files, MessageBatches, Responses
 from headrace.api.openapi import document, page, paths_of
 from tests.administration import administrative_routes
+
+
+def message_batches(batches: Batches) -> MessageBatches:
+    nothing: Any = None
+    return MessageBatches(asgi=nothing, archive=nothing, clock=nothing, batches=batches, settings=nothing, authenticate=nothing)
 
 
 def served() -> set[tuple[str, str]]:
@@ -18,7 +23,7 @@ def served() -> set[tuple[str, str]]:
         asgi=nothing,
         archive=nothing,
         clock=nothing,
-        folder=nothing,
+        blobs=nothing,
         lines=nothing,
         settings=nothing,
         quota=0,
@@ -30,6 +35,7 @@ def served() -> set[tuple[str, str]]:
         *Conversations(nothing, nothing, nothing).routes(),
         *Files(nothing, nothing, nothing, nothing, nothing).routes(),
         *batches.routes(),
+        *message_batches(batches).routes(),
         *(route for route in administrative_routes() if route.path.startswith("/v1/")),
     ]
     found = {(method, route.path) for route in routes if isinstance(route, Route) for method in route.methods or () if method != "HEAD"}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from headrace.core.ask import Ask
 from headrace.core.errors import GuardrailRefused, InvalidRequest, NotTranslatable
 from headrace.core.guardrails import Allow, Guard, Passage, Redact, Refuse, Verdict
-from headrace.core.native import Native
+from headrace.core.native import Native, Part, Post
 from headrace.core.stream import Finished, Reasoning, Said, Text, TokenLogprob, ToolCallArguments, ToolCallBegun, Used, Verbatim
 from headrace.core.translation import Change
 from headrace.core.usage import Usage
@@ -187,6 +187,30 @@ def test_embeddings_are_read_too_and_token_numbers_are_not_let_by() -> None:
     assert json.loads(guards().admitted(embedding(["a@b.example", "hi"])).body)["input"] == ["[EMAIL]", "hi"]
     with pytest.raises(InvalidRequest):
         guards().admitted(embedding([[1, 2, 3]]))
+
+
+def test_what_is_posted_elsewhere_is_read_too_but_for_files() -> None:
+    bound = Usage(10, output=0)
+    post = Post(path="/images/generations", bound=bound)
+    drawn = Native(
+        dialect="posts", body=b'{"model":"a@b.example","prompt":"for a@b.example","n":1}', untold="nobody else offers it", post=post
+    )
+    guarded = guards().admitted(msgspec.structs.replace(an_ask(operation="images"), native=drawn)).native
+    assert guarded is not None
+    assert json.loads(guarded.body) == {"model": "a@b.example", "prompt": "for [EMAIL]", "n": 1}
+    parts = (Part("prompt", b"ask a@b.example"), Part("file", b"a@b.example", filename="a.wav"))
+    form = Native(dialect="posts", body=b"", post=msgspec.structs.replace(post, parts=parts))
+    guarded = guards().admitted(msgspec.structs.replace(an_ask(operation="transcriptions"), native=form)).native
+    assert guarded is not None
+    assert guarded.post is not None
+    assert [part.data for part in guarded.post.parts] == [b"ask [EMAIL]", b"a@b.example"]
+    assert guarded.post.bounded
+    grown = guards(lambda passage: Redact(((0, 1, "x" * 99),), "x")).admitted(
+        msgspec.structs.replace(an_ask(operation="images"), native=drawn)
+    )
+    assert grown.native is not None
+    assert grown.native.post is not None
+    assert not grown.native.post.bounded
 
 
 # Answers.

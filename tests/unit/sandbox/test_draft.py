@@ -53,6 +53,79 @@ def test_taking_over_and_undoing_leave_what_was_there(draft, project):
     assert held(project) == before
 
 
+def test_undoing_leaves_no_folder_that_was_made_for_it(draft, project):
+    work(draft)
+    (project / "empty").mkdir()
+    draft.take_over()
+    draft.undo()
+    assert not (project / "new").exists()
+    assert (project / "empty").is_dir()
+
+
+def folders(path: Path) -> Draft:
+    found = Draft.open(path)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("cut", range(1, 4))
+@pytest.mark.parametrize("what", ["take_over", "undo"])
+def test_cut_off_in_the_middle_it_is_finished_by_doing_it_again(draft, project, monkeypatch, cut, what):
+    before = held(project)
+    work(draft)
+    if what == "undo":
+        draft.take_over()
+    left, apply = cut, Draft._apply
+
+    def dying(self, change, source):
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise KeyboardInterrupt
+        apply(self, change, source)
+
+    monkeypatch.setattr(Draft, "_apply", dying)
+    with pytest.raises(KeyboardInterrupt):
+        getattr(draft, what)()
+    monkeypatch.setattr(Draft, "_apply", apply)
+    getattr(folders(draft.place), what)()
+    if what == "take_over":
+        assert held(project) == {"keep": "keep", "src/a": "two", "new/b": "b", "node_modules/big": "x"}
+        folders(draft.place).undo()
+    assert held(project) == before
+
+
+def test_more_work_after_taking_over_is_taken_over_too_and_undone_with_it(draft, project):
+    before = held(project)
+    work(draft)
+    draft.take_over()
+    (draft.work / "src" / "a").write_text("three")
+    (draft.work / "new" / "b").unlink()
+    (draft.work / "late").write_text("late")
+    draft.take_over()
+    assert held(project) == {"keep": "keep", "late": "late", "src/a": "three", "node_modules/big": "x"}
+    draft.undo()
+    assert held(project) == before
+
+
+def test_the_difference_is_that_of_the_texts(draft):
+    work(draft)
+    (draft.work / "picture").write_bytes(b"\0\1")
+    (draft.work / "door").symlink_to("keep")
+    for _ in range(2):
+        said = "".join(draft.difference())
+        for part in (
+            "--- a/src/a\n+++ b/src/a\n@@ -1 +1 @@\n-one\n\\ No newline",
+            "+two\n",
+            "--- a/gone\n+++ /dev/null\n",
+            "+++ b/new/b\n",
+            "Binary file picture added\n",
+            "+link to keep\n",
+        ):
+            assert part in said
+        draft.take_over()
+
+
 def test_throwing_away_leaves_nothing(draft, project):
     before = held(project)
     work(draft)

@@ -35,6 +35,21 @@ class ScriptedModel:
         return Reply(text=text, calls=calls, tokens=100, pico_usd=1_000, request=f"req-{turn}")
 
 
+class TwoModels(ScriptedModel):
+    """The run above, whose task is `task`, and its sub-agents, which are asked something else."""
+
+    def __init__(self, task: str, above: Sequence[Sequence[Step]], below: Sequence[Sequence[Step]]) -> None:
+        super().__init__(above)
+        self._task, self._below = task, ScriptedModel(below)
+
+    async def reply(self, body: bytes) -> Reply:
+        request = json.loads(body)
+        if request["messages"][1]["content"] == self._task:
+            return await super().reply(body)
+        self.asked.append(request)
+        return await self._below.reply(body)
+
+
 class CountingHands:
     """Each call made is a line of a file, so that it is known also after the process was killed."""
 

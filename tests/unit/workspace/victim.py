@@ -1,4 +1,7 @@
-"""A run in a process of its own, which kills itself after so many events: `python -m tests.unit.workspace.victim FOLDER EVENTS`."""
+"""Runs in processes of their own, which kill themselves after so many events.
+
+It reads lines `EVENTS FOLDER`, lives each in a process forked for it, and answers with how that ended: modules are imported only once.
+"""
 
 import asyncio
 import os
@@ -6,24 +9,26 @@ import signal
 import sys
 from pathlib import Path
 
-from headrace.agents import Grant
-from headrace.agents.events import Event
-from headrace.sandbox import Draft, Limits, try_level
+from headrace.agents import Grant, Writers
+from headrace.agents.delegation import DELEGATION
+from headrace.agents.events import Event, ToolsGiven
+from headrace.sandbox import Draft, Level, Limits, try_level
 from headrace.storage import RunLog
 from headrace.testing.clock import TurnedClock
 from headrace.workspace import Driver, Hands
-from tests.unit.workspace.scripted import ScriptedModel, Step, ToldPerson
+from tests.unit.workspace.scripted import Step, ToldPerson, TwoModels
 
 TASK = "Write notes.txt, run the commands, and fetch www.good.example"
 SCRIPT: list[list[Step]] = [
     [("list_files", {}), ("write_file", {"path": "notes.txt", "text": "one\n"})],
-    [("run_command", {"command": "echo ran >> ran.txt"}), ("read_file", {"path": "notes.txt"})],
+    [("delegate", {"task": "Run it."})],
     [("fetch", {"url": "www.other.invalid"}), ("edit_file", {"path": "notes.txt", "old": "one", "new": "two"})],
     ["Done."],
 ]
+BELOW: list[list[Step]] = [[("run_command", {"command": "echo ran >> ran.txt"})], ["It ran."]]
 
 
-def main(folder: Path, events_max: int) -> None:
+def main(folder: Path, events_max: int, level: Level) -> None:
     log = RunLog(folder / "events.jsonl")
     draft = Draft.open(folder / "draft")
     assert draft is not None
@@ -35,10 +40,23 @@ def main(folder: Path, events_max: int) -> None:
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    hands = Hands(draft, try_level(), Limits(seconds_max=20))
-    driver = Driver(log, ScriptedModel(SCRIPT), hands, ToldPerson(happened=False), Grant(), TurnedClock(), hear)
-    print(asyncio.run(driver.run()))
+    hands = Hands(draft, level, Limits(seconds_max=20))
+    driver = Driver(log, TwoModels(TASK, SCRIPT, BELOW), hands, ToldPerson(happened=False), Grant(), TurnedClock(), hear)
+    if not any(isinstance(event, ToolsGiven) for event in driver.events):
+        driver.add(ToolsGiven((DELEGATION,), Writers.PERSON))
+    asyncio.run(driver.run())
+
+
+def live() -> None:
+    level = try_level()
+    for line in sys.stdin:
+        events, _, folder = line.strip().partition(" ")
+        child = os.fork()
+        if child == 0:
+            main(Path(folder), int(events), level)
+            os._exit(0)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    live()

@@ -1,0 +1,40 @@
+"""What a run is equipped with beside the workspace's own tools, opened for as long as it is driven."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from headrace.agents.connected import ServerTerms
+from headrace.agents.delegation import DELEGATION
+from headrace.sandbox import Draft, Level, Limits
+from headrace.workspace.browsing import Browser, browsing
+from headrace.workspace.connecting import Lost, ServerSecrets, connected
+from headrace.workspace.hands import Hands
+from headrace.workspace.toolbox import Kit, Toolbox
+
+
+class Outfit(msgspec.Struct, frozen=True, kw_only=True):
+    """`browser` is its program, None for none. `private` lets addresses of this machine's networks be reached."""
+
+    servers: tuple[ServerTerms, ...] = ()
+    secrets: Mapping[str, ServerSecrets] = {}
+    private: bool = False
+    browser: str | None = None
+
+
+@asynccontextmanager
+async def equipped(
+    outfit: Outfit, draft: Draft, level: Level, limits: Limits, tell: Callable[[str], None], *kits: Kit
+) -> AsyncIterator[Toolbox]:
+    """The tools of a run, until the end of the block. `tell` hears in a sentence what is missing. Raises SetupError."""
+    hands = Hands(draft, level, limits, private=outfit.private)
+    browser = Browser(outfit.browser, draft, level, private=outfit.private) if outfit.browser and level.rung == 3 else None
+    async with (
+        browsing(browser) as browsers,
+        connected(outfit.servers, outfit.secrets, draft, level, limits, private=outfit.private) as servers,
+    ):
+        for server in servers:
+            if isinstance(server, Lost):
+                tell(server.why)
+        yield Toolbox(hands, [*kits, *browsers, *servers], [DELEGATION])

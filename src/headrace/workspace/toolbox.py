@@ -1,0 +1,60 @@
+"""All the tools of a run: the workspace's own hands, and whatever else is there this time."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from headrace.agents import Writers
+from headrace.agents.events import ToolsGiven
+from headrace.agents.tools import Tool
+from headrace.agents.values import Value
+from headrace.core.errors import InvalidRequest
+from headrace.workspace.driver import Driver, Performs
+
+
+class Kit(Protocol):
+    """Some tools with the hands for them. `writers` can have written what the tools say of themselves."""
+
+    writers: Writers
+
+    @property
+    def tools(self) -> Sequence[Tool]: ...
+
+    async def perform(self, tool: str, arguments: Mapping[str, Value]) -> Value:
+        """Make one call. Raises HeadraceError with a sentence for the model."""
+        ...
+
+
+class Toolbox:
+    """The hands of a run and the kits that are there beside them. Of two tools of one name the first holds."""
+
+    def __init__(self, hands: Performs, kits: Sequence[Kit], more: Sequence[Tool] = ()) -> None:
+        """`more` are tools that need no hands."""
+        self._hands = hands
+        self._kits: dict[str, Kit] = {}
+        self._tools = {tool.card.tool: tool for tool in more}
+        for kit in kits:
+            for tool in kit.tools:
+                if tool.card.tool not in self._tools:
+                    self._tools[tool.card.tool] = tool
+                    self._kits[tool.card.tool] = kit
+        self._writers = min((kit.writers for kit in kits if kit.tools), default=Writers.PERSON)
+
+    @property
+    def given(self) -> ToolsGiven:
+        """What a run is told of it."""
+        return ToolsGiven(tuple(self._tools.values()), self._writers)
+
+    def give(self, driver: Driver) -> None:
+        """Tell the run, unless it knows."""
+        last = next((event for event in reversed(driver.events) if isinstance(event, ToolsGiven)), ToolsGiven((), Writers.PERSON))
+        if last != self.given:
+            driver.add(self.given)
+
+    async def perform(self, tool: str, arguments: Mapping[str, Value]) -> Value:
+        """Make one call. Raises HeadraceError with a sentence for the model."""
+        kit = self._kits.get(tool)
+        if kit is not None:
+            return await kit.perform(tool, arguments)
+        if tool in self._tools:
+            raise InvalidRequest(f"{tool} has no hands here.")
+        return await self._hands.perform(tool, arguments)
