@@ -18,7 +18,7 @@ from headrace.planner import Case, Demand, Held, Limits, Market, Offer, TokenOff
 from headrace.portfolio import snapshot
 from headrace.telemetry import Metrics
 from headrace.workspace import Console, Door, ThreadFiles, Visitors, page_routes
-from tests.administration import administrative_routes
+from tests.administration import administrative_routes, signing_routes
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 
@@ -114,6 +114,7 @@ def test_every_route_is_in_the_reference() -> None:
         *page_routes(),
         *MessageBatches(asgi=nothing, archive=nothing, clock=nothing, batches=nothing, settings=nothing, authenticate=nothing).routes(),
         *administrative_routes(),
+        *signing_routes(),
     ]
     paths = [getattr(route, "path", "") for route in (*cold.app().routes, *more)]
     for path in {*HOT_PATHS, *paths}:

@@ -173,6 +173,10 @@ class Knowledge:
         """Whether the person chose exactly this: typed it, or gave leave to it."""
         return value.strip().casefold() in self.endorsed or self.request.typed(value)
 
+    def stated(self, sentence: str) -> bool:
+        """Whether the person said this as a whole, or gave leave to it: a piece of a sentence can mean the contrary."""
+        return sentence.strip().casefold() in self.endorsed or self.request.states(sentence)
+
     def said_inside(self, value: str) -> bool:
         """Whether somebody of the person's own organisation wrote this."""
         low = value.strip().casefold()

@@ -28,6 +28,7 @@ from headrace.api.projects import Projects
 from headrace.api.responses import Responses
 from headrace.api.responses_background import Background
 from headrace.api.responses_keeping import Keeper, ResponsesSettings
+from headrace.api.signing import Signing, SigningTerms
 from headrace.api.socket import Lane, SocketSettings
 from headrace.api.spending import SpendAlert, Spender, Spending, SpendLimit
 
@@ -74,6 +75,8 @@ __all__ = [
     "Projects",
     "Responses",
     "ResponsesSettings",
+    "Signing",
+    "SigningTerms",
     "SocketSettings",
     "SpendAlert",
     "SpendLimit",

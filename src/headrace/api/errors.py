@@ -29,6 +29,7 @@ STATUS: dict[type[HeadraceError], int] = {
     errors.RequestTimedOut: 408,
     errors.Conflict: 409,
     errors.RunBusy: 409,
+    errors.LeaveInvalid: 403,
     errors.BodyTooLarge: 413,
     errors.UnsupportedMediaType: 415,
     errors.RateLimited: 429,

@@ -28,6 +28,7 @@ from headrace.compose.pricing import (
 )
 from headrace.compose.serve import Ready, serve_until_stopped
 from headrace.compose.settings import Settings, load_settings
+from headrace.compose.signing import signing_key
 from headrace.compose.workspace import link_for
 
 __all__ = [
@@ -70,5 +71,6 @@ __all__ = [
     "serve_until_stopped",
     "set_price_row",
     "shown_moment",
+    "signing_key",
     "version",
 ]

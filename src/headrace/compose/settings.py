@@ -22,6 +22,7 @@ from headrace.compose.pools import PoolSettings
 from headrace.core.ask import Operation
 from headrace.core.errors import SettingsInvalid
 from headrace.core.identity import TrafficClass
+from headrace.core.roles import Role
 from headrace.core.rules import Capability, DataClass
 from headrace.engine import EngineSettings
 from headrace.gateway import Terms
@@ -29,6 +30,7 @@ from headrace.metering import Above, Limit, UsdPerMtok, WrittenPrice, compiled
 from headrace.metering.prices import permille_of
 from headrace.portfolio import Silicon
 from headrace.providers import TransportSettings
+from headrace.providers.identity import secure
 from headrace.routing import CLASSES, ClassTerms, HealthSettings
 from headrace.storage import WORKERS_MAX, UsageLogSettings
 from headrace.telemetry import LogFormat
@@ -295,6 +297,32 @@ class AgentsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     private_networks: bool = False
 
 
+class OidcSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The identity provider at which people sign in. `url` is our own address as browsers see it; without an issuer there are only keys."""
+
+    issuer: str | None = None
+    client_id: str = "headrace"
+    client_secret_env: str | None = None
+    url: str = "http://127.0.0.1:8080"
+    organization: str = "default"
+    scopes: tuple[str, ...] = ("openid", "email", "profile")
+    role_claim: str = "groups"
+    roles: dict[str, Role] = {}
+    default_role: Role | None = None
+    session_hours: int = 12
+    idle_minutes: int = 120
+
+    def __post_init__(self) -> None:
+        for name in ("issuer", "url"):
+            value = getattr(self, name)
+            if value is not None and not secure(value):
+                raise ValueError(f"oidc.{name} is an https:// address (http:// only on this machine itself), not {value!r}")
+        if "openid" not in self.scopes:
+            raise ValueError("oidc.scopes must hold openid")
+        if self.session_hours < 1 or self.idle_minutes < 1:
+            raise ValueError("oidc.session_hours and oidc.idle_minutes are at least 1")
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All of it."""
 
@@ -313,6 +341,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     files: FilesSettings = FilesSettings()
     batches: BatchesSettings = BatchesSettings()
     cache: CacheSettings = CacheSettings()
+    oidc: OidcSettings = OidcSettings()
     pool: tuple[PoolSettings, ...] = ()
     model: tuple[ModelSettings, ...] = ()
     key: tuple[KeySettings, ...] = ()
@@ -341,7 +370,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 _SECTIONS = (
     "server", "storage", "engine", "transport", "limits", "telemetry", "routing", "health", "budgets", "responses", "files", "batches",
-    "cache", "agents",
+    "cache", "agents", "oidc",
 )  # fmt: skip
 
 

@@ -5,7 +5,8 @@ HeadraceError
 │                  PreviousResponseNotFound), InvalidApiKey, NotFound, Conflict,
 │                  NotAllowed, RateLimited, QuotaExceeded, Unpriced,
 │                  Unbounded, CostTooHigh, BodyTooLarge, HeadersTooLarge, UnsupportedMediaType, MethodNotAllowed, RouteNotFound,
-│                  RequestNotFound, RequestTimedOut, SandboxRefused, RunNotFound, RunBusy
+│                  RequestNotFound, RequestTimedOut, SandboxRefused, RunNotFound, RunBusy,
+│                  LeaveInvalid
 ├── side UPSTREAM  UpstreamUnreachable, UpstreamTimedOut, UpstreamOverloaded, UpstreamFailed (UpstreamCut, UpstreamGarbled), UpstreamRefused
 └── side SELF      QueueFull, EngineFailed, NotReady, StorageFull, BudgetsUnreachable, NoCapacity, InternalFailure, RunLogDamaged,
 │                  SetupError (what stops a start)
@@ -188,6 +189,12 @@ class RunBusy(HeadraceError):
     """Another process works on this run."""
 
     code, side, retryable = "run_busy", Side.CLIENT, False
+
+
+class LeaveInvalid(HeadraceError):
+    """A leave that was given ahead of time is not the one that was signed."""
+
+    code, side, retryable = "leave_invalid", Side.CLIENT, False
 
 
 class RunLogDamaged(HeadraceError):
