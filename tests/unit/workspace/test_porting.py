@@ -1,7 +1,7 @@
 """Threads as files: ours, whole; those of others, as far as they are conversation; and what is none, refused with a word."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import pytest
 
@@ -18,7 +18,7 @@ BRANCHES = [
 ]
 
 
-def entries(events: Iterable[Event]) -> tuple[Entry, ...]:
+def entries(events: Sequence[Event]) -> tuple[Entry, ...]:
     return tuple(Entry(seq, 10 + seq, event) for seq, event in enumerate(events))
 
 
