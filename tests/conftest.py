@@ -15,7 +15,8 @@ settings.register_profile("dev", max_examples=100, deadline=None, print_blob=Tru
 settings.register_profile(
     "ci", max_examples=150, deadline=None, print_blob=True, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.register_profile("soak", max_examples=20_000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES = int(os.environ.get("HEADRACE_SOAK_EXAMPLES", "20000"))
+settings.register_profile("soak", max_examples=EXAMPLES, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 # The suite starts the program some thousand times: where nobody keeps its compiled modules, each start would compile all of them again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(tempfile.gettempdir()) / f"headrace-tests-{os.getuid()}"))

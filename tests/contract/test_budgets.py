@@ -271,6 +271,12 @@ def test_a_key_mints_one_that_may_do_less_and_ends_with_it(tmp_path: Path):
             assert {ask(server, "answers", key=one).status for one in (parent, secret, grandchild["secret"])} == {401}
 
 
+def test_a_budget_that_is_not_there_is_said_not_to_be(tmp_path: Path):
+    installation = Installation(tmp_path, budget("acme", "1"))
+    assert "Nothing was charged" in installation.run("budget", "show", "acme").stderr
+    assert "no budget 'acm': did you mean 'acme'?" in installation.run("budget", "show", "acm", expect=1).stderr
+
+
 def test_a_budget_set_at_the_command_line_holds_within_a_second(tmp_path: Path):
     with Vendor.open() as vendor:
         installation = Installation(tmp_path, pool("vendor", vendor.url, "answers") + priced("answers"))

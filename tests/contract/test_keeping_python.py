@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import anthropic
+import boto3
 import openai
 import pytest
+from moto.server import ThreadedMotoServer
 from openai import OpenAI
 
 from tests.contract.conftest import OTHER_KEY
@@ -193,7 +195,7 @@ def test_what_came_to_nothing_may_be_asked_again(client: OpenAI, polyglot: Polyg
 
 
 def test_work_goes_on_for_who_will_ask_again(tmp_path_factory: pytest.TempPathFactory, vendor: Vendor) -> None:
-    with Installation(tmp_path_factory.mktemp("once"), pool("slow", vendor.url, "answers-long")).serving() as server:
+    with Installation(tmp_path_factory.mktemp("once"), pool("slow", vendor.url, "answers-long", "answers-slowly")).serving() as server:
         client = OpenAI(base_url=server.base_url, api_key=server.key, max_retries=0)
         key = {"Idempotency-Key": "slow"}
 
@@ -216,6 +218,14 @@ def test_work_goes_on_for_who_will_ask_again(tmp_path_factory: pytest.TempPathFa
         requests = json.loads(json.dumps(server.metric("headrace_requests_total")))
         assert requests == 1
 
+        def stream() -> bytes:
+            heard = client.chat.completions.with_raw_response.create(
+                model="answers-slowly", messages=HELLO, stream=True, extra_headers={"Idempotency-Key": "word by word"}
+            )
+            return heard.http_response.read()
+
+        assert stream() == stream(), "each word comes in a read of its own, and all of them come again"
+
 
 def test_two_at_once_are_one(client: OpenAI, polyglot: Polyglot) -> None:
     outcomes: list[str] = []
@@ -233,3 +243,74 @@ def test_two_at_once_are_one(client: OpenAI, polyglot: Polyglot) -> None:
         thread.join()
     assert len({one for one in outcomes if one != "conflict"}) == 1
     assert sum(b"Once." in sent.raw for sent in polyglot.sent) == 1
+
+
+def test_files_lie_in_a_bucket(tmp_path_factory: pytest.TempPathFactory, vendor: Vendor) -> None:
+    """Of a server that speaks S3: a file, an upload in parts, and a batch over a file there; nothing of it is on this disk."""
+    s3 = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    s3.start()
+    address = "http://{}:{}".format(*s3.get_host_and_port())
+    credentials = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
+    boto3.client("s3", endpoint_url=address, region_name="us-east-1", aws_access_key_id="id", aws_secret_access_key="secret").create_bucket(
+        Bucket="headrace-files"
+    )
+    settings = pool("vendor", vendor.url, "answers") + f'[files]\nurl = "s3://headrace-files/eu"\nendpoint = "{address}"\n'
+    place = Installation(tmp_path_factory.mktemp("bucket"), settings, credentials)
+    try:
+        with place.serving() as running, OpenAI(base_url=running.base_url, api_key=running.key, max_retries=0) as client:
+            made = client.files.create(file=("a.bin", b"abc" * 1_000), purpose="user_data")
+            assert client.files.content(made.id).read() == b"abc" * 1_000
+            upload = client.uploads.create(bytes=6, filename="b.bin", mime_type="application/octet-stream", purpose="user_data")
+            parts = [client.uploads.parts.create(upload.id, data=data).id for data in (b"abc", b"def")]
+            done = client.uploads.complete(upload.id, part_ids=parts, md5=hashlib.md5(b"abcdef").hexdigest()).file
+            assert done is not None
+            assert client.files.content(done.id).read() == b"abcdef"
+            line = {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "answers", "messages": HELLO}}
+            asked = client.files.create(file=("lines.jsonl", json.dumps(line).encode()), purpose="batch")
+            batch = client.batches.create(input_file_id=asked.id, endpoint="/v1/chat/completions", completion_window="24h")
+            ended = eventually(lambda: (one := client.batches.retrieve(batch.id)).status == "completed" and one, 60, 0.2)
+            assert ended
+            assert ended.output_file_id is not None
+            assert json.loads(client.files.content(ended.output_file_id).read())["response"]["status_code"] == 200
+            assert client.files.delete(made.id).deleted
+            assert not (place.data / "files").exists() or not list((place.data / "files").iterdir())
+            s3.stop()
+            with pytest.raises(openai.APIStatusError) as refused:
+                client.files.create(file=("a.bin", b"abc"), purpose="user_data")
+            assert refused.value.status_code == 503
+    finally:
+        s3.stop()
+
+
+def test_what_is_kept_keeps_its_rules(tmp_path_factory: pytest.TempPathFactory, vendor: Vendor) -> None:
+    """Whatever goes on from it is under the rules under which it was said, with another key too, and where it asks for nothing itself."""
+    settings = pool("first", vendor.url, "answers", vendor="one") + pool("second", vendor.url, "answers", vendor="two")
+    bound = '[[key]]\nname = "bound"\nsecret_env = "BOUND"\n[[key]]\nname = "free"\nsecret_env = "FREE"\n'
+    rule = '[[rule]]\nname = "one-only"\nkey = "bound"\nvendors = ["one"]\n'
+    secrets = {"BOUND": "sk-bound-0123456789", "FREE": "sk-free-0123456789"}
+    place = Installation(tmp_path_factory.mktemp("rules"), settings + bound + rule, secrets)
+    one, two = {"x-headrace-vendors": "one"}, {"x-headrace-vendors": "two"}
+    with place.serving() as running:
+        mine, its = (OpenAI(base_url=running.base_url, api_key=secrets[name], max_retries=0) for name in ("FREE", "BOUND"))
+
+        def turn(client: OpenAI = mine, headers: dict[str, str] | None = None, **before: Any) -> Any:
+            return client.responses.create(model="answers", input="Hi", extra_headers=headers or {}, **before)
+
+        def refused(**before: Any) -> None:
+            with pytest.raises(openai.PermissionDeniedError, match="rules"):
+                turn(headers=two, **before)
+
+        assert turn(headers=two).id, "the other vendor would serve it"
+        first = turn(headers=one)
+        refused(previous_response_id=first.id)
+        second = turn(previous_response_id=first.id)
+        refused(previous_response_id=second.id)
+        refused(previous_response_id=turn(its).id)
+
+        grown, born = mine.conversations.create(), mine.conversations.create(extra_headers=one)
+        turn(headers=one, conversation=grown.id)
+        refused(conversation=grown.id)
+        refused(conversation=born.id)
+        named = mine.conversations.create()
+        mine.conversations.items.create(named.id, items=[{"type": "message", "role": "user", "content": "Hi"}], extra_headers=one)
+        refused(conversation=named.id)

@@ -1,6 +1,6 @@
 """What operators ask of a running server: the pools as they stand, why a request went where it went, and to read the settings again.
 
-Only keys that may administer are answered; of a request's decision, also who made the request may know.
+Only who runs the server is answered; of a request's decision, also who made the request may know, and who may see his organisation's usage.
 """
 
 import asyncio
@@ -12,11 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from headrace.api.askers import Keys, authenticate
+from headrace.api.desk import Desk
+from headrace.api.gate import Actor, Gate, guarded
 from headrace.core.clock import MS, Clock
-from headrace.core.errors import NotAllowed, RequestNotFound
-from headrace.core.identity import Principal
+from headrace.core.errors import RequestNotFound
 from headrace.core.money import usd_per_mtok
+from headrace.core.roles import may
 from headrace.gateway import Gateway, Room
 from headrace.portfolio import Pool
 
@@ -24,56 +25,53 @@ Decision = dict[str, Any]
 
 
 class Admin:
-    """The handlers. `may` says who administers; `decisions` looks one up, in a thread; `reload` raises SettingsInvalid."""
+    """The handlers. `decisions` looks one up, in a thread; `reload` raises SettingsInvalid."""
 
     def __init__(
         self,
         *,
-        keys: Keys,
-        may: Callable[[Principal], bool],
+        gate: Gate,
+        desk: Desk,
         gateway: Gateway,
         clock: Clock,
         decisions: Callable[[str], Decision | None],
         reload: Callable[[], dict[str, Any]],
     ) -> None:
-        self._keys, self._may, self._gateway, self._clock = keys, may, gateway, clock
+        self._gate, self._desk, self._gateway, self._clock = gate, desk, gateway, clock
         self._decisions, self._reload = decisions, reload
 
     def routes(self) -> list[Route]:
         return [
-            Route("/admin/pools", self.pools),
             Route("/admin/requests/{request}", self.why),
-            Route("/admin/reload", self.reload, methods=["POST"]),
+            *guarded(self._gate, {("GET", "/admin/pools"): self.pools, ("POST", "/admin/reload"): self.reload}),
         ]
 
-    async def pools(self, request: Request) -> Response:
+    async def pools(self, request: Request, actor: Actor) -> Response:
         """GET /admin/pools"""
-        self._administrator(request)
         world, now = self._gateway.world, self._clock.instant()
         told = [_told(room, now) for room in world.rooms.values()]
         return _json({"snapshot": f"{world.snapshot.version:08x}", "pools": told})
 
     async def why(self, request: Request) -> Response:
         """GET /admin/requests/{request}"""
-        principal = self._principal(request)
+        actor = await self._gate.who(request)
         decision = await asyncio.to_thread(self._decisions, request.path_params["request"])
-        theirs = decision is not None and (decision["organization"], decision["project"]) == (principal.organization, principal.project)
-        if decision is None or not (theirs or self._may(principal)):
+        if decision is None or not _may_know(actor, decision):
             raise RequestNotFound(request.path_params["request"])
         return _json(decision)
 
-    async def reload(self, request: Request) -> Response:
+    async def reload(self, request: Request, actor: Actor) -> Response:
         """POST /admin/reload"""
-        self._administrator(request)
-        return _json(self._reload())
+        done = self._reload()
+        await self._desk.noted(actor, "settings.reloaded", str(done["version"]), done)
+        return _json(done)
 
-    def _principal(self, request: Request) -> Principal:
-        authorization = request.headers.get("authorization")
-        return authenticate(authorization.encode("latin-1") if authorization is not None else None, self._keys)
 
-    def _administrator(self, request: Request) -> None:
-        if not self._may(self._principal(request)):
-            raise NotAllowed("This key may not administer: use the development key of the data folder, or a [[key]] with admin = true.")
+def _may_know(actor: Actor, decision: Decision) -> bool:
+    theirs = decision["organization"] == actor.organization
+    if theirs and actor.project and decision["project"] == actor.project:
+        return True
+    return actor.runs_server or (theirs and actor.role is not None and may(actor.role, "usage"))
 
 
 def _told(room: Room, now: int) -> dict[str, Any]:

@@ -27,6 +27,10 @@ class Asgi:
     def owner(self, request: Request) -> str:
         return owner_of(self.principal(request))
 
+    def owner_of(self, principal: Principal) -> str:
+        """Whose what is kept is."""
+        return owner_of(principal)
+
     async def body(self, request: Request) -> bytes:
         """Raises BodyTooLarge."""
         return await bounded(request, self._body_bytes_max, "server.body_bytes_max").body()

@@ -1,9 +1,8 @@
 """Whose request it is: by the key that it carries."""
 
-from collections.abc import Callable
 from typing import Protocol
 
-from headrace.core.errors import InvalidApiKey, NotAllowed
+from headrace.core.errors import InvalidApiKey
 from headrace.core.identity import Principal
 
 ASKERS_MAX = 16_384
@@ -46,14 +45,6 @@ def authenticate(authorization: bytes | None, keys: Keys) -> Principal:
     principal = keys.find(secret.strip()) if scheme.lower() == "bearer" else None
     if principal is None:
         raise InvalidApiKey(f"Incorrect API key provided: {_masked(secret)}. `headrace keys list` shows the keys that exist.")
-    return principal
-
-
-def administrator(authorization: str | None, keys: Keys, may: Callable[[Principal], bool]) -> Principal:
-    """Whose request it is, who may administer. Raises InvalidApiKey or NotAllowed."""
-    principal = authenticate(authorization.encode("latin-1") if authorization is not None else None, keys)
-    if not may(principal):
-        raise NotAllowed("This key may not administer: use the development key of the data folder, or a [[key]] with admin = true.")
     return principal
 
 

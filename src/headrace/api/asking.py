@@ -13,14 +13,17 @@ import msgspec
 from headrace.api.heads import Headers
 from headrace.core.ask import NEEDS_NOTHING, Ask, Operation
 from headrace.core.clock import MS, Clock
-from headrace.core.errors import InvalidRequest, ModelNotFound, NotAllowed
+from headrace.core.errors import InvalidRequest, ModelNotFound, NotAllowed, RouteNotFound
 from headrace.core.identity import Principal, TrafficClass
 from headrace.core.money import pico_of
+from headrace.core.native import Native, Post, Units
 from headrace.core.rules import DATA_CLASSES, NO_RULES, Capability, Rules
+from headrace.core.usage import Usage
 from headrace.gateway import Gateway, World
 from headrace.metering import tier_of
+from headrace.portfolio import ModelProfile, PathBound
 from headrace.routing import TIERS
-from headrace.wire import openai_embeddings
+from headrace.wire import openai_embeddings, posts
 from headrace.wire.openai_caps import without_max_cost
 from headrace.wire.openai_chat import ChatHead, read_head
 
@@ -43,9 +46,10 @@ CLASSES: frozenset[str] = frozenset(get_args(TrafficClass))
 CLASS, JURISDICTIONS, VENDORS = b"x-headrace-class", b"x-headrace-jurisdictions", b"x-headrace-vendors"
 DATA_CLASS, ZERO_RETENTION = b"x-headrace-data-class", b"x-headrace-zero-retention"
 STRICT, DEADLINE, SESSION = b"x-headrace-strict", b"x-headrace-deadline-ms", b"x-headrace-session"
-MAX_COST = b"x-headrace-max-cost"
+MAX_COST, CACHE = b"x-headrace-max-cost", b"x-headrace-cache"
+CACHED = ("on", "refresh", "off")
 OURS = b"x-headrace"
-HEADERS = frozenset((CLASS, JURISDICTIONS, VENDORS, DATA_CLASS, ZERO_RETENTION, STRICT, DEADLINE, SESSION, MAX_COST))
+HEADERS = frozenset((CLASS, JURISDICTIONS, VENDORS, DATA_CLASS, ZERO_RETENTION, STRICT, DEADLINE, SESSION, MAX_COST, CACHE))
 
 
 class Wishes(msgspec.Struct, frozen=True):
@@ -57,6 +61,7 @@ class Wishes(msgspec.Struct, frozen=True):
     deadline_ms: int | None = None
     session: bytes = b""
     max_cost_pico: int | None = None
+    cache: str = ""
 
 
 NO_WISHES = Wishes()
@@ -138,6 +143,66 @@ class Reader:
             max_cost_pico=wishes.max_cost_pico,
         )
 
+    def post(self, request: str, principal: Principal, headers: Mapping[bytes, bytes], path: str, body: bytes) -> Ask:
+        """What is posted to any other `path`, below the API's root. Raises InvalidRequest and its kin, RouteNotFound."""
+        operation = posts.PATHS.get(path, "pass_through")
+        asked, wishes = posts.read_post(path, headers.get(b"content-type", b""), body), _wishes(headers)
+        model = asked.model or self._only_model(principal, operation, path)
+        traffic_class = wishes.traffic_class or principal.traffic_class
+        standing = self._standing(principal, model, traffic_class, operation if operation != "pass_through" else None)
+        bounds = self._path_bounds(model, path) if operation == "pass_through" else ()
+        profile = self._gateway.world.snapshot.models[model]
+        bound, units = _post_bound(operation, asked, profile, bounds)
+        post = Post(
+            path=path,
+            parts=asked.parts,
+            bound=bound,
+            units=units,
+            bounded=operation != "pass_through" or all(one is not None for one in bounds),
+        )
+        untold = f"it does not offer {path}"
+        return Ask(
+            request=request,
+            operation=operation,
+            principal=principal,
+            model=model,
+            stream=asked.stream,
+            include_usage=True,
+            tokens_in_max=bound.tokens_in,
+            tokens_out_max=bound.tokens_out,
+            body=b"" if asked.parts else body,
+            traffic_class=traffic_class,
+            rules=standing.rules if wishes.rules is NO_RULES else standing.rules.and_(wishes.rules),
+            needs=frozenset((path,)),
+            deadline=None if wishes.deadline_ms is None else self._clock.instant() + wishes.deadline_ms * MS,
+            strict=wishes.strict or standing.strict,
+            user=_name(asked.user, "user"),
+            session=_name(wishes.session.decode("latin-1"), SESSION.decode()) if wishes.session else "",
+            max_cost_pico=wishes.max_cost_pico,
+            native=Native(dialect="posts", body=b"" if asked.parts else body, untold=untold, post=post),
+        )
+
+    def _only_model(self, principal: Principal, operation: Operation, path: str) -> str:
+        """The model of a request that names none: there is only one that could be meant."""
+        snapshot = self._gateway.world.snapshot
+        if operation == "pass_through":
+            serving = {model for pool in snapshot.pools.values() if path in pool.paths for model in pool.models}
+        else:
+            serving = {profile.name for profile in snapshot.models.values() if operation in profile.operations}
+        if principal.models is not None:
+            serving &= principal.models
+        if len(serving) != 1:
+            raise InvalidRequest("Missing required parameter: 'model'.", param="model")
+        return serving.pop()
+
+    def _path_bounds(self, model: str, path: str) -> tuple[PathBound | None, ...]:
+        """What the settings say of a vendor's path, at each pool of the model that has it. Raises RouteNotFound where none has."""
+        pools = self._gateway.world.snapshot.pools_of.get(model, ())
+        bounds = tuple(pool.paths[path] for pool in pools if path in pool.paths)
+        if not bounds:
+            raise RouteNotFound(f"No pool of {model} passes {path} on: name it in the pool's pass_through.")
+        return bounds
+
     def checked(self, model: str) -> None:
         """Raises ModelNotFound, or InvalidRequest for a model that does not chat."""
         profile = self._gateway.world.snapshot.models.get(model)
@@ -145,16 +210,17 @@ class Reader:
             raise ModelNotFound(model)
         _check_operation(model, profile.operations, "chat")
 
-    def _standing(self, principal: Principal, model: str, traffic_class: TrafficClass, operation: Operation) -> Standing:
+    def _standing(self, principal: Principal, model: str, traffic_class: TrafficClass, operation: Operation | None) -> Standing:
         """Raises ModelNotFound, NotAllowed for a class that the key may not ask for, and InvalidRequest for a model that serves something
-        else."""
+        else than `operation`."""
         world = self._gateway.world
         if world is not self._world:
             self._world, self._standings = world, {}
         standing = self._standings.get((principal.key, model, traffic_class))
         if standing is None or (standing.principal is not principal and standing.principal != principal):
             standing = self._looked_up(world, principal, model, traffic_class)
-        _check_operation(model, standing.operations, operation)
+        if operation is not None:
+            _check_operation(model, standing.operations, operation)
         return standing
 
     def _looked_up(self, world: World, principal: Principal, model: str, traffic_class: TrafficClass) -> Standing:
@@ -181,6 +247,38 @@ def _check_operation(model: str, operations: frozenset[str], operation: Operatio
         raise InvalidRequest(f"The model `{model}` serves {does}, not {operation}.", param="model")
 
 
+def narrowed(headers: Mapping[bytes, bytes]) -> Rules:
+    """What a request's own headers say about where its data may go. Raises InvalidRequest."""
+    return _wishes(headers).rules
+
+
+def _post_bound(
+    operation: Operation, asked: posts.Asked, profile: ModelProfile, bounds: tuple[PathBound | None, ...]
+) -> tuple[Usage, Units]:
+    """The most that a request can use: each picture and second at more than any vendor counts, an answer at what its model may say."""
+    text, said = asked.tokens + FRAMING_TOKENS_MAX, profile.tokens_out_max
+    match operation:
+        case "moderations":
+            return Usage(text, image_in=asked.shown * posts.IMAGE_TOKENS_MAX), ()
+        case "images":
+            shown, drawn = asked.shown * posts.IMAGE_TOKENS_MAX, asked.drawn * posts.IMAGE_TOKENS_MAX
+            return Usage(text, output=said if asked.authored else 0, image_in=shown, image_out=drawn), ((posts.IMAGE, asked.drawn),)
+        case "speech":
+            return Usage(text, audio_out=said), ((posts.CHARACTER, asked.characters),)
+        case "transcriptions":
+            heard = profile.audio_s_max * posts.AUDIO_TOKENS_PER_S_MAX
+            return Usage(text, output=said, audio_in=heard), ((posts.SECOND, profile.audio_s_max),)
+        case _:
+            told = [one for one in bounds if one is not None]
+            units: dict[str, int] = {}
+            for one in told:
+                for name, most in one.units_max.items():
+                    units[name] = max(most, units.get(name, 0))
+            tokens_in = max((one.tokens_in_max for one in told), default=0)
+            tokens_out = max((one.tokens_out_max for one in told), default=0) if len(told) == len(bounds) else asked.cap or said
+            return Usage(max(text, tokens_in), output=tokens_out), tuple(sorted(units.items()))
+
+
 def _wishes(headers: Mapping[bytes, bytes]) -> Wishes:
     if not isinstance(headers, Headers):
         return _read_wishes(headers)
@@ -198,15 +296,28 @@ def _read_wishes(headers: Mapping[bytes, bytes]) -> Wishes:
             shown = name.decode("latin-1")
             known = ", ".join(sorted(one.decode() for one in HEADERS))
             raise InvalidRequest(f"Unknown or repeated header {shown}: known are {known}, once each.", param=shown)
-    narrowed = not headers.keys().isdisjoint((JURISDICTIONS, VENDORS, DATA_CLASS, ZERO_RETENTION))
+    narrows = not headers.keys().isdisjoint((JURISDICTIONS, VENDORS, DATA_CLASS, ZERO_RETENTION))
     return Wishes(
         traffic_class=_class(headers),
-        rules=_rules(headers) if narrowed else NO_RULES,
+        rules=_rules(headers) if narrows else NO_RULES,
         strict=_truth(headers, STRICT),
         deadline_ms=_deadline_ms(headers),
         session=headers.get(SESSION, b"").strip(),
         max_cost_pico=_max_cost(_text(headers, MAX_COST), MAX_COST.decode()) if MAX_COST in headers else None,
+        cache=_cache(headers),
     )
+
+
+def cache_wish(headers: Mapping[bytes, bytes]) -> str:
+    """What a request says of answers that are kept: `on`, `refresh`, `off`, or nothing."""
+    return _wishes(headers).cache
+
+
+def _cache(headers: Mapping[bytes, bytes]) -> str:
+    said = _text(headers, CACHE).lower()
+    if CACHE in headers and said not in CACHED:
+        raise _unreadable(CACHE, f"one of {', '.join(CACHED)}")
+    return said
 
 
 def _rules(headers: Mapping[bytes, bytes]) -> Rules:

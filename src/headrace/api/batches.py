@@ -7,8 +7,8 @@ killed is reported as interrupted, and not asked again; the rest is taken up whe
 import asyncio
 import logging
 import sqlite3
+import tempfile
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import msgspec
@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from headrace.api.asgi import Asgi
-from headrace.api.lines import ENDPOINTS, Lines, line_answer
+from headrace.api.lines import ENDPOINTS, MESSAGES, Lines, line_answer
 from headrace.api.listing import page_of
 from headrace.core.clock import SECOND, Clock
 from headrace.core.errors import Conflict, HeadraceError, InvalidRequest, NotFound
@@ -25,6 +25,8 @@ from headrace.storage import (
     AnsweredLine,
     Archive,
     BatchLine,
+    BatchStatus,
+    Blobs,
     Counts,
     StoredBatch,
     StoredFile,
@@ -37,6 +39,7 @@ from headrace.storage import (
     claim_batch,
     counts_of,
     drop_lines,
+    drop_requests,
     expire_lines,
     file_of,
     keep_batch,
@@ -61,6 +64,7 @@ EXPIRED = msgspec.json.encode(
         "error": {"code": "batch_expired", "message": "This request could not be executed before the completion window expired."},
     }
 )
+CANCELLED = msgspec.json.encode({"response": None, "error": {"code": "batch_cancelled", "message": "The batch was cancelled before."}})
 INTERRUPTED = msgspec.json.encode(
     {"response": None, "error": {"code": "interrupted", "message": "The server was stopped while it worked on this line."}}
 )
@@ -109,14 +113,14 @@ class Batches:
         asgi: Asgi,
         archive: Archive,
         clock: Clock,
-        folder: Path,
+        blobs: Blobs,
         lines: Lines,
         settings: BatchesSettings,
         quota: int,
         spawn: Spawn,
         log: logging.Logger,
     ) -> None:
-        self._asgi, self._archive, self._clock, self._folder, self._lines = asgi, archive, clock, folder, lines
+        self._asgi, self._archive, self._clock, self._blobs, self._lines = asgi, archive, clock, blobs, lines
         self._settings, self._quota, self._spawn, self._log = settings, quota, spawn, log
         self._stopping = False
         self._news = asyncio.Event()
@@ -133,7 +137,7 @@ class Batches:
         """POST /v1/batches"""
         principal, owner = self._asgi.principal(request), self._asgi.owner(request)
         asked = read(_news, await self._asgi.body(request))
-        _check_headers(request.headers.keys())
+        check_headers(request.headers.keys())
         check_metadata(asked.metadata)
         if asked.endpoint not in ENDPOINTS:
             raise InvalidRequest(f"Invalid value for 'endpoint': it is one of {', '.join(ENDPOINTS)}.", param="endpoint")
@@ -153,7 +157,8 @@ class Batches:
 
     async def list(self, request: Request) -> Response:
         """GET /v1/batches"""
-        held = await self._archive.run(batches_of, self._asgi.owner(request))
+        found = await self._archive.run(batches_of, self._asgi.owner(request))
+        held = [(one, counts) for one, counts in found if one.body["endpoint"] != MESSAGES]
         return self._asgi.json(page_of([batch_object(one.body, counts) for one, counts in held], request.query_params, newest_first=True))
 
     async def retrieve(self, request: Request) -> Response:
@@ -172,11 +177,15 @@ class Batches:
     async def _held(self, request: Request) -> tuple[StoredBatch, Counts]:
         owner, id = self._asgi.owner(request), request.path_params["id"]
         held = await self._archive.run(batch_of, owner, id)
-        if held is None:
+        if held is None or held[0].body["endpoint"] == MESSAGES:
             raise NotFound("Batch", id)
         return held
 
     # The work.
+
+    def look(self) -> None:
+        """There is another batch to work on."""
+        self._news.set()
 
     async def keep_working(self, runner: str) -> None:
         """Look for batches and work on them; run it as a task of the server's group."""
@@ -208,6 +217,9 @@ class Batches:
         ended = await self._answer_all(batch)
         if ended is None:
             return  # the server stops; who comes next goes on
+        if batch.body["endpoint"] == MESSAGES:
+            await self._end_messages(batch, cancelled=ended == "cancelling")
+            return
         if ended == "in_progress":
             await self._archive.run(change_batch, owner, id, "finalizing", {"finalizing_at": self._now_s()})
         await self._finalize(batch, cancelled=ended == "cancelling")
@@ -215,7 +227,7 @@ class Batches:
     async def _validate(self, batch: StoredBatch) -> bool:
         """Every line is read before any is worked on. Whether they may be."""
         lines, errors = await asyncio.to_thread(
-            _checked, self._folder / batch.body["input_file_id"], batch.body["endpoint"], self._settings.lines_max
+            _checked, self._blobs, batch.body["input_file_id"], batch.body["endpoint"], self._settings.lines_max
         )
         if errors:
             told = {"object": "list", "data": errors}
@@ -235,7 +247,7 @@ class Batches:
         expires_s = int(batch.body["expires_at"])
         while True:
             if self._now_s() >= expires_s:
-                await self._archive.run(expire_lines, batch.owner, batch.id, EXPIRED)
+                await self._archive.run(expire_lines, batch.owner, batch.id, EXPIRED, _state(batch, "expired"))
             wanted = 0 if self._stopping else self._settings.concurrency_max - len(running)
             done = list(answered)
             answered.clear()  # the same list, which who works holds, too
@@ -255,8 +267,19 @@ class Batches:
                     answered.append(AnsweredLine(number=line.number, custom_id=line.custom_id, failed=True, answer=INTERRUPTED))
 
     async def _answer(self, batch: StoredBatch, line: BatchLine, until_s: int, answered: Answers) -> None:
-        told = await self._lines.answered(batch.body["endpoint"], batch.principal, line.request, until_s)
+        headers = {name.encode(): value.encode("latin-1", "replace") for name, value in batch.body.get("headers", {}).items()}
+        told = await self._lines.answered(batch.body["endpoint"], batch.principal, line.request, until_s, headers)
         answered.append(AnsweredLine(number=line.number, custom_id=line.custom_id, failed=told.status != 200, answer=line_answer(told)))
+
+    async def _end_messages(self, batch: StoredBatch, *, cancelled: bool) -> None:
+        """One of Anthropic's: what came of its lines is read where they are kept."""
+        owner, id, now_s = batch.owner, batch.id, self._now_s()
+        if cancelled:
+            await self._archive.run(expire_lines, owner, id, CANCELLED, "canceled")
+        await self._archive.run(drop_requests, owner, id)
+        late = now_s >= int(batch.body["expires_at"])
+        status: BatchStatus = "cancelled" if cancelled else "expired" if late else "completed"
+        await self._archive.run(change_batch, owner, id, status, {"ended_at": now_s})
 
     async def _finalize(self, batch: StoredBatch, *, cancelled: bool) -> None:
         files: dict[str, str | None] = {}
@@ -276,14 +299,13 @@ class Batches:
         counts = await self._archive.run(counts_of, batch.owner, batch.id)
         if not (counts.failed if failed else counts.completed):
             return None
-        id, after, size = f"file-{batch.id.removeprefix('batch_')}-{kind}", -1, 0
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        draft = self._folder / f"{id}.new"
-        draft.unlink(missing_ok=True)
-        while lines := await self._archive.run(answered_lines, batch.owner, batch.id, failed=failed, after=after, count=ADDED_AT_ONCE):
-            size += await asyncio.to_thread(_append, draft, b"".join(pages_of(lines)))
-            after = lines[-1].number
-        draft.replace(self._folder / id)
+        id, after = f"file-{batch.id.removeprefix('batch_')}-{kind}", -1
+        with tempfile.TemporaryFile() as draft:
+            while lines := await self._archive.run(answered_lines, batch.owner, batch.id, failed=failed, after=after, count=ADDED_AT_ONCE):
+                await asyncio.to_thread(draft.write, b"".join(pages_of(lines)))
+                after = lines[-1].number
+            draft.seek(0)
+            size = await asyncio.to_thread(self._blobs.write, id, draft)
         if await self._archive.run(file_of, batch.owner, id, self._now_s()) is None:
             made = StoredFile(
                 id=id, created_s=self._now_s(), expires_s=0, size=size, filename=f"{batch.id}_{kind}.jsonl", purpose="batch_output"
@@ -295,17 +317,17 @@ class Batches:
         return self._clock.moment() // SECOND
 
 
-def _append(path: Path, data: bytes) -> int:
-    with path.open("ab") as file:
-        return file.write(data)
+def _state(batch: StoredBatch, state: str) -> str:
+    """How a line is said to stand: OpenAI's form knows only that it failed."""
+    return state if batch.body["endpoint"] == MESSAGES else "failed"
 
 
-def _checked(path: Path, endpoint: str, lines_max: int) -> tuple[list[BatchLine], list[dict[str, Any]]]:
+def _checked(blobs: Blobs, file: str, endpoint: str, lines_max: int) -> tuple[list[BatchLine], list[dict[str, Any]]]:
     """The lines of an input file, and what is wrong with them."""
     lines: list[BatchLine] = []
     errors: list[dict[str, Any]] = []
     seen: set[str] = set()
-    for number, text in enumerate(_texts(path), 1):
+    for number, text in enumerate(_texts(blobs, file), 1):
         try:
             lines.append(_line(number, text, endpoint, seen))
         except InvalidRequest as wrong:
@@ -319,9 +341,9 @@ def _checked(path: Path, endpoint: str, lines_max: int) -> tuple[list[BatchLine]
     return lines, errors
 
 
-def _texts(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        for text in file:
+def _texts(blobs: Blobs, file: str) -> Iterator[bytes]:
+    with blobs.read(file) as lines:
+        for text in lines:
             if text.strip():
                 yield text
 
@@ -339,7 +361,7 @@ def _line(number: int, text: bytes, endpoint: str, seen: set[str]) -> BatchLine:
     return BatchLine(number=number, custom_id=line.custom_id, request=bytes(line.body))
 
 
-def _check_headers(names: Iterable[str]) -> None:
+def check_headers(names: Iterable[str]) -> None:
     """Lines are served by the rules of their key: what a header would narrow beside them must not be thought to hold."""
     for name in names:
         if name.lower().startswith("x-headrace"):

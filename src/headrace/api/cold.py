@@ -14,6 +14,7 @@ from headrace.api.askers import Keys, authenticate
 from headrace.api.errors import answer_for
 from headrace.api.models import Models
 from headrace.api.openapi import document, page
+from headrace.api.posts import POST_PATHS
 from headrace.core.errors import HeadraceError, InternalFailure, MethodNotAllowed, ModelNotFound, NotReady, RouteNotFound
 from headrace.portfolio import ModelProfile, Snapshot
 
@@ -25,6 +26,7 @@ HOT_PATHS = (
     "/v1/responses",
     "/v1/responses/input_tokens",
     "/v1/responses/compact",
+    *POST_PATHS,
 )
 
 WEBSOCKET_PATHS = ("/v1/responses",)

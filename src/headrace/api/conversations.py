@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from headrace.api.asgi import Asgi
+from headrace.api.asking import narrowed
 from headrace.api.listing import page_of
 from headrace.core.clock import SECOND, Clock
 from headrace.core.errors import InvalidRequest, NotFound
@@ -62,7 +63,7 @@ class Conversations:
         new = read(_news, await self._asgi.body(request) or b"{}")
         check_metadata(new.metadata)
         id = self._asgi.new_id("conv_")
-        made = Conversation(id, self._clock.moment() // SECOND, dict(new.metadata or {}))
+        made = Conversation(id, self._clock.moment() // SECOND, dict(new.metadata or {}), narrowed(dict(request.headers.raw)))
         await self._archive.run(keep_conversation, owner, made, self._items(new))
         return self._asgi.json(_told(made))
 
@@ -98,7 +99,7 @@ class Conversations:
         items = self._items(read(_news, await self._asgi.body(request)))
         if not items:
             raise InvalidRequest("Missing required parameter: 'items'.", param="items")
-        await self._archive.run(add_items, owner, held.id, items)
+        await self._archive.run(add_items, owner, held.id, items, narrowed(dict(request.headers.raw)))
         return self._asgi.json(page_of(items, {"limit": str(ITEMS_MAX)}, newest_first=False))
 
     async def retrieve_item(self, request: Request) -> Response:

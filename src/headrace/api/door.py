@@ -6,7 +6,7 @@ when the client leaves, or when we are at fault.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeAlias
 
 from headrace.api.askers import Askers, Keys
@@ -24,7 +24,7 @@ from headrace.core.errors import (
     UnsupportedMediaType,
 )
 from headrace.core.identity import Principal
-from headrace.gateway import Gateway, Visit
+from headrace.gateway import Gateway, Listener, Visit
 
 LEFT = 499
 """The status that logs and metrics show for a client who hung up; nobody is left to read it."""
@@ -38,6 +38,22 @@ class Report(Protocol):
         ...
 
 
+class Speaker(Listener, Protocol):
+    """Who says an answer into an exchange."""
+
+    def finish(self, trailer: bytes) -> None: ...
+
+
+class Cached(Protocol):
+    """Answers that are kept."""
+
+    def concerns(self, headers: Mapping[bytes, bytes], ask: Ask) -> bool: ...
+
+    async def serve(
+        self, exchange: Exchange, ask: Ask, visit: Visit, voice: Callable[[Exchange], Speaker], answer: Callable[[Exchange], Awaitable[int]]
+    ) -> int: ...
+
+
 Read: TypeAlias = Callable[[str, Principal, Mapping[bytes, bytes], bytes], Ask]
 
 
@@ -45,8 +61,17 @@ class Door:
     """The handlers of the hot routes."""
 
     def __init__(
-        self, *, gateway: Gateway, keys: Keys, clock: Clock, new_id: Callable[[str], str], report: Report, log: logging.Logger
+        self,
+        *,
+        gateway: Gateway,
+        keys: Keys,
+        clock: Clock,
+        new_id: Callable[[str], str],
+        report: Report,
+        log: logging.Logger,
+        cache: "Cached | None" = None,
     ) -> None:
+        self._cache = cache
         self._gateway, self._askers, self._clock, self._new_id = gateway, Askers(keys), clock, new_id
         self._report, self._log = report, log
         self._reader = Reader(gateway, clock)
@@ -66,7 +91,10 @@ class Door:
             principal = self._askers.of(exchange.headers.get(b"authorization"))
             ask = read(request, principal, exchange.headers, _json_body(exchange))
             visit = self._gateway.admit(ask)
-            status = await self._answer(exchange, ask, visit)
+            if self._cache is not None and self._cache.concerns(exchange.headers, ask):
+                status = await self._from_cache(self._cache, exchange, ask, visit)
+            else:
+                status = await self._answer(exchange, ask, visit)
         except HeadraceError as error:
             status = self._refuse(exchange, request, began, error)
         except asyncio.CancelledError:
@@ -88,8 +116,16 @@ class Door:
 
     # What is answered.
 
+    async def _from_cache(self, cache: "Cached", exchange: Exchange, ask: Ask, visit: Visit) -> int:
+        return await cache.serve(
+            exchange, ask, visit, lambda into: self._voice(into, ask, visit), lambda into: self._answer(into, ask, visit)
+        )
+
+    def _voice(self, exchange: Exchange, ask: Ask, visit: Visit) -> Streamed | Gathered:
+        return (Streamed if ask.stream else Gathered)(exchange, ask, self._created, lambda: self._headers(ask, visit))
+
     async def _answer(self, exchange: Exchange, ask: Ask, visit: Visit) -> int:
-        voice = (Streamed if ask.stream else Gathered)(exchange, ask, self._created, lambda: self._headers(ask, visit))
+        voice = self._voice(exchange, ask, visit)
         try:
             await self._gateway.answer(ask, visit, voice)
         except HeadraceError as error:
@@ -110,7 +146,7 @@ class Door:
             return 500
         status, headers, body = answer_for(error)
         if isinstance(error, RateLimited):
-            headers += _limits(error.left).encode()
+            headers += limits_told(error.left).encode()
         exchange.answer(status, headers + self._common(request, began), body)
         if status >= 500:
             self._log.warning("%s", error, extra={"request": request, "code": error.code})
@@ -120,7 +156,7 @@ class Door:
         told = (
             f"x-request-id: {ask.request}\r\nopenai-version: 2020-10-01\r\n"
             f"openai-processing-ms: {(self._clock.instant() - visit.admitted_at) // MS}\r\n"
-            f"openai-organization: {ask.principal.organization}\r\n{about(ask, visit)}{_limits(visit.left)}"
+            f"openai-organization: {ask.principal.organization}\r\n{about(ask, visit)}{limits_told(visit.left)}"
         )
         return told.encode("latin-1", "replace")
 
@@ -136,7 +172,8 @@ def _json_body(exchange: Exchange) -> bytes:
     return exchange.body
 
 
-def _limits(left: Mapping[str, tuple[int, int, int]]) -> str:
+def limits_told(left: Mapping[str, tuple[int, int, int]]) -> str:
+    """The header lines that say what limits leave."""
     lines = ""
     for name, (limit, remaining, reset_ms) in left.items():
         lines += (

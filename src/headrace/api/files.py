@@ -2,8 +2,8 @@
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ from headrace.core.clock import SECOND, Clock
 from headrace.core.errors import Conflict, InvalidRequest, NotFound
 from headrace.storage import (
     Archive,
+    Blobs,
     StoredFile,
     StoredPart,
     StoredUpload,
@@ -27,13 +28,11 @@ from headrace.storage import (
     end_upload,
     file_of,
     files_of,
-    join_parts,
     keep_file,
     keep_part,
     keep_upload,
     parts_of,
     upload_of,
-    write_bytes,
 )
 from headrace.wire.openai_chat import read
 
@@ -44,6 +43,7 @@ AROUND = 64 * 1024
 UPLOAD_LIFE_S = 3_600
 PART_BYTES_MAX = 64 * MIB
 LIST_MAX = 10_000
+BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^?#]*)?")
 CHUNK = 256 * 1024
 EXPIRES_S = (3_600, 2_592_000)
 """How soon and how late a client may let a file expire: OpenAI's own bounds."""
@@ -51,13 +51,21 @@ EXPIRES_S = (3_600, 2_592_000)
 
 class FilesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How large one file may be, and how much a project may keep. `retention_days` is how long files are kept whose clients name no time;
-    0: for ever."""
+    0: for ever. `url` is the bucket in which their bytes lie (`s3://bucket/prefix`; None: the data folder), `endpoint` the address of what
+    speaks S3 where that is not AWS, and `region` its region."""
 
     bytes_max: int = 512 * MIB
     project_bytes_max: int = 10_240 * MIB
     retention_days: int = 0
+    url: str | None = None
+    endpoint: str | None = None
+    region: str | None = None
 
     def __post_init__(self) -> None:
+        if self.url is not None and not BUCKET.fullmatch(self.url):
+            raise ValueError('files.url is a bucket, such as "s3://headrace-files/eu"')
+        if self.url is None and (self.endpoint or self.region):
+            raise ValueError("files.endpoint and files.region are of files.url: name the bucket, too")
         if min(self.bytes_max, self.project_bytes_max) < 1 or self.retention_days < 0:
             raise ValueError("files.bytes_max and files.project_bytes_max are at least 1, files.retention_days 0 (for ever) or more")
 
@@ -87,8 +95,8 @@ _completions = msgspec.json.Decoder(_Parts)
 class Files:
     """The handlers."""
 
-    def __init__(self, asgi: Asgi, archive: Archive, clock: Clock, folder: Path, settings: FilesSettings) -> None:
-        self._asgi, self._archive, self._clock, self._folder, self._settings = asgi, archive, clock, folder, settings
+    def __init__(self, asgi: Asgi, archive: Archive, clock: Clock, blobs: Blobs, settings: FilesSettings) -> None:
+        self._asgi, self._archive, self._clock, self._blobs, self._settings = asgi, archive, clock, blobs, settings
 
     def routes(self) -> list[Route]:
         return [
@@ -111,7 +119,7 @@ class Files:
             given, purpose = _file(form, "file"), _purpose(str(form.get("purpose") or ""))
             expires_s = self._expires_s(_expiry(form))
             id = self._asgi.new_id("file-")
-            size = await asyncio.to_thread(write_bytes, self._folder, id, given.file)
+            size = await asyncio.to_thread(self._blobs.write, id, given.file)
             made = self._made(id, size, given.filename or "upload", purpose, expires_s)
         await self._keep(owner, made)
         return self._asgi.json(file_object(made))
@@ -131,13 +139,13 @@ class Files:
     async def delete(self, request: Request) -> Response:
         """DELETE /v1/files/{id}"""
         owner, held = await self._held(request)
-        await self._archive.run(drop_file, self._folder, owner, held.id)
+        await self._archive.run(drop_file, self._blobs, owner, held.id)
         return self._asgi.json({"id": held.id, "object": "file", "deleted": True})
 
     async def content(self, request: Request) -> Response:
         """GET /v1/files/{id}/content"""
         _, held = await self._held(request)
-        opened = await asyncio.to_thread((self._folder / held.id).open, "rb")
+        opened = await asyncio.to_thread(self._blobs.read, held.id)
 
         async def pieces() -> AsyncIterator[bytes]:
             with opened:
@@ -176,12 +184,12 @@ class Files:
         form = await _form(request, PART_BYTES_MAX + AROUND, "a part's limit")
         async with _closed(form):
             id = self._asgi.new_id("part_")
-            size = await asyncio.to_thread(write_bytes, self._folder, id, _file(form, "data").file)
+            size = await asyncio.to_thread(self._blobs.write, id, _file(form, "data").file)
         part = StoredPart(id=id, size=size, created_s=self._now_s())
         try:
             await self._archive.run(keep_part, owner, upload.id, part)
         except BaseException:
-            (self._folder / id).unlink(missing_ok=True)
+            await asyncio.to_thread(self._blobs.drop, id)
             raise
         return self._asgi.json({"id": id, "object": "upload.part", "created_at": part.created_s, "upload_id": upload.id})
 
@@ -195,20 +203,20 @@ class Files:
         if (size := sum(held[id] for id in asked.part_ids)) != upload.size:
             raise InvalidRequest(f"The parts are {size} bytes, and the upload was made for {upload.size}.", param="part_ids")
         id = self._asgi.new_id("file-")
-        await asyncio.to_thread(join_parts, self._folder, asked.part_ids, id)
+        await asyncio.to_thread(self._blobs.join, asked.part_ids, id)
         try:
-            await asyncio.to_thread(_check_md5, self._folder / id, asked.md5)
+            await asyncio.to_thread(_check_md5, self._blobs, id, asked.md5)
             made = self._made(id, upload.size, upload.filename, upload.purpose, upload.file_expires_s)
-            await self._archive.run(complete_upload, self._folder, owner, upload.id, made)
+            await self._archive.run(complete_upload, self._blobs, owner, upload.id, made)
         except BaseException:
-            (self._folder / id).unlink(missing_ok=True)
+            await asyncio.to_thread(self._blobs.drop, id)
             raise
         return self._asgi.json(upload_object(msgspec.structs.replace(upload, status="completed", file=id), made))
 
     async def cancel(self, request: Request) -> Response:
         """POST /v1/uploads/{id}/cancel"""
         owner, upload = await self._pending(request)
-        await self._archive.run(end_upload, self._folder, owner, upload.id, "cancelled")
+        await self._archive.run(end_upload, self._blobs, owner, upload.id, "cancelled")
         return self._asgi.json(upload_object(msgspec.structs.replace(upload, status="cancelled"), None))
 
     async def _pending(self, request: Request) -> tuple[str, StoredUpload]:
@@ -231,7 +239,7 @@ class Files:
         try:
             await self._archive.run(keep_file, owner, made, self._settings.project_bytes_max)
         except BaseException:
-            (self._folder / made.id).unlink(missing_ok=True)
+            await asyncio.to_thread(self._blobs.drop, made.id)
             raise
 
     def _made(self, id: str, size: int, filename: str, purpose: str, expires_s: int) -> StoredFile:
@@ -294,12 +302,14 @@ def _expiry(form: FormData) -> _Expiry | None:
     return _Expiry(str(anchor), int(text) if text.isascii() and text.isdigit() and len(text) < 12 else 0)
 
 
-def _check_md5(path: Path, md5: str | None) -> None:
+def _check_md5(blobs: Blobs, name: str, md5: str | None) -> None:
     if md5 is None:
         return
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    if found != md5.lower():
+    found = hashlib.md5(usedforsecurity=False)
+    with blobs.read(name) as file:
+        while piece := file.read(CHUNK):
+            found.update(piece)
+    if found.hexdigest() != md5.lower():
         raise InvalidRequest("The file's MD5 is another one.", param="md5")
 
 

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from headrace.api.askers import Keys
-from headrace.api.door import LEFT, Report
+from headrace.api.door import LEFT, Cached, Report
 from headrace.api.errors import status_of
 from headrace.api.socket import Exchange
 from headrace.api.telling import cost
-from headrace.core.ask import Ask
+from headrace.core.ask import Ask, Operation
 from headrace.core.clock import Clock
 from headrace.core.errors import HeadraceError, InternalFailure, UnsupportedMediaType
 from headrace.core.identity import Principal
@@ -40,7 +40,9 @@ class Voice(Listener, Protocol):
 
 
 class Manner(Protocol):
-    """One dialect, at the door."""
+    """One dialect, at the door. `cacheable`: the same request may be answered with the same words."""
+
+    cacheable: bool
 
     def authenticate(self, headers: Mapping[bytes, bytes], keys: Keys) -> Principal: ...
 
@@ -57,19 +59,31 @@ class Foreign:
     """Serves exchanges in any manner."""
 
     def __init__(
-        self, *, gateway: Gateway, keys: Keys, clock: Clock, new_id: Callable[[str], str], report: Report, log: logging.Logger
+        self,
+        *,
+        gateway: Gateway,
+        keys: Keys,
+        clock: Clock,
+        new_id: Callable[[str], str],
+        report: Report,
+        log: logging.Logger,
+        cache: Cached | None = None,
     ) -> None:
+        self.cache = cache
         self.gateway, self.keys, self.clock, self.new_id, self.log = gateway, keys, clock, new_id, log
         self.report = report
 
-    async def serve(self, exchange: Exchange, manner: Manner) -> None:
+    async def serve(
+        self, exchange: Exchange, manner: Manner, operation: Operation = "chat", body_of: "Callable[[Exchange], bytes] | None" = None
+    ) -> None:
+        """`body_of` is who takes the body out of the exchange, where that need not be JSON."""
         request, began = self.new_id("req_"), self.clock.instant()
         ask, visit, status = None, None, 200
         try:
             principal = manner.authenticate(exchange.headers, self.keys)
-            ask = await manner.read(request, principal, exchange.headers, json_body(exchange))
+            ask = await manner.read(request, principal, exchange.headers, (body_of or json_body)(exchange))
             visit = self.gateway.admit(ask)
-            status = await self.answer(ask, visit, manner.voice(exchange, ask, visit))
+            status = await self._served(exchange, ask, visit, manner)
         except HeadraceError as error:
             status = self.refuse(exchange, request, error, manner)
         except asyncio.CancelledError:
@@ -80,12 +94,23 @@ class Foreign:
             status = self.refuse(exchange, request, self.fault(request), manner)
         self.report(
             request=request,
-            operation="chat",
+            operation=operation,
             ask=ask,
             visit=visit,
             status=LEFT if exchange.left else status,
             client=exchange.client,
             began=began,
+        )
+
+    async def _served(self, exchange: Exchange, ask: Ask, visit: Visit, manner: Manner) -> int:
+        if self.cache is None or not manner.cacheable or not self.cache.concerns(exchange.headers, ask):
+            return await self.answer(ask, visit, manner.voice(exchange, ask, visit))
+        return await self.cache.serve(
+            exchange,
+            ask,
+            visit,
+            lambda into: manner.voice(into, ask, visit),
+            lambda into: self.answer(ask, visit, manner.voice(into, ask, visit)),
         )
 
     async def answer(self, ask: Ask, visit: Visit, voice: Voice) -> int:

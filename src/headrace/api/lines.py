@@ -1,13 +1,14 @@
 """One line of a batch, answered as its route would, in the class of batches: placed on idle capacity, and priced so."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from headrace.api.asking import CLASS, Reader
 from headrace.api.errors import body_of, status_of
 from headrace.api.foreign import Foreign
+from headrace.api.messages import MessagesManner, WholeMessage
 from headrace.api.responses_asking import Asking
 from headrace.api.responses_keeping import Keeper
 from headrace.api.responses_voice import ResponseVoice
@@ -28,10 +29,13 @@ from headrace.core.identity import Principal
 from headrace.core.stream import Said
 from headrace.gateway import Visit
 from headrace.providers import Gate, Tap
+from headrace.wire.messages_failure import failure_body
 from headrace.wire.openai_answer import AnswerGatherer
 from headrace.wire.responses_answer import Event
 
+MESSAGES = "/v1/messages"
 ENDPOINTS = ("/v1/chat/completions", "/v1/responses", "/v1/embeddings")
+NO_HEADERS: Mapping[bytes, bytes] = {}
 IN_BATCH = {CLASS: b"batch"}
 NO_ROOM = (NoCapacity, NotReady, QueueFull, RateLimited, StorageFull, UpstreamOverloaded, UpstreamUnreachable)
 """Nobody has worked on it: it waits for as long as it takes. Who broke while he did is asked TRIES_MAX times."""
@@ -83,13 +87,16 @@ class Lines:
     def __init__(self, foreign: Foreign, keeper: Keeper) -> None:
         self._foreign, self._keeper = foreign, keeper
         self._reader = Reader(foreign.gateway, foreign.clock)
+        self._messages = MessagesManner(foreign.gateway, foreign.clock)
         self._asking = Asking(foreign.gateway, foreign.clock, keeper.archive, keeper.files)
 
-    async def answered(self, endpoint: str, principal: Principal, body: bytes, until_s: int) -> Line:
-        """Ask, and again where waiting helps, until `until_s`."""
+    async def answered(
+        self, endpoint: str, principal: Principal, body: bytes, until_s: int, headers: Mapping[bytes, bytes] = NO_HEADERS
+    ) -> Line:
+        """Ask, and again where waiting helps, until `until_s`. `headers` are those of the batch that hold for its lines."""
         wait_s, tries = WAIT_S, 0
         while True:
-            line, error = await self._once(endpoint, principal, body)
+            line, error = await self._once(endpoint, principal, body, headers)
             if error is None or not error.retryable or self._now_s() + wait_s >= until_s:
                 return line
             tries += not isinstance(error, NO_ROOM)
@@ -99,17 +106,19 @@ class Lines:
             await asyncio.sleep(min(max(wait_s, told_s), WAIT_S_MAX))
             wait_s = min(2 * wait_s, WAIT_S_MAX)
 
-    async def _once(self, endpoint: str, principal: Principal, body: bytes) -> tuple[Line, HeadraceError | None]:
+    async def _once(
+        self, endpoint: str, principal: Principal, body: bytes, headers: Mapping[bytes, bytes]
+    ) -> tuple[Line, HeadraceError | None]:
         request, began = self._foreign.new_id("req_"), self._foreign.clock.instant()
         asked: list[tuple[Ask, Visit]] = []
         failure: HeadraceError | None = None
         try:
-            line = Line(200, request, await self._answer(endpoint, request, principal, body, asked))
+            line = Line(200, request, await self._answer(endpoint, request, principal, {**headers, **IN_BATCH}, body, asked))
         except HeadraceError as error:
-            line, failure = Line(status_of(error), request, body_of(error)), error
+            line, failure = _refused(endpoint, request, error), error
         except Exception:  # noqa: BLE001 -- whatever our fault is, the line has an answer and the log the cause
             failure = self._foreign.fault(request)
-            line = Line(500, request, body_of(failure))
+            line = _refused(endpoint, request, failure)
         ask, visit = asked[0] if asked else (None, None)
         operation = "embeddings" if endpoint == "/v1/embeddings" else "chat"
         self._foreign.report(
@@ -123,8 +132,25 @@ class Lines:
         )
         return line, failure
 
-    async def _answer(self, endpoint: str, request: str, principal: Principal, body: bytes, asked: list[tuple[Ask, Visit]]) -> bytes:
+    async def _answer(
+        self,
+        endpoint: str,
+        request: str,
+        principal: Principal,
+        headers: Mapping[bytes, bytes],
+        body: bytes,
+        asked: list[tuple[Ask, Visit]],
+    ) -> bytes:
         gateway = self._foreign.gateway
+        if endpoint == MESSAGES:
+            ask = await self._messages.read(request, principal, headers, body)
+            if ask.stream:
+                raise InvalidRequest("A request of a batch is answered whole: leave out 'stream'.", param="stream")
+            visit = gateway.admit(ask)
+            asked.append((ask, visit))
+            message = WholeMessage(ask)
+            await gateway.answer(ask, visit, _Whole(message.hear))
+            return message.body
         if endpoint == "/v1/responses":
             response = await self._asking.read(request, principal, IN_BATCH, body)
             if response.ask.stream or response.request.background:
@@ -149,6 +175,11 @@ class Lines:
 
     def _now_s(self) -> int:
         return self._foreign.clock.moment() // SECOND
+
+
+def _refused(endpoint: str, request: str, error: HeadraceError) -> Line:
+    status = status_of(error)
+    return Line(status, request, failure_body(error, status, request) if endpoint == MESSAGES else body_of(error))
 
 
 def line_answer(line: Line) -> bytes:

@@ -65,6 +65,8 @@ class Messages:
 class MessagesManner:
     """The dialect, at the door."""
 
+    cacheable = True
+
     def __init__(self, gateway: Gateway, clock: Clock) -> None:
         self._gateway, self._clock, self._reader = gateway, clock, Reader(gateway, clock)
 
@@ -124,7 +126,6 @@ class _MessageVoice:
 
     def __init__(self, exchange: Exchange, ask: Ask, headers: Callable[[], bytes]) -> None:
         self._exchange, self._ask, self._headers = exchange, ask, headers
-        self._events = MessageEvents(id=f"msg_{ask.request[4:]}", model=ask.model)
         self.begun = False
         self.gate = exchange
 
@@ -146,6 +147,10 @@ class _MessageVoice:
 
 class MessageStreamed(_MessageVoice):
     _relayed = False
+
+    def __init__(self, exchange: Exchange, ask: Ask, headers: Callable[[], bytes]) -> None:
+        super().__init__(exchange, ask, headers)
+        self._events = MessageEvents(id=f"msg_{ask.request[4:]}", model=ask.model)
 
     def hear(self, said: Said) -> None:
         if isinstance(said, Verbatim):
@@ -171,9 +176,11 @@ class MessageStreamed(_MessageVoice):
             self._exchange.begin(STREAM_HEADERS + self._headers())
 
 
-class MessageGathered(_MessageVoice):
-    def __init__(self, exchange: Exchange, ask: Ask, headers: Callable[[], bytes]) -> None:
-        super().__init__(exchange, ask, headers)
+class WholeMessage:
+    """A message, gathered from what is said."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._events = MessageEvents(id=f"msg_{ask.request[4:]}", model=ask.model)
         self._said: list[Event] = []
         self._whole: list[bytes] = []
 
@@ -183,9 +190,20 @@ class MessageGathered(_MessageVoice):
         else:
             self._said += self._events.events(said)
 
+    @property
+    def body(self) -> bytes:
+        return b"".join(self._whole) or gathered(self._said)
+
+
+class MessageGathered(_MessageVoice):
+    def __init__(self, exchange: Exchange, ask: Ask, headers: Callable[[], bytes]) -> None:
+        super().__init__(exchange, ask, headers)
+        self._message = WholeMessage(ask)
+        self.hear = self._message.hear
+
     def finish(self, trailer: bytes) -> None:
         self.begun = True
-        self._exchange.answer(200, JSON_HEADERS + self._headers(), b"".join(self._whole) or gathered(self._said))
+        self._exchange.answer(200, JSON_HEADERS + self._headers(), self._message.body)
 
     def break_off(self, error: HeadraceError) -> None:
         raise InternalFailure("An answer that is told whole was broken off.") from error  # pragma: no cover -- it has not begun

@@ -17,6 +17,7 @@ from headrace.api.errors import answer_for
 from headrace.api.heads import Handler
 from headrace.api.responses_asking import owner_of
 from headrace.api.socket import Exchange
+from headrace.api.taping import Recorder
 from headrace.core.clock import SECOND, Clock
 from headrace.core.errors import BodyTooLarge, Conflict, HeadraceError, InvalidRequest
 from headrace.storage import Answered, Archive, answer_once, claim, release
@@ -69,7 +70,7 @@ class Once:
         if isinstance(claimed, Answered):
             _replay(exchange, claimed)
             return
-        recorder = _Recorder(exchange)
+        recorder = _Staying(exchange, ANSWER_BYTES_MAX)
         work = self._spawn(self._worked(handler, recorder, *claimed))
         self._works.add(work)
         work.add_done_callback(self._works.discard)
@@ -83,10 +84,13 @@ class Once:
         if works:
             await asyncio.wait(works, timeout=5.0)
 
-    async def _worked(self, handler: Handler, recorder: "_Recorder", owner: str, path: str, key: str) -> None:
+    async def _worked(self, handler: Handler, recorder: "_Staying", owner: str, path: str, key: str) -> None:
         try:
             await handler(cast(Exchange, recorder))
-            await self._settle(owner, path, key, recorder.tape.answered)
+            if recorder.tape.done:
+                await self._settle(owner, path, key, recorder.tape.answered)
+            else:
+                await self._archive.run(release, owner, path, key)  # it broke in the middle
         except Exception:  # noqa: BLE001 -- a task that raises would end the server, which owns it
             self._log.exception("what was answered under an Idempotency-Key can't be kept")
         except asyncio.CancelledError:
@@ -168,60 +172,10 @@ class Once:
                 raise Conflict("The server ended while it worked on this Idempotency-Key's first request: whether it was done is unknown.")
 
 
-class _Tape:
-    """What was said into an exchange."""
+class _Staying(Recorder):
+    """Its client never seems to leave."""
 
-    def __init__(self) -> None:
-        self.status, self.headers, self.streamed, self.done = 0, b"", False, False
-        self.said: list[bytes] = []
-        self.size = 0
-
-    def add(self, data: bytes) -> None:
-        self.size += len(data)
-        if self.size <= ANSWER_BYTES_MAX:
-            self.said.append(data)
-
-    @property
-    def answered(self) -> Answered | None:
-        """All of it; None for what was cut, or is too long to keep."""
-        if not self.done or self.size > ANSWER_BYTES_MAX:
-            return None
-        return Answered(status=self.status, headers=self.headers, body=b"".join(self.said), streamed=self.streamed)
-
-
-class _Recorder:
-    """An exchange that keeps what is said into it, and whose client never seems to leave. All else it is asked is the exchange's own."""
-
-    _inner: Exchange
-    tape: _Tape
     left = False
-
-    def __init__(self, exchange: Exchange) -> None:
-        self.__dict__.update(_inner=exchange, tape=_Tape())
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        setattr(self._inner, name, value)
-
-    def answer(self, status: int, headers: bytes, body: bytes) -> None:
-        tape = self.tape
-        tape.status, tape.headers, tape.done = status, headers, True
-        tape.add(body)
-        self._inner.answer(status, headers, body)
-
-    def begin(self, headers: bytes) -> None:
-        self.tape.status, self.tape.headers, self.tape.streamed = 200, headers, True
-        self._inner.begin(headers)
-
-    def write(self, data: bytes) -> None:
-        self.tape.add(data)
-        self._inner.write(data)
-
-    def end(self, trailer: bytes = b"") -> None:
-        self.tape.done = True
-        self._inner.end(trailer)
 
 
 def _replay(exchange: Exchange, answered: Answered) -> None:

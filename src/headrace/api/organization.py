@@ -5,7 +5,7 @@ pico-dollar.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -13,17 +13,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from headrace.api.askers import Keys, administrator
+from headrace.api.gate import Actor, Gate, guarded
 from headrace.core.clock import SECOND, Clock, Moment
 from headrace.core.errors import InvalidRequest
-from headrace.core.identity import Principal
 from headrace.core.money import usd
 from headrace.core.usage import Usage
 
-OPERATIONS = {"completions": "chat", "embeddings": "embeddings"}
-"""What we serve by the name that OpenAI has for it; of the others nothing is used here."""
+OPERATIONS = {"completions": "chat", "embeddings": "embeddings", "moderations": "moderations"}
+"""What we count by the name that OpenAI has for it; of the others nothing is told here."""
 OTHERS = (
-    "moderations", "images", "audio_speeches", "audio_transcriptions", "vector_stores", "code_interpreter_sessions", "file_search_calls",
+    "images", "audio_speeches", "audio_transcriptions", "vector_stores", "code_interpreter_sessions", "file_search_calls",
     "web_search_calls", "decisions",
 )  # fmt: skip
 WIDTHS: Mapping[str, tuple[int, int, int]] = {"1m": (60, 60, 1_440), "1h": (3_600, 24, 168), "1d": (86_400, 7, 31)}
@@ -77,24 +76,27 @@ class Finance(Protocol):
 
 
 class Organization:
-    """The handlers. `may` says who administers: they read their own organisation, or the one that `OpenAI-Organization` names."""
+    """The handlers."""
 
-    def __init__(self, *, keys: Keys, may: Callable[[Principal], bool], clock: Clock, finance: Finance) -> None:
-        self._keys, self._may, self._clock, self._finance = keys, may, clock, finance
+    def __init__(self, *, gate: Gate, clock: Clock, finance: Finance) -> None:
+        self._gate, self._clock, self._finance = gate, clock, finance
 
     def routes(self) -> list[Route]:
-        return [
-            Route("/v1/organization/usage/{kind}", self.usage),
-            Route("/v1/organization/costs", self.costs),
-            Route("/admin/chargeback", self.chargeback),
-        ]
+        return guarded(
+            self._gate,
+            {
+                ("GET", "/v1/organization/usage/{kind}"): self.usage,
+                ("GET", "/v1/organization/costs"): self.costs,
+                ("GET", "/admin/chargeback"): self.chargeback,
+            },
+        )
 
-    async def usage(self, request: Request) -> Response:
+    async def usage(self, request: Request, actor: Actor) -> Response:
         """GET /v1/organization/usage/{kind}"""
         kind = request.path_params["kind"]
         if kind not in OPERATIONS and kind not in OTHERS:
             raise InvalidRequest(f"There is no usage of {kind!r}: ask for {', '.join((*OPERATIONS, *OTHERS))}.", param="kind")
-        asked, limit = self._asked(request, USAGE_GROUPS, {**WIDTHS}, OPERATIONS.get(kind))
+        asked, limit = self._asked(request, actor, USAGE_GROUPS, {**WIDTHS}, OPERATIONS.get(kind))
         part, more = _page(asked, limit)
         found = await asyncio.to_thread(self._finance.used, part) if kind in OPERATIONS else ()
         results: dict[int, list[dict[str, Any]]] = {}
@@ -102,9 +104,9 @@ class Organization:
             results.setdefault(each.bucket, []).append(_used(kind, asked.group, each))
         return _told(part, results, more)
 
-    async def costs(self, request: Request) -> Response:
+    async def costs(self, request: Request, actor: Actor) -> Response:
         """GET /v1/organization/costs"""
-        asked, limit = self._asked(request, COST_GROUPS, {"1d": (86_400, 7, COSTS_MAX)}, None)
+        asked, limit = self._asked(request, actor, COST_GROUPS, {"1d": (86_400, 7, COSTS_MAX)}, None)
         if "user_id" in asked.group and "line_item" in asked.group:
             raise InvalidRequest("Costs are grouped by user_id or by line_item, not by both.", param="group_by")
         part, more = _page(asked, limit)
@@ -113,13 +115,12 @@ class Organization:
             results.setdefault(each.bucket, []).append(_cost(asked.group, each))
         return _told(part, results, more)
 
-    async def chargeback(self, request: Request) -> Response:
+    async def chargeback(self, request: Request, actor: Actor) -> Response:
         """GET /admin/chargeback"""
-        self._organization(request)
         said: dict[str, list[str]] = {}
         for name, value in request.query_params.multi_items():
             said.setdefault(name.removesuffix("[]"), []).extend(value.split(","))
-        start, end = _whole(said, "start_time", None), _whole(said, "end_time", self._clock.moment() // SECOND)
+        start, end = _whole(said, "start_time", None), _whole(said, "end_time", self._clock.moment() // SECOND + 1)  # this second, too
         try:
             group = said.get("group_by") or ["model"]
             rows = await asyncio.to_thread(self._finance.charged, group, start * SECOND, max(start, end) * SECOND)
@@ -128,9 +129,8 @@ class Organization:
         return Response(msgspec.json.encode({"object": "list", "data": rows}), media_type="application/json")
 
     def _asked(
-        self, request: Request, groups: Sequence[str], widths: Mapping[str, tuple[int, int, int]], operation: str | None
+        self, request: Request, actor: Actor, groups: Sequence[str], widths: Mapping[str, tuple[int, int, int]], operation: str | None
     ) -> tuple[Asked, int]:
-        organization = self._organization(request)
         said: dict[str, list[str]] = {}
         for name, value in request.query_params.multi_items():
             said.setdefault(name.removesuffix("[]"), []).extend(value.split(",") if name.removesuffix("[]") == "group_by" else [value])
@@ -152,7 +152,7 @@ class Organization:
         if not 1 <= limit <= limit_max:
             raise InvalidRequest(f"Invalid value for 'limit': it must be 1 to {limit_max}.", param="limit")
         asked = Asked(
-            organization=organization,
+            organization=actor.organization,
             operation=operation,
             start=start * SECOND,
             end=max(start, end) * SECOND,
@@ -161,10 +161,6 @@ class Organization:
             only=only,
         )
         return asked, limit
-
-    def _organization(self, request: Request) -> str:
-        principal = administrator(request.headers.get("authorization"), self._keys, self._may)
-        return request.headers.get("openai-organization") or principal.organization
 
 
 def _page(asked: Asked, limit: int) -> tuple[Asked, int | None]:
@@ -206,7 +202,7 @@ def _used(kind: str, group: Sequence[str], each: Used) -> dict[str, Any]:
         "api_key_id": named["api_key_id"],
         "model": named["model"],
     }
-    if kind == "embeddings":
+    if kind in ("embeddings", "moderations"):
         return told
     return told | {
         "output_tokens": usage.tokens_out,

@@ -106,7 +106,7 @@ class Responses:
         body = json_body(exchange)
         asked = read_request(body)
         before = await self._asking.before(asked, owner_of(principal), {})
-        chat = chat_for(asked, body, [*before, *asked.items], stream=False)
+        chat = chat_for(asked, body, [*before.items, *asked.items], stream=False)
         counted = {"object": "response.input_tokens", "input_tokens": tokens_likely(chat.body)}
         headers = f"x-request-id: {request}\r\nx-headrace-estimated: true\r\n".encode()
         exchange.answer(200, JSON_HEADERS + headers, _encode(counted))
@@ -180,7 +180,7 @@ class Responses:
         context = None
         if held.previous is not None:
             context = await self._archive.run(context_of, owner, held.previous, self._clock.moment() // SECOND)
-        before = context or []
+        before = context.items if context is not None else []
         return self._json(page_of(numbered([*before, *held.input], held.id.partition("_")[2]), request.query_params, newest_first=True))
 
     async def _held(self, request: Request) -> tuple[str, StoredResponse]:
@@ -201,6 +201,8 @@ class Responses:
 
 class _Manner:
     """The dialect, at the door; one for each request, since it holds what that asks."""
+
+    cacheable = False  # each response has an id of its own, by which it is gone on from
 
     def __init__(self, responses: Responses) -> None:
         self._responses = responses

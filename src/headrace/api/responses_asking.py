@@ -4,7 +4,6 @@ import sqlite3
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from mimetypes import guess_type
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,8 +14,9 @@ from headrace.core.clock import SECOND, Clock
 from headrace.core.errors import InvalidRequest, NotFound, PreviousResponseNotFound
 from headrace.core.identity import Principal
 from headrace.core.native import Native
+from headrace.core.rules import NO_RULES
 from headrace.gateway import Gateway
-from headrace.storage import Archive, context_of, conversation_of, file_of, items_of
+from headrace.storage import Archive, Blobs, Context, context_of, conversation_of, file_of, items_of
 from headrace.wire.messages_tokens import BYTES_A_TOKEN
 from headrace.wire.responses_answer import Manner, ResponseEvents
 from headrace.wire.responses_head import head_for
@@ -25,6 +25,7 @@ from headrace.wire.responses_request import ENCRYPTED, LOGPROBS, ResponsesReques
 from headrace.wire.responses_shortening import shortened
 
 Items = list[dict[str, Any]]
+NOTHING_SAID = Context([])
 INLINED_BYTES_MAX = 16 * 1024 * 1024
 
 
@@ -57,7 +58,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 class Asking:
     """Reads requests. `remembered` are contexts that are kept nowhere but in a connection, by the ids of their responses."""
 
-    def __init__(self, gateway: Gateway, clock: Clock, archive: Archive, files: Path) -> None:
+    def __init__(self, gateway: Gateway, clock: Clock, archive: Archive, files: Blobs) -> None:
         self._gateway, self._clock, self._archive, self._files = gateway, clock, archive, files
         self._reader = Reader(gateway, clock)
 
@@ -69,13 +70,14 @@ class Asking:
         body: bytes,
         *,
         stream: bool | None = None,
-        remembered: Mapping[str, Items] | None = None,
+        remembered: Mapping[str, Context] | None = None,
     ) -> Asked:
         """`stream`: however the client asked. Raises InvalidRequest and its kin, PreviousResponseNotFound, NotFound."""
         request, owner = read_request(body), owner_of(principal)
         self._reader.checked(request.model)
         streams = bool(request.stream) if stream is None else stream
-        before = await self.before(request, owner, remembered or {})
+        context = await self.before(request, owner, remembered or {})
+        before = context.items
         own = referred(request.items, before)
         kept = [*before, *own]
         items = await self._inlined(kept, owner)
@@ -99,7 +101,12 @@ class Asking:
             request=request,
             own=own,
             before=before,
-            ask=msgspec.structs.replace(ask, native=native, tokens_in_max=max(ask.tokens_in_max, len(native.body))),
+            ask=msgspec.structs.replace(
+                ask,
+                native=native,
+                tokens_in_max=max(ask.tokens_in_max, len(native.body)),
+                rules=ask.rules if context.rules is NO_RULES else ask.rules.and_(context.rules),
+            ),
             manner=Manner(kinds=asked.kinds, summary=summary, encrypted=ENCRYPTED in include, logprobs=LOGPROBS in include),
             owner=owner,
             created_s=self._clock.moment() // SECOND,
@@ -132,7 +139,7 @@ class Asking:
     def _now_s(self) -> int:
         return self._clock.moment() // SECOND
 
-    async def before(self, request: ResponsesRequest, owner: str, remembered: Mapping[str, Items]) -> Items:
+    async def before(self, request: ResponsesRequest, owner: str, remembered: Mapping[str, Context]) -> Context:
         """All that was said before, where the request goes on from it."""
         if (previous := request.previous_response_id) is not None:
             if previous in remembered:
@@ -141,11 +148,12 @@ class Asking:
             if context is None:
                 raise PreviousResponseNotFound(previous)
             return context
-        if (conversation := request.conversation_id) is not None:
-            if await self._archive.run(conversation_of, owner, conversation) is None:
-                raise NotFound("Conversation", conversation)
-            return await self._archive.run(items_of, owner, conversation)
-        return []
+        if (id := request.conversation_id) is not None:
+            conversation = await self._archive.run(conversation_of, owner, id)
+            if conversation is None:
+                raise NotFound("Conversation", id)
+            return Context(await self._archive.run(items_of, owner, id), conversation.rules)
+        return NOTHING_SAID
 
 
 def referred(items: Sequence[dict[str, Any]], before: Sequence[dict[str, Any]]) -> Items:
@@ -179,7 +187,7 @@ def _inlined(part: dict[str, Any], data: Mapping[str, tuple[str, str]]) -> dict[
     return rest | ({"image_url": url} if part.get("type") == "input_image" else {"filename": name, "file_data": url})
 
 
-def _data_url(database: sqlite3.Connection, folder: Path, owner: str, id: str, now_s: int) -> tuple[str, str] | None:
+def _data_url(database: sqlite3.Connection, blobs: Blobs, owner: str, id: str, now_s: int) -> tuple[str, str] | None:
     """Name and content of a kept file; None for one that is not kept here, which another may know."""
     file = file_of(database, owner, id, now_s)
     if file is None:
@@ -187,4 +195,5 @@ def _data_url(database: sqlite3.Connection, folder: Path, owner: str, id: str, n
     if file.size > INLINED_BYTES_MAX:
         raise InvalidRequest(f"File '{id}' is too large for a request: at most {INLINED_BYTES_MAX} bytes.", param="input")
     kind = guess_type(file.filename)[0] or "application/octet-stream"
-    return file.filename, f"data:{kind};base64,{b64encode((folder / id).read_bytes()).decode()}"
+    with blobs.read(id) as held:
+        return file.filename, f"data:{kind};base64,{b64encode(held.read()).decode()}"

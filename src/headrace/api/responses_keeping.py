@@ -1,13 +1,11 @@
 """What is kept of a response: itself and what it was asked, where the client wants that, and its place in a conversation."""
 
-from pathlib import Path
-
 import msgspec
 
 from headrace.api.responses_asking import Asked
 from headrace.api.responses_voice import Response
 from headrace.core.clock import SECOND, Clock
-from headrace.storage import Archive, StoredResponse, add_items, keep_response
+from headrace.storage import Archive, Blobs, StoredResponse, add_items, keep_response
 from headrace.wire.responses_head import numbered
 
 DAY_S = 86_400
@@ -24,9 +22,9 @@ class ResponsesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 class Keeper:
-    """`files` is the folder of the files that requests may name."""
+    """`files` are the bytes of the files that requests may name."""
 
-    def __init__(self, archive: Archive, files: Path, clock: Clock, settings: ResponsesSettings) -> None:
+    def __init__(self, archive: Archive, files: Blobs, clock: Clock, settings: ResponsesSettings) -> None:
         self.archive, self.files, self._clock, self._settings = archive, files, clock, settings
 
     async def keep(self, asked: Asked, response: Response) -> None:
@@ -40,7 +38,7 @@ class Keeper:
         conversation = asked.request.conversation_id
         if conversation is not None:
             items = [*numbered(asked.own, asked.ask.request[4:]), *response.get("output", ())]
-            await self.archive.run(add_items, asked.owner, conversation, items)
+            await self.archive.run(add_items, asked.owner, conversation, items, asked.ask.rules)
 
     def stored(self, asked: Asked, response: Response) -> StoredResponse:
         """As it is kept: with what was said before, unless that is found by the response before it."""
@@ -56,4 +54,5 @@ class Keeper:
             previous=asked.request.previous_response_id if asked.chained else None,
             body=response,
             input=[*before, *own],
+            rules=asked.ask.rules,
         )

@@ -12,7 +12,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from headrace.api.askers import authenticate
 from headrace.api.errors import body_of, status_of
 from headrace.api.foreign import Foreign
-from headrace.api.responses_asking import Asked, Asking, Items
+from headrace.api.responses_asking import Asked, Asking
 from headrace.api.responses_keeping import Keeper
 from headrace.api.responses_sinks import SocketSink
 from headrace.api.responses_voice import Response, ResponseVoice
@@ -20,6 +20,7 @@ from headrace.core.clock import SECOND
 from headrace.core.errors import HeadraceError, InvalidJson, InvalidRequest
 from headrace.core.identity import Principal
 from headrace.core.usage import NOTHING
+from headrace.storage import Context
 from headrace.wire.responses_answer import usage_object
 from headrace.wire.responses_head import head_for, numbered
 
@@ -44,7 +45,7 @@ class Conversing:
             return
         await socket.accept()
         headers = {name.lower(): value for name, value in socket.headers.raw if name.lower().startswith(b"x-headrace")}
-        remembered: dict[str, Items] = {}
+        remembered: dict[str, Context] = {}
         try:
             async with asyncio.timeout(LIFE_S):
                 while True:
@@ -55,7 +56,7 @@ class Conversing:
             pass
 
     async def _turn(
-        self, socket: WebSocket, principal: Principal, headers: dict[bytes, bytes], message: bytes, remembered: dict[str, Items]
+        self, socket: WebSocket, principal: Principal, headers: dict[bytes, bytes], message: bytes, remembered: dict[str, Context]
     ) -> None:
         request, began = self._foreign.new_id("req_"), self._foreign.clock.instant()
         asked, visit, status = None, None, 200
@@ -113,14 +114,14 @@ class Conversing:
             raise result
         return result
 
-    async def _keep(self, asked: Asked, response: Response, remembered: dict[str, Items]) -> None:
+    async def _keep(self, asked: Asked, response: Response, remembered: dict[str, Context]) -> None:
         items = [*asked.before, *numbered(asked.own, asked.ask.request[4:]), *response.get("output", ())]
-        remembered[str(response["id"])] = items
+        remembered[str(response["id"])] = Context(items, asked.ask.rules)
         while len(remembered) > REMEMBERED_MAX:
             remembered.pop(next(iter(remembered)))
         await self._keeper.keep(asked, response)
 
-    async def _warm_up(self, socket: WebSocket, asked: Asked, remembered: dict[str, Items]) -> None:
+    async def _warm_up(self, socket: WebSocket, asked: Asked, remembered: dict[str, Context]) -> None:
         """`generate: false`: only what is asked is taken on, and nothing is said."""
         events = asked.events()
         for event in events.begin():
@@ -169,7 +170,7 @@ def _warms_up(message: bytes) -> bool:
     return b'"generate"' in message and _object.decode(message).get("generate") is False
 
 
-def _forget(message: bytes, remembered: dict[str, Items]) -> None:
+def _forget(message: bytes, remembered: dict[str, Context]) -> None:
     """A turn that failed takes with it what it went on from: nobody knows how far it came."""
     try:
         remembered.pop(str(_object.decode(message).get("previous_response_id")), None)

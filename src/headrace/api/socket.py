@@ -7,7 +7,7 @@ here for both kinds: the size of a head and a body, the time until a request is 
 
 import asyncio
 import http
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httptools
@@ -157,6 +157,11 @@ def _repeated(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 NO_PATHS: frozenset[bytes] = frozenset()
 
 
+def nobody(url: bytes) -> Handler | None:
+    """Who serves no path beside those that are known."""
+    return None
+
+
 class Lane(HttpToolsProtocol):
     """One client connection."""
 
@@ -174,10 +179,11 @@ class Lane(HttpToolsProtocol):
         heads: Heads,
         settings: SocketSettings,
         websockets: frozenset[bytes] = NO_PATHS,
+        others: "Callable[[bytes], Handler | None]" = nobody,
     ) -> None:
-        """At `websockets` a connection may become a WebSocket."""
+        """At `websockets` a connection may become a WebSocket. `others` is asked for who serves a POST that no handler is known for."""
         super().__init__(config, server_state, app_state, _loop)
-        self._websockets, self._websocket = websockets, False
+        self._websockets, self._websocket, self._others = websockets, False, others
         self._handlers, self._heads, self._settings = handlers, heads, settings
         self.outbox = outbox_of(self.loop)
         self._open: list[Exchange] = []
@@ -289,6 +295,8 @@ class Lane(HttpToolsProtocol):
                 self._offer = self._without_upgrade()
             return
         handler = self._handlers.get(self.url.partition(b"?")[0]) if self.parser.get_method() == b"POST" else None
+        if handler is None and self.parser.get_method() == b"POST":
+            handler = self._others(self.url)
         if handler is None:
             self._to_application()
         else:

@@ -4,7 +4,7 @@ A limit is a budget and so is each alert: one code enforces, counts and tells th
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
@@ -12,10 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from headrace.api.askers import Keys, administrator
+from headrace.api.desk import Desk
+from headrace.api.gate import Actor, Gate, Guarded, guarded
 from headrace.api.listing import page_of
-from headrace.core.errors import InvalidRequest, NotFound
-from headrace.core.identity import Principal
+from headrace.api.reading import read
+from headrace.api.rights import PROJECT
+from headrace.core.errors import NotFound
 
 CENTS_MAX = 10**14
 RECIPIENTS_MAX, ADDRESS_SIZE_MAX = 32, 254
@@ -93,78 +95,78 @@ _alerts = msgspec.json.Decoder(_Alert)
 
 
 class Spending:
-    """The handlers. `may` says who administers: their own organisation, or the one that `OpenAI-Organization` names."""
+    """The handlers."""
 
-    def __init__(self, *, keys: Keys, may: Callable[[Principal], bool], new_id: Callable[[str], str], rules: SpendRules) -> None:
-        self._keys, self._may, self._new_id, self._rules = keys, may, new_id, rules
+    def __init__(self, *, gate: Gate, desk: Desk, rules: SpendRules) -> None:
+        self._gate, self._desk, self._rules = gate, desk, rules
 
     def routes(self) -> list[Route]:
-        routes = []
-        for root in ("/v1/organization", "/v1/organization/projects/{project}"):
-            routes += [
-                Route(f"{root}/spend_limit", self.limit, methods=["GET"]),
-                Route(f"{root}/spend_limit", self.set_limit, methods=["POST"]),
-                Route(f"{root}/spend_limit", self.remove_limit, methods=["DELETE"]),
-                Route(f"{root}/spend_alerts", self.alerts, methods=["GET"]),
-                Route(f"{root}/spend_alerts", self.create_alert, methods=["POST"]),
-                Route(f"{root}/spend_alerts/{{alert}}", self.alert, methods=["GET"]),
-                Route(f"{root}/spend_alerts/{{alert}}", self.change_alert, methods=["POST"]),
-                Route(f"{root}/spend_alerts/{{alert}}", self.remove_alert, methods=["DELETE"]),
-            ]
-        return routes
+        handlers: dict[tuple[str, str], Guarded] = {}
+        for root in ("/v1/organization", PROJECT):
+            handlers |= {
+                ("GET", f"{root}/spend_limit"): self.limit,
+                ("POST", f"{root}/spend_limit"): self.set_limit,
+                ("DELETE", f"{root}/spend_limit"): self.remove_limit,
+                ("GET", f"{root}/spend_alerts"): self.alerts,
+                ("POST", f"{root}/spend_alerts"): self.create_alert,
+                ("GET", f"{root}/spend_alerts/{{alert}}"): self.alert,
+                ("POST", f"{root}/spend_alerts/{{alert}}"): self.change_alert,
+                ("DELETE", f"{root}/spend_alerts/{{alert}}"): self.remove_alert,
+            }
+        return guarded(self._gate, handlers)
 
-    async def limit(self, request: Request) -> Response:
+    async def limit(self, request: Request, actor: Actor) -> Response:
         """GET …/spend_limit"""
-        whose = self._whose(request)
+        whose = _whose(request, actor)
         found = await asyncio.to_thread(self._rules.limit, whose)
         if found is None:
             raise NotFound("Spend limit", _named(whose))
         return _json(_limit(whose, found))
 
-    async def set_limit(self, request: Request) -> Response:
+    async def set_limit(self, request: Request, actor: Actor) -> Response:
         """POST …/spend_limit"""
-        whose = self._whose(request)
-        try:
-            asked = _limits.decode(await request.body())
-        except msgspec.MsgspecError as wrong:
-            raise _unreadable(wrong) from None
+        whose = _whose(request, actor)
+        asked = await read(_limits, request)
         enforcing = asked.enforcement.status == "enforcing"
         await asyncio.to_thread(self._rules.set_limit, whose, asked.threshold_amount, enforcing)
+        told = {"threshold_amount": asked.threshold_amount, "enforcement": asked.enforcement.status}
+        await self._desk.noted(actor, "spend_limit.updated", _named(whose), told, project=whose.project or "")
         return _json(_limit(whose, SpendLimit(cents=asked.threshold_amount, interval=asked.interval, enforcing=enforcing)))
 
-    async def remove_limit(self, request: Request) -> Response:
+    async def remove_limit(self, request: Request, actor: Actor) -> Response:
         """DELETE …/spend_limit"""
-        whose = self._whose(request)
+        whose = _whose(request, actor)
         if not await asyncio.to_thread(self._rules.remove_limit, whose):
             raise NotFound("Spend limit", _named(whose))
+        await self._desk.noted(actor, "spend_limit.deleted", _named(whose), project=whose.project or "")
         return _json({"object": f"{_kind(whose)}.spend_limit.deleted", "deleted": True})
 
-    async def alerts(self, request: Request) -> Response:
+    async def alerts(self, request: Request, actor: Actor) -> Response:
         """GET …/spend_alerts"""
-        whose = self._whose(request)
+        whose = _whose(request, actor)
         found = await asyncio.to_thread(self._rules.alerts, whose)
         return _json(page_of([_alert(whose, one) for one in found], request.query_params, newest_first=False))
 
-    async def create_alert(self, request: Request) -> Response:
+    async def create_alert(self, request: Request, actor: Actor) -> Response:
         """POST …/spend_alerts"""
-        return await self._kept(request, self._whose(request), self._new_id("alert_"))
+        return await self._kept(request, actor, self._desk.new_id("alert_"), "spend_alert.created")
 
-    async def alert(self, request: Request) -> Response:
+    async def alert(self, request: Request, actor: Actor) -> Response:
         """GET …/spend_alerts/{alert}"""
-        whose = self._whose(request)
+        whose = _whose(request, actor)
         return _json(_alert(whose, await self._found(whose, request.path_params["alert"])))
 
-    async def change_alert(self, request: Request) -> Response:
+    async def change_alert(self, request: Request, actor: Actor) -> Response:
         """POST …/spend_alerts/{alert}"""
-        whose = self._whose(request)
-        found = await self._found(whose, request.path_params["alert"])
-        return await self._kept(request, whose, found.id)
+        found = await self._found(_whose(request, actor), request.path_params["alert"])
+        return await self._kept(request, actor, found.id, "spend_alert.updated")
 
-    async def remove_alert(self, request: Request) -> Response:
+    async def remove_alert(self, request: Request, actor: Actor) -> Response:
         """DELETE …/spend_alerts/{alert}"""
-        whose, id = self._whose(request), request.path_params["alert"]
+        whose, id = _whose(request, actor), request.path_params["alert"]
         if not await asyncio.to_thread(self._rules.remove_alert, whose, id):
             raise NotFound("Spend alert", id)
+        await self._desk.noted(actor, "spend_alert.deleted", id, project=whose.project or "")
         return _json({"id": id, "object": f"{_kind(whose)}.spend_alert.deleted", "deleted": True})
 
     async def _found(self, whose: Spender, id: str) -> SpendAlert:
@@ -173,11 +175,9 @@ class Spending:
                 return one
         raise NotFound("Spend alert", id)
 
-    async def _kept(self, request: Request, whose: Spender, id: str) -> Response:
-        try:
-            asked = _alerts.decode(await request.body())
-        except msgspec.MsgspecError as wrong:
-            raise _unreadable(wrong) from None
+    async def _kept(self, request: Request, actor: Actor, id: str, kind: str) -> Response:
+        whose = _whose(request, actor)
+        asked = await read(_alerts, request)
         channel = asked.notification_channel
         made = SpendAlert(
             id=id,
@@ -187,12 +187,13 @@ class Spending:
             subject_prefix=channel.subject_prefix,
         )
         await asyncio.to_thread(self._rules.set_alert, whose, made)
+        told = {"threshold_amount": made.cents, "recipients": made.recipients}
+        await self._desk.noted(actor, kind, id, told, project=whose.project or "")
         return _json(_alert(whose, made))
 
-    def _whose(self, request: Request) -> Spender:
-        principal = administrator(request.headers.get("authorization"), self._keys, self._may)
-        organization = request.headers.get("openai-organization") or principal.organization
-        return Spender(organization, request.path_params.get("project"))
+
+def _whose(request: Request, actor: Actor) -> Spender:
+    return Spender(actor.organization, request.path_params.get("project"))
 
 
 def _kind(whose: Spender) -> str:
@@ -225,14 +226,6 @@ def _alert(whose: Spender, alert: SpendAlert) -> dict[str, Any]:
         "interval": alert.interval,
         "notification_channel": channel,
     }
-
-
-def _unreadable(wrong: msgspec.MsgspecError) -> InvalidRequest:
-    """It names the member that is wrong, where the message says which."""
-    message = str(wrong)
-    _, found, path = message.partition(" - at `$.")
-    name = path.rstrip("`") if found else message.split("`")[1] if "missing required field" in message else None
-    return InvalidRequest(f"The request can't be read: {message}.", param=name)
 
 
 def _json(value: object) -> Response:

@@ -16,6 +16,8 @@ def about(ask: Ask, visit: Visit) -> str:
         f"x-headrace-pool: {visit.pool}\r\nx-headrace-class: {ask.traffic_class}\r\nx-headrace-attempts: {visit.attempts}\r\n"
         f"{'trailer: x-headrace-cost' if ask.stream else f'x-headrace-cost: {cost(visit)}'}\r\n"
     )
+    if visit.cache:
+        told += f"x-headrace-cache: {visit.cache}\r\n"
     if visit.hold is not None or visit.capped:
         told += _money(visit)
     return told + (f"x-headrace-translation: {translation(visit.translation)}\r\n" if visit.translation else "")

@@ -1,5 +1,6 @@
 """`headrace budget`: what may be spent, by whom, and how it stands."""
 
+import difflib
 from typing import Literal, get_args
 
 import click
@@ -7,7 +8,7 @@ import msgspec
 
 from headrace.cli.keys import CLASSES
 from headrace.cli.tables import FORMATS, Format, show
-from headrace.compose import BudgetSettings, Place, correct, open_budgets
+from headrace.compose import BudgetSettings, Place, command_noted, correct, open_budgets
 from headrace.core.errors import InvalidRequest
 from headrace.core.identity import TrafficClass
 from headrace.core.money import pico_of
@@ -79,6 +80,8 @@ def set_budget(
         raise InvalidRequest(str(wrong)) from None
     with open_budgets(place) as treasury:
         treasury.set_rule(name, msgspec.json.encode(rule).decode())
+    told = {"usd": usd, "period": period, "mode": mode}
+    command_noted(place, "budget.updated", name, told, organization=organization, project=project)
     click.echo(f"{name}: {shown_usd(rule.budget.limit_pico)} USD by {period}, {mode}.")
 
 
@@ -89,6 +92,7 @@ def remove(place: Place, name: str) -> None:
     """Take back the budget NAME that was set with `headrace budget set`. What was spent of it stays on record."""
     with open_budgets(place) as treasury:
         treasury.remove_rule(name)
+    command_noted(place, "budget.deleted", name, {})
     click.echo(f"{name} holds no more.")
 
 
@@ -122,8 +126,13 @@ def list_budgets(place: Place, kind: Format) -> None:
 @click.pass_obj
 def show_budget(place: Place, name: str | None, kind: Format) -> None:
     """How the budget NAME stands, or all: what is spent, at work, unknown, and free."""
+    settings = place.settings()
     with open_budgets(place) as treasury:
         rows = _standing(treasury, name)
+        known = {*(one.name for one in settings.budget), *treasury.rules()}
+    if name is not None and not rows and name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        raise InvalidRequest(f"there is no budget {name!r}{f': did you mean {close[0]!r}?' if close else ', see `headrace budget list`'}")
     columns = ("budget", "instance", "period", "mode", "limit_usd", "spent_usd", "held_usd", "unknown_usd", "leased_free_usd", "free_usd")
     show(rows, columns, kind, empty="Nothing was charged to a budget yet.")
 

@@ -31,6 +31,7 @@ def _tell(console: Console, ready: Ready) -> None:
 
     console.print()
     say(f"[bold]headrace[/] {ready.version} is ready at [bold]{ready.url}/v1[/]   (in {ready.seconds:.1f} s)")
+    say(f"  page     {ready.page}   (signs you in, once)")
     say(f"  models   {', '.join(ready.models)}")
     say(f"  key      {ready.secret}")
     console.print("  try      ", end="", highlight=False)

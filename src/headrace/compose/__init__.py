@@ -1,12 +1,13 @@
 """Builds worlds from settings: the one room that reads the environment, the clock and chance, and names concrete adapters."""
 
+from headrace.compose.acts import audit_log, command_noted
 from headrace.compose.banking import open_budgets
 from headrace.compose.books import Books
 from headrace.compose.budgetbooks import budget_balances, budget_faults
 from headrace.compose.budgets import BudgetSettings
 from headrace.compose.chargeback import Charged, capacity, chargeback, close_month
 from headrace.compose.checkup import Finding, examine
-from headrace.compose.clock import now
+from headrace.compose.clock import MachineClock, now, shown_moment
 from headrace.compose.corrections import correct
 from headrace.compose.finance import DayCheck
 from headrace.compose.outfit import outfit_of
@@ -28,6 +29,7 @@ from headrace.compose.pricing import (
 from headrace.compose.serve import Ready, serve_until_stopped
 from headrace.compose.settings import Settings, load_settings
 from headrace.compose.signing import signing_key
+from headrace.compose.workspace import link_for
 
 __all__ = [
     "Books",
@@ -35,21 +37,25 @@ __all__ = [
     "Charged",
     "DayCheck",
     "Finding",
+    "MachineClock",
     "Place",
     "PriceChange",
     "PriceFault",
     "Ready",
     "Settings",
+    "audit_log",
     "budget_balances",
     "budget_faults",
     "cache_folder",
     "capacity",
     "chargeback",
     "close_month",
+    "command_noted",
     "correct",
     "examine",
     "finance_of",
     "here",
+    "link_for",
     "load_settings",
     "moment_now",
     "now",
@@ -64,6 +70,7 @@ __all__ = [
     "rerate",
     "serve_until_stopped",
     "set_price_row",
+    "shown_moment",
     "signing_key",
     "version",
 ]

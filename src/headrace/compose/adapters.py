@@ -209,6 +209,8 @@ def interpreted(asked: PoolSettings, provider: Provider) -> Provider:
         speaks.add("messages")
     if asked.responses:
         speaks.add("responses")
+    if asked.dialect in ("openai", "azure"):
+        speaks.add("posts")
     return Interpreter(provider, name=asked.name, speaks=frozenset(speaks), plain=asked.dialect in ("openai", "azure"))
 
 

@@ -1,5 +1,6 @@
 """The gateway in this process as an agent's model: no HTTP between them, and every token placed, limited and metered all the same."""
 
+import asyncio
 import json
 from collections.abc import Callable
 
@@ -7,11 +8,14 @@ from headrace.api.asking import Reader
 from headrace.core.clock import SECOND, Clock
 from headrace.core.identity import Principal
 from headrace.core.model import Reply
+from headrace.core.stream import Reasoning, Said, Text, Verbatim
 from headrace.gateway import Gateway
 from headrace.wire.openai_answer import AnswerGatherer
 from headrace.wire.openai_reply import reply_of
+from headrace.wire.openai_said import ChatReader
 
 AGENTIC = {b"x-headrace-class": b"agentic"}
+TALKING = {b"x-headrace-class": b"realtime"}
 TOKENS_OUT_MAX = 2_048
 
 
@@ -57,3 +61,62 @@ class _Gathered:
         self.gatherer = gatherer
         self.hear = gatherer.hear
         self.patience_s = 0.0
+
+
+class SpokenModel(GatewayModel):
+    """The same, whose words are told as they come. `tell` takes each piece, and whether it is only thought.
+
+    What had been said when the answer was cut off, and what that cost, is `partial`.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        clock: Clock,
+        new_id: Callable[[str], str],
+        principal: Principal,
+        name: str,
+        session: str,
+        tell: Callable[[str, bool], None],
+    ) -> None:
+        super().__init__(gateway, clock, new_id, principal, name)
+        self._session, self._tell = session, tell
+        self.partial: Reply | None = None
+
+    async def reply(self, body: bytes) -> Reply:
+        request, self.partial = self._new_id("req_"), None
+        asked = {**json.loads(body), "model": self._name, "stream": True}
+        asked["max_completion_tokens"] = min(TOKENS_OUT_MAX, asked.get("max_completion_tokens", TOKENS_OUT_MAX))
+        asked["stream_options"] = {"include_usage": True}
+        headers = {**(AGENTIC if "tools" in asked else TALKING), b"x-headrace-session": self._session.encode()}
+        ask = self._reader.chat(request, self._principal, headers, json.dumps(asked).encode())
+        visit = self._gateway.admit(ask)
+        heard = _Spoken(AnswerGatherer(id=f"chatcmpl-{request[4:]}", model=ask.model, created=self._clock.moment() // SECOND), self._tell)
+        try:
+            await self._gateway.answer(ask, visit, heard)
+        except asyncio.CancelledError:
+            self.partial = Reply(text="".join(heard.text), tokens=visit.tokens_used, pico_usd=visit.cost_pico or 0, request=request)
+            raise
+        return reply_of(heard.gatherer.answer(), pico_usd=visit.cost_pico or 0, request=request)
+
+
+class _Spoken(_Gathered):
+    """Hears an answer and passes its words on, whether an upstream's frames are relayed or told one by one."""
+
+    def __init__(self, gatherer: AnswerGatherer, tell: Callable[[str, bool], None]) -> None:
+        super().__init__(gatherer)
+        self.text: list[str] = []
+        self._tell, self._frames = tell, ChatReader()
+        self.hear = self._heard
+
+    def _heard(self, said: Said) -> None:
+        if isinstance(said, Verbatim):
+            for one in self._frames.frames(said.data):
+                self._heard(one)
+            return
+        self.gatherer.hear(said)
+        if isinstance(said, Text) and said.text:
+            self.text.append(said.text)
+            self._tell(said.text, False)
+        elif isinstance(said, Reasoning) and said.text:
+            self._tell(said.text, True)

@@ -4,20 +4,47 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Sequence
-from pathlib import Path
 
 from starlette.routing import BaseRoute
 
-from headrace.api import Asgi, Background, Batches, Conversations, Files, Foreign, Keeper, Lines, Messages, Once, Responses
-from headrace.api.askers import Keys
+from headrace.api import (
+    Asgi,
+    Background,
+    Batches,
+    Cache,
+    Conversations,
+    Files,
+    Foreign,
+    Keeper,
+    Lines,
+    MessageBatches,
+    Messages,
+    MessagesManner,
+    Once,
+    Posts,
+    Responses,
+)
 from headrace.api.door import Report
 from headrace.api.heads import Handler
+from headrace.api.message_batches import KEPT_S, PREFIX
 from headrace.api.responses_background import GONE_S, Spawn
 from headrace.compose.opening import Opened
+from headrace.compose.reload import Reloading
 from headrace.core.clock import SECOND, Clock
 from headrace.core.errors import HeadraceError
 from headrace.gateway import Gateway
-from headrace.storage import Archive, bury_responses, sweep_files, sweep_once, sweep_responses
+from headrace.storage import (
+    Archive,
+    Blobs,
+    Folder,
+    archive_batches,
+    bucket,
+    bury_responses,
+    host_id,
+    sweep_files,
+    sweep_once,
+    sweep_responses,
+)
 
 log = logging.getLogger("headrace")
 SWEPT_EVERY_S = 20.0
@@ -30,26 +57,33 @@ class Kept:
         self,
         *,
         archive: Archive,
-        folder: Path,
+        blobs: Blobs,
         clock: Clock,
         background: Background,
         batches: Batches,
         once: Once,
         handlers: Sequence[Handler],
+        posts: Posts,
         routes: Sequence[BaseRoute],
     ) -> None:
-        self._archive, self._folder, self._clock = archive, folder, clock
-        self.background, self.batches, self.once = background, batches, once
+        self.archive, self._blobs, self._clock = archive, blobs, clock
+        self.background, self.batches, self.once, self._posts = background, batches, once, posts
         self.handlers, self.routes = tuple(handlers), tuple(routes)
+
+    def other(self, url: bytes) -> Handler | None:
+        """Who serves a POST to a vendor's own path."""
+        handler = self._posts.other(url)
+        return None if handler is None else self.once.guarded(url.decode("latin-1"), handler)
 
     async def keep_swept(self) -> None:
         """Forget what nobody may read any more; run it as a task of the server's group."""
         while True:
             try:
-                await self._archive.run(bury_responses, self._clock.moment() // SECOND - GONE_S)
-                await self._archive.run(sweep_responses, self._clock.moment() // SECOND)
-                await self._archive.run(sweep_once, self._clock.moment() // SECOND)
-                await self._archive.run(sweep_files, self._folder, self._clock.moment() // SECOND)
+                await self.archive.run(bury_responses, self._clock.moment() // SECOND - GONE_S)
+                await self.archive.run(sweep_responses, self._clock.moment() // SECOND)
+                await self.archive.run(sweep_once, self._clock.moment() // SECOND)
+                await self.archive.run(archive_batches, PREFIX, self._clock.moment() // SECOND - KEPT_S)
+                await self.archive.run(sweep_files, self._blobs, self._clock.moment() // SECOND)
             except (HeadraceError, sqlite3.Error, OSError) as wrong:
                 log.warning("what is over can't be forgotten now: %s", wrong)
             await asyncio.sleep(SWEPT_EVERY_S)
@@ -61,41 +95,72 @@ class Kept:
         await self.once.stop()
 
     def close(self) -> None:
-        self._archive.close()
+        self.archive.close()
 
 
-def keep(opened: Opened, gateway: Gateway, keys: Keys, report: Report, spawn: Spawn, log: logging.Logger) -> Kept:
-    house = opened.house
+def _blobs(opened: Opened) -> Blobs:
+    """Where the bytes of files lie: the data folder, or a part of a bucket that is this data folder's alone."""
+    layout, files = opened.house.layout, opened.house.settings.files
+    if files.url is None:
+        return Folder(layout.files)
+    return bucket(files.url, endpoint=files.endpoint, region=files.region, installation=host_id(layout, opened.names("host_")))
+
+
+def keep(
+    opened: Opened, gateway: Gateway, reloading: Reloading, report: Report, spawn: Spawn, log: logging.Logger, cache: Cache | None
+) -> Kept:
+    house, keys = opened.house, reloading.keys
     archive = Archive(house.layout.database)
-    foreign = Foreign(gateway=gateway, keys=keys, clock=house.clock, new_id=opened.names, report=report, log=log)
-    keeper = Keeper(archive, house.layout.files, house.clock, house.settings.responses)
+    foreign = Foreign(gateway=gateway, keys=keys, clock=house.clock, new_id=opened.names, report=report, log=log, cache=cache)
+    blobs = _blobs(opened)
+    keeper = Keeper(archive, blobs, house.clock, house.settings.responses)
     background = Background(gateway=gateway, keeper=keeper, clock=house.clock, spawn=spawn, report=report, log=log)
     messages = Messages(foreign)
     responses = Responses(foreign, keeper, background)
-    handlers = (messages.create, messages.count_tokens, responses.create, responses.input_tokens, responses.compact)
+    posts = Posts(foreign)
+    handlers = (
+        messages.create, messages.count_tokens, responses.create, responses.input_tokens, responses.compact, *posts.handlers,
+    )  # fmt: skip
     asgi = Asgi(keys, opened.names, house.settings.server.body_bytes_max)
     conversations = Conversations(asgi, archive, house.clock)
-    files = Files(asgi, archive, house.clock, house.layout.files, house.settings.files)
+    files = Files(asgi, archive, house.clock, blobs, house.settings.files)
     batches = Batches(
         asgi=asgi,
         archive=archive,
         clock=house.clock,
-        folder=house.layout.files,
+        blobs=blobs,
         lines=Lines(foreign, keeper),
         settings=house.settings.batches,
         quota=house.settings.files.project_bytes_max,
         spawn=spawn,
         log=log,
     )
-    routes = [*batches.routes(), *responses.routes(), *conversations.routes(), *files.routes()]
-    once = Once(archive=archive, keys=keys, clock=house.clock, spawn=spawn, body_bytes_max=house.settings.server.body_bytes_max, log=log)
+    manner = MessagesManner(gateway, house.clock)
+    message_batches = MessageBatches(
+        asgi=asgi,
+        archive=archive,
+        clock=house.clock,
+        batches=batches,
+        settings=house.settings.batches,
+        authenticate=lambda headers: manner.authenticate(headers, keys),
+    )
+    routes = [*batches.routes(), *message_batches.routes(), *responses.routes(), *conversations.routes(), *files.routes()]
+    once = Once(
+        archive=archive,
+        keys=reloading.all_keys,
+        clock=house.clock,
+        spawn=spawn,
+        body_bytes_max=house.settings.server.body_bytes_max,
+        log=log,
+    )
     return Kept(
         archive=archive,
-        folder=house.layout.files,
+        blobs=blobs,
         clock=house.clock,
         background=background,
         batches=batches,
         once=once,
         handlers=handlers,
+        posts=posts,
         routes=routes,
     )

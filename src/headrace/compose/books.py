@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from headrace.compose.acts import command_act
 from headrace.compose.clock import MachineClock, process_id
 from headrace.compose.finance import places_of
 from headrace.compose.minting import NOBODYS, mint_key, minting
@@ -118,10 +119,11 @@ class Books:
             owner = msgspec.structs.replace(NOBODYS, organization=organization, project=project, traffic_class=traffic_class)
         else:
             owner = principal_of(self._store.lineage(parent))
-        return mint_key(self._layout, self._clock, owner, asked)
+        return mint_key(self._layout, self._clock, owner, asked, command_act(owner.organization))
 
     def revoke_key(self, key: str) -> KeyRow:
-        return self._store.revoke(key, self._clock.moment())
+        act = command_act()
+        return self._store.revoke(key, act.moment, act)
 
 
 def _named(row: UsageRow, at: int, names: dict[str, str]) -> UsageRow:

@@ -92,6 +92,7 @@ def pool_of(asked: PoolSettings, own: Iterable[Silicon], book: PriceBook, moment
         ttft_ms=asked.ttft_ms,
         tpot_ms=asked.tpot_ms,
         prefill_tokens_per_s=asked.prefill_tokens_per_s,
+        paths=asked.paths,
     )
 
 

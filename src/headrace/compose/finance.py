@@ -15,6 +15,7 @@ from headrace.core.clock import SECOND, Moment
 from headrace.core.usage import Usage
 from headrace.metering import (
     Attempted,
+    Bought,
     Card,
     Invoice,
     InvoiceLine,
@@ -44,6 +45,7 @@ from headrace.storage import (
     Unknown,
     attempted,
     audit,
+    bought,
     cards,
     charged,
     charged_by_day,
@@ -247,6 +249,11 @@ class Finance:
             model = buy.partition("/")[2].rpartition("@")[0]
             rows.setdefault((day_of(bucket * DAY), model), {}).setdefault(tier or f"standard {buy}", tally)
         return rows
+
+    def bought(self, vendor: str, since: Moment, until: Moment) -> list[Bought]:
+        """The attempts that a vendor should bill."""
+        with self._open() as database:
+            return list(bought(database, vendor, since, until))
 
     def exported(self, organization: str | None, since: Moment, until: Moment) -> Iterator[Exported]:
         with self._open() as database:

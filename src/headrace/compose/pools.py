@@ -7,10 +7,19 @@ import msgspec
 
 from headrace.core.rules import Capability, DataClass
 from headrace.metering import UsdPerMtok
-from headrace.portfolio import Contract, Dialect
+from headrace.portfolio import Contract, Dialect, PathBound
 from headrace.providers import TransportSettings
+from headrace.wire import posts
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
+_PATH = re.compile(r"(/[A-Za-z0-9._~:@-]+)+")
+_OURS = frozenset(
+    {
+        "batches", "chat", "conversations", "embeddings", "files", "keys", "messages", "models", "organization", "quotes", "responses",
+        "uploads",
+    }
+)  # fmt: skip
+"""What stands first in the paths that are answered here."""
 
 
 class AwsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,6 +47,12 @@ class VertexSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     project: str
     location: str
     service_account_file: str
+
+
+class PassThroughSettings(PathBound, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A path of the vendor's, and the most that one request to it can use."""
+
+    path: str
 
 
 class PoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,6 +102,17 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     beta: tuple[str, ...] = ()
     bearer: bool = False
     responses: bool = False
+    pass_through: tuple[str | PassThroughSettings, ...] = ()
+
+    @property
+    def paths(self) -> dict[str, PathBound | None]:
+        """What it offers beside chats, and what one request there can use, where the settings say so."""
+        if self.dialect not in ("openai", "azure"):
+            return {}
+        own: dict[str, PathBound | None] = dict.fromkeys(posts.PATHS)
+        for one in self.pass_through:
+            own[one if isinstance(one, str) else one.path] = None if isinstance(one, str) else one
+        return own
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -119,9 +145,16 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             "beta": ("anthropic",),
             "bearer": ("anthropic",),
             "responses": ("openai",),
+            "pass_through": ("openai", "azure"),
         }
         for field, dialects in read_by.items():
             if getattr(self, field) and self.dialect not in dialects:
                 raise ValueError(f"pool {self.name!r} has {field}, which only dialect {' or '.join(dialects)} reads")
+        for one in self.pass_through:
+            path = one if isinstance(one, str) else one.path
+            if not _PATH.fullmatch(path) or any(part in (".", "..") for part in path.split("/")):
+                raise ValueError(f'pool {self.name!r}: pass_through names paths below the endpoint\'s, such as "/rerank", not {path!r}')
+            if path in posts.PATHS or path.split("/")[1] in _OURS:
+                raise ValueError(f"pool {self.name!r}: {path} is served by headrace itself, and is not passed through")
         if self.country is not None and self.cloud != "on-premises":
             raise ValueError(f"pool {self.name!r}: its country follows from its cloud and region; say it only for on-premises")

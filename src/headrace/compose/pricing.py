@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from headrace.compose.acts import command_noted
 from headrace.compose.clock import MachineClock
 from headrace.compose.finance import Finance
 from headrace.compose.place import Place
@@ -79,6 +80,7 @@ def set_price_row(place: Place, written: WrittenPrice, vendor: str | None) -> Pr
     asked = PriceSet("sell" if vendor is None else "buy", vendor, written, moment_now())
     with contextlib.closing(connect(layout.database, durable=True)) as database:
         set_price(database, layout, asked)
+    command_noted(place, "price.updated", written.model, {"vendor": vendor, "source": written.source})
     return asked.price
 
 

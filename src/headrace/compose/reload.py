@@ -7,6 +7,7 @@ A bad file changes nothing and says why. Requests that run keep the world that t
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -16,15 +17,16 @@ from headrace.compose.adapters import Adapters
 from headrace.compose.banking import Purse, webhook_of
 from headrace.compose.prices import price_book
 from headrace.compose.settings import Settings
-from headrace.compose.world import LimitedKeys, LocalPool, fixed_keys, live_world, what_exists
+from headrace.compose.world import AllKeys, LimitedKeys, LocalPool, fixed_keys, guards_of, live_world, what_exists
 from headrace.core.clock import Clock
 from headrace.core.errors import HeadraceError
-from headrace.gateway import Gateway, World
-from headrace.storage import Commons, KeyRing, Layout, PriceSet, connect, price_sets
+from headrace.gateway import Gateway, GuardedProvider, World
+from headrace.metering import Limit
+from headrace.storage import Commons, KeyRing, Layout, PriceSet, connect, price_sets, project_limits
 
 log = logging.getLogger("headrace")
 LOOK_S = 0.5
-FIXED = ("server", "storage", "engine", "telemetry")
+FIXED = ("server", "storage", "engine", "telemetry", "cache", "oidc")
 
 
 class Reloaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +63,7 @@ class Reloading:
     ) -> None:
         """`commons`: the other workers of this server, which read the settings again when one does. `layout`: of the data folder in which
         prices are set."""
+        self.guarded: Counter[tuple[str, str, str]] = Counter()
         self._commons, self._layout, self._purse = commons, layout, purse
         self.settings, self._read, self._file = settings, source.read, source.file
         self._environ, self._local, self._adapters, self._ring, self._clock = environ, local, adapters, ring, clock
@@ -68,6 +71,8 @@ class Reloading:
         self._seen = self._mark()
         self.keys = LimitedKeys(ring, clock.moment)
         self.keys.limit(settings.limits)
+        self.all_keys = AllKeys(self.keys)
+        self._limits_seen = self._limits_mark()
 
     def first(self) -> World:
         """The world of the settings that the server starts with. Raises SettingsInvalid."""
@@ -111,6 +116,15 @@ class Reloading:
             if mark != self._seen or called:
                 self._seen = mark
                 self.try_reload()
+            if (limits := self._limits_mark()) != self._limits_seen:
+                self._limits_seen = limits
+                self.take_limits()
+
+    def take_limits(self) -> None:
+        """Have the limits of projects hold as they are set now; all else stays as it is."""
+        assert self._gateway is not None
+        world = self._gateway.world
+        self._gateway.change(msgspec.structs.replace(world, limits=self._limits(self.settings)))
 
     def reload_all(self) -> Reloaded:
         """Reload here, and have the other workers do so within a second. Raises SettingsInvalid."""
@@ -139,7 +153,23 @@ class Reloading:
         book, moment = price_book(settings, prices), self._clock.moment()
         seen = what_exists(settings, self._local, book, moment)
         draft = live_world(settings, seen, book, {}, {} if earlier is None else earlier.rooms, prices)
-        return msgspec.structs.replace(draft, providers=self._adapters.providers(settings, self._local))
+        guards, providers = guards_of(settings, self.guarded), self._adapters.providers(settings, self._local)
+        if guards is not None:
+            providers = {name: GuardedProvider(provider, guards) for name, provider in providers.items()}
+        return msgspec.structs.replace(draft, providers=providers, limits=self._limits(settings), guards=guards)
+
+    def _limits(self, settings: Settings) -> tuple[Limit, ...]:
+        return (*(one.limit for one in settings.limit), *self._project_limits())
+
+    def _project_limits(self) -> list[Limit]:
+        """Those that are set by the administration API."""
+        if self._layout is None:
+            return []
+        with contextlib.closing(connect(self._layout.database)) as database:
+            return [one.limit for one in project_limits(database)]
+
+    def _limits_mark(self) -> tuple[int, int, int] | None:
+        return _mark_of(None if self._layout is None else self._layout.limits_generation)
 
     def _prices(self) -> list[PriceSet]:
         if self._layout is None:

@@ -22,13 +22,12 @@ import msgspec
 import uvicorn
 import uvloop
 
-from headrace.api import HOT_PATHS, WEBSOCKET_PATHS, Admin, Cold, Door, Heads, Lane, Models, Money, Organization, Spending
+from headrace.api import HOT_PATHS, WEBSOCKET_PATHS, Cache, Cold, Door, Heads, Lane, Models, Money
 from headrace.compose.adapters import Adapters
+from headrace.compose.administration import Administration
 from headrace.compose.archive import Kept, keep
-from headrace.compose.banking import BankProcess, Purse, budgets_at
-from headrace.compose.chargeback import Reader
+from headrace.compose.banking import BankProcess, Purse
 from headrace.compose.clock import MachineClock, chance
-from headrace.compose.decisions import Decisions
 from headrace.compose.enginehost import host_engines, seen_by_workers
 from headrace.compose.loading import Loading
 from headrace.compose.minting import mint_key
@@ -39,8 +38,8 @@ from headrace.compose.reload import Reloading, Source
 from headrace.compose.reports import SHARED, Reports
 from headrace.compose.server import Server, settle
 from headrace.compose.settings import Settings
-from headrace.compose.spending import StoredSpending
 from headrace.compose.workers import Worker, supervise
+from headrace.compose.workspace import HeldKeys, Rooms, link_for, workspace
 from headrace.compose.world import EMBEDDED, Fetched, LocalPool
 from headrace.core.clock import SECOND
 from headrace.core.errors import SetupError
@@ -55,10 +54,11 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person wants to know once requests can be served."""
+    """What a person wants to know once requests can be served. `page` is the workspace's address, which signs in who opens it first."""
 
     version: str
     url: str
+    page: str
     secret: str
     models: tuple[str, ...]
     data: Path
@@ -89,7 +89,8 @@ def serve_until_stopped(
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         seconds = (clock.instant() - began) / SECOND
-        ready(Ready(version=version(), url=url, secret=house.secret, models=models, data=house.layout.root, seconds=seconds))
+        page = url + link_for(house.layout, clock, house.secret)
+        ready(Ready(version=version(), url=url, page=page, secret=house.secret, models=models, data=house.layout.root, seconds=seconds))
 
     with ExitStack() as closing, reserved(settings.server, shared=workers > 1) as held:
         house = open_house(settings, environ, clock, fetched, closing)
@@ -183,18 +184,28 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
             bank = BankProcess(house.layout, house.settings.storage.url, house.clock, lambda: bool(reloading.settings.budget))
             closing.callback(bank.finish)
             background.append(tasks.create_task(bank.keep_running(), name="bank"))
-        kept = keep(opened, gateway, reloading.keys, reports, lambda work: tasks.create_task(work), log)
+        cache = Cache(gateway, house.clock, house.settings.cache) if house.settings.cache.bytes_max else None
+        kept = keep(opened, gateway, reloading, reports, lambda work: tasks.create_task(work), log, cache)
         closing.callback(kept.close)
         background.append(tasks.create_task(kept.keep_swept(), name="archive"))
         tasks.create_task(kept.batches.keep_working(opened.names("runner_")), name="batches")  # it ends when `kept` is stopped
-        server = _server(opened, gateway, reloading, reports, starting, kept)
+        held = HeldKeys(reloading, opened.ring, administering=False)
+        rooms = workspace(opened, gateway, reloading, held, lambda work: tasks.create_task(work), log)
+        server = _server(opened, gateway, reloading, reports, starting, kept, cache, held, rooms)
+
+        def leave() -> None:
+            rooms.runs.stopping = True  # who follows a run would follow it for ever
+            server.stop()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, server.stop)
+            loop.add_signal_handler(number, leave)
         loop.add_signal_handler(signal.SIGHUP, reloading.try_reload)
         if worker is not None:
-            loop.add_reader(worker.lifeline, _orphaned, worker.lifeline, server)
+            loop.add_reader(worker.lifeline, _orphaned, worker.lifeline, leave)
+        rooms.runs.recover()
         await server.serve(sockets=[opened.listener])
         await settle(server)
+        await rooms.stop()
         await kept.stop()
         starting.cancel()
         await purse.link.finish()
@@ -206,9 +217,9 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
             task.cancel()
 
 
-def _orphaned(lifeline: int, server: Server) -> None:
+def _orphaned(lifeline: int, leave: Callable[[], None]) -> None:
     asyncio.get_running_loop().remove_reader(lifeline)  # the end of a pipe is readable for ever, and a second stop is a hurried one
-    server.stop()
+    leave()
 
 
 def _reloading(opened: Opened, source: Source, adapters: Adapters, commons: Commons | None, purse: Purse) -> Reloading:
@@ -261,8 +272,18 @@ def _reports(opened: Opened, gateway: Gateway, metrics: Metrics, closing: AsyncE
     return reports
 
 
-def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Reports, starting: "asyncio.Task[None]", kept: Kept) -> Server:
-    door = Door(gateway=gateway, keys=reloading.keys, clock=opened.house.clock, new_id=opened.names, report=reports, log=log)
+def _server(
+    opened: Opened,
+    gateway: Gateway,
+    reloading: Reloading,
+    reports: Reports,
+    starting: "asyncio.Task[None]",
+    kept: Kept,
+    cache: Cache | None,
+    held: HeldKeys,
+    rooms: Rooms,
+) -> Server:
+    door = Door(gateway=gateway, keys=reloading.keys, clock=opened.house.clock, new_id=opened.names, report=reports, log=log, cache=cache)
     served = (door.chat, door.embeddings, *kept.handlers)
     handlers = {path.encode(): kept.once.guarded(path, handler) for path, handler in zip(HOT_PATHS, served, strict=True)}
 
@@ -272,30 +293,9 @@ def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Rep
         broken = [one.pool.name for one in opened.house.local if not one.engine.status().ready]
         return f"The engine of {', '.join(broken)} is being restarted." if broken else None
 
-    decisions = Decisions(opened.house.layout)
-    admin = Admin(
-        keys=reloading.keys,
-        may=lambda principal: principal.key in opened.house.admins,
-        gateway=gateway,
-        clock=opened.house.clock,
-        decisions=decisions.of,
-        reload=lambda: msgspec.structs.asdict(reloading.reload_all()),
-    )
-    organization = Organization(
-        keys=reloading.keys,
-        may=lambda principal: principal.key in opened.house.admins,
-        clock=opened.house.clock,
-        finance=Reader(opened.house.layout, lambda: reloading.settings),
-    )
-    storage = opened.house.settings.storage
-    spending = Spending(
-        keys=reloading.keys,
-        may=lambda principal: principal.key in opened.house.admins,
-        new_id=opened.names,
-        rules=StoredSpending(functools.partial(budgets_at, opened.house.layout, storage.url)),
-    )
+    administration = Administration(opened, gateway, reloading, kept.archive, HeldKeys(reloading, opened.ring, administering=True))
     money = Money(
-        keys=reloading.keys,
+        keys=held,
         gateway=gateway,
         clock=opened.house.clock,
         new_id=opened.names,
@@ -303,20 +303,21 @@ def _server(opened: Opened, gateway: Gateway, reloading: Reloading, reports: Rep
     )
     cold = Cold(
         snapshot=lambda: gateway.world.snapshot,
-        keys=reloading.keys,
+        keys=held,
         unready=unready,
         metrics=reports.text,
         metrics_type=CONTENT_TYPE,
         new_id=opened.names,
-        more=[*admin.routes(), *money.routes(), *organization.routes(), *spending.routes(), *kept.routes],
+        more=[*administration.routes, *money.routes(), *kept.routes, *rooms.routes],
         models=Models(gateway, opened.house.clock),
         version=version(),
     )
     websockets = frozenset(path.encode() for path in WEBSOCKET_PATHS)
-    lane = functools.partial(Lane, handlers=handlers, heads=Heads(), settings=opened.house.settings.server, websockets=websockets)
+    at_door = opened.house.settings.server
+    lane = functools.partial(Lane, handlers=handlers, heads=Heads(), settings=at_door, websockets=websockets, others=kept.other)
     return Server(
         uvicorn.Config(
-            kept.once.application(cold.app()),
+            kept.once.application(rooms.bridge(cold.app())),
             http=lane,  # type: ignore[arg-type]  # what makes a protocol is as good as its class
             loop="none",
             ws="websockets-sansio",

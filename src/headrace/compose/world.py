@@ -3,6 +3,7 @@
 import functools
 import importlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -16,15 +17,16 @@ from headrace.compose.clock import Names
 from headrace.compose.place import secret_of
 from headrace.compose.pools import PoolSettings
 from headrace.compose.prices import purchases
-from headrace.compose.settings import KeySettings, LimitSettings, ModelSettings, RuleSettings, Settings
+from headrace.compose.settings import GuardrailSettings, KeySettings, LimitSettings, ModelSettings, RuleSettings, Settings
 from headrace.core.clock import SECOND, Moment
 from headrace.core.errors import SettingsInvalid, WeightsUnavailable
+from headrace.core.guardrails import Guard
 from headrace.core.identity import Principal
 from headrace.core.rules import Rules
 from headrace.engine import Embedder, Engine, find, obtain, obtain_embedding
 from headrace.engine.choosing import missing_for
 from headrace.engine.gguf import read_gguf
-from headrace.gateway import Room, RuleFor, Terms, World, rooms_for
+from headrace.gateway import GUARDS, REACH, Guardrail, Guards, Room, RuleFor, Terms, World, rooms_for
 from headrace.metering import KeyRow, PriceBook, digest, shown
 from headrace.portfolio import ModelProfile, Pool, Snapshot, snapshot
 from headrace.providers import Provider
@@ -134,6 +136,7 @@ def _profile(name: str, described: ModelSettings | None, pool: Pool, now_s: int)
         operations=frozenset(model.operations),
         tokens_context_max=model.tokens_context_max,
         tokens_out_max=model.tokens_out_max,
+        audio_s_max=model.audio_s_max,
         capabilities=None if model.capabilities is None else frozenset(model.capabilities),
     )
 
@@ -141,18 +144,42 @@ def _profile(name: str, described: ModelSettings | None, pool: Pool, now_s: int)
 def policy_of(settings: Settings) -> Policy:
     """The policy by which placement ranks: one of the table, or a function of the operator's own. Raises SettingsInvalid."""
     name = settings.routing.policy
-    if name in POLICIES:
-        return POLICIES[name]
+    return POLICIES[name] if name in POLICIES else cast(Policy, _imported(f"routing.policy {name!r}", name, POLICIES))
+
+
+def guards_of(settings: Settings, tally: "Counter[tuple[str, str, str]]") -> Guards | None:
+    """The guardrails; None: there are none. `tally` counts their verdicts. Raises SettingsInvalid."""
+    return Guards([_guardrail(one) for one in settings.guardrail], tally) if settings.guardrail else None
+
+
+def _guardrail(one: GuardrailSettings) -> Guardrail:
+    guard, reach = GUARDS[one.use] if one.use in GUARDS else (_imported(f"guardrail {one.name!r}: use {one.use!r}", one.use, GUARDS), REACH)
+    return Guardrail(
+        name=one.name,
+        guard=cast(Guard, guard),
+        ways=frozenset(one.on),
+        action=one.action,
+        reach=one.reach or reach,
+        organization=one.organization,
+        project=one.project,
+        key=one.key,
+        model=one.model,
+        traffic_class=one.traffic_class,
+    )
+
+
+def _imported(what: str, name: str, ours: Iterable[str]) -> object:
+    """A function of the operator's own. Raises SettingsInvalid."""
     module, _, function = name.partition(":")
     if not function:
-        raise SettingsInvalid(f"routing.policy {name!r} is none of {', '.join(POLICIES)}, nor a function of yours, as module:function")
+        raise SettingsInvalid(f"{what} is none of {', '.join(ours)}, nor a function of yours, as module:function")
     try:
         found = getattr(importlib.import_module(module), function)
     except Exception as wrong:
-        raise SettingsInvalid(f"routing.policy {name!r} can't be imported: {type(wrong).__name__}: {wrong}") from wrong
+        raise SettingsInvalid(f"{what} can't be imported: {type(wrong).__name__}: {wrong}") from wrong
     if not callable(found):
-        raise SettingsInvalid(f"routing.policy {name!r} is no function")
-    return cast(Policy, found)
+        raise SettingsInvalid(f"{what} is no function")
+    return cast(object, found)
 
 
 def live_world(
@@ -252,9 +279,17 @@ class LimitedKeys:
         return self._keys.version() + self._changes
 
     def find(self, secret: str) -> Principal | None:
+        """Whose key it is; None also for one that administers, which is good for nothing else."""
+        principal = self.find_any(secret)
+        return None if principal is None or principal.role is not None else principal
+
+    def find_any(self, secret: str) -> Principal | None:
+        """Whose key it is, those that administer too."""
         principal = self._find(secret)
-        if principal is None:
-            return None
+        return None if principal is None else self.limited(principal)
+
+    def limited(self, principal: Principal) -> Principal | None:
+        """Who holds a key, with the limits that hold for it now; None: it is over."""
         if principal.expires is not None:
             if principal.expires <= self._moment():
                 return None
@@ -269,3 +304,10 @@ class LimitedKeys:
         )
         self._limited[principal.key] = principal, limited
         return limited
+
+
+class AllKeys:
+    """The same keys, and those that administer."""
+
+    def __init__(self, keys: LimitedKeys) -> None:
+        self.version, self.find = keys.version, keys.find_any

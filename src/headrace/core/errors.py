@@ -3,8 +3,8 @@
 HeadraceError
 ├── side CLIENT    InvalidRequest (ContextLengthExceeded, UnsupportedParameter (NotTranslatable), ModelNotFound,
 │                  PreviousResponseNotFound), InvalidApiKey, NotFound, Conflict,
-│                  NotAllowed, RateLimited, QuotaExceeded, Unpriced,
-│                  CostTooHigh, BodyTooLarge, HeadersTooLarge, UnsupportedMediaType, MethodNotAllowed, RouteNotFound,
+│                  NotAllowed, GuardrailRefused, RateLimited, QuotaExceeded, Unpriced,
+│                  Unbounded, CostTooHigh, BodyTooLarge, HeadersTooLarge, UnsupportedMediaType, MethodNotAllowed, RouteNotFound,
 │                  RequestNotFound, RequestTimedOut, SandboxRefused, RunNotFound, RunBusy,
 │                  LeaveInvalid
 ├── side UPSTREAM  UpstreamUnreachable, UpstreamTimedOut, UpstreamOverloaded, UpstreamFailed (UpstreamCut, UpstreamGarbled), UpstreamRefused
@@ -99,6 +99,12 @@ class Unpriced(HeadraceError):
     code, side, retryable = "unpriced_model", Side.CLIENT, False
 
 
+class Unbounded(HeadraceError):
+    """Nobody knows what it could cost at most, and a hard budget or `max_cost` holds for it."""
+
+    code, side, retryable = "unbounded_request", Side.CLIENT, False
+
+
 class CostTooHigh(InvalidRequest):
     """It could cost more than the `max_cost` that it names, however short its answer were."""
 
@@ -115,6 +121,16 @@ class NotAllowed(HeadraceError):
     """The rules about this data leave nobody who may have it."""
 
     code, side, retryable = "not_allowed", Side.CLIENT, False
+
+
+class GuardrailRefused(HeadraceError):
+    """A guardrail of the settings says that it may not pass."""
+
+    code, side, retryable = "content_filter", Side.CLIENT, False
+
+    def __init__(self, guardrail: str, why: str) -> None:
+        super().__init__(f"The guardrail {guardrail!r} refuses this request: {why}.", param="messages")
+        self.guardrail, self.why = guardrail, why
 
 
 class BodyTooLarge(HeadraceError):

@@ -4,6 +4,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from headrace.core.roles import Role
+
 TrafficClass: TypeAlias = Literal["realtime", "enterprise", "agentic", "coding", "batch", "training"]
 
 
@@ -12,7 +14,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
     A key may be minted from another: `parents` are the ids of those above it, the nearest first, and `parent_names` what they are called.
     What such a key may do is what all of them may: `models` and `classes` of None are all, `allowances` are the amounts of money that it
-    and those above it may spend in all, by key, and after `expires` it is nobody's.
+    and those above it may spend in all, by key, and after `expires` it is nobody's. A key with a `role` administers and does nothing else.
+    `owner` is whose it is: the id of a person or a service account.
     """
 
     organization: str
@@ -30,3 +33,5 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     expires: int | None = None
     limited_as: str = ""
     key_limits: tuple[tuple[str, int | None, int | None], ...] = ()
+    role: Role | None = None
+    owner: str = ""

@@ -67,7 +67,8 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
 
 class Used(msgspec.Struct, frozen=True, tag=True):
     """What the attempt used, or None where the upstream finished without saying; `model_served` is its own name for what answered, `tier`
-    its own name for the service tier it served in, and `calls` the tools that it ran itself, with how often."""
+    its own name for the service tier it served in, and `calls` the tools that it ran itself, with how often, or how much it made of what
+    is not counted in tokens."""
 
     usage: Usage | None
     model_served: str | None = None
@@ -76,9 +77,11 @@ class Used(msgspec.Struct, frozen=True, tag=True):
 
 
 class Verbatim(msgspec.Struct, frozen=True, tag=True):
-    """Bytes that the upstream already said in the client's own dialect: whole frames of a stream, or one whole answer."""
+    """Bytes that the upstream already said in the client's own dialect: whole frames of a stream, or one whole answer. `kind` is their
+    content type, said with the first of them, where the dialect leaves it open."""
 
     data: bytes
+    kind: str = ""
 
 
 Said: TypeAlias = Text | Reasoning | ToolCallBegun | ToolCallArguments | Finished | Used | Verbatim

@@ -5,11 +5,12 @@ from typing import NamedTuple, Protocol
 from headrace.core.ask import Ask
 from headrace.core.clock import MS, Clock, Instant, Moment
 from headrace.core.errors import HeadraceError, Side
+from headrace.core.native import Post, Units
 from headrace.core.stream import Said, Used, Verbatim
 from headrace.core.translation import Change
-from headrace.core.usage import Usage
+from headrace.core.usage import NOTHING, Usage
 from headrace.gateway.visit import Visit
-from headrace.metering import Admit, Aside, Outcome, Price, Record, Settle, Void, bought, rate_bound, sold, tier_of
+from headrace.metering import Admit, Aside, Outcome, Price, Record, Settle, Void, bought, priced_units, rate_bound, sold, tier_of
 from headrace.providers import Gate, Tap
 from headrace.routing import Choice, Placed
 
@@ -70,6 +71,7 @@ class Attempt:
         "first_said_at",
         "gate",
         "heard",
+        "post",
         "usage",
         "usage_likely",
         "used",
@@ -100,6 +102,8 @@ class Attempt:
         visit.attempts += 1
         visit.pool = choice.pool.name
         self.used = bound
+        self.post = post = None if ask.native is None else ask.native.post
+        units = () if post is None else priced_units(post.units, prices.sell)
         self._admit = Admit(
             ask.request,
             visit.attempts,
@@ -113,7 +117,7 @@ class Attempt:
             choice.pool.name,
             ask.stream,
             bound,
-            rate_bound(bound, prices.sell),
+            rate_bound(bound, prices.sell, units),
             _id(prices.sell),
             visit.evidence,
             placed,
@@ -182,9 +186,11 @@ class Attempt:
         """Settle: at what was used, or where nobody said so at the bound, as an estimate."""
         self._open = False
         visit, now = self._visit, self._clock.instant()
+        served, calls = (None, ()) if said is None else (tier_of(said.tier), said.calls)
+        if self.post is not None:
+            usage, calls = _counted(usage, calls, self.post, self._prices.sell)
         self.ended_at, self.confirmed = now, usage is not None
         self.used = used = usage or self.usage_likely or visit.bound
-        served, calls = (None, ()) if said is None else (tier_of(said.tier), said.calls)
         sell, cost_pico = sold(used, self._prices.sell, served, calls)
         buy, buy_pico = bought(used, self._prices.buy, served, calls)
         ours = not (self.heard or (outcome in PAID and not self._listener.lost))
@@ -194,6 +200,8 @@ class Attempt:
             visit.tokens_used += used.total
         if not self._listener.lost:
             visit.usage, visit.cost_pico = used, cost_pico
+            if visit.cache and said is not None and usage is not None:
+                visit.used = Used(usage, said.model_served, said.tier, calls)
         said_at, admit = visit.first_said_at, self._admit
         self._log.append(
             Settle(
@@ -218,6 +226,17 @@ class Attempt:
         if visit.hold is not None:  # with nothing in between: what the log shows and what was told of the slices must agree
             visit.hold.pay(cost_pico or 0)
             visit.hold.end()
+
+
+def _counted(usage: Usage | None, units: Units, post: Post, price: Price | None) -> tuple[Usage | None, Units]:
+    """What was used in tokens, and in what the price counts otherwise. Where nobody told tokens, and the price counts all that was told,
+    there are none; where it does not, the bound holds, so that nothing is free for want of a word."""
+    told, wanted = dict(units), priced_units(post.units, price)
+    if usage is None and units and price is not None and told.keys() <= price.fees.keys():
+        usage = NOTHING
+    if any(name not in told for name, _ in wanted):
+        usage = None
+    return usage, tuple(priced_units(post.units if usage is None else units, price))
 
 
 PAID: frozenset[Outcome] = frozenset(("completed", "client_left"))

@@ -14,12 +14,15 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from random import Random
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
 
 from headrace.core.ask import Ask
 from headrace.core.clock import MS, SECOND, Clock, Instant, Moment
 from headrace.core.errors import (
     ContextLengthExceeded,
+    GuardrailRefused,
     HeadraceError,
     ModelNotFound,
     NoCapacity,
@@ -28,7 +31,10 @@ from headrace.core.errors import (
     RateLimited,
     StorageFull,
 )
+from headrace.core.stream import Said
+from headrace.core.translation import Change
 from headrace.gateway.attempt import Attempt, Listener, Log, Prices
+from headrace.gateway.guarding import Guards
 from headrace.gateway.meters import Meters, check, give_back, take
 from headrace.gateway.neighbours import Neighbours
 from headrace.gateway.race import Race, Runner
@@ -36,9 +42,9 @@ from headrace.gateway.room import Room, Waiter, leave, stand
 from headrace.gateway.till import NOBODY, Quote, Till
 from headrace.gateway.visit import Visit, left_of
 from headrace.gateway.world import World
-from headrace.metering import Declined, Evidence, Granted, Limiter, Price, Refused, Sale, cards_of
-from headrace.portfolio import Pool
-from headrace.routing import Choice, Place, Placed, Reason, Refuse, RetryBudget, Send, Shares, Shortlist, Wait, decide, outliers
+from headrace.metering import Declined, Evidence, Granted, Limiter, Price, Refused, Sale, cards_of, share_of
+from headrace.portfolio import Pool, TokenCost
+from headrace.routing import Choice, Load, Place, Placed, Reason, Refuse, RetryBudget, Send, Shares, Shortlist, Wait, decide, outliers
 
 TOKENS_OUT_UNBOUNDED = 16_384
 COMPARED_EVERY = SECOND
@@ -48,8 +54,18 @@ EVIDENCED_MAX = 16_384
 """Of so many kinds of requests it is known that their evidence was said; then all is said again, which changes nothing."""
 HEARD_AGAIN = MS // 2
 """How old what the other workers do may be when a request is placed."""
+KEPT = Choice(Pool(name="headrace:cache", dialect="local", models={}), Load(), TokenCost(), 0)
+"""Where answers come from that are kept. No pool of the settings can have that name."""
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 Tasks: TypeAlias = "dict[asyncio.Task[None], tuple[Runner, Pool]]"
+
+
+class Answer(NamedTuple):
+    """What a pool said once, under the law of `core.stream`, and what of the request it did not take as it was asked."""
+
+    pool: str
+    said: tuple[Said, ...]
+    translation: tuple[Change, ...]
 
 
 class Gateway:
@@ -94,6 +110,23 @@ class Gateway:
     def admit(self, ask: Ask) -> Visit:
         """Take the request and its bound from all limits that hold for it, and hold what it could cost; or raise why not, and take
         nothing."""
+        if self.world.guards is not None:
+            return self._guarded(ask, self.world.guards)
+        return self._admitted(ask)
+
+    def _guarded(self, ask: Ask, guards: Guards) -> Visit:
+        """As the guardrails leave it. Raises GuardrailRefused, which is put on record."""
+        try:
+            guarded = guards.admitted(ask)
+        except GuardrailRefused as refusal:
+            self._decline(ask, None, (), refusal, f"{refusal.code} ({refusal.guardrail}: {refusal.why})")
+            raise
+        visit = self._admitted(guarded)
+        if guarded is not ask and visit.ask is None:
+            visit.ask = guarded
+        return visit
+
+    def _admitted(self, ask: Ask) -> Visit:
         now, tokens_in, tokens_out = self.clock.instant(), ask.tokens_in_max, self._tokens_out_max(ask)
         bound = tokens_in + tokens_out
         limited = self._meters.of(ask, now)
@@ -103,6 +136,8 @@ class Gateway:
         if limiter is not None:
             granted = self._granted(ask, limiter, bound, now)
         visit = Visit(self.world, now, limiter, granted, tokens_in, tokens_out)
+        if ask.native is not None and ask.native.post is not None:
+            visit.bound = ask.native.post.bound
         if limited:
             visit.taken = take(limited, bound, now)
         return self._held(ask, visit)
@@ -147,7 +182,7 @@ class Gateway:
         self._retries.earn()
         try:
             if visit.lacks is not None and self._till is not None:
-                await self._till.fetch(ask, visit)
+                await self._till.fetch(ask if world.guards is None else _as_read(ask, visit), visit)
             ask = visit.ask or ask
             while True:
                 now = self.clock.instant()
@@ -167,6 +202,26 @@ class Gateway:
                         raise  # the client has heard us or is gone, or nobody else can do better
                     if visit.attempts >= world.terms.attempts_max:
                         raise
+        finally:
+            self._give_back(ask, visit)
+
+    async def recall(self, ask: Ask, visit: Visit, answer: Answer, price_permille: int, listener: Listener) -> None:
+        """Say an answer again: nobody is asked, and it costs so many thousandths of its price. Raises what budgets refuse."""
+        try:
+            if visit.lacks is not None and self._till is not None:
+                await self._till.fetch(ask, visit)
+            world, moment = visit.world, self.clock.moment()
+            sell = world.book.sale(_sale(ask, world), visit.priced_at or moment, world.snapshot.pools.get(answer.pool))
+            part = None if sell is None else share_of(sell, price_permille, "#kept*")
+            self._tell_price(part, moment)
+            attempt = Attempt(self._log, self.clock, moment, visit.ask or ask, visit, KEPT, (), Prices(part, None), listener)
+            try:
+                if answer.translation:
+                    attempt.translated(answer.translation)
+                for one in answer.said:
+                    attempt.hear(one)
+            finally:
+                attempt.end()
         finally:
             self._give_back(ask, visit)
 
@@ -221,19 +276,23 @@ class Gateway:
         world = visit.world
         sell = world.book.sale(_sale(ask, world), visit.priced_at or moment, pool)
         buy = world.buys.price_on(pool.name, ask.model, moment)
-        for price in (sell, buy):
-            if price is not None and price.id not in self._told_prices:
-                self._told_prices.add(price.id)
-                for card in cards_of(price, moment):
-                    self._log.append(card)
+        self._tell_price(sell, moment)
+        self._tell_price(buy, moment)
         return Prices(sell, buy)
+
+    def _tell_price(self, price: Price | None, moment: Moment) -> None:
+        if price is not None and price.id not in self._told_prices:
+            self._told_prices.add(price.id)
+            for card in cards_of(price, moment):
+                self._log.append(card)
 
     def _done(self, room: Room, attempt: Attempt) -> None:
         """What an answer says about its pool."""
         attempt.end()
         ended, began, said_at, used = attempt.ended_at, attempt.began, attempt.first_said_at, attempt.used
-        ttft_ms = None if said_at is None else (said_at - began) / MS
-        tokens_out = used.tokens_out if attempt.confirmed else 0  # of a bound no pace is learned
+        chats = attempt.post is None  # how fast a picture comes says nothing of how fast words do
+        ttft_ms = (said_at - began) / MS if said_at is not None and chats else None
+        tokens_out = used.tokens_out if attempt.confirmed and chats else 0  # of a bound no pace is learned
         room.answered(ended, ttft_ms=ttft_ms, duration_ms=(ended - began) / MS, tokens_out=tokens_out)
         if self._shares.caps:
             self._shares.add(room.pool.vendor, used.total, ended)
@@ -249,7 +308,7 @@ class Gateway:
                 self._decline(ask, visit.evidence, decided.placed, refusal)
             raise
 
-    def _decline(self, ask: Ask, evidence: str, placed: Placed, refusal: HeadraceError) -> None:
+    def _decline(self, ask: Ask, evidence: str | None, placed: Placed, refusal: HeadraceError, code: str | None = None) -> None:
         who = ask.principal
         declined = Declined(
             ask.request,
@@ -261,7 +320,7 @@ class Gateway:
             ask.operation,
             ask.model,
             ask.stream,
-            refusal.code,
+            code or refusal.code,
             evidence,
             placed[:PLACED_KEPT],
         )
@@ -449,6 +508,11 @@ def _stop(task: "asyncio.Task[None]", pool: Pool, *, lost: bool) -> None:
         asyncio.get_running_loop().call_later(pool.drain_ms_max / 1000, task.cancel)  # it is billed whole: read what that is
     else:
         task.cancel()
+
+
+def _as_read(ask: Ask, visit: Visit) -> Ask:
+    """The request as guardrails left it, and without a cap that is not the client's own."""
+    return ask if visit.ask is None else msgspec.structs.replace(visit.ask, tokens_out_max=ask.tokens_out_max)
 
 
 def _give_up(place: Place[Waiter]) -> None:

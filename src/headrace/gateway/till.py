@@ -12,8 +12,9 @@ import msgspec
 
 from headrace.core.ask import Ask
 from headrace.core.clock import Clock, Moment
-from headrace.core.errors import BudgetsUnreachable, CostTooHigh, HeadraceError, NotReady, QuotaExceeded, Unpriced
+from headrace.core.errors import BudgetsUnreachable, CostTooHigh, HeadraceError, NotReady, QuotaExceeded, Unbounded, Unpriced
 from headrace.core.money import usd
+from headrace.core.native import Post
 from headrace.core.usage import Usage
 from headrace.gateway.visit import Visit
 from headrace.metering import (
@@ -25,9 +26,11 @@ from headrace.metering import (
     Price,
     Slice,
     Span,
+    by_request_only,
     instances,
     lacking,
     overspent,
+    priced_units,
     rate_bound,
     reserve,
     span_of,
@@ -167,7 +170,7 @@ class Till:
         return Quote(
             tokens_in_max=visit.bound.tokens_in,
             tokens_out_max=visit.bound.output,
-            cost_max_pico=rate_bound(visit.bound, price),
+            cost_max_pico=rate_bound(visit.bound, price, visit.units),
             price=None if price is None else price.id,
             capped=visit.capped,
             budgets=tuple(_left(one) for one in way.slices),
@@ -179,7 +182,12 @@ class Till:
         if ask.operation == "chat":
             self._bound(ask, visit)
         visit.price = price
-        bound_pico = rate_bound(visit.bound, price)
+        post = None if ask.native is None else ask.native.post
+        if post is not None:
+            visit.units = tuple(priced_units(post.units, price))
+            if way.hard or ask.max_cost_pico is not None:
+                _check_bounded(post, ask.model, price, "a hard budget holds for this key" if way.hard else "the request names a max_cost")
+        bound_pico = rate_bound(visit.bound, price, visit.units)
         if bound_pico is None:
             if not way.hard and ask.max_cost_pico is None:
                 bound_pico = 0  # it is counted as what it is: unpriced, and flagged where usage is shown
@@ -320,6 +328,14 @@ def _left(one: Slice) -> BudgetLeft:
 def _opening(budget: Budget, instance: str, span: Span) -> AccountOpening:
     name = "\x1f".join((budget.name, instance, span.name))
     return AccountOpening(name, budget.name, instance, span.name, span.end, budget.limit_pico, budget.mode, budget.alerts_percent)
+
+
+def _check_bounded(post: Post, model: str, price: Price | None, what: str) -> None:
+    if price is not None and not post.bounded and not by_request_only(price):
+        raise Unbounded(
+            f"Nobody can say what a request to {post.path} costs at most, and {what}: give its path bounds in the pool's pass_through, or "
+            f"price {model} by the request."
+        )
 
 
 def _cap(ask: Ask, visit: Visit, tokens: int, why: str) -> None:

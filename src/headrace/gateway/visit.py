@@ -2,6 +2,8 @@
 
 from headrace.core.ask import Ask
 from headrace.core.clock import Instant, Moment
+from headrace.core.native import Units
+from headrace.core.stream import Used
 from headrace.core.translation import Change
 from headrace.core.usage import Usage
 from headrace.gateway.meters import Taken, left_of_all
@@ -14,7 +16,9 @@ NO_ACCOUNTS: tuple[int, ...] = ()
 class Visit:
     """`tried` are the pools that were asked, in their order. `usage`, `cost_pico`, `pool` and `translation` are the last attempt's;
     `tokens_used` are those that the client pays for. `hold` is the money held for it on `accounts`, `lacks` what must be leased for it
-    before it can be held; `ask` is the request with the cap on its answer that is due to `capped`, where there is one."""
+    before it can be held; `ask` is the request with the cap on its answer that is due to `capped`, where there is one. `units` are
+    the most that it can use of what its price does not count in tokens. `cache` says what became of a look at answers that are kept,
+    and then `used` is what was confirmed."""
 
     __slots__ = (
         "accounts",
@@ -22,6 +26,7 @@ class Visit:
         "ask",
         "attempts",
         "bound",
+        "cache",
         "capped",
         "cost_pico",
         "epoch",
@@ -40,7 +45,9 @@ class Visit:
         "tokens_used",
         "translation",
         "tried",
+        "units",
         "usage",
+        "used",
         "waited_ms",
         "world",
     )
@@ -67,12 +74,15 @@ class Visit:
         self.price: Price | None = None
         self.priced_at: Moment = 0
         self.capped = ""
+        self.units: Units = ()
+        self.cache = ""
+        self.used: Used | None = None
         self.epoch, self.accounts = 0, NO_ACCOUNTS
 
     @property
     def bound_pico(self) -> int:
         """What one attempt could cost; 0: it has no price."""
-        return rate_bound(self.bound, self.price) or 0
+        return rate_bound(self.bound, self.price, self.units) or 0
 
     @property
     def left(self) -> dict[str, tuple[int, int, int]]:

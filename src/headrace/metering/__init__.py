@@ -11,6 +11,7 @@ from headrace.metering.leases import Lease, close, correct, crossed, lend
 from headrace.metering.ledger import Account, Entry, Ledger, Transfer
 from headrace.metering.limits import DAY_WINDOW, MINUTE, Granted, Limit, Limiter, Refused
 from headrace.metering.lines import Line, Owner, Sum, cache_savings, lines_of, merged
+from headrace.metering.matching import Bought, explained, match
 from headrace.metering.periods import Period, Span, span_of
 from headrace.metering.pricebook import CustomerContract, PriceBook, Sale, Uplift
 from headrace.metering.prices import (
@@ -24,11 +25,12 @@ from headrace.metering.prices import (
     parse_prices,
     price_row,
     read_prices,
+    share_of,
     tier_of,
 )
 from headrace.metering.purchases import Purchases
 from headrace.metering.purse import Hold, Said, Slice, Told, lacking, overspent, reserve
-from headrace.metering.rating import bought, rate, rate_bound, sold
+from headrace.metering.rating import bought, by_request_only, priced_units, rate, rate_bound, sold
 from headrace.metering.reconcile import Booked, Explained, explain
 from headrace.metering.records import (
     Admit,
@@ -64,6 +66,7 @@ __all__ = [
     "Attempted",
     "Billed",
     "Booked",
+    "Bought",
     "Budget",
     "Card",
     "Catalogue",
@@ -115,6 +118,7 @@ __all__ = [
     "added",
     "admitted",
     "bought",
+    "by_request_only",
     "cache_savings",
     "card_of",
     "cards_of",
@@ -126,18 +130,21 @@ __all__ = [
     "day_of",
     "digest",
     "explain",
+    "explained",
     "faults",
     "instances",
     "invoice",
     "lacking",
     "lend",
     "lines_of",
+    "match",
     "merged",
     "moment_of",
     "other_line",
     "overspent",
     "parse_prices",
     "price_row",
+    "priced_units",
     "principal_of",
     "prove",
     "rate",
@@ -146,6 +153,7 @@ __all__ = [
     "read_prices",
     "reserve",
     "secret_from",
+    "share_of",
     "shared",
     "shown",
     "sold",

@@ -8,6 +8,7 @@ import msgspec
 
 from headrace.core.clock import Moment
 from headrace.core.identity import Principal, TrafficClass
+from headrace.core.roles import Role
 
 PREFIX = "sk-hr-"
 TOKEN_BYTES_MIN = 30  # 240 bits, 40 characters
@@ -17,6 +18,7 @@ class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
     """One key as it is stored: never its secret. `shown` is how lists name it, such as `sk-hr-…x7Qa`.
 
     A key with a `parent` was minted from it, and may do what both may: it is bound by the parent's budget as well, and ends with it.
+    The `owner` is a person or a service account, by id; a key with a `role` administers.
     """
 
     id: str
@@ -35,6 +37,8 @@ class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] | None = None
     classes: tuple[TrafficClass, ...] | None = None
     expires: Moment | None = None
+    owner: str | None = None
+    role: Role | None = None
 
     def __repr__(self) -> str:
         """Without the digest: rows end up in logs."""
@@ -71,6 +75,8 @@ def principal_of(lineage: Sequence[KeyRow]) -> Principal:
             for row in lineage[:-1]
             if row.requests_per_minute is not None or row.tokens_per_minute is not None
         ),
+        role=own.role,
+        owner=own.owner or "",
     )
 
 

@@ -40,6 +40,17 @@ def rate(usage: Usage, price: Price | None, calls: Calls = ()) -> int | None:
     return None if fees is None else cost + fees
 
 
+def priced_units(units: Calls, price: Price | None) -> Calls:
+    """Of what was counted in anything but tokens, that which the row has a price for: the rest of it is paid by the token."""
+    return () if price is None or not units else tuple([one for one in units if one[0] in price.fees])
+
+
+def by_request_only(price: Price) -> bool:
+    """Whether a request costs the same whatever it uses: tokens nothing, and nothing else is counted."""
+    rows = (price, *(step.price for step in price.above))
+    return all(one.whole is not None and not any(one.whole) and one.fees.keys() <= {REQUEST} for one in rows)
+
+
 def sold(usage: Usage, price: Price | None, served: str | None = None, calls: Calls = ()) -> Rated:
     """What a customer pays who was promised `price`, and was served in the tier `served`, where that is known. Where the book has no price
     for that tier, the promise holds."""

@@ -38,13 +38,16 @@ class Booked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Explained(msgspec.Struct, frozen=True):
-    """A part of a difference: the vendor's less ours."""
+    """A part of a difference: the vendor's less ours. `request` is our attempt and `line` the vendor's name of its request, where the
+    vendor's file tells of single ones."""
 
     day: date
     model: str
     cause: Cause
     pico: int
     tokens: int
+    request: str = ""
+    line: str = ""
 
 
 def explain(billed: Billed, booked: Booked, rows: int = 1) -> list[Explained]:

@@ -1,4 +1,4 @@
-"""What a vendor says it has billed, as its usage and cost reports or a plain table tell it: by day and model."""
+"""What a vendor says it has billed, as its reports, its log of requests or a plain table tell it: by day and model, or by request."""
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,13 +8,15 @@ from typing import Any
 
 import msgspec
 
+from headrace.core.clock import SECOND, Moment
 from headrace.core.money import PICO_PER_USD
 from headrace.core.usage import NOTHING, Usage
-from headrace.metering.prices import tier_of
+from headrace.metering.prices import day_of, tier_of
 
 
 class Billed(msgspec.Struct, frozen=True, kw_only=True):
-    """What was billed for one day and model. What the file does not tell is None. `unit_pico` is the smallest step of its amounts."""
+    """What was billed for one day and model; with a `moment`, for one request that the vendor served then, and names `id`. What the file
+    does not tell is None. `unit_pico` is the smallest step of its amounts."""
 
     day: date
     model: str
@@ -23,12 +25,17 @@ class Billed(msgspec.Struct, frozen=True, kw_only=True):
     pico: int | None = None
     unit_pico: int = 1
     tier: str | None = None
+    moment: Moment | None = None
+    id: str = ""
 
 
 def read_billed(text: str) -> tuple[Billed, ...]:
-    """OpenAI's usage or costs, Anthropic's usage or cost report (JSON), or a table with a head (CSV: day, model, and any of requests,
-    input_tokens, cached_tokens, cache_write_tokens, output_tokens, cost_usd, tier). Raises ValueError for anything else."""
+    """OpenAI's usage or costs, Anthropic's usage or cost report (JSON), Bedrock's log of invocations (JSON lines), or a table with a head
+    (CSV: day or time, model, and any of id, requests, input_tokens, cached_tokens, cache_write_tokens, output_tokens, cost_usd, tier); with
+    a time each row is a request. Raises ValueError for anything else."""
     if text.lstrip().startswith("{"):
+        if '"ModelInvocationLog"' in text[:10_000]:
+            return tuple(_invocations(text))
         try:
             return tuple(_pages(msgspec.json.decode(text, type=_Page)))
         except (msgspec.MsgspecError, InvalidOperation, KeyError) as wrong:
@@ -102,11 +109,34 @@ def _anthropic(told: Mapping[str, Any]) -> Usage:
     )
 
 
+class _Invocation(msgspec.Struct, rename="camel"):
+    timestamp: datetime
+    request_id: str
+    model_id: str
+    input: dict[str, Any] = {}
+    output: dict[str, Any] = {}
+
+
+def _invocations(text: str) -> Iterator[Billed]:
+    """Each line is a call, as CloudWatch and S3 have it; the model may be named by the ARN of a profile."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            told = msgspec.json.decode(line, type=_Invocation)
+            cached, written = (int(told.input.get(name) or 0) for name in ("cacheReadInputTokenCount", "cacheWriteInputTokenCount"))
+            usage = Usage(int(told.input["inputTokenCount"]), cached, written, int(told.output.get("outputTokenCount") or 0))
+        except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as wrong:
+            raise ValueError(f"line {number} is no record of Bedrock's log of invocations: {wrong}") from None
+        moment = _moment(told.timestamp)
+        yield Billed(day=day_of(moment), model=told.model_id.rpartition("/")[2], usage=usage, moment=moment, id=told.request_id)
+
+
 def _table(text: str) -> Iterator[Billed]:
     rows = csv.DictReader(text.splitlines())
     names = {name.strip().lower() for name in rows.fieldnames or ()}
-    if not {"day", "model"} <= names:
-        raise ValueError(f"a table needs the columns day and model, this one has {', '.join(sorted(names)) or 'none'}")
+    if "model" not in names or not names & {"day", "time"}:
+        raise ValueError(f"a table needs the columns model, and day or time; this one has {', '.join(sorted(names)) or 'none'}")
     for number, row in enumerate(rows, 2):
         plain = {name.strip().lower(): (value or "").strip() for name, value in row.items() if name}
         try:
@@ -120,15 +150,24 @@ def _row(row: Mapping[str, str]) -> Billed:
     cached, written = counts.get("cached_tokens", 0), counts.get("cache_write_tokens", 0)
     usage = Usage(counts.get("input_tokens", 0) - cached - written, cached, written, counts.get("output_tokens", 0)) if counts else None
     amount = Decimal(row["cost_usd"]) if row.get("cost_usd") else None
+    moment = _moment(datetime.fromisoformat(row["time"])) if row.get("time") else None
     return Billed(
-        day=date.fromisoformat(row["day"]),
+        day=date.fromisoformat(row["day"]) if moment is None else day_of(moment),
         model=row["model"],
         usage=usage,
         requests=int(row["requests"]) if row.get("requests") else None,
         pico=None if amount is None else _pico(amount),
         unit_pico=1 if amount is None else _unit(amount),
         tier=tier_of(row.get("tier")),
+        moment=moment,
+        id=row.get("id", ""),
     )
+
+
+def _moment(time: datetime) -> Moment:
+    """Without a zone it is UTC."""
+    aware = time if time.tzinfo else time.replace(tzinfo=UTC)
+    return round(aware.timestamp() * 1_000) * (SECOND // 1_000)
 
 
 def _pico(amount: Decimal) -> int:

@@ -19,14 +19,23 @@ class TokenCost(msgspec.Struct, frozen=True, gc=False):
     output_pico: float = 0.0
 
 
+class PathBound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The most that one request to a vendor's path can use, as the operator says: tokens, and of what is counted otherwise `units_max`."""
+
+    tokens_in_max: int = 0
+    tokens_out_max: int = 0
+    units_max: Mapping[str, int] = {}
+
+
 class Pool(msgspec.Struct, frozen=True, kw_only=True):
     """Capacity of one kind at one place. `models` maps our name of a model to the pool's own name for it.
 
     Where it is and whose it is: `vendor` runs it, `jurisdictions` hold there (they follow from the region, never from what a pool claims;
     none where the region is unknown), `data_class` is the most sensitive data it is cleared for, `zero_retention` says that its contract
-    keeps nothing. `costs` are by our names of the models. `owned` capacity is paid whether it is used or not, so that using it while it
-    idles is nearly free. `drain_ms_max` says how long to read on when a client leaves a stream, because this vendor bills the whole
-    answer anyway; 0 means: hang up, it stops computing. `capabilities` of None: whatever its models can do.
+    keeps nothing. `paths` are what it offers beside chats and embeddings (`/images/edits`). `costs` are by our names of the models.
+    `owned` capacity is paid whether it is used or not, so that using it while it idles is nearly free. `drain_ms_max` says how long to read
+    on when a client leaves a stream, because this vendor bills the whole answer anyway; 0 means: hang up, it stops computing.
+    `capabilities` of None: whatever its models can do.
     """
 
     name: str
@@ -51,11 +60,12 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     ttft_ms: float = 500.0
     tpot_ms: float = 20.0
     prefill_tokens_per_s: float = 10_000.0
+    paths: Mapping[str, PathBound | None] = {}
 
 
 class ModelProfile(msgspec.Struct, frozen=True, kw_only=True):
     """What a model is, wherever it runs. `tokens_out_max` bounds an answer for which the client named no bound; `capabilities` of None:
-    not known, so that nobody is turned away for want of one."""
+    not known, so that nobody is turned away for want of one. `audio_s_max` is the longest recording that it takes."""
 
     name: str
     created: int
@@ -63,6 +73,7 @@ class ModelProfile(msgspec.Struct, frozen=True, kw_only=True):
     operations: frozenset[str]
     tokens_context_max: int | None = None
     tokens_out_max: int = 16_384
+    audio_s_max: int = 1_500
     capabilities: frozenset[Capability] | None = None
 
 

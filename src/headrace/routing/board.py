@@ -150,9 +150,9 @@ class Board:
 
     def __init__(self, snapshot: Snapshot, loads: Mapping[str, Load], classes: Mapping[TrafficClass, ClassTerms] = CLASSES) -> None:
         self.snapshot, self.loads, self.classes = snapshot, loads, classes
-        self._shortlists: dict[tuple[str, Rules, frozenset[Capability]], Shortlist] = {}
+        self._shortlists: dict[tuple[str, Rules, frozenset[str]], Shortlist] = {}
         self._partial: dict[str, frozenset[Capability]] = {}
-        self._recent: dict[tuple[str, int, int], tuple[Rules, frozenset[Capability], Shortlist]] = {}
+        self._recent: dict[tuple[str, int, int], tuple[Rules, frozenset[str], Shortlist]] = {}
 
     def shortlist(self, ask: Ask) -> Shortlist:
         """Who may serve `ask`, whatever the moment: it depends on the model, the rules and the capabilities only."""
@@ -181,7 +181,7 @@ class Board:
             self._partial[model] = held
         return held
 
-    def _filtered(self, model: str, rules: Rules, needs: frozenset[Capability]) -> Shortlist:
+    def _filtered(self, model: str, rules: Rules, needs: frozenset[str]) -> Shortlist:
         choices: list[Choice] = []
         excluded: list[tuple[str, str]] = []
         profile = self.snapshot.models.get(model)
@@ -219,9 +219,9 @@ def broken_rule(pool: Pool, rules: Rules) -> str | None:
     return None
 
 
-def _incapable(pool: Pool, of_model: frozenset[Capability] | None, needs: frozenset[Capability]) -> str | None:
+def _incapable(pool: Pool, of_model: frozenset[Capability] | None, needs: frozenset[str]) -> str | None:
     has = pool.capabilities if pool.capabilities is not None else of_model
-    lacking = sorted(needs - has) if has is not None else []
+    lacking = sorted(need for need in needs if (need not in pool.paths if need.startswith("/") else has is not None and need not in has))
     return f"capability:{lacking[0]}" if lacking else None
 
 

@@ -62,6 +62,13 @@ def keep_batch(database: sqlite3.Connection, batch: StoredBatch, created_s: int)
     database.execute("INSERT INTO batch (owner, id, created, status, principal, body) VALUES (?, ?, ?, ?, ?, ?)", row)
 
 
+def keep_batch_with_lines(database: sqlite3.Connection, batch: StoredBatch, lines: Sequence[BatchLine], created_s: int) -> None:
+    """Both or nothing."""
+    with transaction(database):
+        keep_batch(database, batch, created_s)
+        _add_lines(database, batch.owner, batch.id, lines)
+
+
 def change_batch(database: sqlite3.Connection, owner: str, id: str, status: BatchStatus, facts: Mapping[str, object]) -> dict[str, Any]:
     """Give it another status, and more `facts`. The batch as it is then."""
     with transaction(database):
@@ -124,10 +131,14 @@ def claim_batch(database: sqlite3.Connection, runner: str, now_s: int) -> Stored
 
 def add_lines(database: sqlite3.Connection, owner: str, id: str, lines: Sequence[BatchLine]) -> None:
     with transaction(database):
-        database.executemany(
-            "INSERT OR IGNORE INTO batch_line (owner, batch, number, state, custom_id, request) VALUES (?, ?, ?, 'pending', ?, ?)",
-            [(owner, id, line.number, line.custom_id, line.request) for line in lines],
-        )
+        _add_lines(database, owner, id, lines)
+
+
+def _add_lines(database: sqlite3.Connection, owner: str, id: str, lines: Sequence[BatchLine]) -> None:
+    database.executemany(
+        "INSERT OR IGNORE INTO batch_line (owner, batch, number, state, custom_id, request) VALUES (?, ?, ?, 'pending', ?, ?)",
+        [(owner, id, line.number, line.custom_id, line.request) for line in lines],
+    )
 
 
 def take_lines(
@@ -153,10 +164,48 @@ def take_lines(
     return status, [BatchLine(number=number, custom_id=custom_id, request=request) for number, custom_id, request in rows]
 
 
-def expire_lines(database: sqlite3.Connection, owner: str, id: str, answer: bytes) -> None:
-    """What is pending is not worked on any more."""
+def expire_lines(database: sqlite3.Connection, owner: str, id: str, answer: bytes, state: str = "failed") -> None:
+    """What is pending is not worked on any more, and stands in this `state`."""
     database.execute(
-        "UPDATE batch_line SET state = 'failed', answer = ? WHERE owner = ? AND batch = ? AND state = 'pending'", (answer, owner, id)
+        "UPDATE batch_line SET state = ?, answer = ? WHERE owner = ? AND batch = ? AND state = 'pending'", (state, answer, owner, id)
+    )
+
+
+def results_of(database: sqlite3.Connection, owner: str, id: str, *, after: int, count: int) -> list[AnsweredLine]:
+    """The lines of a batch that has ended, whatever came of them."""
+    rows = database.execute(
+        "SELECT number, custom_id, state, answer FROM batch_line WHERE owner = ? AND batch = ? AND number > ? ORDER BY number LIMIT ?",
+        (owner, id, after, count),
+    )
+    return [
+        AnsweredLine(number=number, custom_id=custom_id, failed=state != "done", answer=answer) for number, custom_id, state, answer in rows
+    ]
+
+
+def states_of(database: sqlite3.Connection, owner: str, id: str) -> dict[str, int]:
+    """How many lines of a batch are in each state."""
+    rows = database.execute("SELECT state, count(*) FROM batch_line WHERE owner = ? AND batch = ? GROUP BY state", (owner, id))
+    return {str(state): int(count) for state, count in rows}
+
+
+def drop_requests(database: sqlite3.Connection, owner: str, id: str) -> None:
+    """What was asked in the lines of a batch that has ended; what was answered stays."""
+    database.execute("UPDATE batch_line SET request = x'' WHERE owner = ? AND batch = ?", (owner, id))
+
+
+def drop_batch(database: sqlite3.Connection, owner: str, id: str) -> None:
+    """Forget a batch and its lines."""
+    with transaction(database):
+        database.execute("DELETE FROM batch_line WHERE owner = ? AND batch = ?", (owner, id))
+        database.execute("DELETE FROM batch WHERE owner = ? AND id = ?", (owner, id))
+
+
+def archive_batches(database: sqlite3.Connection, prefix: str, before_s: int) -> None:
+    """Forget the answers of ended batches whose ids begin so, and that were made before then; their counts stay."""
+    database.execute(
+        "UPDATE batch_line SET answer = NULL WHERE answer IS NOT NULL AND (owner, batch) IN "
+        "(SELECT owner, id FROM batch WHERE substr(id, 1, ?) = ? AND created < ? AND status IN ('completed', 'expired', 'cancelled'))",
+        (len(prefix), prefix, before_s),
     )
 
 

@@ -6,31 +6,36 @@ from typing import Any
 
 import msgspec
 
+from headrace.core.rules import NO_RULES, Rules
 from headrace.storage.database import transaction
+from headrace.storage.responses import read_rules, written_rules
 
 _object = msgspec.json.Decoder(dict[str, Any])
 
 
 class Conversation(msgspec.Struct, frozen=True):
+    """`rules` are those of all that was said in it."""
+
     id: str
     created_s: int
     metadata: dict[str, Any]
+    rules: Rules = NO_RULES
 
 
 def keep_conversation(database: sqlite3.Connection, owner: str, conversation: Conversation, items: Sequence[dict[str, Any]]) -> None:
     """Keep it anew, or with other metadata; `items` follow those that it has."""
     with transaction(database):
         database.execute(
-            "INSERT INTO conversation (owner, id, created, metadata) VALUES (?, ?, ?, ?) "
+            "INSERT INTO conversation (owner, id, created, metadata, rules) VALUES (?, ?, ?, ?, ?) "
             "ON CONFLICT (owner, id) DO UPDATE SET metadata = excluded.metadata",
-            (owner, conversation.id, conversation.created_s, msgspec.json.encode(conversation.metadata)),
+            (owner, conversation.id, conversation.created_s, msgspec.json.encode(conversation.metadata), written_rules(conversation.rules)),
         )
         _append(database, owner, conversation.id, items)
 
 
 def conversation_of(database: sqlite3.Connection, owner: str, id: str) -> Conversation | None:
-    row = database.execute("SELECT id, created, metadata FROM conversation WHERE owner = ? AND id = ?", (owner, id)).fetchone()
-    return None if row is None else Conversation(row[0], row[1], _object.decode(row[2]))
+    row = database.execute("SELECT id, created, metadata, rules FROM conversation WHERE owner = ? AND id = ?", (owner, id)).fetchone()
+    return None if row is None else Conversation(row[0], row[1], _object.decode(row[2]), read_rules(row[3]))
 
 
 def drop_conversation(database: sqlite3.Connection, owner: str, id: str) -> bool:
@@ -40,11 +45,17 @@ def drop_conversation(database: sqlite3.Connection, owner: str, id: str) -> bool
         return database.execute("DELETE FROM conversation WHERE owner = ? AND id = ?", (owner, id)).rowcount > 0
 
 
-def add_items(database: sqlite3.Connection, owner: str, conversation: str, items: Sequence[dict[str, Any]]) -> bool:
-    """Put `items` at its end. False where there is no such conversation."""
+def add_items(
+    database: sqlite3.Connection, owner: str, conversation: str, items: Sequence[dict[str, Any]], rules: Rules = NO_RULES
+) -> bool:
+    """Put `items` at its end, and all of it under their `rules`, too. False where there is no such conversation."""
     with transaction(database):
-        if conversation_of(database, owner, conversation) is None:
+        held = conversation_of(database, owner, conversation)
+        if held is None:
             return False
+        both = held.rules.and_(rules)
+        if both != held.rules:
+            database.execute("UPDATE conversation SET rules = ? WHERE owner = ? AND id = ?", (written_rules(both), owner, conversation))
         _append(database, owner, conversation, items)
     return True
 

@@ -21,7 +21,8 @@ def connect(path: Path, *, durable: bool = False) -> sqlite3.Connection:
     Raises SetupError for a file that is damaged, newer than this code, or can't be opened.
     """
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite would let others read it; its -wal and -shm follow its mode
+        if not path.exists():  # to close a file that is there would drop the locks of this process's other connections to it
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite would let others read it; its -wal and -shm follow its mode
     except OSError as error:
         raise SetupError(f"the database {path} can't be opened ({error.strerror}): check its owner and its disk") from error
     try:

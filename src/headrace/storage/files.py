@@ -1,23 +1,19 @@
-"""Files of clients: their facts in the database, their bytes in a folder, each under its id. All by owner: a project's own.
+"""Files of clients: their facts in the database, their bytes in a folder or a bucket, each under its id. All by owner: a project's own.
 
 Bytes are written whole before a row names them, and a row goes before its bytes do: what a crash leaves are bytes without a name, which
 the sweep removes.
 """
 
-import os
-import shutil
 import sqlite3
-from collections.abc import Sequence
-from pathlib import Path
-from typing import BinaryIO, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
 from headrace.core.errors import BodyTooLarge, Conflict
+from headrace.storage.blobs import Blobs
 from headrace.storage.database import transaction
 
 UploadStatus: TypeAlias = Literal["pending", "completed", "cancelled", "expired"]
-CHUNK: Final = 1 << 20
 ORPHANED_S: Final = 3_600
 """Bytes without a name that are older than this belong to no one who is still writing."""
 
@@ -53,27 +49,6 @@ _FILE: Final = "id, created, expires, bytes, filename, purpose"
 _UPLOAD: Final = "id, created, expires, status, bytes, filename, purpose, file_expires, file"
 
 
-def write_bytes(folder: Path, name: str, source: BinaryIO) -> int:
-    """Write all of `source` under `name`, so that it is there whole or not at all. How many bytes."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    draft = folder / f"{name}.new"
-    try:
-        with open(draft, "wb", opener=_private) as target:
-            shutil.copyfileobj(source, target, CHUNK)
-            target.flush()
-            os.fsync(target.fileno())
-            size = target.tell()
-        draft.replace(folder / name)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    return size
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
 def keep_file(database: sqlite3.Connection, owner: str, file: StoredFile, quota: int) -> None:
     """Raises BodyTooLarge where the project may keep no more."""
     with transaction(database):
@@ -107,25 +82,23 @@ def files_of(database: sqlite3.Connection, owner: str, purpose: str | None, now_
     return [_file(row) for row in rows]
 
 
-def drop_file(database: sqlite3.Connection, folder: Path, owner: str, id: str) -> bool:
+def drop_file(database: sqlite3.Connection, blobs: Blobs, owner: str, id: str) -> bool:
     """Whether it was there."""
     gone = database.execute("DELETE FROM file WHERE owner = ? AND id = ?", (owner, id)).rowcount > 0
     if gone:
-        (folder / id).unlink(missing_ok=True)
+        blobs.drop(id)
     return gone
 
 
-def sweep_files(database: sqlite3.Connection, folder: Path, now_s: int) -> int:
+def sweep_files(database: sqlite3.Connection, blobs: Blobs, now_s: int) -> int:
     """Remove what is over, and bytes that nobody names. How many files."""
     over = database.execute("SELECT owner, id FROM file WHERE expires > 0 AND expires <= ?", (now_s,)).fetchall()
     for owner, id in over:
-        drop_file(database, folder, owner, id)
+        drop_file(database, blobs, owner, id)
     for owner, id in database.execute("SELECT owner, id FROM upload WHERE status = 'pending' AND expires <= ?", (now_s,)).fetchall():
-        end_upload(database, folder, owner, id, "expired")
+        end_upload(database, blobs, owner, id, "expired")
     named = {row[0] for row in database.execute("SELECT id FROM file UNION SELECT id FROM upload_part")}
-    for path in folder.iterdir() if folder.exists() else ():
-        if path.name.removesuffix(".new") not in named and path.stat().st_mtime < now_s - ORPHANED_S:
-            path.unlink(missing_ok=True)
+    blobs.sweep(named, now_s - ORPHANED_S)
     return len(over)
 
 
@@ -164,30 +137,17 @@ def parts_of(database: sqlite3.Connection, owner: str, upload: str) -> list[Stor
     return [StoredPart(id=id, size=size, created_s=created_s) for id, size, created_s in rows]
 
 
-def end_upload(database: sqlite3.Connection, folder: Path, owner: str, id: str, status: UploadStatus) -> None:
+def end_upload(database: sqlite3.Connection, blobs: Blobs, owner: str, id: str, status: UploadStatus) -> None:
     """Cancel it, or find it expired: its parts are gone."""
     parts = parts_of(database, owner, id)
     with transaction(database):
         database.execute("UPDATE upload SET status = ? WHERE owner = ? AND id = ? AND status = 'pending'", (status, owner, id))
         database.execute("DELETE FROM upload_part WHERE owner = ? AND upload = ?", (owner, id))
     for part in parts:
-        (folder / part.id).unlink(missing_ok=True)
+        blobs.drop(part.id)
 
 
-def join_parts(folder: Path, parts: Sequence[str], name: str) -> int:
-    """The file that the parts make, in this order. How many bytes."""
-    with open(folder / f"{name}.new", "wb", opener=_private) as target:
-        for part in parts:
-            with (folder / part).open("rb") as source:
-                shutil.copyfileobj(source, target, CHUNK)
-        target.flush()
-        os.fsync(target.fileno())
-        size = target.tell()
-    (folder / f"{name}.new").replace(folder / name)
-    return size
-
-
-def complete_upload(database: sqlite3.Connection, folder: Path, owner: str, id: str, file: StoredFile) -> None:
+def complete_upload(database: sqlite3.Connection, blobs: Blobs, owner: str, id: str, file: StoredFile) -> None:
     """The upload has become `file`, whose bytes are there. Raises Conflict where it is not pending any more."""
     parts = parts_of(database, owner, id)
     with transaction(database):
@@ -200,7 +160,7 @@ def complete_upload(database: sqlite3.Connection, folder: Path, owner: str, id: 
         row = (owner, file.id, file.created_s, file.expires_s, file.size, file.filename, file.purpose)
         database.execute("INSERT INTO file (owner, id, created, expires, bytes, filename, purpose) VALUES (?, ?, ?, ?, ?, ?, ?)", row)
     for part in parts:
-        (folder / part.id).unlink(missing_ok=True)
+        blobs.drop(part.id)
 
 
 def _file(row: tuple[str, int, int, int, str, str]) -> StoredFile:

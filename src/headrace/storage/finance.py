@@ -7,7 +7,7 @@ import msgspec
 
 from headrace.core.clock import Moment
 from headrace.core.usage import SEGMENTS, Usage
-from headrace.metering import Attempted, Card, Owner, Sum
+from headrace.metering import Attempted, Bought, Card, Owner, Sum
 from headrace.storage.books import STATES
 from headrace.storage.database import snapshot
 from headrace.storage.rollups import FOREVER, PART, sums
@@ -62,6 +62,30 @@ def attempted(database: sqlite3.Connection, *, organization: str | None, since: 
         sql, (since, until, organization, organization)
     ):
         yield Attempted(request, number, STATES[state], admitted, project, key, model, tier, price, tuple(tokens), cost)
+
+
+def bought(database: sqlite3.Connection, vendor: str, since: Moment, until: Moment) -> Iterator[Bought]:
+    """Every attempt that this vendor should bill by its tokens, or that failed there."""
+    sql = f"""
+        SELECT request, number, state, admitted, ended, substr(buy, length(:vendor) + 2), coalesce(tier, ''), coalesce(buy_pico, 0),
+            {", ".join(SEGMENTS)}
+        FROM attempt JOIN label ON label.id = attempt.label
+        WHERE admitted >= :since AND admitted < :until AND substr(buy, 1, length(:vendor) + 1) = :vendor || '/'
+        ORDER BY admitted
+    """  # noqa: S608 -- ours
+    asked = {"vendor": vendor, "since": since, "until": until}
+    for request, number, state, admitted, ended, row, tier, pico, *tokens in database.execute(sql, asked):
+        yield Bought(
+            request=request,
+            attempt=number,
+            state=STATES[state],
+            admitted=admitted,
+            ended=ended,
+            model=row.rpartition("@")[0],
+            tier=tier,
+            usage=Usage(*tokens),
+            pico=pico,
+        )
 
 
 def organizations(database: sqlite3.Connection) -> list[str]:

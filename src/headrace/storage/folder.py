@@ -51,6 +51,11 @@ class Layout(msgspec.Struct, frozen=True):
         return self.root / "prices.generation"
 
     @property
+    def limits_generation(self) -> Path:
+        """Touched when a project's limits are set."""
+        return self.root / "limits.generation"
+
+    @property
     def files(self) -> Path:
         return self.root / "files"
 

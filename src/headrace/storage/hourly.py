@@ -33,7 +33,7 @@ def usage_by_hour(database: sqlite3.Connection, *, since: Moment | None = None, 
         SELECT admitted / {HOUR}, class, model, count(*),
             sum(uncached + cache_write + cache_write_30m + cache_write_1h + cache_write_12h), sum(cache_read), sum(output + reasoning)
         FROM attempt JOIN label ON label.id = attempt.label
-        WHERE admitted >= ? AND admitted < ? AND state IN ({", ".join(map(str, counted))}) AND operation != 'embeddings'
+        WHERE admitted >= ? AND admitted < ? AND state IN ({", ".join(map(str, counted))}) AND operation = 'chat'
         GROUP BY 1, class, model ORDER BY 1, class, model
         """,  # noqa: S608 -- no word of it comes from outside
         (since or 0, FOREVER if until is None else until),

@@ -18,7 +18,9 @@ import msgspec
 from headrace.core.clock import Moment
 from headrace.core.errors import InvalidRequest, NotReady
 from headrace.core.identity import Principal, TrafficClass
+from headrace.core.roles import Role
 from headrace.metering import KeyRow, digest, principal_of, secret_from, shown
+from headrace.storage.auditlog import Act, note
 from headrace.storage.database import transaction
 from headrace.storage.folder import Layout
 
@@ -26,7 +28,7 @@ GENERATION_SIZE: Final = 8
 
 _FIELDS: Final = (
     "id, name, organization, project, class, requests_per_minute, tokens_per_minute, digest, shown, created, revoked, parent, budget_pico, "
-    "models, classes, expires"
+    "models, classes, expires, owner, role"
 )
 LINEAGE_MAX: Final = 8
 """A key that is minted from one that is minted … is looked up at each request by all of them."""
@@ -57,11 +59,14 @@ class KeyStore:
         models: tuple[str, ...] | None = None,
         classes: tuple[TrafficClass, ...] | None = None,
         expires: Moment | None = None,
+        owner: str | None = None,
+        role: Role | None = None,
+        act: Act | None = None,
     ) -> tuple[KeyRow, str]:
-        """Make a key of the random bytes `token`; return it with its secret, which nobody can read again.
+        """Make a key of the random bytes `token`; return it with its secret, which nobody can read again. `act` is what the audit log says.
 
         Raises InvalidRequest when a key of this name is in use in the project, or among the keys that were minted from the same one, or
-        when that one has minted too many.
+        when that one has minted too many, or when the project is archived.
         """
         secret = secret_from(token)
         row = KeyRow(
@@ -80,14 +85,21 @@ class KeyStore:
             models=models,
             classes=classes,
             expires=expires,
+            owner=owner,
+            role=role,
         )
         with transaction(self._database):
-            namesakes = _read(self._database, "WHERE organization = ? AND project = ? AND name = ?", organization, project, name)
-            if any(other.parent == parent and _in_use(other, created) for other in namesakes):
+            if (organization, project) in archived_projects(self._database):
+                raise InvalidRequest(f"the project {organization}/{project} is archived: no keys are made in it")
+            namesakes = key_rows(self._database, "WHERE organization = ? AND project = ? AND name = ?", organization, project, name)
+            ours = [one for one in namesakes if (one.parent, one.owner, one.role) == (parent, None, role) and _in_use(one, created)]
+            if ours and owner is None:
                 raise InvalidRequest(f"{organization}/{project} has a key named {name!r} already: revoke that one, or choose another name")
             if parent is not None and self._children(parent, created) >= self._children_max:
                 raise InvalidRequest(f"this key has minted {self._children_max:,} keys that are still good: let some end, or revoke them")
             self._insert(row)
+            if act is not None:
+                note(self._database, act, "api_key.created", id, _told(row), project=project)
         bump(self._generation)
         return row, secret
 
@@ -103,9 +115,9 @@ class KeyStore:
 
     def rows(self) -> list[KeyRow]:
         """All keys, the oldest first, revoked ones too."""
-        return _read(self._database, "ORDER BY created, id")
+        return key_rows(self._database, "ORDER BY created, id")
 
-    def revoke(self, key: str, moment: Moment) -> KeyRow:
+    def revoke(self, key: str, moment: Moment, act: Act | None = None) -> KeyRow:
         """Revoke by id, or by name where one key in use has it; on return no server takes it any more.
 
         Raises InvalidRequest when no key is meant, or more than one.
@@ -113,11 +125,37 @@ class KeyStore:
         with transaction(self._database):
             found = self._meant(key)
             revoked = msgspec.structs.replace(found, revoked=moment if found.revoked is None else found.revoked)
-            self._revoke(found.id, revoked.revoked)
-            for child in self._descendants(found.id):
-                self._revoke(child, moment)
+            if found.revoked is None:
+                self._end(found.id, moment)
+                if act is not None:
+                    act = msgspec.structs.replace(act, organization=found.organization)
+                    note(self._database, act, "api_key.deleted", found.id, {"name": found.name}, project=found.project)
         bump(self._generation)
         return revoked
+
+    def revoke_owned(self, owner: str, moment: Moment, project: str | None = None) -> None:
+        """Revoke all keys of a person or a service account, or those in one project; within the caller's transaction, who bumps."""
+        for row in key_rows(self._database, "WHERE owner = ? AND revoked IS NULL", owner):
+            if project is None or row.project == project:
+                self._end(row.id, moment)
+
+    def expire(self, id: str, expires: Moment, act: Act) -> KeyRow | None:
+        """Have a key in use end at that moment; None: there is no such key."""
+        with transaction(self._database):
+            rows = key_rows(self._database, "WHERE id = ? AND revoked IS NULL", id)
+            if not rows:
+                return None
+            self._database.execute("UPDATE api_key SET expires = ? WHERE id = ?", (expires, id))
+            for each in (id, *self._descendants(id)):  # what they may is what all above them may: each is read again, the first first
+                self._database.execute("UPDATE api_key SET changed = (SELECT max(changed) + 1 FROM api_key) WHERE id = ?", (each,))
+            note(self._database, act, "api_key.updated", id, {"expires": expires}, project=rows[0].project)
+        bump(self._generation)
+        return msgspec.structs.replace(rows[0], expires=expires)
+
+    def _end(self, id: str, moment: Moment) -> None:
+        """With all that were minted from it."""
+        for each in (id, *self._descendants(id)):
+            self._revoke(each, moment)
 
     def _revoke(self, id: str, moment: Moment | None) -> None:
         sql = "UPDATE api_key SET revoked = coalesce(revoked, ?), changed = (SELECT max(changed) + 1 FROM api_key) WHERE id = ?"
@@ -135,14 +173,14 @@ class KeyStore:
         than one, or one of them is revoked."""
         rows = [self._meant(key)]
         while (above := rows[-1].parent) is not None and len(rows) < LINEAGE_MAX:
-            rows += _read(self._database, "WHERE id = ?", above) or [msgspec.structs.replace(rows[-1], id=above, parent=None)]
+            rows += key_rows(self._database, "WHERE id = ?", above) or [msgspec.structs.replace(rows[-1], id=above, parent=None)]
         if any(row.revoked is not None for row in rows):
             raise InvalidRequest(f"the key {key!r}, or one that it was minted from, is revoked")
         return rows
 
     def _meant(self, key: str) -> KeyRow:
-        by_id = _read(self._database, "WHERE id = ?", key)
-        found = by_id or _read(self._database, "WHERE name = ? AND revoked IS NULL", key)
+        by_id = key_rows(self._database, "WHERE id = ?", key)
+        found = by_id or key_rows(self._database, "WHERE name = ? AND revoked IS NULL", key)
         if not found:
             raise InvalidRequest(f"there is no key {key!r}: `headrace keys list` shows them")
         if len(found) > 1:
@@ -156,7 +194,7 @@ class KeyStore:
     def _insert(self, row: KeyRow) -> None:
         self._database.execute(
             f"INSERT INTO api_key ({_FIELDS}, changed) "  # noqa: S608 -- our own column names
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT coalesce(max(changed), 0) + 1 FROM api_key))",
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT coalesce(max(changed), 0) + 1 FROM api_key))",
             _stored(row),
         )
 
@@ -169,6 +207,7 @@ class KeyRing:
         self._rows: dict[bytes, tuple[bytes, Principal]] = {}
         self._living: dict[str, KeyRow] = {}
         self._fixed: list[KeyRow] = []
+        self._archived: frozenset[tuple[str, str]] = frozenset()
         self._add(fixed)
         self._file = _open(layout.keys_generation)
         self._map = mmap.mmap(self._file, GENERATION_SIZE, access=mmap.ACCESS_READ)
@@ -182,13 +221,18 @@ class KeyRing:
         return self.changes
 
     def find(self, secret: str) -> Principal | None:
-        """Whose secret this is; None: nobody's, or of a key that is revoked, or whose parent is."""
+        """Whose secret this is; None: nobody's, or of a key that is revoked, or whose parent is, or of a project that is archived."""
+        return self.held(digest(secret))
+
+    def held(self, sought: bytes) -> Principal | None:
+        """The same by the secret's digest, for who has found out before whose it is: a session stands for a key."""
         self.version()
-        sought = digest(secret)
         held = self._rows.get(sought)
         if held is None or not hmac.compare_digest(held[0], sought):
             return None
         principal = held[1]
+        if self._archived and (principal.organization, principal.project) in self._archived:
+            return None
         return principal if not principal.parents or self._living.keys() >= {*principal.parents} else None
 
     def row(self, id: str) -> KeyRow | None:
@@ -230,6 +274,7 @@ class KeyRing:
         sql = f"SELECT changed, {_FIELDS} FROM api_key WHERE changed > ? ORDER BY changed"  # noqa: S608 -- our own column names
         try:
             rows = self._database.execute(sql, (self._changed,)).fetchall()
+            self._archived = archived_projects(self._database)
         except sqlite3.Error as error:  # a key that may be revoked is not taken
             raise NotReady(f"the API keys can't be read ({error}): check the database with `headrace doctor`") from error
         for changed, *fields in rows:
@@ -242,6 +287,11 @@ class KeyRing:
             self._changed = changed
         self._seen = seen
         self.changes += 1
+
+
+def archived_projects(database: sqlite3.Connection) -> frozenset[tuple[str, str]]:
+    """Organisation and id of each."""
+    return frozenset(database.execute("SELECT organization, id FROM project WHERE archived IS NOT NULL"))
 
 
 def bump(path: Path) -> None:
@@ -262,7 +312,8 @@ def _open(path: Path) -> int:
     return file
 
 
-def _read(database: sqlite3.Connection, rest: str, *values: str) -> list[KeyRow]:
+def key_rows(database: sqlite3.Connection, rest: str, *values: str) -> list[KeyRow]:
+    """The keys that SQL after the table's name says."""
     rows = database.execute(f"SELECT {_FIELDS} FROM api_key {rest}", values)  # noqa: S608 -- our own words
     return [_key_row(row) for row in rows]
 
@@ -283,6 +334,12 @@ def _stored(row: KeyRow) -> tuple[object, ...]:
         named[listed] = None if named[listed] is None else msgspec.json.encode(named[listed]).decode()
     named["budget_pico"] = None if row.budget_pico is None else str(row.budget_pico)  # a budget may pass what SQLite's integers hold
     return tuple(named.values())
+
+
+def _told(row: KeyRow) -> dict[str, object]:
+    """What the audit log says of a new key."""
+    said = {"name": row.name, "shown": row.shown, "owner": row.owner, "role": row.role, "parent": row.parent, "expires": row.expires}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _in_use(row: KeyRow, now: Moment) -> bool:

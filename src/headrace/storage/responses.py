@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from headrace.core.rules import NO_RULES, Rules
 from headrace.storage.database import transaction
 
 CHAIN_MAX: Final = 4_096
@@ -13,10 +14,12 @@ CHAIN_MAX: Final = 4_096
 SWEPT_MAX: Final = 1_000
 _items = msgspec.json.Decoder(list[dict[str, Any]])
 _object = msgspec.json.Decoder(dict[str, Any])
+_rules = msgspec.msgpack.Decoder(Rules)
 
 
 class StoredResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """`body` is the response as clients read it, `input` the items that it was asked with, without those of the responses before it."""
+    """`body` is the response as clients read it, `input` the items that it was asked with, without those of the responses before it.
+    `rules` are those of all that was said up to it."""
 
     id: str
     created_s: int
@@ -26,6 +29,7 @@ class StoredResponse(msgspec.Struct, frozen=True, kw_only=True):
     previous: str | None
     body: dict[str, Any]
     input: list[dict[str, Any]]
+    rules: Rules = NO_RULES
 
 
 class StoredEvent(msgspec.Struct, frozen=True):
@@ -46,9 +50,11 @@ def keep_response(database: sqlite3.Connection, owner: str, response: StoredResp
         response.previous,
         msgspec.json.encode(response.body),
         msgspec.json.encode(response.input),
+        written_rules(response.rules),
     )
     database.execute(
-        "INSERT INTO response (owner, id, created, expires, status, background, previous, body, input) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "INSERT INTO response (owner, id, created, expires, status, background, previous, body, input, rules) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (owner, id) DO UPDATE SET status = excluded.status, body = excluded.body",
         row,
     )
@@ -57,13 +63,13 @@ def keep_response(database: sqlite3.Connection, owner: str, response: StoredResp
 def response_of(database: sqlite3.Connection, owner: str, id: str, now_s: int) -> StoredResponse | None:
     """None for one that is not there any more, never was, or is another's."""
     row = database.execute(
-        "SELECT id, created, expires, status, background, previous, body, input FROM response "
+        "SELECT id, created, expires, status, background, previous, body, input, rules FROM response "
         "WHERE owner = ? AND id = ? AND (expires = 0 OR expires > ?)",
         (owner, id, now_s),
     ).fetchone()
     if row is None:
         return None
-    id, created_s, expires_s, status, background, previous, body, input = row
+    id, created_s, expires_s, status, background, previous, body, input, rules = row
     return StoredResponse(
         id=id,
         created_s=created_s,
@@ -73,21 +79,39 @@ def response_of(database: sqlite3.Connection, owner: str, id: str, now_s: int) -
         previous=previous,
         body=_object.decode(body),
         input=_items.decode(input),
+        rules=read_rules(rules),
     )
 
 
-def context_of(database: sqlite3.Connection, owner: str, id: str, now_s: int) -> list[dict[str, Any]] | None:
+def written_rules(rules: Rules) -> bytes | None:
+    return None if rules == NO_RULES else msgspec.msgpack.encode(rules)
+
+
+def read_rules(content: bytes | None) -> Rules:
+    return NO_RULES if content is None else _rules.decode(content)
+
+
+class Context(msgspec.Struct, frozen=True):
+    """All that was said so far, and the rules under which it was."""
+
+    items: list[dict[str, Any]]
+    rules: Rules = NO_RULES
+
+
+def context_of(database: sqlite3.Connection, owner: str, id: str, now_s: int) -> Context | None:
     """All that was said up to this response, and in it: the items of each response on the way, asked and answered. None where one of them
     is not there."""
     turns: list[list[dict[str, Any]]] = []
+    rules = NO_RULES
     at: str | None = id
     while at is not None and len(turns) < CHAIN_MAX:
         held = response_of(database, owner, at, now_s)
         if held is None:
             return None
         turns.append([*held.input, *held.body.get("output", ())])
+        rules = rules.and_(held.rules)
         at = held.previous
-    return [item for turn in reversed(turns) for item in turn]
+    return Context([item for turn in reversed(turns) for item in turn], rules)
 
 
 def drop_response(database: sqlite3.Connection, owner: str, id: str) -> bool:

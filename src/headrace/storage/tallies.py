@@ -8,9 +8,10 @@ import msgspec
 
 from headrace.core.clock import Moment
 from headrace.core.usage import SEGMENTS, Usage
+from headrace.storage import rollups
 from headrace.storage.books import HOUR, STATES
 from headrace.storage.database import snapshot
-from headrace.storage.rollups import FOREVER, PART, Sums, by_user, sums
+from headrace.storage.rollups import FOREVER, PART, Sums, by_user, grouped, sums
 
 Dimension: TypeAlias = Literal[
     "model", "key", "class", "organization", "project", "operation", "pool", "user", "tier", "price", "buy", "vendor", "outcome", "served",
@@ -110,7 +111,8 @@ def tallies(
     found: dict[tuple[int, Group], Tally] = {}
     with snapshot(database):
         wanted = _Labels(database, group, only or {}, places or {})
-        for user, row in _rows(database, start, stop, width, "user" in group or "user" in (only or {})):
+        by = grouped(database, wanted.groups)
+        for user, row in _rows(database, start, stop, width, by, "user" in group or "user" in (only or {})):
             named = wanted.named(row[1], user)
             if named is not None:
                 name, ours = named
@@ -121,14 +123,16 @@ def tallies(
     return found
 
 
-def _rows(database: sqlite3.Connection, since: Moment, until: Moment, width: int, users: bool) -> Iterable[tuple[str | None, Sums]]:
+def _rows(
+    database: sqlite3.Connection, since: Moment, until: Moment, width: int, by: rollups.Group, users: bool
+) -> Iterable[tuple[str | None, Sums]]:
     if users:
-        return by_user(database, since, until, width)
-    return ((None, row) for row in sums(database, since, until, width))
+        return by_user(database, since, until, width, by)
+    return ((None, row) for row in sums(database, since, until, width, by))
 
 
 class _Labels:
-    """What group a label belongs to, and whether it is wanted at all."""
+    """The groups of the labels that are wanted, by number: `groups` has the number of each label's. What we bear is apart in each."""
 
     def __init__(
         self, database: sqlite3.Connection, group: Sequence[Dimension], only: Mapping[Dimension, frozenset[str]], places: Places
@@ -137,15 +141,19 @@ class _Labels:
         self._users = only.get("user")
         asked = (*group, *(one for one in only if one not in group))
         columns = ", ".join("pool" if one in PLACES else "''" if one == "user" else _COLUMNS.get(one, one) for one in asked)
-        self._names: dict[int, tuple[Group, bool]] = {}
+        numbers: dict[tuple[Group, bool], int] = {}
+        self.groups: dict[int, int] = {}
         for label, ours, *values in database.execute(f"SELECT id, ours, {columns or '0'} FROM label"):  # noqa: S608 -- names of our own columns, checked above
             found = {one: _named(one, value, places) for one, value in zip(asked, values, strict=False)}
             if all(one == "user" or found[one] in allowed for one, allowed in only.items()):
-                self._names[label] = tuple(found[one] for one in group), bool(ours)
+                name = tuple(found[one] for one in group), bool(ours)
+                self.groups[label] = numbers.setdefault(name, len(numbers))
+        self._names = list(numbers)
 
-    def named(self, label: int, user: str | None) -> tuple[Group, bool] | None:
-        named = self._names.get(label)
-        if named is None or (self._users is not None and (user or "") not in self._users):
+    def named(self, number: int, user: str | None) -> tuple[Group, bool] | None:
+        """The group of that number, with this user; None where this user is not wanted."""
+        named = self._names[number]
+        if self._users is not None and (user or "") not in self._users:
             return None
         if self._user_at is None:
             return named

@@ -8,7 +8,7 @@ import msgspec
 from headrace.core.ask import Ask, Operation
 from headrace.core.clock import Instant
 from headrace.core.identity import Principal, TrafficClass
-from headrace.core.rules import NO_RULES, Capability, Rules
+from headrace.core.rules import NO_RULES, Rules
 from headrace.gateway import RuleFor, Terms, World, rooms_for
 from headrace.metering import Price, PriceBook, Purchases, UsdPerMtok, price_row
 from headrace.portfolio import ModelProfile, Pool, Snapshot, snapshot
@@ -53,7 +53,7 @@ def an_ask(
     body: bytes | None = None,
     traffic_class: TrafficClass | None = None,
     rules: Rules = NO_RULES,
-    needs: Iterable[Capability] = (),
+    needs: Iterable[str] = (),
     affinity: int = 0,
     deadline: Instant | None = None,
     strict: bool = False,

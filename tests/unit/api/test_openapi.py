@@ -6,8 +6,14 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from starlette.routing import Route
 
-from headrace.api import HOT_PATHS, Batches, Conversations, Files, Responses, Spending
+from headrace.api import HOT_PATHS, Batches, Conversations, Files, MessageBatches, Responses
 from headrace.api.openapi import document, page, paths_of
+from tests.administration import administrative_routes
+
+
+def message_batches(batches: Batches) -> MessageBatches:
+    nothing: Any = None
+    return MessageBatches(asgi=nothing, archive=nothing, clock=nothing, batches=batches, settings=nothing, authenticate=nothing)
 
 
 def served() -> set[tuple[str, str]]:
@@ -17,7 +23,7 @@ def served() -> set[tuple[str, str]]:
         asgi=nothing,
         archive=nothing,
         clock=nothing,
-        folder=nothing,
+        blobs=nothing,
         lines=nothing,
         settings=nothing,
         quota=0,
@@ -29,7 +35,8 @@ def served() -> set[tuple[str, str]]:
         *Conversations(nothing, nothing, nothing).routes(),
         *Files(nothing, nothing, nothing, nothing, nothing).routes(),
         *batches.routes(),
-        *Spending(keys=nothing, may=nothing, new_id=nothing, rules=nothing).routes(),
+        *message_batches(batches).routes(),
+        *(route for route in administrative_routes() if route.path.startswith("/v1/")),
     ]
     found = {(method, route.path) for route in routes if isinstance(route, Route) for method in route.methods or () if method != "HEAD"}
     return found | {("POST", path) for path in HOT_PATHS} | {("GET", "/v1/models"), ("GET", "/v1/models/{model}")}

@@ -55,6 +55,13 @@ http2 = true
 [responses]
 retention_days = 7
 
+[cache]
+bytes_max = 1_000_000
+answer_bytes_max = 100_000
+ttl_s = 60
+price_permille = 100
+by_default = true
+
 [batches]
 concurrency_max = 4
 lines_max = 100
@@ -63,6 +70,26 @@ lines_max = 100
 bytes_max = 1000
 project_bytes_max = 2000
 retention_days = 3
+url = "s3://headrace-files/eu"
+endpoint = "https://minio.internal:9000"
+region = "eu-central-1"
+
+[agents]
+browser = "firefox"
+private_networks = true
+
+[oidc]
+issuer = "https://id.internal"
+client_id = "gateway"
+client_secret_env = "OIDC_SECRET"
+url = "https://headrace.internal"
+organization = "acme"
+scopes = ["openid", "email"]
+role_claim = "roles"
+roles = { "admins" = "admin" }
+default_role = "member"
+session_hours = 8
+idle_minutes = 30
 
 [limits]
 requests_per_minute = 5
@@ -120,6 +147,7 @@ tokens_per_s = { m = 5.0 }
 name = "fra-mi355x"
 dialect = "openai"
 responses = true
+pass_through = ["/rerank", { path = "/parse", tokens_in_max = 100, units_max = { page = 10 } }]
 endpoints = ["http://10.0.0.1:8000/v1", "http://10.0.0.2:8000/v1"]
 api_key_env = "FRA_KEY"
 models = { "gpt-5.4-nano" = "its-name" }
@@ -201,6 +229,7 @@ tiers = { priority = "2" }
 usd_per_call = { web_search = "0.01" }
 tokens_out_max = 100
 tokens_context_max = 200
+audio_s_max = 600
 operations = ["chat", "embeddings"]
 capabilities = ["images"]
 
@@ -317,6 +346,9 @@ def test_the_example_above_leaves_nothing_out(tmp_path: Path):
             "responses",
             "files",
             "batches",
+            "cache",
+            "agents",
+            "oidc",
         )
         for field in getattr(default, section).__struct_fields__
         if getattr(getattr(settings, section), field) == getattr(getattr(default, section), field)
@@ -389,6 +421,12 @@ BAD = [
         "drain_ms_max and probe_interval_ms are at least 0",
     ),
     ("[[model]]\nname = 'm'\ntokens_out_max = 0", "tokens_out_max is at least 1"),
+    ("[[pool]]\nname = 'a'\nendpoints = ['http://x']\nmodels = {m = 'm'}\npass_through = ['/../x']", "paths below the endpoint's"),
+    ("[[pool]]\nname = 'a'\nendpoints = ['http://x']\nmodels = {m = 'm'}\npass_through = ['/a%2fb']", "paths below the endpoint's"),
+    ("[[pool]]\nname = 'a'\nendpoints = ['http://x']\nmodels = {m = 'm'}\npass_through = ['rerank']", "paths below the endpoint's"),
+    ("[[pool]]\nname = 'a'\nendpoints = ['http://x']\nmodels = {m = 'm'}\npass_through = ['/files/x']", "served by headrace itself"),
+    ("[[pool]]\nname = 'a'\nendpoints = ['http://x']\nmodels = {m = 'm'}\npass_through = ['/moderations']", "served by headrace itself"),
+    ("[[pool]]\nname = 'a'\nendpoints = ['http://x']\nmodels = {m = 'm'}\npass_through = [{ path = '/x', tokens = 1 }]", "unknown field"),
     ("[[model]]\nname = 'm'\nusd_per_mtok = { input = 'free' }", "'free' is not an amount of dollars"),
     ("[[model]]\nname = 'm'\nusd_per_mtok = { input = 0.2 }", "Expected `str`, got `float`"),
     ("[[model]]\nname = 'm'\nvalid_from = 'soon'", "Invalid RFC3339 encoded date"),

@@ -115,7 +115,7 @@ def test_what_files_say(text, rows):
         ("{", "no usage or cost report"),
         ('{"data": [{"results": [{"amount": "1"}]}]}', "has no start"),
         ('{"data": [{"start_time": 1, "results": [{"object": "organization.costs.result"}]}]}', "no usage or cost report"),
-        ("a,b\n1,2\n", "needs the columns day and model, this one has a, b"),
+        ("a,b\n1,2\n", "needs the columns model, and day or time; this one has a, b"),
         ("", "this one has none"),
         ("day,model,requests\n2026-11-03,m,many\n", "line 2 can't be read"),
     ],

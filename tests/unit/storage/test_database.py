@@ -1,6 +1,9 @@
 """The database: made, migrated, and refused with a clear word where it can't be used."""
 
+import contextlib
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 
@@ -113,3 +116,15 @@ def test_a_busy_database_says_try_again(layout):
         pass
     one.close()
     other.close()
+
+
+def test_a_second_connection_of_a_process_does_not_let_another_process_take_the_journal_away(layout):
+    first = connect(layout.database, durable=True)
+    connect(layout.database).close()
+    first.execute("INSERT INTO account (name, balance) VALUES ('kept', '1')")
+    other = f"from pathlib import Path; from headrace.storage import connect; connect(Path({str(layout.database)!r})).close()"
+    subprocess.run((sys.executable, "-c", other), check=True, timeout=60)
+    first.execute("INSERT INTO account (name, balance) VALUES ('kept too', '1')")
+    with contextlib.closing(sqlite3.connect(layout.database)) as reader:
+        assert reader.execute("SELECT count(*) FROM account WHERE name LIKE 'kept%'").fetchone()[0] == 2
+    first.close()

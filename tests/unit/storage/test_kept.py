@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from headrace.core.errors import BodyTooLarge, Conflict
+from headrace.core.rules import Rules
 from headrace.storage import (
     Answered,
     Archive,
+    Context,
     Conversation,
+    Folder,
     StoredEvent,
     StoredFile,
     StoredPart,
@@ -42,7 +45,6 @@ from headrace.storage import (
     files_of,
     is_cancelled,
     items_of,
-    join_parts,
     keep_conversation,
     keep_events,
     keep_file,
@@ -56,7 +58,6 @@ from headrace.storage import (
     sweep_once,
     sweep_responses,
     upload_of,
-    write_bytes,
 )
 
 NOW, LATER = 1_000, 9_000
@@ -98,10 +99,12 @@ def test_a_response_is_its_owners_until_its_time_is_over(database: sqlite3.Conne
 
 
 def test_what_was_said_before_is_found_along_the_chain(database: sqlite3.Connection) -> None:
-    keep_response(database, ME, response("a"))
+    european, ours = Rules(names=("request",), jurisdictions=frozenset(("eu",))), Rules(vendors=frozenset(("one", "two")))
+    keep_response(database, ME, response("a", rules=european))
     keep_response(database, ME, response("b", previous="a", body={"id": "b"}))
-    keep_response(database, ME, response("c", previous="b"))
-    assert context_of(database, ME, "c", NOW) == [{"id": one} for one in ("in a", "out a", "in b", "in c", "out c")]
+    keep_response(database, ME, response("c", previous="b", rules=ours))
+    said = [{"id": one} for one in ("in a", "out a", "in b", "in c", "out c")]
+    assert context_of(database, ME, "c", NOW) == Context(said, european.and_(ours))
     assert context_of(database, OTHER, "c", NOW) is None
     assert drop_response(database, ME, "b")
     assert not drop_response(database, ME, "b")
@@ -175,7 +178,7 @@ def upload(id: str, size: int = 6) -> StoredUpload:
 
 def test_bytes_are_there_whole_or_not_at_all(tmp_path: Path) -> None:
     folder = tmp_path / "files"
-    assert write_bytes(folder, "a", io.BytesIO(b"abc")) == 3
+    assert Folder(folder).write("a", io.BytesIO(b"abc")) == 3
     assert (folder / "a").read_bytes() == b"abc"
     assert (folder / "a").stat().st_mode & 0o777 == 0o600
 
@@ -184,7 +187,7 @@ def test_bytes_are_there_whole_or_not_at_all(tmp_path: Path) -> None:
             raise OSError("gone")
 
     with pytest.raises(OSError, match="gone"):
-        write_bytes(folder, "b", Broken())
+        Folder(folder).write("b", Broken())
     assert [path.name for path in folder.iterdir()] == ["a"]
 
 
@@ -195,26 +198,26 @@ def test_a_project_has_a_quota(database: sqlite3.Connection, tmp_path: Path) -> 
     with pytest.raises(BodyTooLarge):
         keep_upload(database, ME, upload("u", 5), 10)
     keep_file(database, OTHER, file("b", 5), 10)
-    assert drop_file(database, tmp_path, ME, "a")
-    assert not drop_file(database, tmp_path, ME, "a")
+    assert drop_file(database, Folder(tmp_path), ME, "a")
+    assert not drop_file(database, Folder(tmp_path), ME, "a")
     keep_file(database, ME, file("c", 10), 10)
 
 
 def test_files_are_found_and_swept(database: sqlite3.Connection, tmp_path: Path) -> None:
     folder = tmp_path / "files"
-    assert sweep_files(database, folder, NOW) == 0
+    assert sweep_files(database, Folder(folder), NOW) == 0
     for id, expires_s, purpose in (("a", 0, "batch"), ("b", LATER, "vision")):
-        write_bytes(folder, id, io.BytesIO(b"abc"))
+        Folder(folder).write(id, io.BytesIO(b"abc"))
         keep_file(database, ME, file(id, expires_s=expires_s, purpose=purpose), 100)
-    write_bytes(folder, "orphan", io.BytesIO(b"x"))
+    Folder(folder).write("orphan", io.BytesIO(b"x"))
     os.utime(folder / "orphan", (1, 1))
-    write_bytes(folder, "being-written", io.BytesIO(b"x"))
+    Folder(folder).write("being-written", io.BytesIO(b"x"))
     os.utime(folder / "being-written", (LATER, LATER))
     assert [one.id for one in files_of(database, ME, None, NOW)] == ["a", "b"]
     assert [one.id for one in files_of(database, ME, "vision", NOW)] == ["b"]
     assert files_of(database, OTHER, None, NOW) == []
     assert file_of(database, ME, "b", LATER) is None
-    assert sweep_files(database, folder, LATER) == 1
+    assert sweep_files(database, Folder(folder), LATER) == 1
     assert sorted(path.name for path in folder.iterdir()) == ["a", "being-written"]
 
 
@@ -222,31 +225,31 @@ def test_an_upload_becomes_a_file(database: sqlite3.Connection, tmp_path: Path) 
     folder = tmp_path
     keep_upload(database, ME, upload("u"), 100)
     for id, content in (("p1", b"abc"), ("p2", b"def")):
-        write_bytes(folder, id, io.BytesIO(content))
+        Folder(folder).write(id, io.BytesIO(content))
         keep_part(database, ME, "u", StoredPart(id=id, size=3, created_s=NOW))
     with pytest.raises(BodyTooLarge, match="6 bytes"):
         keep_part(database, ME, "u", StoredPart(id="p3", size=1, created_s=NOW))
     with pytest.raises(Conflict):
         keep_part(database, OTHER, "u", StoredPart(id="p3", size=1, created_s=NOW))
     assert [part.id for part in parts_of(database, ME, "u")] == ["p1", "p2"]
-    assert join_parts(folder, ["p2", "p1"], "f") == 6
-    complete_upload(database, folder, ME, "u", file("f", 6))
+    assert Folder(folder).join(["p2", "p1"], "f") == 6
+    complete_upload(database, Folder(folder), ME, "u", file("f", 6))
     assert (folder / "f").read_bytes() == b"defabc"
     assert not (folder / "p1").exists()
     done = upload_of(database, ME, "u")
     assert done is not None
     assert (done.status, done.file) == ("completed", "f")
     with pytest.raises(Conflict):
-        complete_upload(database, folder, ME, "u", file("g", 6))
+        complete_upload(database, Folder(folder), ME, "u", file("g", 6))
 
 
 def test_an_upload_that_ends_otherwise(database: sqlite3.Connection, tmp_path: Path) -> None:
     for id in ("u", "v"):
         keep_upload(database, ME, upload(id), 100)
-        write_bytes(tmp_path, f"part {id}", io.BytesIO(b"abc"))
+        Folder(tmp_path).write(f"part {id}", io.BytesIO(b"abc"))
         keep_part(database, ME, id, StoredPart(id=f"part {id}", size=3, created_s=NOW))
-    end_upload(database, tmp_path, ME, "u", "cancelled")
-    sweep_files(database, tmp_path, LATER)
+    end_upload(database, Folder(tmp_path), ME, "u", "cancelled")
+    sweep_files(database, Folder(tmp_path), LATER)
     assert [(found.status if (found := upload_of(database, ME, id)) else None) for id in ("u", "v")] == ["cancelled", "expired"]
     assert not list(tmp_path.glob("part*"))
 

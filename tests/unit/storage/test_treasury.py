@@ -1,5 +1,6 @@
 """The treasury, by one suite for SQLite and PostgreSQL."""
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -256,8 +257,7 @@ def test_many_at_once_never_lend_more_than_there_is(stores):
 
 
 def test_a_postgresql_that_is_gone_is_said_to_be_gone_and_is_found_again():
-    with postgres() as cluster:
-        store = Treasury(PostgresBudgets(cluster.url))
+    with postgres() as cluster, contextlib.closing(Treasury(PostgresBudgets(cluster.url))) as store:
         account = store.open_account(opening(usd=100))
         epoch = store.open_holder("one", "host", 1, "s", 1)
         beat(store, epoch, Said(account, 0, 0, 0, 60 * USD, 1))
@@ -267,7 +267,6 @@ def test_a_postgresql_that_is_gone_is_said_to_be_gone_and_is_found_again():
         cluster.start()
         (told,) = beat(store, epoch, Said(account, 0, 2 * USD, 0))
         assert told.granted == 62 * USD, "what was lent before the kill is lent"
-        store.close()
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path):

@@ -10,7 +10,9 @@ from itertools import cycle
 from urllib.parse import quote
 
 from headrace.core.ask import Ask, Operation
+from headrace.core.native import Native
 from headrace.providers.entra import EntraTokens
+from headrace.providers.posting import post
 from headrace.providers.provider import Hearer
 from headrace.providers.relay import NO_DROPS, NO_NAMES, PATHS, bodies, header_lines, probe, relay, request_head
 from headrace.providers.transport import Endpoint
@@ -47,6 +49,7 @@ class AzureProvider:
             raise ValueError(f"api_version {api_version!r} is none of Azure's: v1, preview, or a date such as 2024-10-21")
         self._name, self._models, self._version, self._entra = name, models, api_version, entra
         self._targets = [(endpoint, _root(endpoint, api_version)) for endpoint in endpoints]
+        self._others = cycle(self._targets)
         key = {"api-key": api_key} if api_key else {}
         own = "authorization" if entra is not None else "api-key" if api_key else None
         if any(header.lower() == own for header in headers):
@@ -58,6 +61,9 @@ class AzureProvider:
         self._turns = self._turns_with(self._lines)
 
     async def answer(self, ask: Ask, hearer: Hearer) -> None:
+        if ask.native is not None:
+            await self._post(ask, ask.native, hearer)
+            return
         body = self._body(ask, hearer)
         if self._entra is not None:
             await self._authorize(self._entra)
@@ -67,6 +73,16 @@ class AzureProvider:
             if exchange.status == 401 and self._entra is not None:
                 self._entra.refuse(token)
             await relay(self._name, exchange, ask, hearer)
+
+    async def _post(self, ask: Ask, native: Native, hearer: Hearer) -> None:
+        """What is posted to another path."""
+        assert native.post is not None
+        if self._entra is not None:
+            await self._authorize(self._entra)
+        endpoint, root = next(self._others)
+        its = self._models[ask.model]
+        target = self._target(root, its, native.post.path)
+        await post(self._name, endpoint, target, self._bearer + self._lines, ask, native, its, hearer)
 
     async def probe(self) -> None:
         if self._entra is not None:

@@ -8,6 +8,7 @@ from itertools import cycle
 
 from headrace.core.ask import Ask
 from headrace.core.native import Native
+from headrace.providers.posting import post
 from headrace.providers.provider import Hearer
 from headrace.providers.relay import NO_DROPS, NO_NAMES, PATHS, bodies, header_lines, probe, relay, request_head
 from headrace.providers.responses import relay_response
@@ -43,6 +44,7 @@ class OpenAIProvider:
         self._lines = lines = header_lines({**key, **headers})
         self._models = models
         self._responses = cycle([(endpoint, request_head(endpoint, "/responses", lines)) for endpoint in endpoints])
+        self._others = cycle(self._endpoints)
         self._turns = {
             operation: cycle([(endpoint, request_head(endpoint, path, lines)) for endpoint in endpoints])
             for operation, path in PATHS.items()
@@ -50,7 +52,7 @@ class OpenAIProvider:
 
     async def answer(self, ask: Ask, hearer: Hearer) -> None:
         if ask.native is not None:
-            await self._respond(ask, ask.native, hearer)
+            await (self._post if ask.native.dialect == "posts" else self._respond)(ask, ask.native, hearer)
             return
         body = self._body(ask, hearer)
         endpoint, head = next(self._turns[ask.operation])
@@ -63,6 +65,12 @@ class OpenAIProvider:
         endpoint, head = next(self._responses)
         async with endpoint.exchange([b"%b%d\r\n\r\n" % (head, len(body)), body]) as exchange:
             await relay_response(self._name, exchange, ask, hearer)
+
+    async def _post(self, ask: Ask, native: Native, hearer: Hearer) -> None:
+        """What is posted to another path."""
+        assert native.post is not None
+        endpoint = next(self._others)
+        await post(self._name, endpoint, native.post.path, self._lines, ask, native, self._models[ask.model], hearer)
 
     async def probe(self) -> None:
         for endpoint in self._endpoints:

@@ -1,0 +1,115 @@
+"""The doors of administration, wired: who may, at which desk, and what each of them is handed."""
+
+import functools
+import secrets
+from collections.abc import Mapping
+from importlib.util import find_spec
+
+import msgspec
+from starlette.routing import BaseRoute
+
+from headrace.api import Admin, AuditLogs, Desk, Gate, Members, Organization, People, ProjectKeys, Projects, Signing, SigningTerms, Spending
+from headrace.api.askers import Keys
+from headrace.compose.acts import HOUSE
+from headrace.compose.banking import budgets_at
+from headrace.compose.chargeback import Reader
+from headrace.compose.decisions import Decisions
+from headrace.compose.opening import House, Opened
+from headrace.compose.place import secret_of
+from headrace.compose.reload import Reloading
+from headrace.compose.settings import OidcSettings
+from headrace.compose.spending import StoredSpending
+from headrace.core.clock import SECOND
+from headrace.core.errors import SettingsInvalid
+from headrace.core.roles import ProjectRole
+from headrace.gateway import Gateway
+from headrace.providers.identity import IdentityProvider
+from headrace.storage import Archive, Person, Register, signed_in
+
+
+class KeptPeople(People):
+    """People as the register knows them. A session that nobody used for `idle_s` is over."""
+
+    def __init__(self, archive: Archive, opened: Opened, idle_s: int) -> None:
+        self._idle = idle_s * SECOND
+        self._archive, self._layout, self._clock = archive, opened.house.layout, opened.house.clock
+
+    async def signed_in(self, cookie: str) -> Person | None:
+        found = await self._archive.run(signed_in, cookie, self._clock.moment(), self._idle)
+        return None if found is None else found[1]
+
+    async def parts_of(self, organization: str, person: str) -> Mapping[str, ProjectRole]:
+        return await self._archive.run(lambda database: Register(database, self._layout, organization).parts_of(person))
+
+
+class Administration:
+    """What `serve` needs of it: the gate, and the routes behind it."""
+
+    def __init__(self, opened: Opened, gateway: Gateway, reloading: Reloading, archive: Archive, keys: Keys) -> None:
+        house, began = opened.house, opened.house.clock.moment()
+        self.people = KeptPeople(archive, opened, house.settings.oidc.idle_minutes * 60)
+        self.gate = Gate(keys=keys, rules_all=lambda principal: principal.key in house.admins, house=HOUSE, people=self.people)
+        self.desk = Desk(
+            archive=archive,
+            layout=house.layout,
+            clock=house.clock,
+            new_id=opened.names,
+            new_token=lambda: secrets.token_bytes(30),
+            settled=lambda organization: {key.project: began for key in reloading.settings.key if key.organization == organization},
+        )
+        admin = Admin(
+            gate=self.gate,
+            desk=self.desk,
+            gateway=gateway,
+            clock=house.clock,
+            decisions=Decisions(house.layout).of,
+            reload=lambda: msgspec.structs.asdict(reloading.reload_all()),
+        )
+        organization = Organization(gate=self.gate, clock=house.clock, finance=Reader(house.layout, lambda: reloading.settings))
+        rules = StoredSpending(functools.partial(budgets_at, house.layout, house.settings.storage.url))
+        projects = Projects(
+            gate=self.gate,
+            desk=self.desk,
+            models=lambda: gateway.world.snapshot.models,
+            by_default=lambda: (reloading.settings.limits.requests_per_minute, reloading.settings.limits.tokens_per_minute),
+            limits_changed=reloading.take_limits,
+        )
+        self.routes: list[BaseRoute] = [
+            *admin.routes(),
+            *organization.routes(),
+            *Spending(gate=self.gate, desk=self.desk, rules=rules).routes(),
+            *projects.routes(),
+            *Members(gate=self.gate, desk=self.desk).routes(),
+            *ProjectKeys(gate=self.gate, desk=self.desk).routes(),
+            *AuditLogs(gate=self.gate, desk=self.desk).routes(),
+            *Signing(gate=self.gate, desk=self.desk, provider=identity_provider(house), terms=_terms(house.settings.oidc)).routes(),
+        ]
+
+
+def identity_provider(house: House) -> IdentityProvider | None:
+    """Who tells who people are; None: nobody does. Raises SettingsInvalid."""
+    asked = house.settings.oidc
+    if asked.issuer is None:
+        return None
+    if find_spec("joserfc") is None:
+        raise SettingsInvalid("[oidc] needs a package that checks signatures: pip install 'headrace[oidc]'")
+    secret = None if asked.client_secret_env is None else secret_of(house.environ, asked.client_secret_env, "[oidc]")
+    return IdentityProvider(
+        issuer=asked.issuer,
+        client_id=asked.client_id,
+        client_secret=secret,
+        redirect_uri=f"{asked.url.rstrip('/')}/auth/callback",
+        scopes=asked.scopes,
+    )
+
+
+def _terms(asked: OidcSettings) -> SigningTerms:
+    return SigningTerms(
+        url=asked.url.rstrip("/"),
+        organization=asked.organization,
+        role_claim=asked.role_claim,
+        roles=asked.roles,
+        default_role=asked.default_role,
+        session_s=asked.session_hours * 3_600,
+        idle_s=asked.idle_minutes * 60,
+    )

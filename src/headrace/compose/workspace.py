@@ -1,0 +1,140 @@
+"""The workspace wired: threads and runs on the in-process gateway, sessions on the keys, the page, and the link that opens it first."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
+
+from headrace.compose.agentmodel import SpokenModel
+from headrace.compose.clock import MachineClock
+from headrace.compose.facts import StoredFacts
+from headrace.compose.opening import Opened
+from headrace.compose.outfit import outfit_of
+from headrace.compose.reload import Reloading
+from headrace.core.clock import SECOND
+from headrace.core.errors import ModelNotFound, NotAllowed
+from headrace.core.identity import Principal
+from headrace.gateway import Gateway
+from headrace.metering import digest
+from headrace.sandbox import try_level
+from headrace.storage import Archive, KeyRing, Layout, connect, keep_session
+from headrace.workspace import Console, Door, Runs, ThreadFiles, Visitors, page_routes
+from headrace.workspace.runs import Spawn
+
+LINK_S = 900
+"""How long the link of the start is good; once."""
+_BRIDGE = f"session:{secrets.token_urlsafe(32)}:"
+"""What a session's requests carry in place of a secret, behind the door: no client can know it."""
+
+
+class HeldKeys:
+    """The keys as the routes for people know them: by their secrets, and by what a session of this process stands for. `administering`
+    keys are among them only where nothing but administration is done."""
+
+    def __init__(self, reloading: Reloading, ring: KeyRing, *, administering: bool) -> None:
+        self._reloading, self._ring, self._administering = reloading, ring, administering
+
+    def version(self) -> int:
+        return self._reloading.keys.version()
+
+    def find(self, secret: str) -> Principal | None:
+        if secret.startswith(_BRIDGE):
+            principal = self.held(bytes.fromhex(secret.removeprefix(_BRIDGE)))
+        else:
+            principal = self._reloading.all_keys.find(secret)
+        return principal if principal is None or principal.role is None or self._administering else None
+
+    def held(self, sought: bytes) -> Principal | None:
+        """None also for a key that administers by its role: it does nothing else, and a session would let it talk with models."""
+        principal = self._ring.held(sought)
+        return None if principal is None or principal.role is not None else self._reloading.keys.limited(principal)
+
+
+class Rooms:
+    """What `serve` needs of it: the routes, the way in for sessions, and what to do at start and stop."""
+
+    def __init__(self, runs: Runs, visitors: Visitors, archive: Archive, routes: Sequence[BaseRoute]) -> None:
+        self.runs, self._visitors, self._archive, self.routes = runs, visitors, archive, routes
+
+    def bridge(self, app: ASGIApp) -> ASGIApp:
+        return self._visitors.bridge(app)
+
+    async def stop(self) -> None:
+        await self.runs.stop()
+        await asyncio.to_thread(self._archive.close)
+
+
+def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: HeldKeys, spawn: Spawn, log: logging.Logger) -> Rooms:
+    house = opened.house
+    archive = Archive(house.layout.database)
+    clock, new_id = house.clock, opened.names
+
+    def speaker(key: bytes, model: str, session: str, tell: Callable[[str, bool], None]) -> SpokenModel:
+        principal = keys.held(key)
+        if principal is None:
+            raise NotAllowed("The key that this thread was made with is revoked, or over: nothing more is asked with it.")
+        if principal.role is not None:
+            raise NotAllowed("A key that administers asks no model: sign in with a key of a project.")
+        return SpokenModel(gateway, clock, new_id, principal, model or first_model(gateway, principal), session, tell)
+
+    runs = Runs(
+        folder=house.layout.runs,
+        origins=house.layout.root / "workspace",
+        archive=archive,
+        clock=clock,
+        new_id=new_id,
+        speakers=speaker,
+        level=try_level,
+        outfit=lambda: outfit_of(reloading.settings, house.environ),
+        spawn=spawn,
+        log=log,
+    )
+    visitors = Visitors(
+        holders=keys,
+        may=lambda principal: principal.key in house.admins,
+        archive=archive,
+        clock=clock,
+        new_secret=lambda: secrets.token_urlsafe(32),
+        bearer=lambda key: _BRIDGE + key.hex(),
+    )
+
+    def built_in(model: str) -> bool:
+        snapshot = gateway.world.snapshot
+        pools = snapshot.pools_of.get(model, ()) if model else snapshot.pools.values()
+        return all(pool.dialect == "local" for pool in pools)
+
+    door = Door(
+        visitors=visitors,
+        runs=runs,
+        archive=archive,
+        clock=clock,
+        new_id=new_id,
+        new_secret=lambda: secrets.token_urlsafe(32),
+        built_in=built_in,
+    )
+    console = Console(visitors, StoredFacts(house.layout, clock, lambda: reloading.settings, gateway), clock)
+    files = ThreadFiles(visitors, runs, archive)
+    routes = [*visitors.routes(), *door.routes(), *files.routes(), *console.routes(), *page_routes()]
+    return Rooms(runs, visitors, archive, routes)
+
+
+def first_model(gateway: Gateway, principal: Principal) -> str:
+    """The first that chats and that the key may ask. Raises ModelNotFound where there is none."""
+    for name, profile in gateway.world.snapshot.models.items():
+        if "chat" in profile.operations and (principal.models is None or name in principal.models):
+            return name
+    raise ModelNotFound("any that chats")
+
+
+def link_for(layout: Layout, clock: MachineClock, secret: str) -> str:
+    """What to put behind the server's address to be signed in with this key, once and soon."""
+    token, now = secrets.token_urlsafe(24), clock.moment()
+    database = connect(layout.database, durable=True)
+    try:
+        keep_session(database, token, "link", digest(secret), now + LINK_S * SECOND, now)
+    finally:
+        database.close()
+    return f"/#/in/{token}"

@@ -1,0 +1,493 @@
+"""The register of an organisation: its projects, people, invites, service accounts and limits. Every change is in the audit log.
+
+A project is there as soon as a key carries its name; it needs no row before somebody renames, archives or peoples it. Whoever is taken out
+loses his keys in the same transaction.
+"""
+
+import sqlite3
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TypeVar
+
+import msgspec
+
+from headrace.core.clock import Moment
+from headrace.core.errors import Conflict, NotFound
+from headrace.core.roles import ProjectRole, Role
+from headrace.metering import KeyRow, Limit, Whom
+from headrace.storage.auditlog import Act, note
+from headrace.storage.database import transaction
+from headrace.storage.folder import Layout
+from headrace.storage.keys import KeyStore, archived_projects, bump, key_rows
+
+Row = TypeVar("Row", bound=msgspec.Struct)
+
+
+class Project(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    name: str
+    created: Moment
+    archived: Moment | None = None
+
+
+class Person(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody of an organisation; signed in by `issuer` as `subject`, once he has been."""
+
+    id: str
+    organization: str
+    email: str
+    name: str
+    role: Role
+    added: Moment
+    issuer: str | None = None
+    subject: str | None = None
+
+
+class ProjectPerson(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody with a part in a project."""
+
+    id: str
+    email: str
+    name: str
+    role: ProjectRole
+    added: Moment
+
+
+class Invite(msgspec.Struct, frozen=True, kw_only=True):
+    """A place for whoever signs in with that address before it expires."""
+
+    id: str
+    email: str
+    role: Role
+    projects: tuple[tuple[str, ProjectRole], ...]
+    created: Moment
+    expires: Moment
+    accepted: Moment | None = None
+
+
+class ServiceAccount(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    project: str
+    name: str
+    role: ProjectRole
+    created: Moment
+
+
+class ProjectLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """What all keys of a project together may ask of a model. None: not limited in this respect."""
+
+    organization: str
+    project: str
+    model: str
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    requests_per_day: int | None = None
+
+    @property
+    def limit(self) -> Limit:
+        """As metering knows it."""
+        return Limit(
+            name=f"project:{self.organization}/{self.project}/{self.model}",
+            whom=Whom(organization=self.organization, project=self.project, model=self.model),
+            requests_per_minute=self.requests_per_minute,
+            tokens_per_minute=self.tokens_per_minute,
+            requests_per_day=self.requests_per_day,
+        )
+
+
+class Register:
+    """What one organisation has, read and changed. The database should be a `durable` one. `settled` are the projects of its keys in the
+    settings, since when they are there."""
+
+    def __init__(
+        self, database: sqlite3.Connection, layout: Layout, organization: str, settled: Mapping[str, Moment] = MappingProxyType({})
+    ) -> None:
+        self._settled = settled
+        self.database, self._layout, self._organization = database, layout, organization
+        self.keys = KeyStore(database, layout)
+
+    # Projects.
+
+    def projects(self, *, archived: bool = False) -> list[Project]:
+        """The oldest first."""
+        sql = "SELECT id, name, created, archived FROM project WHERE organization = ?"
+        rows = {row.id: row for row in self._rows(Project, sql)}
+        sql = (
+            "SELECT project AS id, project AS name, min(created) AS created FROM api_key WHERE organization = ? AND role IS NULL "
+            "GROUP BY project"
+        )
+        for implied in (*self._rows(Project, sql), *(Project(id=name, name=name, created=since) for name, since in self._settled.items())):
+            rows.setdefault(implied.id, implied)
+        return sorted((row for row in rows.values() if archived or row.archived is None), key=lambda row: (row.created, row.id))
+
+    def project(self, id: str) -> Project:
+        """Raises NotFound."""
+        for one in self.projects(archived=True):
+            if one.id == id:
+                return one
+        raise NotFound("Project", id)
+
+    def create_project(self, id: str, name: str, act: Act) -> Project:
+        made = Project(id=id, name=name, created=act.moment)
+        with transaction(self.database):
+            self._keep_project(made)
+            note(self.database, act, "project.created", id, {"name": name}, project=id)
+        return made
+
+    def rename_project(self, id: str, name: str, act: Act) -> Project:
+        with transaction(self.database):
+            renamed = msgspec.structs.replace(self._live(id), name=name)
+            self._keep_project(renamed)
+            note(self.database, act, "project.updated", id, {"name": name}, project=id)
+        return renamed
+
+    def archive_project(self, id: str, act: Act) -> Project:
+        """From its return on no server takes a key of the project, also none of the settings'. There is no way back."""
+        with transaction(self.database):
+            archived = msgspec.structs.replace(self._live(id), archived=act.moment)
+            self._keep_project(archived)
+            note(self.database, act, "project.archived", id, project=id)
+        bump(self._layout.keys_generation)
+        return archived
+
+    def _live(self, id: str) -> Project:
+        found = self.project(id)
+        if found.archived is not None:
+            raise Conflict(f"The project '{id}' is archived: nothing of it changes any more.")
+        return found
+
+    def _keep_project(self, one: Project) -> None:
+        sql = (
+            "INSERT INTO project (organization, id, name, created, archived) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (organization, id) DO UPDATE SET name = excluded.name, archived = excluded.archived"
+        )
+        self.database.execute(sql, (self._organization, one.id, one.name, one.created, one.archived))
+
+    # People.
+
+    def people(self) -> list[Person]:
+        return self._people("ORDER BY added, id")
+
+    def person(self, id: str) -> Person:
+        """Raises NotFound."""
+        found = self._people("AND id = ?", id)
+        if not found:
+            raise NotFound("User", id)
+        return found[0]
+
+    def person_of(self, email: str) -> Person | None:
+        found = self._people("AND email = ?", email)
+        return found[0] if found else None
+
+    def add_person(self, one: Person, act: Act) -> None:
+        with transaction(self.database):
+            self._add(one)
+            note(self.database, act, "user.added", one.id, {"email": one.email, "role": one.role})
+
+    def change_role(self, id: str, role: Role, act: Act) -> Person:
+        with transaction(self.database):
+            changed = msgspec.structs.replace(self.person(id), role=role)
+            self.database.execute("UPDATE person SET role = ? WHERE id = ?", (role, id))
+            note(self.database, act, "user.updated", id, {"role": role})
+        return changed
+
+    def remove_person(self, id: str, act: Act) -> None:
+        """With his keys, his parts in projects and his sign-ins."""
+        with transaction(self.database):
+            gone = self.person(id)
+            for table, column in (("project_person", "person"), ("sign_in", "person"), ("person", "id")):
+                self.database.execute(f"DELETE FROM {table} WHERE {column} = ?", (id,))  # noqa: S608 -- our own names
+            self.keys.revoke_owned(id, act.moment)
+            note(self.database, act, "user.deleted", id, {"email": gone.email})
+        bump(self._layout.keys_generation)
+
+    def _add(self, one: Person) -> None:
+        sql = f"INSERT INTO person ({_PERSON}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 -- our own column names
+        try:
+            self.database.execute(sql, msgspec.structs.astuple(one))
+        except sqlite3.IntegrityError:
+            raise Conflict(f"There is a user with the address {one.email} already.") from None
+
+    # Who comes in.
+
+    def enter(
+        self,
+        *,
+        issuer: str,
+        subject: str,
+        email: str,
+        name: str,
+        verified: bool,
+        role: Role | None,
+        otherwise: Role | None,
+        id: str,
+        act: Act,
+    ) -> Person | None:
+        """Who that is, signed in by an identity provider; None where nobody knows him. `role` is what the provider's claims make of him,
+        and has the last word; else he is what he was, or was invited as, or `otherwise`. Who is known by his address only, or invited by
+        it, is taken for him where it is `verified`."""
+        with transaction(self.database):
+            known = self._people("AND issuer = ? AND subject = ?", issuer, subject)
+            found = known[0] if known else (self.person_of(email) if verified else None)
+            if found is not None and found.issuer is not None and (found.issuer, found.subject) != (issuer, subject):
+                return None  # the address is somebody else's, whom the provider told us before
+            invite = self._open_invite(email, act.moment) if verified and found is None else None
+            if found is None:
+                given = role or (invite.role if invite is not None else otherwise)
+                if given is None:
+                    return None
+                found = Person(id=id, organization=self._organization, email=email, name=name, role=given, added=act.moment)
+                self._add(found)
+                note(self.database, act, "user.added", id, {"email": email, "role": given})
+            if invite is not None:
+                self._accept(invite, found, act)
+            entered = msgspec.structs.replace(found, name=name or found.name, role=role or found.role, issuer=issuer, subject=subject)
+            if entered != found:
+                self.database.execute(
+                    "UPDATE person SET name = ?, role = ?, issuer = ?, subject = ? WHERE id = ?",
+                    (entered.name, entered.role, issuer, subject, entered.id),
+                )
+            if entered.role != found.role:
+                note(self.database, _next(act, "r"), "user.updated", entered.id, {"role": entered.role})
+        return entered
+
+    def _open_invite(self, email: str, now: Moment) -> Invite | None:
+        found = [one for one in self.invites() if one.email.lower() == email.lower() and one.accepted is None and one.expires > now]
+        return found[0] if found else None
+
+    def _accept(self, invite: Invite, person: Person, act: Act) -> None:
+        self.database.execute("UPDATE invite SET accepted = ? WHERE id = ?", (act.moment, invite.id))
+        note(self.database, _next(act, "i"), "invite.accepted", invite.id)
+        there = {project.id for project in self.projects()}
+        for project, role in invite.projects:
+            if project in there:
+                self._place(project, person.id, role, act.moment)
+
+    # Invites.
+
+    def invites(self) -> list[Invite]:
+        sql = "SELECT id, email, role, projects, created, expires, accepted FROM invite WHERE organization = ? ORDER BY created, id"
+        return self._rows(Invite, sql)
+
+    def invite(self, id: str) -> Invite:
+        """Raises NotFound."""
+        for one in self.invites():
+            if one.id == id:
+                return one
+        raise NotFound("Invite", id)
+
+    def send_invite(self, one: Invite, act: Act) -> None:
+        with transaction(self.database):
+            if self.person_of(one.email) is not None:
+                raise Conflict(f"There is a user with the address {one.email} already.")
+            for project, _ in one.projects:
+                self._live(project)
+            self.database.execute(
+                "INSERT INTO invite (organization, id, email, role, projects, created, expires) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (self._organization, one.id, one.email, one.role, msgspec.json.encode(one.projects).decode(), one.created, one.expires),
+            )
+            note(self.database, act, "invite.sent", one.id, {"email": one.email, "role": one.role})
+
+    def drop_invite(self, id: str, act: Act) -> None:
+        with transaction(self.database):
+            if self.invite(id).accepted is not None:
+                raise Conflict("This invite is accepted: remove the user instead.")
+            self.database.execute("DELETE FROM invite WHERE id = ?", (id,))
+            note(self.database, act, "invite.deleted", id)
+
+    # Who has a part in a project.
+
+    def project_people(self, project: str) -> list[ProjectPerson]:
+        self.project(project)
+        sql = (
+            "SELECT person.id, email, name, project_person.role, project_person.added FROM project_person "
+            "JOIN person ON person.id = project_person.person WHERE project_person.organization = ? AND project = ? "
+            "ORDER BY project_person.added, person.id"
+        )
+        return self._rows(ProjectPerson, sql, project)
+
+    def project_person(self, project: str, id: str) -> ProjectPerson:
+        """Raises NotFound."""
+        for one in self.project_people(project):
+            if one.id == id:
+                return one
+        raise NotFound("Project user", id)
+
+    def parts_of(self, person: str) -> dict[str, ProjectRole]:
+        """His role in each project that has him."""
+        sql = "SELECT project, role FROM project_person WHERE organization = ? AND person = ?"
+        return dict(self.database.execute(sql, (self._organization, person)))
+
+    def place_person(self, project: str, person: str, role: ProjectRole, act: Act) -> ProjectPerson:
+        """Give him a part, or another one."""
+        with transaction(self.database):
+            self._live(project)
+            self.person(person)
+            kind = "user.updated" if person in {one.id for one in self.project_people(project)} else "user.added"
+            self._place(project, person, role, act.moment)
+            note(self.database, act, kind, person, {"role": role}, project=project)
+        return self.project_person(project, person)
+
+    def displace_person(self, project: str, person: str, act: Act) -> None:
+        """With his keys in the project."""
+        with transaction(self.database):
+            self.project_person(project, person)
+            sql = "DELETE FROM project_person WHERE organization = ? AND project = ? AND person = ?"
+            self.database.execute(sql, (self._organization, project, person))
+            self.keys.revoke_owned(person, act.moment, project)
+            note(self.database, act, "user.deleted", person, project=project)
+        bump(self._layout.keys_generation)
+
+    def _place(self, project: str, person: str, role: ProjectRole, moment: Moment) -> None:
+        sql = (
+            "INSERT INTO project_person (organization, project, person, role, added) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (organization, project, person) DO UPDATE SET role = excluded.role"
+        )
+        self.database.execute(sql, (self._organization, project, person, role, moment))
+
+    # Service accounts.
+
+    def service_accounts(self, project: str) -> list[ServiceAccount]:
+        self.project(project)
+        sql = (
+            "SELECT id, project, name, role, created FROM service_account WHERE organization = ? AND project = ? AND deleted IS NULL "
+            "ORDER BY created, id"
+        )
+        return self._rows(ServiceAccount, sql, project)
+
+    def service_account(self, project: str, id: str) -> ServiceAccount:
+        """Raises NotFound."""
+        for one in self.service_accounts(project):
+            if one.id == id:
+                return one
+        raise NotFound("Service account", id)
+
+    def create_service_account(self, one: ServiceAccount, act: Act) -> None:
+        with transaction(self.database):
+            self._live(one.project)
+            self.database.execute(
+                "INSERT INTO service_account (organization, id, project, name, role, created) VALUES (?, ?, ?, ?, ?, ?)",
+                (self._organization, *msgspec.structs.astuple(one)),
+            )
+            note(self.database, act, "service_account.created", one.id, {"name": one.name, "role": one.role}, project=one.project)
+
+    def change_service_account(self, project: str, id: str, name: str | None, role: ProjectRole | None, act: Act) -> ServiceAccount:
+        with transaction(self.database):
+            found = self.service_account(project, id)
+            changed = msgspec.structs.replace(found, name=name or found.name, role=role or found.role)
+            self.database.execute("UPDATE service_account SET name = ?, role = ? WHERE id = ?", (changed.name, changed.role, id))
+            note(self.database, act, "service_account.updated", id, {"name": changed.name, "role": changed.role}, project=project)
+        return changed
+
+    def delete_service_account(self, project: str, id: str, act: Act) -> None:
+        """With its keys."""
+        with transaction(self.database):
+            self.service_account(project, id)
+            self.database.execute("UPDATE service_account SET deleted = ? WHERE id = ?", (act.moment, id))
+            self.keys.revoke_owned(id, act.moment)
+            note(self.database, act, "service_account.deleted", id, project=project)
+        bump(self._layout.keys_generation)
+
+    # Keys.
+
+    def project_keys(self, project: str) -> list[KeyRow]:
+        """Those in use, the oldest first."""
+        self.project(project)
+        rest = "WHERE organization = ? AND project = ? AND role IS NULL AND revoked IS NULL ORDER BY created, id"
+        return key_rows(self.database, rest, self._organization, project)
+
+    def project_key(self, project: str, id: str) -> KeyRow:
+        """Raises NotFound."""
+        for one in self.project_keys(project):
+            if one.id == id:
+                return one
+        raise NotFound("API key", id)
+
+    def owner(self, project: str, id: str | None) -> "Person | ServiceAccount | None":
+        """Whose a key of the project is, where it is somebody's who is here."""
+        if id is None:
+            return None
+        found = self._people("AND id = ?", id)
+        if found:
+            return found[0]
+        sql = "SELECT id, project, name, role, created FROM service_account WHERE organization = ? AND project = ? AND id = ?"
+        return next(iter(self._rows(ServiceAccount, sql, project, id)), None)
+
+    def admin_keys(self) -> list[KeyRow]:
+        rest = "WHERE organization = ? AND role IS NOT NULL AND revoked IS NULL ORDER BY created, id"
+        return key_rows(self.database, rest, self._organization)
+
+    def admin_key(self, id: str) -> KeyRow:
+        """Raises NotFound."""
+        for one in self.admin_keys():
+            if one.id == id:
+                return one
+        raise NotFound("Admin API key", id)
+
+    # Limits.
+
+    def limits(self, project: str) -> list[ProjectLimit]:
+        self.project(project)
+        return [one for one in project_limits(self.database) if (one.organization, one.project) == (self._organization, project)]
+
+    def set_limit(self, one: ProjectLimit, act: Act) -> None:
+        """It holds in every worker within a second; the caller has his own take it on at once."""
+        with transaction(self.database):
+            self._live(one.project)
+            self.database.execute(
+                "INSERT OR REPLACE INTO project_limit VALUES (?, ?, ?, ?, ?, ?)",
+                (one.organization, one.project, one.model, one.requests_per_minute, one.tokens_per_minute, one.requests_per_day),
+            )
+            amounts = {name: value for name in LIMITED if (value := getattr(one, name)) is not None}
+            note(self.database, act, "rate_limit.updated", f"rl-{one.model}", amounts, project=one.project)
+        bump(self._layout.limits_generation)
+
+    def drop_limit(self, project: str, model: str, act: Act) -> bool:
+        """False: there was none."""
+        with transaction(self.database):
+            self.project(project)
+            sql = "DELETE FROM project_limit WHERE organization = ? AND project = ? AND model = ?"
+            if not self.database.execute(sql, (self._organization, project, model)).rowcount:
+                return False
+            note(self.database, act, "rate_limit.deleted", f"rl-{model}", project=project)
+        bump(self._layout.limits_generation)
+        return True
+
+    # How rows are read.
+
+    def _rows(self, kind: type[Row], sql: str, *values: object) -> list[Row]:
+        cursor = self.database.execute(sql, (self._organization, *values))
+        names = [column[0] for column in cursor.description]
+        return [_made(kind, dict(zip(names, row, strict=True))) for row in cursor]
+
+    def _people(self, rest: str, *values: object) -> list[Person]:
+        return self._rows(Person, f"SELECT {_PERSON} FROM person WHERE organization = ? {rest}", *values)  # noqa: S608 -- our own words
+
+
+_PERSON = "id, organization, email, name, role, added, issuer, subject"
+LIMITED = ("requests_per_minute", "tokens_per_minute", "requests_per_day")
+
+
+def project_limits(database: sqlite3.Connection) -> list[ProjectLimit]:
+    """The limits of all projects that are not archived."""
+    gone = archived_projects(database)
+    rows = database.execute(f"SELECT {', '.join(ProjectLimit.__struct_fields__)} FROM project_limit ORDER BY organization, project, model")  # noqa: S608 -- ours
+    limits = [ProjectLimit(**dict(zip(ProjectLimit.__struct_fields__, row, strict=True))) for row in rows]
+    return [one for one in limits if (one.organization, one.project) not in gone]
+
+
+def person_by_id(database: sqlite3.Connection, id: str) -> Person | None:
+    """Somebody of any organisation."""
+    row = database.execute(f"SELECT {_PERSON} FROM person WHERE id = ?", (id,)).fetchone()  # noqa: S608 -- our own column names
+    return None if row is None else _made(Person, dict(zip(_PERSON.split(", "), row, strict=True)))
+
+
+def _made(kind: type[Row], named: dict[str, object]) -> Row:
+    if isinstance(projects := named.get("projects"), str):
+        named["projects"] = msgspec.json.decode(projects)
+    return msgspec.convert(named, kind)
+
+
+def _next(act: Act, suffix: str) -> Act:
+    """The same act, which has more than one entry."""
+    return msgspec.structs.replace(act, id=act.id + suffix)

@@ -1,0 +1,528 @@
+"""The workspace's HTTP door: threads, their runs, events as they happen, answers to what is asked. Every thread is its owner's alone.
+
+Events are streamed as server-sent events, whose ids are `RUN:NUMBER`: a page that comes back says the last that it has, and goes on from
+there. What is not an event (words as they come, how a run stands) has no id, and is told again as far as it is still true.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final, TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from headrace.agents import Budget
+from headrace.agents.events import Event, ModelSaid, Paused, PersonSaid
+from headrace.core.clock import Clock
+from headrace.core.errors import BodyTooLarge, Conflict, InvalidRequest, NotAllowed, NotFound
+from headrace.core.money import pico_of, usd
+from headrace.storage import (
+    Archive,
+    Branch,
+    Entry,
+    Thread,
+    ThreadState,
+    add_text,
+    branches_of,
+    change_thread,
+    drop_shares,
+    drop_thread,
+    find_text,
+    keep_branch,
+    keep_share,
+    keep_thread,
+    share_of,
+    show_branch,
+    stand,
+    thread_of,
+    threads_of,
+)
+from headrace.workspace.honesty import BUILT_IN
+from headrace.workspace.intents import INTENTS, intent_of
+from headrace.workspace.live import Follower, stands
+from headrace.workspace.mail import Answer, Fate, Go, Letter, More, Say, Stop
+from headrace.workspace.porting import Ported, exported, imported, whole
+from headrace.workspace.runs import Runs
+from headrace.workspace.visitors import Visitor, Visitors
+from headrace.workspace.work import asked_calls
+
+TITLE_MAX: Final = 60
+TEXT_MAX: Final = 400_000
+BODY_MAX: Final = 1 << 20
+IMPORT_MAX: Final = 256 << 20
+BEAT_S: Final = 15.0
+LOOK_S, LOOK_IDLE_S, IDLE_S = 0.1, 0.5, 5.0
+"""How often a follower looks for what another worker of this server does, and when for so long nothing was done; what this process does is
+told at once."""
+
+Kind = TypeVar("Kind", bound=msgspec.Struct)
+
+
+class NewThread(msgspec.Struct, forbid_unknown_fields=True):
+    """A thread to be made. `folder` is a folder of the server's machine, for who administers it."""
+
+    title: str = ""
+    label: str = ""
+    folder: str | None = None
+    intent: str = "auto"
+    model: str = ""
+    budget_usd: str | None = None
+
+
+class Changes(msgspec.Struct, forbid_unknown_fields=True):
+    title: str | None = None
+    label: str | None = None
+    pinned: bool | None = None
+    intent: str | None = None
+    model: str | None = None
+    budget_usd: str | None = None
+
+
+class Message(msgspec.Struct, forbid_unknown_fields=True):
+    text: str
+    intent: str | None = None
+    model: str | None = None
+    budget_usd: str | None = None
+
+
+class Answered(msgspec.Struct, forbid_unknown_fields=True):
+    """One of these: whether calls may be made, by their ids; whether an effect has happened; how much more may be used."""
+
+    calls: dict[str, bool] | None = None
+    happened: bool | None = None
+    more_usd: str | None = None
+    more_tokens: int = 0
+    more_steps: int = 0
+
+
+class Forking(msgspec.Struct, forbid_unknown_fields=True):
+    """Leave the shown branch, or `run`, before its event `at`; say `text` instead, or let the model answer again."""
+
+    at: int
+    run: str | None = None
+    text: str | None = None
+    model: str | None = None
+
+
+class Showing(msgspec.Struct, forbid_unknown_fields=True):
+    run: str
+
+
+class Door:
+    """The handlers. `new_secret` draws the token of a link; `built_in` says whether a model, '' being any, is only the embedded one."""
+
+    def __init__(
+        self,
+        *,
+        visitors: Visitors,
+        runs: Runs,
+        archive: Archive,
+        clock: Clock,
+        new_id: Callable[[str], str],
+        new_secret: Callable[[], str],
+        built_in: Callable[[str], bool],
+    ) -> None:
+        self._visitors, self._runs, self._archive, self._clock = visitors, runs, archive, clock
+        self._new_id, self._new_secret, self._built_in = new_id, new_secret, built_in
+
+    def routes(self) -> list[Route]:
+        at = "/workspace/api"
+        return [
+            Route(f"{at}/threads", self.threads, methods=["GET", "POST"]),
+            Route(f"{at}/threads/{{thread}}", self.thread, methods=["GET", "PATCH", "DELETE"]),
+            Route(f"{at}/threads/{{thread}}/log", self.log),
+            Route(f"{at}/threads/{{thread}}/events", self.events),
+            Route(f"{at}/threads/{{thread}}/messages", self.say, methods=["POST"]),
+            Route(f"{at}/threads/{{thread}}/stop", self.stop, methods=["POST"]),
+            Route(f"{at}/threads/{{thread}}/go", self.go, methods=["POST"]),
+            Route(f"{at}/threads/{{thread}}/answer", self.answer, methods=["POST"]),
+            Route(f"{at}/threads/{{thread}}/fork", self.fork, methods=["POST"]),
+            Route(f"{at}/threads/{{thread}}/branch", self.branch, methods=["POST"]),
+            Route(f"{at}/threads/{{thread}}/share", self.share, methods=["POST", "DELETE"]),
+            Route(f"{at}/threads/{{thread}}/export", self.export),
+            Route(f"{at}/import", self.import_, methods=["POST"]),
+            Route(f"{at}/search", self.search),
+            Route(f"{at}/inbox", self.inbox),
+            Route(f"{at}/intent", self.intent),
+            Route(f"{at}/shared/{{token}}", self.shared),
+        ]
+
+    async def threads(self, request: Request) -> Response:
+        """GET: mine. POST: a new one."""
+        visitor = await self._visitors.of(request)
+        if request.method == "GET":
+            return _json({"threads": [_shown(one) for one in await self._archive.run(threads_of, visitor.owner)]})
+        asked = await _read(request, NewThread)
+        if asked.folder is not None and not visitor.admin:
+            raise NotAllowed("A folder of the server's machine is for those who administer it: leave it out, and add files instead.")
+        now = self._clock.moment()
+        thread = Thread(
+            id=self._new_id("thread_"),
+            key=visitor.key,
+            title=_title(asked.title),
+            label=asked.label.strip()[:TITLE_MAX],
+            folder=asked.folder,
+            intent=_intent(asked.intent),
+            model=asked.model,
+            created=now,
+            updated=now,
+            run=self._new_id("run_"),
+        )
+        await asyncio.to_thread(self._runs.begin, thread.run, _budget(asked.budget_usd), self._runs.origin(thread))
+        await self._keep(visitor, thread)
+        return _json(await self._whole(thread))
+
+    async def thread(self, request: Request) -> Response:
+        """GET, PATCH, DELETE one thread."""
+        visitor, thread = await self._held(request)
+        if request.method == "DELETE":
+            for run in await self._archive.run(drop_thread, visitor.owner, thread.id) or ():
+                await self._runs.cease(run)
+                await asyncio.to_thread(self._runs.drop, run)
+            return Response(status_code=204)
+        if request.method == "PATCH":
+            changes = await _read(request, Changes)
+            thread = await self._change(visitor, thread, changes.intent, changes.model, changes.budget_usd, changes)
+        return _json(await self._whole(thread))
+
+    async def log(self, request: Request) -> Response:
+        """GET the events of a branch, all or the last `limit` before `before`."""
+        _, thread = await self._held(request)
+        entries = await asyncio.to_thread(self._runs.entries, await self._run(request, thread))
+        before = _number(request, "before", len(entries))
+        start = max(0, before - _number(request, "limit", len(entries)))
+        return _json({"total": len(entries), "events": [_event(entry) for entry in entries[start:before]]})
+
+    async def events(self, request: Request) -> Response:
+        """GET the events of a branch as they happen, after the one that `Last-Event-ID` or `after` names."""
+        _, thread = await self._held(request)
+        run = await self._run(request, thread)
+        named, _, number = request.headers.get("last-event-id", "").rpartition(":")
+        after = int(number) if named == run and number.isdigit() else _number(request, "after", 0) - 1
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(self._follow(run, after), media_type="text/event-stream", headers=headers)
+
+    async def _follow(self, run: str, after: int) -> AsyncIterator[bytes]:
+        news = self._runs.follow(run)
+        follower = Follower(self._runs.home(run), after)
+        quiet_s = beat_s = 0.0
+        yield b"retry: 500\n\n"
+        try:
+            while not self._runs.stopping:
+                news.clear()
+                frames = [b"id: %s:%d\nevent: event\ndata: %s\n\n" % (run.encode(), seq, line) for seq, line in follower.events()]
+                frames += [b"event: live\ndata: %s\n\n" % line for line in follower.moments()]
+                if frames:
+                    quiet_s = beat_s = 0.0
+                    yield b"".join(frames)
+                elif quiet_s > beat_s + BEAT_S:
+                    beat_s = quiet_s
+                    yield b": still here\n\n"
+                look_s = LOOK_S if quiet_s < IDLE_S else LOOK_IDLE_S
+                try:
+                    async with asyncio.timeout(look_s):
+                        await news.wait()
+                except TimeoutError:
+                    quiet_s += look_s
+        finally:
+            self._runs.unfollow(run, news)
+
+    async def say(self, request: Request) -> Response:
+        """POST a message. While the run goes on it is heard at the next step."""
+        visitor, thread = await self._held(request)
+        message = await _read(request, Message)
+        text = _text(message.text)
+        thread = await self._change(visitor, thread, message.intent, message.model, message.budget_usd, None)
+        if not thread.title:
+            await self._archive.run(change_thread, visitor.owner, thread.id, {"title": _title(text)})
+        return await self._posted(thread, Say(text))
+
+    async def stop(self, request: Request) -> Response:
+        """POST: stop what is being done."""
+        return await self._posted((await self._held(request))[1], Stop())
+
+    async def go(self, request: Request) -> Response:
+        """POST: go on after a failure or a stop."""
+        return await self._posted((await self._held(request))[1], Go())
+
+    async def answer(self, request: Request) -> Response:
+        """POST an answer to what is asked."""
+        _, thread = await self._held(request)
+        answered = await _read(request, Answered)
+        entries = await asyncio.to_thread(self._runs.entries, thread.run)
+        return await self._posted(thread, _letter(answered, [entry.event for entry in entries]))
+
+    async def _posted(self, thread: Thread, letter: Letter) -> Response:
+        if not isinstance(letter, Stop):  # whoever looks from now on sees that something is done about it
+            await self._archive.run(stand, thread.run, "running", self._clock.moment(), 0, 0)
+        self._runs.post(thread.run, letter)
+        return _json({"run": thread.run}, 202)
+
+    async def fork(self, request: Request) -> Response:
+        """POST: a new branch, from before an event of the shown one."""
+        visitor, thread = await self._held(request)
+        asked = await _read(request, Forking)
+        run = asked.run or thread.run
+        if run not in {one.id for one in await self._archive.run(branches_of, thread.id)}:
+            raise NotFound("Branch", run)
+        count = len(await asyncio.to_thread(self._runs.entries, run))
+        if not 0 <= asked.at <= count:
+            raise InvalidRequest(f"Invalid value for 'at': the branch has {count} events.", param="at")
+        text = None if asked.text is None else _text(asked.text)
+        thread = await self._change(visitor, thread, None, asked.model, None, None)
+        fresh = Branch(id=self._new_id("run_"), thread=thread.id, parent=run, forked_at=asked.at, created=self._clock.moment())
+        await asyncio.to_thread(self._runs.fork, run, fresh.id, asked.at)
+        await self._archive.run(keep_branch, visitor.owner, fresh, "running")
+        self._runs.post(fresh.id, Go() if text is None else Say(text))
+        return _json(await self._whole(await self._again(visitor, thread)))
+
+    async def branch(self, request: Request) -> Response:
+        """POST: show another branch from now on."""
+        visitor, thread = await self._held(request)
+        asked = await _read(request, Showing)
+        state = await asyncio.to_thread(self._state, asked.run) if asked.run != thread.run else thread.state
+        if not await self._archive.run(show_branch, visitor.owner, thread.id, asked.run, state):
+            raise NotFound("Branch", asked.run)
+        return _json(await self._whole(await self._again(visitor, thread)))
+
+    def _state(self, run: str) -> ThreadState:
+        told = stands(self._runs.home(run)) if run.isidentifier() else None
+        return "new" if told is None else told.state
+
+    async def share(self, request: Request) -> Response:
+        """POST: a link by which anyone may read what is there now. DELETE: no link to it is good any more."""
+        _, thread = await self._held(request)
+        if request.method == "DELETE":
+            return _json({"revoked": await self._archive.run(drop_shares, thread.id)})
+        token = self._new_secret()
+        entries = await asyncio.to_thread(self._runs.entries, thread.run)
+        await self._archive.run(keep_share, token, thread.id, thread.run, len(entries), self._clock.moment())
+        return _json({"path": f"/#/shared/{token}", "events": len(entries)})
+
+    async def shared(self, request: Request) -> Response:
+        """GET what a link shows; who has it needs nothing else."""
+        share = await self._archive.run(share_of, request.path_params["token"])
+        if share is None:
+            raise NotFound("Link", "…")
+        entries = await asyncio.to_thread(self._runs.entries, share.run)
+        return _json({"title": share.title, "events": [_event(entry) for entry in entries[: share.events]]})
+
+    async def export(self, request: Request) -> Response:
+        """GET the thread as a file."""
+        _, thread = await self._held(request)
+        branches = await self._archive.run(branches_of, thread.id)
+        entries = {branch.id: await asyncio.to_thread(self._runs.entries, branch.id) for branch in branches}
+        headers = {"content-disposition": f'attachment; filename="{thread.id}.json"'}
+        return Response(exported(thread.title, thread.label, branches, entries), media_type="application/json", headers=headers)
+
+    async def import_(self, request: Request) -> Response:
+        """POST a file: a thread exported here, or the conversations of ChatGPT or Claude."""
+        visitor = await self._visitors.of(request)
+        content = await _body(request, IMPORT_MAX)
+        made = [await self._import(visitor, ported) for ported in await asyncio.to_thread(imported, content)]
+        return _json({"threads": made})
+
+    async def _import(self, visitor: Visitor, ported: Ported) -> str:
+        told, id, now = whole(ported.runs), self._new_id("thread_"), self._clock.moment()
+        names = {run.id: self._new_id("run_") for run, _ in told}
+        latest = max((at for _, said in told for at, _ in said), default=now) or now
+        first, last = names[told[0][0].id], names[told[-1][0].id]
+        thread = Thread(
+            id=id,
+            key=visitor.key,
+            title=_title(ported.title),
+            label=ported.label,
+            created=now,
+            updated=min(latest, now),
+            run=first,
+            state="done",
+        )
+        for run, said in told:
+            await asyncio.to_thread(self._runs.begin, names[run.id], Budget(), self._runs.origin(thread))
+            await asyncio.to_thread(self._runs.write, names[run.id], said)
+            texts = [(seq, event.text) for seq, (_, event) in enumerate(said) if isinstance(event, PersonSaid | ModelSaid)]
+            if run is told[0][0]:
+                await self._keep(visitor, thread)
+            else:
+                parent = None if run.parent is None else names[run.parent]
+                fresh = Branch(id=names[run.id], thread=id, parent=parent, forked_at=run.forked_at, created=now)
+                await self._archive.run(keep_branch, visitor.owner, fresh, "done")
+                texts = [(seq, text) for seq, text in texts if seq >= run.forked_at]
+            await self._archive.run(add_text, id, names[run.id], texts)
+        if last != first:
+            await self._archive.run(show_branch, visitor.owner, id, last, "done")
+        return id
+
+    async def search(self, request: Request) -> Response:
+        """GET the places in my threads where the words of `q` stand."""
+        visitor = await self._visitors.of(request)
+        found = await self._archive.run(find_text, visitor.owner, request.query_params.get("q", "")[:200])
+        return _json({"found": [msgspec.to_builtins(one) for one in found]})
+
+    async def inbox(self, request: Request) -> Response:
+        """GET what waits for me: what is asked, in threads that wait or failed."""
+        visitor = await self._visitors.of(request)
+        waiting = [one for one in await self._archive.run(threads_of, visitor.owner) if one.state in ("waiting", "failed")]
+        return _json({"waiting": [{**_shown(one), "asks": await asyncio.to_thread(self._asks, one.run)} for one in waiting]})
+
+    def _asks(self, run: str) -> list[dict[str, Any]]:
+        events = [entry.event for entry in self._runs.entries(run)]
+        calls = [
+            {"kind": "leave", "call": msgspec.to_builtins(call), "reasons": msgspec.to_builtins(why)} for call, why in asked_calls(events)
+        ]
+        if calls or not events:
+            return calls
+        if isinstance(events[-1], Paused):
+            return [{"kind": "pause", "reason": events[-1].reason}]
+        told = stands(self._runs.home(run))
+        return (
+            [{"kind": "failure", "code": told.code, "why": told.why}] if told is not None and told.state == "failed" else [{"kind": "fate"}]
+        )
+
+    async def intent(self, request: Request) -> Response:
+        """GET what the words of `text` want."""
+        await self._visitors.of(request)
+        params = request.query_params
+        return _json({"intent": intent_of(params.get("text", "")[:4_000], folder=params.get("folder") == "true")})
+
+    async def _held(self, request: Request) -> tuple[Visitor, Thread]:
+        """Who asks, and the thread, if it is theirs. Raises NotFound also where it is somebody else's."""
+        visitor = await self._visitors.of(request)
+        thread = await self._archive.run(thread_of, visitor.owner, request.path_params["thread"])
+        if thread is None:
+            raise NotFound("Thread", request.path_params["thread"])
+        return visitor, thread
+
+    async def _again(self, visitor: Visitor, thread: Thread) -> Thread:
+        found = await self._archive.run(thread_of, visitor.owner, thread.id)
+        if found is None:
+            raise NotFound("Thread", thread.id)
+        return found
+
+    async def _run(self, request: Request, thread: Thread) -> str:
+        """The branch that is asked for; the shown one where none is."""
+        run = request.query_params.get("run", thread.run)
+        if run != thread.run and run not in {one.id for one in await self._archive.run(branches_of, thread.id)}:
+            raise NotFound("Branch", run)
+        return run
+
+    async def _keep(self, visitor: Visitor, thread: Thread) -> None:
+        branch = Branch(id=thread.run, thread=thread.id, parent=None, forked_at=0, created=thread.created)
+        await self._archive.run(keep_thread, visitor.owner, thread, branch)
+
+    async def _change(
+        self, visitor: Visitor, thread: Thread, intent: str | None, model: str | None, budget_usd: str | None, more: Changes | None
+    ) -> Thread:
+        changes: dict[str, str | bool | int] = {}
+        if intent is not None:
+            changes["intent"] = _intent(intent)
+        if model is not None:
+            changes["model"] = model
+        if more is not None and more.title is not None:
+            changes["title"] = _title(more.title)
+        if more is not None and more.label is not None:
+            changes["label"] = more.label.strip()[:TITLE_MAX]
+        if more is not None and more.pinned is not None:
+            changes["pinned"] = more.pinned
+        if budget_usd is not None:
+            await asyncio.to_thread(self._runs.allow, thread.run, _budget(budget_usd))
+        changed = await self._archive.run(change_thread, visitor.owner, thread.id, changes)
+        if changed is None:
+            raise NotFound("Thread", thread.id)
+        return changed
+
+    async def _whole(self, thread: Thread) -> dict[str, Any]:
+        branches = await self._archive.run(branches_of, thread.id)
+        budget = await asyncio.to_thread(self._runs.budget, thread.run)
+        return {
+            **_shown(thread),
+            "note": BUILT_IN if thread.intent in ("code", "browse", "task") and self._built_in(thread.model) else "",
+            "budget_usd": None if budget.pico_usd_max is None else usd(budget.pico_usd_max),
+            "branches": [{"id": one.id, "parent": one.parent, "forked_at": one.forked_at, "created": one.created} for one in branches],
+        }
+
+
+def _shown(thread: Thread) -> dict[str, Any]:
+    told = {name: getattr(thread, name) for name in Thread.__struct_fields__ if name not in ("key", "pico_usd")}
+    return told | {"cost_usd": usd(thread.pico_usd)}
+
+
+def _event(entry: Entry) -> dict[str, Any]:
+    return {"seq": entry.seq, "at": entry.at, "event": entry.event}
+
+
+def _letter(answered: Answered, events: list[Event]) -> Letter:
+    """Raises Conflict where it answers nothing that is asked."""
+    if answered.calls is not None:
+        asked = {call.id for call, _ in asked_calls(events)}
+        if not asked or asked != answered.calls.keys():
+            raise Conflict("These calls are not the ones that leave is asked for now: read the thread again.")
+        return Answer(answered.calls)
+    if answered.happened is not None:
+        return Fate(answered.happened)
+    if not events or not isinstance(events[-1], Paused):
+        raise Conflict("The run is not paused.")
+    pico = 0 if answered.more_usd is None else _pico(answered.more_usd)
+    return More(pico, max(0, answered.more_tokens), max(0, answered.more_steps))
+
+
+def _budget(said: str | None) -> Budget:
+    return Budget(pico_usd_max=_pico(said) if said else None)
+
+
+def _pico(said: str) -> int:
+    try:
+        return pico_of(said)
+    except ValueError as wrong:
+        raise InvalidRequest(f"Invalid value for a budget: {wrong}.", param="budget_usd") from None
+
+
+def _intent(said: str) -> str:
+    if said != "auto" and said not in INTENTS:
+        raise InvalidRequest(f"Invalid value for 'intent': it is auto, {', '.join(INTENTS)}.", param="intent")
+    return said
+
+
+def _title(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= TITLE_MAX else f"{line[: TITLE_MAX - 1].rstrip()}…"
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        raise InvalidRequest("There is nothing in the message.", param="text")
+    if len(text) > TEXT_MAX:
+        raise InvalidRequest(f"A message has at most {TEXT_MAX:,} characters: add longer ones as files.", param="text")
+    return text
+
+
+def _number(request: Request, name: str, default: int) -> int:
+    said = request.query_params.get(name)
+    if said is None:
+        return default
+    if not (said.isascii() and said.isdigit() and len(said) < 10):
+        raise InvalidRequest(f"Invalid value for '{name}': it is a whole number.", param=name)
+    return int(said)
+
+
+async def _read(request: Request, kind: type[Kind]) -> Kind:
+    try:
+        return msgspec.json.decode(await _body(request, BODY_MAX), type=kind)
+    except msgspec.MsgspecError as wrong:
+        raise InvalidRequest(f"The request can't be read: {wrong}.") from None
+
+
+async def _body(request: Request, bytes_max: int) -> bytes:
+    pieces, size = [], 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > bytes_max:
+            raise BodyTooLarge(f"This takes at most {bytes_max:,} bytes.")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _json(value: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json", headers={"cache-control": "no-store"})

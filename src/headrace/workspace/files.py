@@ -1,0 +1,151 @@
+"""The files of a thread over HTTP: those of its draft, what was changed in them, taking that over and undoing it.
+
+What a file holds may be anyone's, so the browser never shows it by itself: it is always a download, of no kind, in a sandbox of its own.
+"""
+
+import asyncio
+import difflib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from headrace.core.errors import BodyTooLarge, InvalidRequest, NotFound
+from headrace.sandbox import Change, Draft
+from headrace.sandbox.draft import open_beneath
+from headrace.storage import Archive, Thread, thread_of
+from headrace.workspace.runs import Runs
+from headrace.workspace.visitors import Visitors
+
+FILE_BYTES_MAX: Final = 32 << 20
+DIFF_BYTES_MAX: Final = 400_000
+LISTED_MAX: Final = 5_000
+CONTEXT_LINES: Final = 3
+_SAFE: Final = {
+    "content-disposition": "attachment",
+    "content-security-policy": "sandbox; default-src 'none'",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+}
+
+
+class Doing(msgspec.Struct, forbid_unknown_fields=True):
+    """`take`: do to the folder what was done to the draft. `undo`: put the folder back."""
+
+    do: str
+
+
+class ThreadFiles:
+    """The handlers."""
+
+    def __init__(self, visitors: Visitors, runs: Runs, archive: Archive) -> None:
+        self._visitors, self._runs, self._archive = visitors, runs, archive
+
+    def routes(self) -> list[Route]:
+        at = "/workspace/api/threads/{thread}"
+        return [
+            Route(f"{at}/files", self.files),
+            Route(f"{at}/files/{{path:path}}", self.file, methods=["GET", "PUT", "DELETE"]),
+            Route(f"{at}/changes", self.changes, methods=["GET", "POST"]),
+        ]
+
+    async def files(self, request: Request) -> Response:
+        """GET what the draft holds: paths and sizes."""
+        _, draft = await self._draft(request)
+        return _json(await asyncio.to_thread(_listed, draft))
+
+    async def file(self, request: Request) -> Response:
+        """GET, PUT, DELETE one file."""
+        _, draft = await self._draft(request)
+        path = request.path_params["path"]
+        if request.method == "GET":
+            content = await asyncio.to_thread(_content, draft, path)
+            return Response(content, media_type="application/octet-stream", headers=_SAFE)
+        if request.method == "DELETE":
+            await asyncio.to_thread(_delete, draft, path)
+            return Response(status_code=204)
+        pieces, size = [], 0
+        async for piece in request.stream():
+            size += len(piece)
+            if size > FILE_BYTES_MAX:
+                raise BodyTooLarge(f"A file has at most {FILE_BYTES_MAX >> 20} MiB here.")
+            pieces.append(piece)
+        await asyncio.to_thread(_write, draft, path, b"".join(pieces))
+        return _json({"path": path, "bytes": size}, 201)
+
+    async def changes(self, request: Request) -> Response:
+        """GET what taking over would do, with the lines. POST: take over, or undo."""
+        thread, draft = await self._draft(request)
+        if request.method == "GET":
+            return _json(await asyncio.to_thread(_changed, draft, own=thread.folder is None))
+        try:
+            asked = msgspec.json.decode(await request.body(), type=Doing)
+        except msgspec.MsgspecError as wrong:
+            raise InvalidRequest(f"The request can't be read: {wrong}.") from None
+        doing: dict[str, Callable[[], tuple[Change, ...]]] = {"take": draft.take_over, "undo": draft.undo}
+        if asked.do not in doing:
+            raise InvalidRequest("Invalid value for 'do': it is take or undo.", param="do")
+        return _json({"done": msgspec.to_builtins(await asyncio.to_thread(doing[asked.do]))})
+
+    async def _draft(self, request: Request) -> tuple[Thread, Draft]:
+        visitor = await self._visitors.of(request)
+        thread = await self._archive.run(thread_of, visitor.owner, request.path_params["thread"])
+        if thread is None:
+            raise NotFound("Thread", request.path_params["thread"])
+        return thread, self._runs.draft(thread.run)
+
+
+def _listed(draft: Draft) -> dict[str, Any]:
+    paths = sorted(draft.paths())
+    shown = [{"path": path, "bytes": (draft.work / path).lstat().st_size} for path in paths[:LISTED_MAX]]
+    return {"files": shown, "total": len(paths), "folder": str(draft.origin)}
+
+
+def _content(draft: Draft, path: str) -> bytes:
+    with os.fdopen(open_beneath(draft.work, path, os.O_RDONLY), "rb") as file:
+        content = file.read(FILE_BYTES_MAX + 1)
+    if len(content) > FILE_BYTES_MAX:
+        raise InvalidRequest(f"{path} holds more than {FILE_BYTES_MAX >> 20} MiB.")
+    return content
+
+
+def _write(draft: Draft, path: str, content: bytes) -> None:
+    with os.fdopen(open_beneath(draft.work, path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
+        file.write(content)
+
+
+def _delete(draft: Draft, path: str) -> None:
+    os.close(open_beneath(draft.work, path, os.O_RDONLY))
+    (draft.work / path).unlink()
+
+
+def _changed(draft: Draft, *, own: bool) -> dict[str, Any]:
+    changes = [{"path": change.path, "kind": change.kind, "diff": _diff(draft, change)} for change in draft.changes()]
+    return {"changes": changes, "taken": (draft.place / "taken.json").exists(), "folder": None if own else str(draft.origin)}
+
+
+def _diff(draft: Draft, change: Change) -> list[str] | None:
+    """The lines that differ, as `diff -u` writes them; None for what is no text, or too long."""
+    before = [] if change.kind == "added" else _lines(draft.origin / change.path)
+    after = [] if change.kind == "deleted" else _lines(draft.work / change.path)
+    if before is None or after is None:
+        return None
+    return list(difflib.unified_diff(before, after, lineterm="", n=CONTEXT_LINES))[2:]
+
+
+def _lines(path: Path) -> list[str] | None:
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > DIFF_BYTES_MAX:
+        return None
+    try:
+        return path.read_text("utf-8").splitlines()
+    except UnicodeDecodeError:
+        return None
+
+
+def _json(value: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json", headers={"cache-control": "no-store"})

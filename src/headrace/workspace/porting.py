@@ -1,0 +1,161 @@
+"""Threads as files: our own, of one thread and all of its branches, and what other workspaces export, as far as it is conversation.
+
+Our file is JSON, `{"format": "headrace-thread/1", "title": …, "runs": [{"id", "parent", "forked_at", "events": [{"at", "event"}]}]}`, with
+each branch's own events after the place where it left its parent. Of ChatGPT's `conversations.json` and Claude's of the same name the
+branch that was shown is read; what was said comes in as context that nobody's leave is taken from.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from headrace.agents.events import Ended, Event, ModelSaid, PersonSaid
+from headrace.core.clock import SECOND, Moment
+from headrace.core.errors import InvalidRequest
+from headrace.storage import Branch, Entry
+
+FORMAT: Final = "headrace-thread/1"
+THREADS_MAX: Final = 10_000
+_MILLIS_FROM: Final = 10**11
+_Said = list[tuple[Moment, Event]]
+
+
+class Happened(msgspec.Struct):
+    at: Moment
+    event: Event
+
+
+class PortedRun(msgspec.Struct):
+    id: str
+    events: list[Happened]
+    parent: str | None = None
+    forked_at: int = 0
+
+
+class Ported(msgspec.Struct):
+    """One thread, as our file has it."""
+
+    title: str
+    runs: list[PortedRun]
+    format: str = FORMAT
+    label: str = ""
+
+
+def exported(title: str, label: str, branches: Iterable[Branch], entries: Mapping[str, tuple[Entry, ...]]) -> bytes:
+    """One thread as a file."""
+    runs = [
+        PortedRun(
+            id=branch.id,
+            events=[Happened(entry.at, entry.event) for entry in entries[branch.id][branch.forked_at if branch.parent else 0 :]],
+            parent=branch.parent,
+            forked_at=branch.forked_at,
+        )
+        for branch in branches
+    ]
+    return msgspec.json.format(msgspec.json.encode(Ported(title=title, label=label, runs=runs)), indent=1)
+
+
+def imported(content: bytes) -> list[Ported]:
+    """The threads of a file, whoever's export it is. Raises InvalidRequest for one that we don't know."""
+    try:
+        whole = msgspec.json.decode(content)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as wrong:
+        raise InvalidRequest(f"The file is no JSON: {wrong}.") from None
+    if isinstance(whole, dict) and whole.get("format") == FORMAT:
+        return [_ours(content)]
+    conversations = whole if isinstance(whole, list) else whole.get("conversations") if isinstance(whole, dict) else None
+    if not isinstance(conversations, list) or len(conversations) > THREADS_MAX:
+        raise _unknown()
+    return [ported for one in conversations if (ported := _foreign(one)) is not None]
+
+
+def whole(runs: list[PortedRun]) -> list[tuple[PortedRun, _Said]]:
+    """Each branch with all of its events, also those that it shares with its parent, parents first. Raises InvalidRequest."""
+    found: dict[str, _Said] = {}
+    told = []
+    for run in runs:
+        shared = found.get(run.parent, [])[: run.forked_at] if run.parent is not None else []
+        if run.parent is not None and (run.parent not in found or len(shared) < run.forked_at):
+            raise InvalidRequest(f"Branch {run.id!r} leaves {run.parent!r} at an event that is not in the file before it.")
+        found[run.id] = [*shared, *((one.at, one.event) for one in run.events)]
+        told.append((run, found[run.id]))
+    return told
+
+
+def _ours(content: bytes) -> Ported:
+    try:
+        ported = msgspec.json.decode(content, type=Ported)
+    except msgspec.MsgspecError as wrong:
+        raise InvalidRequest(f"The file can't be read: {wrong}.") from None
+    if not ported.runs:
+        raise InvalidRequest("The file holds no branch of the thread.")
+    return ported
+
+
+def _foreign(one: Any) -> Ported | None:
+    """One conversation of ChatGPT's or Claude's; None where nothing is said in it."""
+    if not isinstance(one, dict):
+        raise _unknown()
+    if isinstance(one.get("mapping"), dict):
+        said, title = _chatgpt(one), one.get("title")
+    elif isinstance(one.get("chat_messages"), list):
+        said, title = _claude(one), one.get("name")
+    else:
+        raise _unknown()
+    if not said:
+        return None
+    name = title if isinstance(title, str) and title.strip() else "Untitled"
+    return Ported(title=name, runs=[PortedRun(id="imported", events=[Happened(at, event) for at, event in said])])
+
+
+def _chatgpt(one: dict[str, Any]) -> _Said:
+    """The branch that was shown: from its last node up to the root."""
+    nodes, at = one["mapping"], one.get("current_node")
+    chain: list[dict[str, Any]] = []
+    while isinstance(at, str) and isinstance(node := nodes.get(at), dict) and len(chain) <= len(nodes):
+        chain.append(node)
+        at = node.get("parent")
+    said: _Said = []
+    for node in reversed(chain):
+        message = node.get("message")
+        if not isinstance(message, dict):
+            continue
+        parts = (message.get("content") or {}).get("parts") or []
+        text = "\n".join(part for part in parts if isinstance(part, str)).strip()
+        role = (message.get("author") or {}).get("role")
+        said += _turn(role == "user", text, _moment(message.get("create_time"))) if role in ("user", "assistant") else []
+    return said
+
+
+def _claude(one: dict[str, Any]) -> _Said:
+    said: _Said = []
+    for message in one["chat_messages"]:
+        if isinstance(message, dict):
+            blocks = [block.get("text") for block in message.get("content") or [] if isinstance(block, dict)]
+            text = "\n".join(block for block in blocks if isinstance(block, str)) or message.get("text") or ""
+            said += _turn(message.get("sender") == "human", text.strip(), _moment(message.get("created_at")))
+    return said
+
+
+def _turn(person: bool, text: str, at: Moment) -> _Said:
+    if not text:
+        return []
+    return [(at, PersonSaid(text))] if person else [(at, ModelSaid(text)), (at, Ended(text))]
+
+
+def _moment(said: Any) -> Moment:
+    """Unix time in seconds or milliseconds, or a day and time as ISO 8601 writes them; 0 where nothing of the kind is said."""
+    if isinstance(said, int | float) and not isinstance(said, bool) and said > 0:
+        return int(said * (SECOND / 1000 if said > _MILLIS_FROM else SECOND))
+    if isinstance(said, str):
+        try:
+            return int(datetime.fromisoformat(said.replace("Z", "+00:00")).timestamp() * SECOND)
+        except ValueError:
+            return 0
+    return 0
+
+
+def _unknown() -> InvalidRequest:
+    return InvalidRequest("The file is none that can be imported: a thread exported here, or the conversations.json of ChatGPT or Claude.")

