@@ -12,7 +12,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from tests.server import Installation, Running
+from tests.server import Installation, Running, eventually
 from tests.studio import IMAGE_USAGE, PNG, SOUND, SOUND_USAGE, WORDS, Studio
 
 NAMES = {
@@ -236,6 +236,24 @@ async def test_many_at_once(server: Running) -> None:
         judged = await client.moderations.create(input="x")
     assert image.data is not None
     assert judged.results[0].flagged
+
+
+@pytest.mark.parametrize(("endpoint", "model"), [("/v1/moderations", "judge"), ("/v1/images/generations", "painter")])
+def test_they_are_worked_on_in_batches(client: OpenAI, endpoint: Any, model: str) -> None:
+    lines = [
+        {"custom_id": name, "method": "POST", "url": endpoint, "body": {"model": named, "input": "x", "prompt": "x"}}
+        for name, named in (("good", model), ("bad", "ranker"))
+    ]
+    content = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    file = client.files.create(file=("lines.jsonl", content), purpose="batch")
+    batch = client.batches.create(input_file_id=file.id, endpoint=endpoint, completion_window="24h")
+    done = eventually(lambda: (now := client.batches.retrieve(batch.id)).status == "completed" and now, within_s=20, every_s=0.1)
+    assert done
+    assert done.output_file_id is not None
+    assert done.error_file_id is not None
+    [good] = map(json.loads, client.files.content(done.output_file_id).text.splitlines())
+    assert good["response"]["body"].keys() & {"results", "data"}
+    assert json.loads(client.files.content(done.error_file_id).text)["response"]["status_code"] == 400
 
 
 REFUSED: list[tuple[str, dict[str, Any], int, str]] = [
