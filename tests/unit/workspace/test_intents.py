@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from headrace.agents.events import ModelSaid, PersonSaid
+from headrace.agents.events import Event, ModelSaid, PersonSaid
 from headrace.agents.leave import Call
 from headrace.agents.tools import TOOLS
 from headrace.workspace.conversation import body_of
@@ -31,5 +31,5 @@ def test_who_only_talks_is_offered_no_tools_unless_some_were_used():
     assert "tools" not in asked
     assert [message["role"] for message in asked["messages"]] == ["system", "user"]
     assert json.loads(fitted(body_of(talk, TOOLS), "code"))["tools"]
-    worked = [PersonSaid("Hello"), ModelSaid("", (Call("c", "list_files", "{}"),))]
+    worked: list[Event] = [PersonSaid("Hello"), ModelSaid("", (Call("c", "list_files", "{}"),))]
     assert json.loads(fitted(body_of(worked, TOOLS), "chat"))["tools"], "their calls would be of no known tool"

@@ -1,14 +1,15 @@
 """Following a run: every event once, from any on, and of what is between them only what is still true."""
 
 import json
+from typing import Any
 
 from headrace.agents.events import Ended, ModelAsked, PersonSaid
 from headrace.storage import RunLog
 from headrace.workspace.live import Begun, Follower, Live, Stands, Words, stands
-from headrace.workspace.mail import Answer, Say, Stop, post, take, waits
+from headrace.workspace.mail import Answer, Letter, Say, Stop, post, take, waits
 
 
-def said(lines):
+def said(lines: list[bytes]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
@@ -49,8 +50,9 @@ def test_who_comes_in_the_middle_of_an_answer_is_told_what_was_said_of_it(tmp_pa
 
 def test_letters_are_taken_once_in_their_order(tmp_path):
     assert not waits(tmp_path)
-    for number, letter in enumerate((Say("one"), Stop(), Answer({"1.0": True}))):
+    letters: list[Letter] = [Say("one"), Stop(), Answer({"1.0": True})]
+    for number, letter in enumerate(letters):
         post(tmp_path, f"letter_{number}", letter)
     assert waits(tmp_path)
-    assert take(tmp_path) == [Say("one"), Stop(), Answer({"1.0": True})]
+    assert take(tmp_path) == letters
     assert take(tmp_path) == []

@@ -1,10 +1,11 @@
 """Threads as files: ours, whole; those of others, as far as they are conversation; and what is none, refused with a word."""
 
 import json
+from collections.abc import Sequence
 
 import pytest
 
-from headrace.agents.events import Ended, ModelSaid, PersonSaid
+from headrace.agents.events import Ended, Event, ModelSaid, PersonSaid
 from headrace.core.errors import InvalidRequest
 from headrace.storage import Branch, Entry
 from headrace.workspace.porting import exported, imported, whole
@@ -17,7 +18,7 @@ BRANCHES = [
 ]
 
 
-def entries(events):
+def entries(events: Sequence[Event]) -> tuple[Entry, ...]:
     return tuple(Entry(seq, 10 + seq, event) for seq, event in enumerate(events))
 
 
