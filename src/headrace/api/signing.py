@@ -96,7 +96,8 @@ class Signing:
             identity = await self._identified(request, provider, way)
             person = await self._entered(request, identity, terms)
         except HeadraceError as refused:
-            await self._failed(request, terms, refused)
+            if isinstance(refused, NotAllowed) and "code" in request.query_params:
+                await self._failed(request, terms, refused)
             raise
         cookie, now = self._random(), self._desk.moment()
         session = SignIn(
