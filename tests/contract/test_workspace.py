@@ -176,6 +176,26 @@ def test_who_says_something_else_instead_of_answering_has_said_no(ann):
     assert events[-1]["event"]["text"] == "You said: Never mind"
 
 
+def test_what_was_said_to_a_model_that_is_not_there_is_kept_and_can_be_tried_again(ann):
+    thread = ann.thread(model="nobody")
+    events = ann.say(thread, "Hear me", until="failed")
+    assert events[0]["event"]["text"] == "Hear me"
+    (failed,) = ann.get("/inbox")["waiting"]
+    assert failed["asks"][0]["code"] == "model_not_found"
+    assert ann.call("PATCH", f"{API}{thread}", {"model": "echo"})[0] == 200
+    ann.post(f"{thread}/go")
+    assert ann.wait(thread, "done")[-1]["event"]["text"] == "You said: Hear me"
+
+
+def test_a_part_is_handed_to_a_sub_agent_and_paid_by_the_thread(ann):
+    thread = ann.thread(model="boss")
+    events = ann.say(thread, "Have it counted", intent="task")
+    within = [one["event"]["event"]["type"] for one in events if one["event"]["type"] == "Within"]
+    assert within[0] == "TaskGiven"
+    assert "ModelSaid" in within
+    assert ann.get(thread)["tokens"] == 330, "two answers of the agent's, and one of the sub-agent's"
+
+
 def test_a_budget_pauses_and_more_goes_on(ann):
     thread = ann.thread(model="coder", budget_usd="0.0001")
     ann.say(thread, "Write hello.py", until="waiting", intent="code")

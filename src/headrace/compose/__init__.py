@@ -7,7 +7,7 @@ from headrace.compose.budgetbooks import budget_balances, budget_faults
 from headrace.compose.budgets import BudgetSettings
 from headrace.compose.chargeback import Charged, capacity, chargeback, close_month
 from headrace.compose.checkup import Finding, examine
-from headrace.compose.clock import now, shown_moment
+from headrace.compose.clock import MachineClock, now, shown_moment
 from headrace.compose.corrections import correct
 from headrace.compose.finance import DayCheck
 from headrace.compose.outfit import outfit_of
@@ -29,6 +29,7 @@ from headrace.compose.pricing import (
 from headrace.compose.serve import Ready, serve_until_stopped
 from headrace.compose.settings import Settings, load_settings
 from headrace.compose.signing import signing_key
+from headrace.compose.workspace import link_for
 
 __all__ = [
     "Books",
@@ -36,6 +37,7 @@ __all__ = [
     "Charged",
     "DayCheck",
     "Finding",
+    "MachineClock",
     "Place",
     "PriceChange",
     "PriceFault",
@@ -53,6 +55,7 @@ __all__ = [
     "examine",
     "finance_of",
     "here",
+    "link_for",
     "load_settings",
     "moment_now",
     "now",

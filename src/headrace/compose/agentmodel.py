@@ -85,7 +85,8 @@ class SpokenModel(GatewayModel):
 
     async def reply(self, body: bytes) -> Reply:
         request, self.partial = self._new_id("req_"), None
-        asked = {**json.loads(body), "model": self._name, "max_completion_tokens": TOKENS_OUT_MAX, "stream": True}
+        asked = {**json.loads(body), "model": self._name, "stream": True}
+        asked["max_completion_tokens"] = min(TOKENS_OUT_MAX, asked.get("max_completion_tokens", TOKENS_OUT_MAX))
         asked["stream_options"] = {"include_usage": True}
         headers = {**(AGENTIC if "tools" in asked else TALKING), b"x-headrace-session": self._session.encode()}
         ask = self._reader.chat(request, self._principal, headers, json.dumps(asked).encode())

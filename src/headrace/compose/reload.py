@@ -26,7 +26,7 @@ from headrace.storage import Commons, KeyRing, Layout, PriceSet, connect, price_
 
 log = logging.getLogger("headrace")
 LOOK_S = 0.5
-FIXED = ("server", "storage", "engine", "telemetry", "oidc", "cache")
+FIXED = ("server", "storage", "engine", "telemetry", "cache", "oidc")
 
 
 class Reloaded(msgspec.Struct, frozen=True, kw_only=True):

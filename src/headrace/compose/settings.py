@@ -314,6 +314,13 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 raise ValueError(f"key {self.name!r}: {field} is at least 1; leave it out for the limits of [limits]")
 
 
+class AgentsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What agents find here. `browser` is a program, or empty for none; `private_networks` opens addresses that are not the internet's."""
+
+    browser: str = "chromium"
+    private_networks: bool = False
+
+
 class OidcSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The identity provider at which people sign in. `url` is our own address as browsers see it; without an issuer there are only keys."""
 
@@ -340,13 +347,6 @@ class OidcSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             raise ValueError("oidc.session_hours and oidc.idle_minutes are at least 1")
 
 
-class AgentsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What agents find here. `browser` is a program, or empty for none; `private_networks` opens addresses that are not the internet's."""
-
-    browser: str = "chromium"
-    private_networks: bool = False
-
-
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All of it."""
 
@@ -364,8 +364,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     responses: ResponsesSettings = ResponsesSettings()
     files: FilesSettings = FilesSettings()
     batches: BatchesSettings = BatchesSettings()
-    oidc: OidcSettings = OidcSettings()
     cache: CacheSettings = CacheSettings()
+    oidc: OidcSettings = OidcSettings()
     pool: tuple[PoolSettings, ...] = ()
     model: tuple[ModelSettings, ...] = ()
     key: tuple[KeySettings, ...] = ()

@@ -12,6 +12,7 @@ from headrace.compose.agentmodel import SpokenModel
 from headrace.compose.clock import MachineClock
 from headrace.compose.facts import StoredFacts
 from headrace.compose.opening import Opened
+from headrace.compose.outfit import outfit_of
 from headrace.compose.reload import Reloading
 from headrace.core.clock import SECOND
 from headrace.core.errors import ModelNotFound, NotAllowed
@@ -30,22 +31,26 @@ _BRIDGE = f"session:{secrets.token_urlsafe(32)}:"
 
 
 class HeldKeys:
-    """The keys as the routes for people know them: by their secrets, and by what a session of this process stands for."""
+    """The keys as the routes for people know them: by their secrets, and by what a session of this process stands for. `administering`
+    keys are among them only where nothing but administration is done."""
 
-    def __init__(self, reloading: Reloading, ring: KeyRing) -> None:
-        self._reloading, self._ring = reloading, ring
+    def __init__(self, reloading: Reloading, ring: KeyRing, *, administering: bool) -> None:
+        self._reloading, self._ring, self._administering = reloading, ring, administering
 
     def version(self) -> int:
         return self._reloading.keys.version()
 
     def find(self, secret: str) -> Principal | None:
         if secret.startswith(_BRIDGE):
-            return self.held(bytes.fromhex(secret.removeprefix(_BRIDGE)))
-        return self._reloading.all_keys.find(secret)
+            principal = self.held(bytes.fromhex(secret.removeprefix(_BRIDGE)))
+        else:
+            principal = self._reloading.all_keys.find(secret)
+        return principal if principal is None or principal.role is None or self._administering else None
 
     def held(self, sought: bytes) -> Principal | None:
+        """None also for a key that administers by its role: it does nothing else, and a session would let it talk with models."""
         principal = self._ring.held(sought)
-        return None if principal is None else self._reloading.keys.limited(principal)
+        return None if principal is None or principal.role is not None else self._reloading.keys.limited(principal)
 
 
 class Rooms:
@@ -71,6 +76,8 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
         principal = keys.held(key)
         if principal is None:
             raise NotAllowed("The key that this thread was made with is revoked, or over: nothing more is asked with it.")
+        if principal.role is not None:
+            raise NotAllowed("A key that administers asks no model: sign in with a key of a project.")
         return SpokenModel(gateway, clock, new_id, principal, model or first_model(gateway, principal), session, tell)
 
     runs = Runs(
@@ -81,6 +88,7 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
         new_id=new_id,
         speakers=speaker,
         level=try_level,
+        outfit=lambda: outfit_of(reloading.settings, house.environ),
         spawn=spawn,
         log=log,
     )
@@ -92,7 +100,21 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
         new_secret=lambda: secrets.token_urlsafe(32),
         bearer=lambda key: _BRIDGE + key.hex(),
     )
-    door = Door(visitors=visitors, runs=runs, archive=archive, clock=clock, new_id=new_id, new_secret=lambda: secrets.token_urlsafe(32))
+
+    def built_in(model: str) -> bool:
+        snapshot = gateway.world.snapshot
+        pools = snapshot.pools_of.get(model, ()) if model else snapshot.pools.values()
+        return all(pool.dialect == "local" for pool in pools)
+
+    door = Door(
+        visitors=visitors,
+        runs=runs,
+        archive=archive,
+        clock=clock,
+        new_id=new_id,
+        new_secret=lambda: secrets.token_urlsafe(32),
+        built_in=built_in,
+    )
     console = Console(visitors, StoredFacts(house.layout, clock, lambda: reloading.settings, gateway), clock)
     files = ThreadFiles(visitors, runs, archive)
     routes = [*visitors.routes(), *door.routes(), *files.routes(), *console.routes(), *page_routes()]

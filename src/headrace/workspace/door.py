@@ -39,6 +39,7 @@ from headrace.storage import (
     thread_of,
     threads_of,
 )
+from headrace.workspace.honesty import BUILT_IN
 from headrace.workspace.intents import INTENTS, intent_of
 from headrace.workspace.live import Follower, stands
 from headrace.workspace.mail import Answer, Fate, Go, Letter, More, Say, Stop
@@ -52,8 +53,9 @@ TEXT_MAX: Final = 400_000
 BODY_MAX: Final = 1 << 20
 IMPORT_MAX: Final = 256 << 20
 BEAT_S: Final = 15.0
-LOOK_S: Final = 0.1
-"""How often a follower looks for what another worker of this server does; what this process does is told at once."""
+LOOK_S, LOOK_IDLE_S, IDLE_S = 0.1, 0.5, 5.0
+"""How often a follower looks for what another worker of this server does, and when for so long nothing was done; what this process does is
+told at once."""
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 
@@ -109,7 +111,7 @@ class Showing(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Door:
-    """The handlers. `new_secret` draws the token of a link."""
+    """The handlers. `new_secret` draws the token of a link; `built_in` says whether a model, '' being any, is only the embedded one."""
 
     def __init__(
         self,
@@ -120,9 +122,10 @@ class Door:
         clock: Clock,
         new_id: Callable[[str], str],
         new_secret: Callable[[], str],
+        built_in: Callable[[str], bool],
     ) -> None:
         self._visitors, self._runs, self._archive, self._clock = visitors, runs, archive, clock
-        self._new_id, self._new_secret = new_id, new_secret
+        self._new_id, self._new_secret, self._built_in = new_id, new_secret, built_in
 
     def routes(self) -> list[Route]:
         at = "/workspace/api"
@@ -204,7 +207,7 @@ class Door:
     async def _follow(self, run: str, after: int) -> AsyncIterator[bytes]:
         news = self._runs.follow(run)
         follower = Follower(self._runs.home(run), after)
-        quiet_s = 0.0
+        quiet_s = beat_s = 0.0
         yield b"retry: 500\n\n"
         try:
             while not self._runs.stopping:
@@ -212,16 +215,17 @@ class Door:
                 frames = [b"id: %s:%d\nevent: event\ndata: %s\n\n" % (run.encode(), seq, line) for seq, line in follower.events()]
                 frames += [b"event: live\ndata: %s\n\n" % line for line in follower.moments()]
                 if frames:
-                    quiet_s = 0.0
+                    quiet_s = beat_s = 0.0
                     yield b"".join(frames)
-                elif quiet_s > BEAT_S:
-                    quiet_s = 0.0
+                elif quiet_s > beat_s + BEAT_S:
+                    beat_s = quiet_s
                     yield b": still here\n\n"
+                look_s = LOOK_S if quiet_s < IDLE_S else LOOK_IDLE_S
                 try:
-                    async with asyncio.timeout(LOOK_S):
+                    async with asyncio.timeout(look_s):
                         await news.wait()
                 except TimeoutError:
-                    quiet_s += LOOK_S
+                    quiet_s += look_s
         finally:
             self._runs.unfollow(run, news)
 
@@ -434,6 +438,7 @@ class Door:
         budget = await asyncio.to_thread(self._runs.budget, thread.run)
         return {
             **_shown(thread),
+            "note": BUILT_IN if thread.intent in ("code", "browse", "task") and self._built_in(thread.model) else "",
             "budget_usd": None if budget.pico_usd_max is None else usd(budget.pico_usd_max),
             "branches": [{"id": one.id, "parent": one.parent, "forked_at": one.forked_at, "created": one.created} for one in branches],
         }

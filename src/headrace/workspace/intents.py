@@ -36,4 +36,4 @@ def fitted(body: bytes, intent: Intent) -> bytes:
     if intent != "chat" or any(message.get("tool_calls") for message in messages):
         return body
     talk = [{"role": "system", "content": CHAT}, *(message for message in messages if message["role"] != "system")]
-    return json.dumps({"messages": talk}).encode()
+    return json.dumps({name: value for name, value in asked.items() if name != "tools"} | {"messages": talk}).encode()

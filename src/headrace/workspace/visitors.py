@@ -20,7 +20,7 @@ from headrace.core.identity import Principal
 from headrace.metering import digest
 from headrace.storage import Archive, drop_session, keep_session, session_of, take_link
 
-COOKIE: Final = "headrace_session"
+COOKIE: Final = "headrace_page"
 SESSION_S: Final = 30 * 86_400
 SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 BRIDGED: Final = ("/v1/models", "/v1/organization/", "/v1/keys", "/v1/quotes", "/admin/")

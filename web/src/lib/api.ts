@@ -50,6 +50,7 @@ export interface Branch {
 
 export interface WholeThread extends Thread {
   budget_usd: string | null
+  note: string
   branches: Branch[]
 }
 
