@@ -110,23 +110,9 @@ class Gateway:
     def admit(self, ask: Ask) -> Visit:
         """Take the request and its bound from all limits that hold for it, and hold what it could cost; or raise why not, and take
         nothing."""
-        if self.world.guards is not None:
-            return self._guarded(ask, self.world.guards)
-        return self._admitted(ask)
-
-    def _guarded(self, ask: Ask, guards: Guards) -> Visit:
-        """As the guardrails leave it. Raises GuardrailRefused, which is put on record."""
-        try:
-            guarded = guards.admitted(ask)
-        except GuardrailRefused as refusal:
-            self._decline(ask, None, (), refusal, f"{refusal.code} ({refusal.guardrail}: {refusal.why})")
-            raise
-        visit = self._admitted(guarded)
-        if guarded is not ask and visit.ask is None:
-            visit.ask = guarded
-        return visit
-
-    def _admitted(self, ask: Ask) -> Visit:
+        asked, guards = ask, self.world.guards
+        if guards is not None:
+            ask = self._guarded(ask, guards)
         now, tokens_in, tokens_out = self.clock.instant(), ask.tokens_in_max, self._tokens_out_max(ask)
         bound = tokens_in + tokens_out
         limited = self._meters.of(ask, now)
@@ -140,7 +126,18 @@ class Gateway:
             visit.bound = ask.native.post.bound
         if limited:
             visit.taken = take(limited, bound, now)
-        return self._held(ask, visit)
+        self._hold(ask, visit)
+        if ask is not asked and visit.ask is None:
+            visit.ask = ask
+        return visit
+
+    def _guarded(self, ask: Ask, guards: Guards) -> Ask:
+        """As the guardrails leave it. Raises GuardrailRefused, which is put on record."""
+        try:
+            return guards.admitted(ask)
+        except GuardrailRefused as refusal:
+            self._decline(ask, None, (), refusal, f"{refusal.code} ({refusal.guardrail}: {refusal.why})")
+            raise
 
     def _granted(self, ask: Ask, limiter: Limiter, bound: int, now: Instant) -> Granted:
         """From the key's own limits."""
@@ -161,7 +158,7 @@ class Gateway:
         till = self._till or Till(NOBODY, self.clock)
         return await till.quote(ask, visit, self._price(ask, visit.world, self.clock.moment()))
 
-    def _held(self, ask: Ask, visit: Visit) -> Visit:
+    def _hold(self, ask: Ask, visit: Visit) -> None:
         """With its money held, or what it lacks of it known. Raises why it is refused, and has taken nothing then."""
         if self._till is not None and self._till.concerns(ask):
             try:
@@ -170,7 +167,6 @@ class Gateway:
             except BaseException:
                 self._give_back(ask, visit)
                 raise
-        return visit
 
     def _price(self, ask: Ask, world: World, moment: Moment) -> Price | None:
         """The most that the request can be sold at, wherever it goes."""
