@@ -196,6 +196,21 @@ def test_a_part_is_handed_to_a_sub_agent_and_paid_by_the_thread(ann):
     assert ann.get(thread)["tokens"] == 330, "two answers of the agent's, and one of the sub-agent's"
 
 
+def test_what_is_remembered_is_the_persons_own_and_can_be_corrected_and_erased(ann, ben, talker):
+    ann.say(ann.thread(model="keeper"), "Remember that I live in Bern.", intent="task")
+    (held,) = ann.get("/memories")["memories"]
+    assert (held["text"], held["how"], held["about"]) == ("I live in Bern", "said", "")
+    assert ben.get("/memories")["memories"] == []
+    assert ben.call("DELETE", f"{API}/memories/{held['id']}")[0] == 404
+    assert ann.call("PATCH", f"{API}/memories/{held['id']}", {"text": "I live in Basel"})[1]["how"] == "edited"
+    ann.say(ann.thread(model="echo"), "Where do I live, in Bern or Basel?")
+    assert "I live in Basel" in str(talker.asked[-1]["messages"])
+    ben.say(ben.thread(model="echo"), "Where do I live, in Bern or Basel?")
+    assert "I live in Basel" not in str(talker.asked[-1]["messages"])
+    assert ann.call("DELETE", f"{API}/memories/{held['id']}")[0] == 204
+    assert ann.post("/memories", {"text": "Short answers, please"})["how"] == "added"
+
+
 def test_a_budget_pauses_and_more_goes_on(ann):
     thread = ann.thread(model="coder", budget_usd="0.0001")
     ann.say(thread, "Write hello.py", until="waiting", intent="code")

@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import secrets
+import sqlite3
 from collections.abc import Callable, Sequence
 
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
-from headrace.compose.agentmodel import SpokenModel
+from headrace.compose.agentmodel import GatewayEmbeddings, SpokenModel
 from headrace.compose.clock import MachineClock
 from headrace.compose.facts import StoredFacts
 from headrace.compose.opening import Opened
@@ -20,8 +21,8 @@ from headrace.core.identity import Principal
 from headrace.gateway import Gateway
 from headrace.metering import digest
 from headrace.sandbox import try_level
-from headrace.storage import Archive, KeyRing, Layout, connect, keep_session
-from headrace.workspace import Console, Door, Runs, ThreadFiles, Visitors, page_routes
+from headrace.storage import Archive, KeyRing, Layout, MemoryStore, Thread, connect, keep_session
+from headrace.workspace import Console, Door, Memories, OwnMemories, Remembering, Runs, ThreadFiles, Visitors, page_routes
 from headrace.workspace.runs import Spawn
 
 LINK_S = 900
@@ -55,8 +56,8 @@ class HeldKeys:
 class Rooms:
     """What `serve` needs of it: the routes, the way in for sessions, and what to do at start and stop."""
 
-    def __init__(self, runs: Runs, visitors: Visitors, archive: Archive, routes: Sequence[BaseRoute]) -> None:
-        self.runs, self._visitors, self._archive, self.routes = runs, visitors, archive, routes
+    def __init__(self, runs: Runs, visitors: Visitors, archive: Archive, database: sqlite3.Connection, routes: Sequence[BaseRoute]) -> None:
+        self.runs, self._visitors, self._archive, self._database, self.routes = runs, visitors, archive, database, routes
 
     def bridge(self, app: ASGIApp) -> ASGIApp:
         return self._visitors.bridge(app)
@@ -64,6 +65,7 @@ class Rooms:
     async def stop(self) -> None:
         await self.runs.stop()
         await asyncio.to_thread(self._archive.close)
+        self._database.close()
 
 
 def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: HeldKeys, spawn: Spawn, log: logging.Logger) -> Rooms:
@@ -79,6 +81,14 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
             raise NotAllowed("A key that administers asks no model: sign in with a key of a project.")
         return SpokenModel(gateway, clock, new_id, principal, model or first_model(gateway, principal), session, tell)
 
+    database = connect(house.layout.database, durable=True)
+
+    def memory(owner: str, thread: Thread, run: str) -> Remembering:
+        principal = keys.held(thread.key)
+        embeds = None if principal is None else embeddings(gateway, clock, new_id, principal)
+        store = OwnMemories(MemoryStore(database), owner)
+        return Remembering(store, thread.folder or thread.label, run, embeds, clock, new_id)
+
     runs = Runs(
         folder=house.layout.runs,
         origins=house.layout.root / "workspace",
@@ -88,6 +98,7 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
         speakers=speaker,
         level=try_level,
         outfit=lambda: outfit_of(reloading.settings, house.environ),
+        memory=memory,
         spawn=spawn,
         log=log,
     )
@@ -116,8 +127,17 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
     )
     console = Console(visitors, StoredFacts(house.layout, clock, lambda: reloading.settings, gateway), clock)
     files = ThreadFiles(visitors, runs, archive)
-    routes = [*visitors.routes(), *door.routes(), *files.routes(), *console.routes(), *page_routes()]
-    return Rooms(runs, visitors, archive, routes)
+    memories = Memories(visitors, archive, clock, new_id)
+    routes = [*visitors.routes(), *door.routes(), *files.routes(), *memories.routes(), *console.routes(), *page_routes()]
+    return Rooms(runs, visitors, archive, database, routes)
+
+
+def embeddings(gateway: Gateway, clock: MachineClock, new_id: Callable[[str], str], principal: Principal) -> GatewayEmbeddings | None:
+    """The first model that embeds and that the key may ask; None where there is none."""
+    for name, profile in gateway.world.snapshot.models.items():
+        if "embeddings" in profile.operations and (principal.models is None or name in principal.models):
+            return GatewayEmbeddings(gateway, clock, new_id, principal, name)
+    return None
 
 
 def first_model(gateway: Gateway, principal: Principal) -> str:

@@ -9,7 +9,7 @@ Nothing here is remembered: who takes the run up next, after a crash as well, fi
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final, Protocol, assert_never
 
@@ -124,7 +124,7 @@ class Work:
         model = _Fitted(speaker, lambda: intent(self._driver.events), live)
         self._driver = Driver(log, model, hands, self._person, grant, clock, self._hear, by=by)
 
-    async def go_on(self, *, resumed: bool, equip: Callable[[Driver], None] | None = None) -> None:
+    async def go_on(self, *, resumed: bool, equip: Callable[[Driver], Awaitable[None]]) -> None:
         """Work until nothing is left to do of what was told by now. `resumed`: whoever worked on it before did not come to an end. `equip`
         tells the run which tools it has."""
         go, worked, letters = resumed, False, take(self._home)
@@ -132,8 +132,7 @@ class Work:
             go = self._heed(letters) or go
             if not go or not self._can_go_on():
                 break
-            if equip is not None:
-                equip(self._driver)
+            await equip(self._driver)
             go, worked = False, True
             self._live.tell(Stands("running"))
             await self._note("running")
