@@ -264,6 +264,19 @@ def test_a_thread_goes_out_as_a_file_and_comes_in_again_with_its_branches(ann, b
     assert ben.call("DELETE", f"{API}/threads/{made}")[0] == 204
 
 
+def test_a_thread_works_on_a_folder_of_the_machine_and_makes_none(ann, tmp_path):
+    assert ann.call("POST", f"{API}/threads", {"folder": str(tmp_path / "mistyped")})[0] == 403
+    assert not (tmp_path / "mistyped").exists()
+    (tmp_path / "AGENTS.md").write_text("Be brief.")
+    thread = ann.thread(model="coder", folder=str(tmp_path))
+    events = ann.say(thread, "Write hello.py")
+    assert events[0]["event"]["type"] == "ContextGiven"
+    assert not (tmp_path / "hello.py").exists()
+    assert ann.get(f"{thread}/changes")["folder"] == str(tmp_path)
+    ann.post(f"{thread}/changes", {"do": "take"})
+    assert (tmp_path / "hello.py").read_text() == "print('hello')\n"
+
+
 def test_a_link_shows_what_was_there_to_anyone_and_ends_when_it_is_taken_back(server, ann):
     thread = ann.thread(model="echo")
     ann.say(thread, "Shown")

@@ -1,6 +1,5 @@
 """The workspace wired: threads and runs on the in-process gateway, sessions on the keys, the page, and the link that opens it first."""
 
-import asyncio
 import logging
 import secrets
 import sqlite3
@@ -63,8 +62,11 @@ class Rooms:
         return self._visitors.bridge(app)
 
     async def stop(self) -> None:
+        """Let go of all runs."""
         await self.runs.stop()
-        await asyncio.to_thread(self._archive.close)
+
+    def close(self) -> None:
+        self._archive.close()
         self._database.close()
 
 

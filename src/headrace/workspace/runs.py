@@ -83,8 +83,13 @@ class Runs:
         """Make a new run, with a draft of this folder and what the folder brings along. In a thread: it may copy much."""
         home = self.home(run)
         self._make(home, budget)
-        origin.mkdir(parents=True, exist_ok=True, mode=0o700)
-        draft = Draft.begin(origin, home / "draft")
+        if origin.is_relative_to(self._origins):  # a folder of somebody's is there, or the person has mistyped it
+            origin.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            draft = Draft.begin(origin, home / "draft")
+        except HeadraceError:
+            self.drop(run)
+            raise
         self.write(run, [(self._clock.moment(), given) for given in brought_along(draft, trusted=False)])
 
     def _make(self, home: Path, budget: Budget) -> None:
@@ -180,6 +185,8 @@ class Runs:
         try:
             while resumed or waits(self.home(run)):
                 log = await asyncio.to_thread(self._taken, run)
+                if log is None and resumed and not waits(self.home(run)):
+                    return  # another worker goes on with it
                 if log is None:
                     await asyncio.sleep(BUSY_S)  # whoever has it takes the mail
                     continue
