@@ -27,7 +27,7 @@ serve: $(SERVE) ## set up if needed, then serve (ARGS="--port 9000" and the like
 	@sh scripts/page.sh
 	@exec $(HEADRACE) serve $(ARGS)
 
-page: ## build the page of the workspace (needs Node.js 20.19 or newer, with npm)
+page: ## build the page of the workspace (needs Node.js 18.18 or newer, with npm)
 	@sh scripts/page.sh must
 
 page-check: page ## types of the page, and that they are the server's
