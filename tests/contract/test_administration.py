@@ -8,6 +8,7 @@ import pytest
 
 from tests.server import Installation, Running, pool
 from tests.vendor import Vendor
+from tests.visitor import API, Visitor
 
 FIXED_KEY = "sk-hr-0123456789012345678901234567890123"
 SETTINGS = """
@@ -161,6 +162,9 @@ def test_admin_keys_administer_and_do_nothing_else(running, organization):
     assert theirs.projects.create(name="by an admin key").id
     with pytest.raises(openai.AuthenticationError):
         say(running, made.value)
+    with pytest.raises(openai.PermissionDeniedError):
+        client(running, made.value).post("/keys", cast_to=object, body={"name": "talks"})
+    assert Visitor(running).call("POST", f"{API}/session", {"key": made.value})[0] == 401
     assert theirs.admin_api_keys.delete(made.id).deleted
     with pytest.raises(openai.AuthenticationError):
         theirs.projects.list()

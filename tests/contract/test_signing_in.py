@@ -98,7 +98,7 @@ def organization(running: Running) -> Any:
 def test_a_person_signs_in_and_administers_as_the_provider_says(running, browser):
     status, there, _ = browser.sign_in("/docs?page=1")
     assert (status, there) == (303, "/docs?page=1")
-    assert {"httponly", "samesite=lax", "path=/"} <= set(browser.set["headrace_session"].replace(" ", "").split(";"))
+    assert {"httponly", "samesite=lax", "path=/"} <= set(browser.set["headrace_person"].replace(" ", "").split(";"))
     me = browser.me()
     assert (me["name"], me["email"], me["role"], me["organization"], me["signed_in"]) == (
         "Ann",

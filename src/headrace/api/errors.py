@@ -14,6 +14,7 @@ STATUS: dict[type[HeadraceError], int] = {
     errors.ContextLengthExceeded: 400,
     errors.MalformedRequest: 400,
     errors.PreviousResponseNotFound: 400,
+    errors.GuardrailRefused: 400,
     errors.InvalidApiKey: 401,
     errors.CostTooHigh: 400,
     errors.NotAllowed: 403,

@@ -23,7 +23,7 @@ from headrace.core.identity import Principal
 from headrace.core.roles import ProjectRole, Right, Role, may
 from headrace.storage import Author, Person
 
-COOKIE, COOKIE_TLS = "headrace_session", "__Host-headrace_session"
+COOKIE, COOKIE_TLS = "headrace_person", "__Host-headrace_person"
 SAFE = ("GET", "HEAD", "OPTIONS")
 
 

@@ -8,7 +8,7 @@ from headrace.api import Minting
 from headrace.compose.acts import key_act
 from headrace.compose.clock import MachineClock, Names
 from headrace.core.clock import Moment
-from headrace.core.errors import InvalidRequest
+from headrace.core.errors import InvalidRequest, NotAllowed
 from headrace.core.identity import Principal, TrafficClass
 from headrace.core.money import pico_of
 from headrace.metering import KeyRow
@@ -50,7 +50,7 @@ def minting(
 def mint_key(layout: Layout, clock: MachineClock, parent: Principal, asked: Minting, act: Act | None = None) -> tuple[KeyRow, str]:
     """A key with less than its parent has, for the parent's owner; by who holds the parent, where no `act` says otherwise.
 
-    Raises InvalidRequest. It may be called in any thread."""
+    Raises InvalidRequest or NotAllowed. It may be called in any thread."""
     now = clock.moment()
     check_attenuation(parent, asked, now)
     if asked.budget_pico is not None:
@@ -78,7 +78,9 @@ def mint_key(layout: Layout, clock: MachineClock, parent: Principal, asked: Mint
 
 
 def check_attenuation(parent: Principal, asked: Minting, now: Moment) -> None:
-    """Raises InvalidRequest where more is asked for than the parent has."""
+    """Raises InvalidRequest where more is asked for than the parent has, NotAllowed where it may ask for nothing itself."""
+    if parent.role is not None:
+        raise NotAllowed("A key that administers does nothing else, so none is minted from it: make a key of a project instead.")
     if len(parent.parents) + 2 > LINEAGE_MAX:
         raise InvalidRequest(f"This key is the {LINEAGE_MAX}th of its line already: mint from one further up.")
     if parent.models is not None and asked.models is not None and not set(asked.models) <= parent.models:

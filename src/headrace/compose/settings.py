@@ -21,11 +21,12 @@ from headrace.compose.budgets import BudgetSettings, BudgetsSettings, WhomSettin
 from headrace.compose.pools import PoolSettings
 from headrace.core.ask import Operation
 from headrace.core.errors import SettingsInvalid
+from headrace.core.guardrails import Way
 from headrace.core.identity import TrafficClass
 from headrace.core.roles import Role
 from headrace.core.rules import Capability, DataClass
 from headrace.engine import EngineSettings
-from headrace.gateway import Terms
+from headrace.gateway import Action, Terms
 from headrace.metering import Above, Limit, UsdPerMtok, WrittenPrice, compiled
 from headrace.metering.prices import permille_of
 from headrace.portfolio import Silicon
@@ -36,6 +37,7 @@ from headrace.storage import WORKERS_MAX, UsageLogSettings
 from headrace.telemetry import LogFormat
 
 FILE_NAME = "headrace.toml"
+REACH_MAX = 4_096
 
 
 class ServerSettings(SocketSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -143,6 +145,28 @@ class RuleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             self.jurisdictions is not None or self.vendors is not None or self.vendors_denied or self.data_class or self.zero_retention
         ):
             raise ValueError(f"rule {self.name!r} rules nothing: give jurisdictions, vendors, vendors_denied, data_class or zero_retention")
+
+
+class GuardrailSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A look at the texts of requests and answers, for the requests that match every field given of organization … class. `use` is one of
+    ours or `module:function`; `reach` is how many characters of a stream one of its matches can span."""
+
+    name: str
+    use: str
+    on: tuple[Way, ...] = ("input", "output")
+    action: Action = "apply"
+    reach: int | None = None
+    organization: str | None = None
+    project: str | None = None
+    key: str | None = None
+    model: str | None = None
+    traffic_class: TrafficClass | None = msgspec.field(default=None, name="class")
+
+    def __post_init__(self) -> None:
+        if not self.on:
+            raise ValueError(f"guardrail {self.name!r} looks at nothing: on is input, output or both")
+        if self.reach is not None and not 1 <= self.reach <= REACH_MAX:
+            raise ValueError(f"guardrail {self.name!r}: reach is 1 to {REACH_MAX} characters")
 
 
 class ClassSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -346,6 +370,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     model: tuple[ModelSettings, ...] = ()
     key: tuple[KeySettings, ...] = ()
     rule: tuple[RuleSettings, ...] = ()
+    guardrail: tuple[GuardrailSettings, ...] = ()
     traffic_class: tuple[ClassSettings, ...] = msgspec.field(default=(), name="class")
     silicon: tuple[Silicon, ...] = ()
     contract: tuple[ContractSettings, ...] = ()
@@ -357,6 +382,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         named: dict[str, list[str]] = {
             "keys": [key.name for key in self.key],
             "rules": [rule.name for rule in self.rule],
+            "guardrails": [one.name for one in self.guardrail],
             "classes": [one.name for one in self.traffic_class],
             "contracts": [contract.name for contract in self.contract],
             "limits": [one.name for one in self.limit],

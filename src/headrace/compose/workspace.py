@@ -48,8 +48,9 @@ class HeldKeys:
         return principal if principal is None or principal.role is None or self._administering else None
 
     def held(self, sought: bytes) -> Principal | None:
+        """None also for a key that administers by its role: it does nothing else, and a session would let it talk with models."""
         principal = self._ring.held(sought)
-        return None if principal is None else self._reloading.keys.limited(principal)
+        return None if principal is None or principal.role is not None else self._reloading.keys.limited(principal)
 
 
 class Rooms:

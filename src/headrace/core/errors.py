@@ -3,7 +3,7 @@
 HeadraceError
 ├── side CLIENT    InvalidRequest (ContextLengthExceeded, UnsupportedParameter (NotTranslatable), ModelNotFound,
 │                  PreviousResponseNotFound), InvalidApiKey, NotFound, Conflict,
-│                  NotAllowed, RateLimited, QuotaExceeded, Unpriced,
+│                  NotAllowed, GuardrailRefused, RateLimited, QuotaExceeded, Unpriced,
 │                  Unbounded, CostTooHigh, BodyTooLarge, HeadersTooLarge, UnsupportedMediaType, MethodNotAllowed, RouteNotFound,
 │                  RequestNotFound, RequestTimedOut, SandboxRefused, RunNotFound, RunBusy,
 │                  LeaveInvalid
@@ -121,6 +121,16 @@ class NotAllowed(HeadraceError):
     """The rules about this data leave nobody who may have it."""
 
     code, side, retryable = "not_allowed", Side.CLIENT, False
+
+
+class GuardrailRefused(HeadraceError):
+    """A guardrail of the settings says that it may not pass."""
+
+    code, side, retryable = "content_filter", Side.CLIENT, False
+
+    def __init__(self, guardrail: str, why: str) -> None:
+        super().__init__(f"The guardrail {guardrail!r} refuses this request: {why}.", param="messages")
+        self.guardrail, self.why = guardrail, why
 
 
 class BodyTooLarge(HeadraceError):

@@ -16,10 +16,13 @@ from contextlib import suppress
 from random import Random
 from typing import Any, NamedTuple, TypeAlias
 
+import msgspec
+
 from headrace.core.ask import Ask
 from headrace.core.clock import MS, SECOND, Clock, Instant, Moment
 from headrace.core.errors import (
     ContextLengthExceeded,
+    GuardrailRefused,
     HeadraceError,
     ModelNotFound,
     NoCapacity,
@@ -31,6 +34,7 @@ from headrace.core.errors import (
 from headrace.core.stream import Said
 from headrace.core.translation import Change
 from headrace.gateway.attempt import Attempt, Listener, Log, Prices
+from headrace.gateway.guarding import Guards
 from headrace.gateway.meters import Meters, check, give_back, take
 from headrace.gateway.neighbours import Neighbours
 from headrace.gateway.race import Race, Runner
@@ -106,6 +110,23 @@ class Gateway:
     def admit(self, ask: Ask) -> Visit:
         """Take the request and its bound from all limits that hold for it, and hold what it could cost; or raise why not, and take
         nothing."""
+        if self.world.guards is not None:
+            return self._guarded(ask, self.world.guards)
+        return self._admitted(ask)
+
+    def _guarded(self, ask: Ask, guards: Guards) -> Visit:
+        """As the guardrails leave it. Raises GuardrailRefused, which is put on record."""
+        try:
+            guarded = guards.admitted(ask)
+        except GuardrailRefused as refusal:
+            self._decline(ask, None, (), refusal, f"{refusal.code} ({refusal.guardrail}: {refusal.why})")
+            raise
+        visit = self._admitted(guarded)
+        if guarded is not ask and visit.ask is None:
+            visit.ask = guarded
+        return visit
+
+    def _admitted(self, ask: Ask) -> Visit:
         now, tokens_in, tokens_out = self.clock.instant(), ask.tokens_in_max, self._tokens_out_max(ask)
         bound = tokens_in + tokens_out
         limited = self._meters.of(ask, now)
@@ -161,7 +182,7 @@ class Gateway:
         self._retries.earn()
         try:
             if visit.lacks is not None and self._till is not None:
-                await self._till.fetch(ask, visit)
+                await self._till.fetch(ask if world.guards is None else _as_read(ask, visit), visit)
             ask = visit.ask or ask
             while True:
                 now = self.clock.instant()
@@ -287,7 +308,7 @@ class Gateway:
                 self._decline(ask, visit.evidence, decided.placed, refusal)
             raise
 
-    def _decline(self, ask: Ask, evidence: str, placed: Placed, refusal: HeadraceError) -> None:
+    def _decline(self, ask: Ask, evidence: str | None, placed: Placed, refusal: HeadraceError, code: str | None = None) -> None:
         who = ask.principal
         declined = Declined(
             ask.request,
@@ -299,7 +320,7 @@ class Gateway:
             ask.operation,
             ask.model,
             ask.stream,
-            refusal.code,
+            code or refusal.code,
             evidence,
             placed[:PLACED_KEPT],
         )
@@ -487,6 +508,11 @@ def _stop(task: "asyncio.Task[None]", pool: Pool, *, lost: bool) -> None:
         asyncio.get_running_loop().call_later(pool.drain_ms_max / 1000, task.cancel)  # it is billed whole: read what that is
     else:
         task.cancel()
+
+
+def _as_read(ask: Ask, visit: Visit) -> Ask:
+    """The request as guardrails left it, and without a cap that is not the client's own."""
+    return ask if visit.ask is None else msgspec.structs.replace(visit.ask, tokens_out_max=ask.tokens_out_max)
 
 
 def _give_up(place: Place[Waiter]) -> None:

@@ -61,7 +61,9 @@ class Keeper:
 
     def mandate(self) -> Mandate:
         """Raises LeaveInvalid when it is not as it was signed, or is another schedule's."""
-        held = self._store.get(self._schedule)
+        return self._checked(self._store.get(self._schedule))
+
+    def _checked(self, held: Schedule) -> Mandate:
         mandate = unsealed(held.leave, self._key)
         if mandate.schedule != self._schedule:
             raise LeaveInvalid("The leave of this schedule was given to another: nothing is done on it.")
@@ -70,7 +72,7 @@ class Keeper:
     def __call__(self) -> Grant:
         """What may be done now. Raises LeaveInvalid."""
         held = self._store.get(self._schedule)
-        return allowed(self.mandate(), self._clock.moment(), ended=held.ended is not None)
+        return allowed(self._checked(held), self._clock.moment(), ended=held.ended is not None)
 
 
 class Scheduler:

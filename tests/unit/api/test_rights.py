@@ -60,20 +60,18 @@ def gate(fakes: Fakes) -> Gate:
     return Gate(keys=fakes, rules_all=lambda principal: principal.key == "key of house/root", house="house", people=fakes)
 
 
-async def come(route: Route, scope: Any, nothing: Any) -> None:
-    await route.app(scope, nothing, nothing)
-
-
-def ask(route: Route, who: str, by: str, part: ProjectRole | None = None, project: str = "atlas", more: Any = None) -> str:
+def ask(
+    route: Route, who: str, by: str, part: ProjectRole | None = None, project: str = "atlas", more: Mapping[str, str] | None = None
+) -> str:
     """What becomes of a request by a role: `refused`, `unknown`, or `handled`, since the handler has nothing to work with and breaks."""
     at = next(one for one in administrative_routes(gate(Fakes(part))) if (one.path, one.methods) == (route.path, route.methods))
-    headers = {"authorization": f"Bearer {who}"} if by == "key" else {"cookie": f"headrace_session={who}", "sec-fetch-site": "same-origin"}
+    headers = {"authorization": f"Bearer {who}"} if by == "key" else {"cookie": f"headrace_person={who}", "sec-fetch-site": "same-origin"}
     scope = {
         "type": "http",
         "method": next(iter(route.methods or ())),
         "path": route.path,
         "path_params": {"project": project} if "{project}" in route.path else {},
-        "headers": [(name.encode(), value.encode()) for name, value in (headers | (more or {})).items()],
+        "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in (headers | dict(more or {})).items()],
         "query_string": b"",
         "client": ("10.0.0.9", 1),
     }
@@ -81,8 +79,11 @@ def ask(route: Route, who: str, by: str, part: ProjectRole | None = None, projec
     async def nothing(*_: Any) -> Any:
         raise AssertionError("no handler comes so far as to read or write")
 
+    async def served() -> None:
+        await at.app(scope, nothing, nothing)
+
     try:
-        asyncio.run(come(at, scope, nothing))
+        asyncio.run(served())
     except NotAllowed:
         return "refused"
     except InvalidApiKey:
@@ -150,7 +151,7 @@ def test_a_plain_key_administers_nothing() -> None:
 )
 def test_who_may_act_on_another_organisation(who: str, organization: str, expected: str) -> None:
     route = guarded_routes()["POST", "/v1/organization/projects"]
-    assert ask(route, who, "key", more={"openai-organization": organization}) == expected
+    assert ask(route, who, "key", more={"openai_organization": organization}) == expected
 
 
 @pytest.mark.parametrize(
