@@ -31,21 +31,18 @@ _BRIDGE = f"session:{secrets.token_urlsafe(32)}:"
 
 
 class HeldKeys:
-    """The keys as the routes for people know them: by their secrets, and by what a session of this process stands for. `administering`
-    keys are among them only where nothing but administration is done."""
+    """The keys as the routes for people know them: by their secrets, and by what a session of this process stands for."""
 
-    def __init__(self, reloading: Reloading, ring: KeyRing, *, administering: bool) -> None:
-        self._reloading, self._ring, self._administering = reloading, ring, administering
+    def __init__(self, reloading: Reloading, ring: KeyRing) -> None:
+        self._reloading, self._ring = reloading, ring
 
     def version(self) -> int:
         return self._reloading.keys.version()
 
     def find(self, secret: str) -> Principal | None:
         if secret.startswith(_BRIDGE):
-            principal = self.held(bytes.fromhex(secret.removeprefix(_BRIDGE)))
-        else:
-            principal = self._reloading.all_keys.find(secret)
-        return principal if principal is None or principal.role is None or self._administering else None
+            return self.held(bytes.fromhex(secret.removeprefix(_BRIDGE)))
+        return self._reloading.all_keys.find(secret)
 
     def held(self, sought: bytes) -> Principal | None:
         """None also for a key that administers by its role: it does nothing else, and a session would let it talk with models."""
@@ -80,8 +77,6 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
         principal = keys.held(key)
         if principal is None:
             raise NotAllowed("The key that this thread was made with is revoked, or over: nothing more is asked with it.")
-        if principal.role is not None:
-            raise NotAllowed("A key that administers asks no model: sign in with a key of a project.")
         return SpokenModel(gateway, clock, new_id, principal, model or first_model(gateway, principal), session, tell)
 
     database = connect(house.layout.database, durable=True)
