@@ -72,7 +72,7 @@ export type Ask =
   | { kind: 'leave'; call: { id: string; tool: string; arguments: string }; reasons: { rule: string; argument: string; value: string; says: string }[] }
   | { kind: 'pause'; reason: string }
   | { kind: 'failure'; code: string; why: string }
-  | { kind: 'fate' }
+  | { kind: 'fate'; call: { id: string; tool: string; arguments: string } }
 
 export interface Memory {
   id: string
