@@ -20,8 +20,8 @@ if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(fingerprint)" ] && { [ -z "$must"
     exit 0
 fi
 command -v node >/dev/null 2>&1 && command -v npm >/dev/null 2>&1 || not_built "Node.js with npm is not installed"
-node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)' ||
-    not_built "it needs Node.js 20.19 or newer, and here is $(node --version)"
+node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 18 || (a === 18 && b >= 18) ? 0 : 1)' ||
+    not_built "it needs Node.js 18.18 or newer, and here is $(node --version)"
 echo "building the page (half a minute the first time) ..." >&2
 npm --prefix web ci --loglevel=error >/dev/null || not_built "its packages could not be installed"
 npm --prefix web run --silent build >/dev/null || not_built "the build failed: npm --prefix web run build tells why"

@@ -23,6 +23,7 @@ SCRIPTS: dict[str, list[Step]] = {
         "I wrote **hello.py**.",
     ],
     "visitor": [[("fetch", {"url": "https://collect.invalid/?a=1"})], "I could not read that page."],
+    "keeper": [[("remember", {"text": "I live in Bern"})], "I will remember."],
     "boss": [[("delegate", {"task": "Count to three"})], "It was counted."],
     "painter": [
         "# A heading\n\nSome *text* with `code`, a [link](https://example.org/) and **weight**.\n\n| river | length |\n|---|---:|\n"

@@ -189,8 +189,9 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
         closing.callback(kept.close)
         background.append(tasks.create_task(kept.keep_swept(), name="archive"))
         tasks.create_task(kept.batches.keep_working(opened.names("runner_")), name="batches")  # it ends when `kept` is stopped
-        held = HeldKeys(reloading, opened.ring, administering=False)
+        held = HeldKeys(reloading, opened.ring)
         rooms = workspace(opened, gateway, reloading, held, lambda work: tasks.create_task(work), log)
+        closing.callback(rooms.close)
         server = _server(opened, gateway, reloading, reports, starting, kept, cache, held, rooms)
 
         def leave() -> None:
@@ -293,7 +294,7 @@ def _server(
         broken = [one.pool.name for one in opened.house.local if not one.engine.status().ready]
         return f"The engine of {', '.join(broken)} is being restarted." if broken else None
 
-    administration = Administration(opened, gateway, reloading, kept.archive, HeldKeys(reloading, opened.ring, administering=True))
+    administration = Administration(opened, gateway, reloading, kept.archive, held)
     money = Money(
         keys=held,
         gateway=gateway,

@@ -1,14 +1,14 @@
 """The workspace wired: threads and runs on the in-process gateway, sessions on the keys, the page, and the link that opens it first."""
 
-import asyncio
 import logging
 import secrets
+import sqlite3
 from collections.abc import Callable, Sequence
 
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
-from headrace.compose.agentmodel import SpokenModel
+from headrace.compose.agentmodel import GatewayEmbeddings, SpokenModel
 from headrace.compose.clock import MachineClock
 from headrace.compose.facts import StoredFacts
 from headrace.compose.opening import Opened
@@ -20,8 +20,8 @@ from headrace.core.identity import Principal
 from headrace.gateway import Gateway
 from headrace.metering import digest
 from headrace.sandbox import try_level
-from headrace.storage import Archive, KeyRing, Layout, connect, keep_session
-from headrace.workspace import Console, Door, Runs, ThreadFiles, Visitors, page_routes
+from headrace.storage import Archive, KeyRing, Layout, MemoryStore, Thread, connect, keep_session
+from headrace.workspace import Console, Door, Memories, OwnMemories, Remembering, Runs, ThreadFiles, Visitors, page_routes
 from headrace.workspace.runs import Spawn
 
 LINK_S = 900
@@ -31,21 +31,18 @@ _BRIDGE = f"session:{secrets.token_urlsafe(32)}:"
 
 
 class HeldKeys:
-    """The keys as the routes for people know them: by their secrets, and by what a session of this process stands for. `administering`
-    keys are among them only where nothing but administration is done."""
+    """The keys as the routes for people know them: by their secrets, and by what a session of this process stands for."""
 
-    def __init__(self, reloading: Reloading, ring: KeyRing, *, administering: bool) -> None:
-        self._reloading, self._ring, self._administering = reloading, ring, administering
+    def __init__(self, reloading: Reloading, ring: KeyRing) -> None:
+        self._reloading, self._ring = reloading, ring
 
     def version(self) -> int:
         return self._reloading.keys.version()
 
     def find(self, secret: str) -> Principal | None:
         if secret.startswith(_BRIDGE):
-            principal = self.held(bytes.fromhex(secret.removeprefix(_BRIDGE)))
-        else:
-            principal = self._reloading.all_keys.find(secret)
-        return principal if principal is None or principal.role is None or self._administering else None
+            return self.held(bytes.fromhex(secret.removeprefix(_BRIDGE)))
+        return self._reloading.all_keys.find(secret)
 
     def held(self, sought: bytes) -> Principal | None:
         """None also for a key that administers by its role: it does nothing else, and a session would let it talk with models."""
@@ -56,15 +53,19 @@ class HeldKeys:
 class Rooms:
     """What `serve` needs of it: the routes, the way in for sessions, and what to do at start and stop."""
 
-    def __init__(self, runs: Runs, visitors: Visitors, archive: Archive, routes: Sequence[BaseRoute]) -> None:
-        self.runs, self._visitors, self._archive, self.routes = runs, visitors, archive, routes
+    def __init__(self, runs: Runs, visitors: Visitors, archive: Archive, database: sqlite3.Connection, routes: Sequence[BaseRoute]) -> None:
+        self.runs, self._visitors, self._archive, self._database, self.routes = runs, visitors, archive, database, routes
 
     def bridge(self, app: ASGIApp) -> ASGIApp:
         return self._visitors.bridge(app)
 
     async def stop(self) -> None:
+        """Let go of all runs."""
         await self.runs.stop()
-        await asyncio.to_thread(self._archive.close)
+
+    def close(self) -> None:
+        self._archive.close()
+        self._database.close()
 
 
 def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: HeldKeys, spawn: Spawn, log: logging.Logger) -> Rooms:
@@ -76,9 +77,15 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
         principal = keys.held(key)
         if principal is None:
             raise NotAllowed("The key that this thread was made with is revoked, or over: nothing more is asked with it.")
-        if principal.role is not None:
-            raise NotAllowed("A key that administers asks no model: sign in with a key of a project.")
         return SpokenModel(gateway, clock, new_id, principal, model or first_model(gateway, principal), session, tell)
+
+    database = connect(house.layout.database, durable=True)
+
+    def memory(owner: str, thread: Thread, run: str) -> Remembering:
+        principal = keys.held(thread.key)
+        embeds = None if principal is None else embeddings(gateway, clock, new_id, principal)
+        store = OwnMemories(MemoryStore(database), owner)
+        return Remembering(store, thread.folder or thread.label, run, embeds, clock, new_id)
 
     runs = Runs(
         folder=house.layout.runs,
@@ -89,6 +96,7 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
         speakers=speaker,
         level=try_level,
         outfit=lambda: outfit_of(reloading.settings, house.environ),
+        memory=memory,
         spawn=spawn,
         log=log,
     )
@@ -117,8 +125,17 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
     )
     console = Console(visitors, StoredFacts(house.layout, clock, lambda: reloading.settings, gateway), clock)
     files = ThreadFiles(visitors, runs, archive)
-    routes = [*visitors.routes(), *door.routes(), *files.routes(), *console.routes(), *page_routes()]
-    return Rooms(runs, visitors, archive, routes)
+    memories = Memories(visitors, archive, clock, new_id)
+    routes = [*visitors.routes(), *door.routes(), *files.routes(), *memories.routes(), *console.routes(), *page_routes()]
+    return Rooms(runs, visitors, archive, database, routes)
+
+
+def embeddings(gateway: Gateway, clock: MachineClock, new_id: Callable[[str], str], principal: Principal) -> GatewayEmbeddings | None:
+    """The first model that embeds and that the key may ask; None where there is none."""
+    for name, profile in gateway.world.snapshot.models.items():
+        if "embeddings" in profile.operations and (principal.models is None or name in principal.models):
+            return GatewayEmbeddings(gateway, clock, new_id, principal, name)
+    return None
 
 
 def first_model(gateway: Gateway, principal: Principal) -> str:

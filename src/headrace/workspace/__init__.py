@@ -9,6 +9,7 @@ from headrace.workspace.files import ThreadFiles
 from headrace.workspace.hands import Hands
 from headrace.workspace.honesty import BUILT_IN, verdict
 from headrace.workspace.instructions import brought_along
+from headrace.workspace.memories import Memories, OwnMemories
 from headrace.workspace.nobody import Nobody
 from headrace.workspace.outfit import Outfit, equipped
 from headrace.workspace.pages import page_routes
@@ -34,8 +35,10 @@ __all__ = [
     "Keeper",
     "Kit",
     "Lost",
+    "Memories",
     "Nobody",
     "Outfit",
+    "OwnMemories",
     "Person",
     "Remembering",
     "Runs",

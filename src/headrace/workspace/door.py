@@ -14,7 +14,9 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from headrace.agents import Budget
-from headrace.agents.events import Event, ModelSaid, Paused, PersonSaid
+from headrace.agents.events import Event, ModelSaid, PersonSaid
+from headrace.agents.question import Question, question
+from headrace.agents.tools import CARDS
 from headrace.core.clock import Clock
 from headrace.core.errors import BodyTooLarge, Conflict, InvalidRequest, NotAllowed, NotFound
 from headrace.core.money import pico_of, usd
@@ -46,7 +48,6 @@ from headrace.workspace.mail import Answer, Fate, Go, Letter, More, Say, Stop
 from headrace.workspace.porting import Ported, exported, imported, whole
 from headrace.workspace.runs import Runs
 from headrace.workspace.visitors import Visitor, Visitors
-from headrace.workspace.work import asked_calls
 
 TITLE_MAX: Final = 60
 TEXT_MAX: Final = 400_000
@@ -251,8 +252,8 @@ class Door:
         """POST an answer to what is asked."""
         _, thread = await self._held(request)
         answered = await _read(request, Answered)
-        entries = await asyncio.to_thread(self._runs.entries, thread.run)
-        return await self._posted(thread, _letter(answered, [entry.event for entry in entries]))
+        asked = await asyncio.to_thread(lambda: question(self._events(thread.run), CARDS))
+        return await self._posted(thread, _letter(answered, asked))
 
     async def _posted(self, thread: Thread, letter: Letter) -> Response:
         if not isinstance(letter, Stop):  # whoever looks from now on sees that something is done about it
@@ -368,18 +369,20 @@ class Door:
         return _json({"waiting": [{**_shown(one), "asks": await asyncio.to_thread(self._asks, one.run)} for one in waiting]})
 
     def _asks(self, run: str) -> list[dict[str, Any]]:
-        events = [entry.event for entry in self._runs.entries(run)]
-        calls = [
-            {"kind": "leave", "call": msgspec.to_builtins(call), "reasons": msgspec.to_builtins(why)} for call, why in asked_calls(events)
+        asked, told = question(self._events(run), CARDS), stands(self._runs.home(run))
+        if asked is None:
+            return [{"kind": "failure", "code": told.code, "why": told.why}] if told is not None and told.state == "failed" else []
+        if asked.pause is not None:
+            return [{"kind": "pause", "reason": asked.pause}]
+        if asked.fate is not None:
+            return [{"kind": "fate", "call": msgspec.to_builtins(asked.fate)}]
+        return [
+            {"kind": "leave", "call": msgspec.to_builtins(call), "reasons": msgspec.to_builtins(why)}
+            for call, why in zip(asked.calls, asked.reasons, strict=True)
         ]
-        if calls or not events:
-            return calls
-        if isinstance(events[-1], Paused):
-            return [{"kind": "pause", "reason": events[-1].reason}]
-        told = stands(self._runs.home(run))
-        return (
-            [{"kind": "failure", "code": told.code, "why": told.why}] if told is not None and told.state == "failed" else [{"kind": "fate"}]
-        )
+
+    def _events(self, run: str) -> list[Event]:
+        return [entry.event for entry in self._runs.entries(run)]
 
     async def intent(self, request: Request) -> Response:
         """GET what the words of `text` want."""
@@ -453,16 +456,17 @@ def _event(entry: Entry) -> dict[str, Any]:
     return {"seq": entry.seq, "at": entry.at, "event": entry.event}
 
 
-def _letter(answered: Answered, events: list[Event]) -> Letter:
+def _letter(answered: Answered, asked: Question | None) -> Letter:
     """Raises Conflict where it answers nothing that is asked."""
     if answered.calls is not None:
-        asked = {call.id for call, _ in asked_calls(events)}
-        if not asked or asked != answered.calls.keys():
+        if asked is None or not asked.calls or {call.id for call in asked.calls} != answered.calls.keys():
             raise Conflict("These calls are not the ones that leave is asked for now: read the thread again.")
         return Answer(answered.calls)
     if answered.happened is not None:
+        if asked is None or asked.fate is None:
+            raise Conflict("Nothing is unknown of what the run did.")
         return Fate(answered.happened)
-    if not events or not isinstance(events[-1], Paused):
+    if asked is None or asked.pause is None:
         raise Conflict("The run is not paused.")
     pico = 0 if answered.more_usd is None else _pico(answered.more_usd)
     return More(pico, max(0, answered.more_tokens), max(0, answered.more_steps))

@@ -22,7 +22,7 @@ def intent_of(text: str, *, folder: bool) -> Intent:
     """What these words want. `folder`: there is a project that they may be about."""
     request = Request((text,))
     works = bool(request.effects & _WORK)
-    if works and "fetch" in request.effects:
+    if "remember" in request.effects or (works and "fetch" in request.effects):
         return "task"
     if works and (folder or request.names or "file" in request.words or "code" in request.words):
         return "code"

@@ -106,11 +106,11 @@ class Follower:
     def moments(self) -> list[bytes]:
         """What was told since. Of a file that is met for the first time, only what is still true: the answer that is being made."""
         try:
-            inode = os.stat(self._live).st_ino
+            found = os.stat(self._live)
         except FileNotFoundError:
             return []
-        if inode != self._inode:
-            self._inode, self._live_at = inode, 0
+        if found.st_ino != self._inode or found.st_size < self._live_at:
+            self._inode, self._live_at = found.st_ino, 0
             lines, self._live_at = _more(self._live, 0)
             return _still_true(lines)
         lines, self._live_at = _more(self._live, self._live_at)

@@ -19,17 +19,23 @@ from headrace.agents.events import Event, PersonSaid, ToolsGiven
 from headrace.core.clock import Clock, Moment
 from headrace.core.errors import HeadraceError, InternalFailure, RunBusy, RunNotFound
 from headrace.sandbox import Draft, Level, Limits
-from headrace.storage import Archive, Entry, RunLog, Thread, ThreadState, add_text, read_run, stand, thread_of_run
+from headrace.storage import Archive, Entry, RunLog, Thread, ThreadState, add_text, owner_of_thread, read_run, stand, thread_of_run
+from headrace.workspace.driver import Driver
 from headrace.workspace.instructions import brought_along
 from headrace.workspace.intents import INTENTS, Intent, intent_of
 from headrace.workspace.live import Live
 from headrace.workspace.mail import Letter, Say, post, spoken, take, waits
 from headrace.workspace.outfit import Outfit, equipped
+from headrace.workspace.remembering import Remembering
 from headrace.workspace.work import Speaker, Work
 
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 DRIVING: Final = "driving"
 BUSY_S: Final = 0.05
+
+
+Memory: TypeAlias = Callable[[str, Thread, str], Remembering]
+"""The memory of an owner, for a thread and one run of it."""
 
 
 class Speakers(Protocol):
@@ -42,7 +48,7 @@ class Speakers(Protocol):
 
 class Runs:
     """All runs of the data folder, as far as this process works on them. `level` finds the sandbox's level, once, in a thread; `outfit` is
-    what agents have beside the workspace's own tools."""
+    what agents have beside the workspace's own tools, and `memory` what they remember; None: nothing."""
 
     def __init__(
         self,
@@ -55,11 +61,12 @@ class Runs:
         speakers: Speakers,
         level: Callable[[], Level],
         outfit: Callable[[], Outfit],
+        memory: Memory | None,
         spawn: Spawn,
         log: logging.Logger,
     ) -> None:
         self._folder, self._origins, self._archive, self._clock, self._new_id = folder, origins, archive, clock, new_id
-        self._speakers, self._find_level, self._outfit, self._spawn, self._log = speakers, level, outfit, spawn, log
+        self._speakers, self._find_level, self._outfit, self._memory, self._spawn, self._log = speakers, level, outfit, memory, spawn, log
         self._level: Level | None = None
         self._working: dict[str, tuple[asyncio.Task[None], asyncio.Event]] = {}
         self._followers: dict[str, set[asyncio.Event]] = {}
@@ -76,8 +83,13 @@ class Runs:
         """Make a new run, with a draft of this folder and what the folder brings along. In a thread: it may copy much."""
         home = self.home(run)
         self._make(home, budget)
-        origin.mkdir(parents=True, exist_ok=True, mode=0o700)
-        draft = Draft.begin(origin, home / "draft")
+        if origin.is_relative_to(self._origins):  # a folder of somebody's is there, or the person has mistyped it
+            origin.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            draft = Draft.begin(origin, home / "draft")
+        except HeadraceError:
+            self.drop(run)
+            raise
         self.write(run, [(self._clock.moment(), given) for given in brought_along(draft, trusted=False)])
 
     def _make(self, home: Path, budget: Budget) -> None:
@@ -173,6 +185,8 @@ class Runs:
         try:
             while resumed or waits(self.home(run)):
                 log = await asyncio.to_thread(self._taken, run)
+                if log is None and resumed and not waits(self.home(run)):
+                    return  # another worker goes on with it
                 if log is None:
                     await asyncio.sleep(BUSY_S)  # whoever has it takes the mail
                     continue
@@ -241,7 +255,9 @@ class Runs:
         coming: list[Event] = [PersonSaid(text) for text in spoken(self.home(run))]
         talks = intent([*events, *coming]) == "chat" and not any(isinstance(event, ToolsGiven) for event in events)
         bare = Outfit() if talks else self._outfit()  # who only talks needs no servers and no browser to be started
-        async with equipped(bare, draft, self._level, Limits(), live.note) as toolbox:
+        owner = await self._archive.run(owner_of_thread, thread.id)
+        memory = None if self._memory is None else self._memory(owner, thread, run)
+        async with equipped(bare, draft, self._level, Limits(), live.note, *([] if memory is None else [memory])) as toolbox:
             work = Work(
                 home=self.home(run),
                 log=log,
@@ -255,7 +271,14 @@ class Runs:
                 keep=keep,
                 by="the person",
             )
-            await work.go_on(resumed=resumed, equip=None if talks else toolbox.give)
+
+            async def equip(driver: Driver) -> None:
+                if not talks:
+                    toolbox.give(driver)
+                if memory is not None:
+                    await memory.bring(driver)
+
+            await work.go_on(resumed=resumed, equip=equip)
 
     def draft(self, run: str) -> Draft:
         """The files of a run. Raises RunNotFound."""

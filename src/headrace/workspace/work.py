@@ -9,7 +9,7 @@ Nothing here is remembered: who takes the run up next, after a crash as well, fi
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, Protocol, assert_never
 
@@ -19,7 +19,6 @@ from headrace.agents.events import (
     Failed,
     FateKnown,
     Intended,
-    LeaveAsked,
     LeaveGiven,
     LeaveRefused,
     ModelAsked,
@@ -31,6 +30,8 @@ from headrace.agents.events import (
     Returned,
     Within,
 )
+from headrace.agents.question import question
+from headrace.agents.tools import CARDS
 from headrace.agents.turn import Finish, Wait
 from headrace.core.clock import Clock
 from headrace.core.errors import HeadraceError
@@ -124,7 +125,7 @@ class Work:
         model = _Fitted(speaker, lambda: intent(self._driver.events), live)
         self._driver = Driver(log, model, hands, self._person, grant, clock, self._hear, by=by)
 
-    async def go_on(self, *, resumed: bool, equip: Callable[[Driver], None] | None = None) -> None:
+    async def go_on(self, *, resumed: bool, equip: Callable[[Driver], Awaitable[None]]) -> None:
         """Work until nothing is left to do of what was told by now. `resumed`: whoever worked on it before did not come to an end. `equip`
         tells the run which tools it has."""
         go, worked, letters = resumed, False, take(self._home)
@@ -132,8 +133,7 @@ class Work:
             go = self._heed(letters) or go
             if not go or not self._can_go_on():
                 break
-            if equip is not None:
-                equip(self._driver)
+            await equip(self._driver)
             go, worked = False, True
             self._live.tell(Stands("running"))
             await self._note("running")
@@ -187,7 +187,9 @@ class Work:
         """Who says something else instead of answering has said no."""
         for call in self._asked():
             self._driver.add(LeaveRefused(call, "They said something else instead."))
-        self._person.calls |= {call.id: False for call, _ in asked_calls(self._driver.events)}  # of sub-agents
+        asked = question(self._driver.events, CARDS)
+        if asked is not None:
+            self._person.calls |= {call.id: False for call in asked.calls}  # of sub-agents
         self._resume()
         self._driver.add(PersonSaid(text), durable=True)
 
@@ -303,12 +305,3 @@ def innermost(event: Event) -> Event:
     while isinstance(event, Within):
         event = event.event
     return event
-
-
-def asked_calls(events: list[Event]) -> Iterator[tuple[Call, tuple[Reason, ...]]]:
-    """The calls that leave was asked for and that nobody has answered, with the reasons."""
-    happened = [innermost(event) for event in events]
-    answered = {event.call for event in happened if isinstance(event, LeaveGiven | LeaveRefused | Failed)}
-    for event in happened:
-        if isinstance(event, LeaveAsked):
-            yield from ((call, why) for call, why in zip(event.calls, event.reasons, strict=True) if call.id not in answered)

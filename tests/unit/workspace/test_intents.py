@@ -16,6 +16,7 @@ TABLE = [
     ("Why is the sky blue?", True, "chat"),
     ("Write a file hello.py and run it", False, "code"),
     ("Run the tests and fix what fails", True, "code"),
+    ("Remember that I live in Bern.", False, "task"),
     ("What does www.example.org/notes say?", False, "browse"),
 ]
 
