@@ -1,5 +1,6 @@
 """The workspace's door, as the page uses it: sessions, threads and their runs, events that are never lost, nobody who sees another's."""
 
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -49,6 +50,10 @@ def ben(server: Running, place: Installation) -> Visitor:
 
 def kinds(events: list[dict[str, Any]]) -> list[str]:
     return [one["event"]["type"] for one in events]
+
+
+def stands_so(visitor: Visitor, thread: str, state: str) -> bool:
+    return bool(visitor.get(thread)["state"] == state)
 
 
 def test_who_is_not_signed_in_is_told_so_and_no_key_is_taken_for_one(server):
@@ -239,6 +244,20 @@ def test_a_link_shows_what_was_there_to_anyone_and_ends_when_it_is_taken_back(se
     assert [one["event"].get("text") for one in shown["events"]][0::3] == ["Shown", "You said: Shown"]
     assert ann.call("DELETE", f"{API}{thread}/share")[1] == {"revoked": 1}
     assert stranger.call("GET", f"{API}/shared/{token}")[0] == 404
+
+
+def test_a_run_that_cant_be_worked_on_fails_alone_and_once(server, place, ann):
+    unwritable, damaged = ann.thread(model="echo"), ann.thread(model="echo")
+    ann.say(damaged, "Before")
+    (place.data / "runs" / ann.get(unwritable)["run"] / ".live.jsonl").mkdir()
+    log = place.data / "runs" / ann.get(damaged)["run"] / "events.jsonl"
+    log.write_bytes(log.read_bytes().replace(b"Before", b"Behind"))
+    for thread in (unwritable, damaged):
+        ann.post(f"{thread}/messages", {"text": "Go on"})
+        assert eventually(functools.partial(stands_so, ann, thread, "failed"), 20)
+    assert ann.say(ann.thread(model="echo"), "And the others?")
+    assert server.said.count("a run can't be worked on") == 2, "and it is not tried for ever"
+    assert ann.call("DELETE", f"{API}{unwritable}")[0] == ann.call("DELETE", f"{API}{damaged}")[0] == 204
 
 
 def test_the_console_tells_what_the_books_say(ann, place):

@@ -102,8 +102,7 @@ class Runs:
         In a thread: it may copy much."""
         self._make(self.home(fresh), self.budget(run))
         self.write(fresh, [(entry.at, entry.event) for entry in self.entries(run)[:at]])
-        if (self.home(run) / "draft").exists():
-            shutil.copytree(self.home(run) / "draft", self.home(fresh) / "draft", symlinks=True)
+        self.draft(run).copy(self.home(fresh) / "draft")
 
     def write(self, run: str, events: list[tuple[Moment, Event]]) -> None:
         """What happened elsewhere, as this new run's own beginning."""
@@ -177,8 +176,11 @@ class Runs:
                 with contextlib.closing(log):
                     await self._stretch(run, log, woken, resumed=resumed)
                 resumed = False
-        except HeadraceError as error:
-            self._log.warning("a run can't be worked on: %s", error, extra={"run": run})
+        except Exception:  # noqa: BLE001 -- a task that raises would end the server, which owns it
+            self._log.exception("a run can't be worked on", extra={"run": run})
+            self._drain(self.home(run))
+            with contextlib.suppress(Exception):
+                await self._archive.run(stand, run, "failed", self._clock.moment(), 0, 0)
         finally:
             self._working.pop(run, None)
         if not self.stopping and waits(self.home(run)):  # it came while we let go
