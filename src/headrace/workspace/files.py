@@ -15,9 +15,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from headrace.core.errors import BodyTooLarge, InvalidRequest, NotFound
+from headrace.core.errors import BodyTooLarge, InvalidRequest, NotFound, SandboxRefused
 from headrace.sandbox import Change, Draft
-from headrace.sandbox.draft import open_beneath
+from headrace.sandbox.draft import delete_beneath, open_beneath
 from headrace.storage import Archive, Thread, thread_of
 from headrace.workspace.runs import Runs
 from headrace.workspace.visitors import Visitors
@@ -67,7 +67,7 @@ class ThreadFiles:
             content = await asyncio.to_thread(_content, draft, path)
             return Response(content, media_type="application/octet-stream", headers=_SAFE)
         if request.method == "DELETE":
-            await asyncio.to_thread(_delete, draft, path)
+            await asyncio.to_thread(delete_beneath, draft.work, path)
             return Response(status_code=204)
         pieces, size = [], 0
         async for piece in request.stream():
@@ -101,9 +101,9 @@ class ThreadFiles:
 
 
 def _listed(draft: Draft) -> dict[str, Any]:
-    paths = sorted(draft.paths())
-    shown = [{"path": path, "bytes": (draft.work / path).lstat().st_size} for path in paths[:LISTED_MAX]]
-    return {"files": shown, "total": len(paths), "folder": str(draft.origin)}
+    sizes = sorted(draft.sizes().items())
+    shown = [{"path": path, "bytes": size} for path, size in sizes[:LISTED_MAX]]
+    return {"files": shown, "total": len(sizes), "folder": str(draft.origin)}
 
 
 def _content(draft: Draft, path: str) -> bytes:
@@ -119,11 +119,6 @@ def _write(draft: Draft, path: str, content: bytes) -> None:
         file.write(content)
 
 
-def _delete(draft: Draft, path: str) -> None:
-    os.close(open_beneath(draft.work, path, os.O_RDONLY))
-    (draft.work / path).unlink()
-
-
 def _changed(draft: Draft, *, own: bool) -> dict[str, Any]:
     changes = [{"path": change.path, "kind": change.kind, "diff": _diff(draft, change)} for change in draft.changes()]
     return {"changes": changes, "taken": (draft.place / "taken.json").exists(), "folder": None if own else str(draft.origin)}
@@ -131,19 +126,19 @@ def _changed(draft: Draft, *, own: bool) -> dict[str, Any]:
 
 def _diff(draft: Draft, change: Change) -> list[str] | None:
     """The lines that differ, as `diff -u` writes them; None for what is no text, or too long."""
-    before = [] if change.kind == "added" else _lines(draft.origin / change.path)
-    after = [] if change.kind == "deleted" else _lines(draft.work / change.path)
+    before = [] if change.kind == "added" else _lines(draft.origin, change.path)
+    after = [] if change.kind == "deleted" else _lines(draft.work, change.path)
     if before is None or after is None:
         return None
     return list(difflib.unified_diff(before, after, lineterm="", n=CONTEXT_LINES))[2:]
 
 
-def _lines(path: Path) -> list[str] | None:
-    if path.is_symlink() or not path.is_file() or path.stat().st_size > DIFF_BYTES_MAX:
-        return None
+def _lines(root: Path, path: str) -> list[str] | None:
     try:
-        return path.read_text("utf-8").splitlines()
-    except UnicodeDecodeError:
+        with os.fdopen(open_beneath(root, path, os.O_RDONLY), "rb") as file:
+            content = file.read(DIFF_BYTES_MAX + 1)
+        return content.decode().splitlines() if len(content) <= DIFF_BYTES_MAX else None
+    except (SandboxRefused, UnicodeDecodeError):
         return None
 
 
