@@ -234,6 +234,39 @@ def test_a_thread_goes_out_as_a_file_and_comes_in_again_with_its_branches(ann, b
     assert ben.call("DELETE", f"{API}/threads/{made}")[0] == 204
 
 
+JUNK: list[Any] = [
+    [{"mapping": {"a": {"message": {"author": {"role": "user"}, "content": "x"}}}, "current_node": "a"}],
+    [{"mapping": {"a": {"message": {"author": {"role": "user"}, "content": {"parts": 7}}}}, "current_node": "a"}],
+    [{"chat_messages": [{"sender": "human", "content": 7, "text": "x"}]}],
+]
+
+
+@pytest.mark.parametrize("file", JUNK)
+def test_a_file_that_only_looks_like_one_is_refused(ann, file):
+    assert ann.call("POST", f"{API}/import", file)[0] == 400
+
+
+def test_a_time_that_nobody_can_mean_is_left_out(ann):
+    said = [{"sender": "human", "text": "Dateless", "created_at": moment} for moment in (1e300, "9999-12-31T23:59:59-23:59", -1)]
+    (made,) = ann.post("/import", [{"name": "Dateless", "chat_messages": said}])["threads"]
+    assert all(one["at"] < 2**63 for one in ann.get(f"/threads/{made}/log")["events"])
+
+
+def test_what_is_too_long_is_not_read_to_its_end_nor_kept(server, ann):
+    assert Visitor(server).call("POST", f"{API}/session", b" " * 1_000_000)[0] == 413
+    thread = ann.thread(model="echo")
+    assert ann.call("POST", f"{API}{thread}/changes", b" " * 1_000_000)[0] == 413
+    assert ann.call("POST", f"{API}/console/keys", b" " * 1_000_000)[0] == 413
+
+
+@pytest.mark.parametrize("number", ["²", "9" * 5_000, "-1", ""])
+def test_who_comes_back_with_no_number_hears_all(ann, number):
+    thread = ann.thread(model="echo")
+    ann.say(thread, "One")
+    with ann.following(thread, last=f"{ann.get(thread)['run']}:{number}") as stream:
+        assert '"PersonSaid"' in read_until(stream, '"Ended"')
+
+
 def test_a_link_shows_what_was_there_to_anyone_and_ends_when_it_is_taken_back(server, ann):
     thread = ann.thread(model="echo")
     ann.say(thread, "Shown")

@@ -15,14 +15,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from headrace.core.errors import BodyTooLarge, InvalidRequest, NotFound, SandboxRefused
+from headrace.core.errors import InvalidRequest, NotFound, SandboxRefused
 from headrace.sandbox import Change, Draft
 from headrace.sandbox.draft import delete_beneath, open_beneath
 from headrace.storage import Archive, Thread, thread_of
 from headrace.workspace.runs import Runs
-from headrace.workspace.visitors import Visitors
+from headrace.workspace.visitors import Visitors, body_of
 
 FILE_BYTES_MAX: Final = 32 << 20
+DOING_BYTES_MAX: Final = 4_096
 DIFF_BYTES_MAX: Final = 400_000
 LISTED_MAX: Final = 5_000
 CONTEXT_LINES: Final = 3
@@ -69,14 +70,9 @@ class ThreadFiles:
         if request.method == "DELETE":
             await asyncio.to_thread(delete_beneath, draft.work, path)
             return Response(status_code=204)
-        pieces, size = [], 0
-        async for piece in request.stream():
-            size += len(piece)
-            if size > FILE_BYTES_MAX:
-                raise BodyTooLarge(f"A file has at most {FILE_BYTES_MAX >> 20} MiB here.")
-            pieces.append(piece)
-        await asyncio.to_thread(_write, draft, path, b"".join(pieces))
-        return _json({"path": path, "bytes": size}, 201)
+        content = await body_of(request, FILE_BYTES_MAX)
+        await asyncio.to_thread(_write, draft, path, content)
+        return _json({"path": path, "bytes": len(content)}, 201)
 
     async def changes(self, request: Request) -> Response:
         """GET what taking over would do, with the lines. POST: take over, or undo."""
@@ -84,7 +80,7 @@ class ThreadFiles:
         if request.method == "GET":
             return _json(await asyncio.to_thread(_changed, draft, own=thread.folder is None))
         try:
-            asked = msgspec.json.decode(await request.body(), type=Doing)
+            asked = msgspec.json.decode(await body_of(request, DOING_BYTES_MAX), type=Doing)
         except msgspec.MsgspecError as wrong:
             raise InvalidRequest(f"The request can't be read: {wrong}.") from None
         doing: dict[str, Callable[[], tuple[Change, ...]]] = {"take": draft.take_over, "undo": draft.undo}

@@ -5,6 +5,7 @@ each branch's own events after the place where it left its parent. Of ChatGPT's 
 branch that was shown is read; what was said comes in as context that nobody's leave is taken from.
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -18,6 +19,9 @@ from headrace.storage import Branch, Entry
 
 FORMAT: Final = "headrace-thread/1"
 THREADS_MAX: Final = 10_000
+EVENTS_MAX: Final = 1_000_000
+"""Of all branches together, each with what it shares with others: so much is written."""
+_SECONDS_MAX: Final = 2**33
 _MILLIS_FROM: Final = 10**11
 _Said = list[tuple[Moment, Event]]
 
@@ -68,17 +72,23 @@ def imported(content: bytes) -> list[Ported]:
     conversations = whole if isinstance(whole, list) else whole.get("conversations") if isinstance(whole, dict) else None
     if not isinstance(conversations, list) or len(conversations) > THREADS_MAX:
         raise _unknown()
-    return [ported for one in conversations if (ported := _foreign(one)) is not None]
+    try:
+        return [ported for one in conversations if (ported := _foreign(one)) is not None]
+    except (AttributeError, TypeError):  # something is another thing than it is in their files
+        raise _unknown() from None
 
 
 def whole(runs: list[PortedRun]) -> list[tuple[PortedRun, _Said]]:
     """Each branch with all of its events, also those that it shares with its parent, parents first. Raises InvalidRequest."""
     found: dict[str, _Said] = {}
-    told = []
+    told, written = [], 0
     for run in runs:
         shared = found.get(run.parent, [])[: run.forked_at] if run.parent is not None else []
         if run.parent is not None and (run.parent not in found or len(shared) < run.forked_at):
             raise InvalidRequest(f"Branch {run.id!r} leaves {run.parent!r} at an event that is not in the file before it.")
+        written += len(shared) + len(run.events)
+        if written > EVENTS_MAX:
+            raise InvalidRequest(f"The branches of the thread have more than {EVENTS_MAX:,} events together.")
         found[run.id] = [*shared, *((one.at, one.event) for one in run.events)]
         told.append((run, found[run.id]))
     return told
@@ -147,14 +157,13 @@ def _turn(person: bool, text: str, at: Moment) -> _Said:
 
 def _moment(said: Any) -> Moment:
     """Unix time in seconds or milliseconds, or a day and time as ISO 8601 writes them; 0 where nothing of the kind is said."""
-    if isinstance(said, int | float) and not isinstance(said, bool) and said > 0:
-        return int(said * (SECOND / 1000 if said > _MILLIS_FROM else SECOND))
-    if isinstance(said, str):
-        try:
-            return int(datetime.fromisoformat(said.replace("Z", "+00:00")).timestamp() * SECOND)
-        except ValueError:
-            return 0
-    return 0
+    seconds = 0.0
+    if isinstance(said, int | float) and not isinstance(said, bool):
+        seconds = said / 1000 if said > _MILLIS_FROM else said
+    elif isinstance(said, str):
+        with contextlib.suppress(ValueError, OverflowError):
+            seconds = datetime.fromisoformat(said.replace("Z", "+00:00")).timestamp()
+    return int(seconds * SECOND) if 0 < seconds < _SECONDS_MAX else 0
 
 
 def _unknown() -> InvalidRequest:
