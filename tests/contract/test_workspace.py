@@ -104,7 +104,8 @@ def test_a_chat_is_metered_like_anyones_and_found_by_its_words(ann, talker):
     found = ann.get("/search?q=aqueduct+segov")["found"]
     assert thread.endswith(found[0]["thread"])
     assert "\x02aqueduct\x03" in found[0]["piece"]
-    assert ann.get('/search?q="*')["found"] == []
+    for nothing in ('"*', "%00", "zebra%00crossing"):
+        assert ann.get(f"/search?q={nothing}")["found"] == []
 
 
 def test_nothing_of_a_thread_is_there_for_anybody_else(ann, ben):
@@ -195,7 +196,8 @@ def test_files_are_changed_in_a_draft_shown_by_line_taken_over_and_undone(ann):
     ann.say(thread, "Write hello.py", intent="code")
     assert [one["path"] for one in ann.get(f"{thread}/files")["files"]] == ["hello.py", "notes/a.txt"]
     assert ann.call("GET", f"{API}{thread}/files/hello.py")[1] == b"print('hello')\n"
-    assert ann.call("GET", f"{API}{thread}/files/..%2F..%2Fgrant.json")[0] == 403
+    for path in ("..%2F..%2Fgrant.json", "a%00b"):
+        assert ann.call("GET", f"{API}{thread}/files/{path}")[0] == 403
     changes = ann.get(f"{thread}/changes")["changes"]
     assert changes[0] == {"path": "hello.py", "kind": "added", "diff": ["@@ -0,0 +1 @@", "+print('hello')"]}
     assert len(ann.post(f"{thread}/changes", {"do": "take"})["done"]) == 2
@@ -238,6 +240,7 @@ JUNK: list[Any] = [
     [{"mapping": {"a": {"message": {"author": {"role": "user"}, "content": "x"}}}, "current_node": "a"}],
     [{"mapping": {"a": {"message": {"author": {"role": "user"}, "content": {"parts": 7}}}}, "current_node": "a"}],
     [{"chat_messages": [{"sender": "human", "content": 7, "text": "x"}]}],
+    {"format": "headrace-thread/1", "title": "Twice", "runs": [{"id": "a", "events": []}, {"id": "a", "events": []}]},
 ]
 
 
@@ -310,6 +313,10 @@ def test_the_console_tells_what_the_books_say(ann, place):
     assert [row["revoked"] is None for row in ann.get("/console/keys")["keys"] if row["id"] == made["id"]] == [False]
     assert {row["model"]: row["output"] for row in ann.get("/console/prices")["prices"]}["echo"] == "4.00"
     assert ann.get("/console/audit")["faults"] == []
+    assert ann.call("GET", f"{API}/console/requests?before={10**19 - 1}")[0] == 400
+    assert ann.call("POST", "/v1/keys", {"name": "x", "expires_in_s": 10**18})[0] == 400
+    assert ann.call("POST", "/v1/keys", {"name": "x", "requests_per_minute": 2**63})[0] == 400
+    assert ann.call("POST", f"{API}/threads", {"folder": "\0"})[0] == 400
 
 
 def test_a_killed_server_goes_on_with_its_runs(tmp_path, talker):

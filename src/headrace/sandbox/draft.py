@@ -272,7 +272,7 @@ def delete_beneath(root: Path, path: str) -> None:
 def _beneath(root: Path, path: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
     """A descriptor of the folder that a path under `root` ends in, and the name there. Raises OSError where a part of the way is a link."""
     parts = [part for part in path.split("/") if part not in ("", ".")]
-    if not parts or ".." in parts or path.startswith("/"):
+    if not parts or ".." in parts or path.startswith("/") or "\0" in path:
         raise SandboxRefused(f"{path or 'an empty path'} is outside of the workspace.")
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

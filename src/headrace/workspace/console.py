@@ -156,8 +156,8 @@ def _whole(request: Request, name: str, default: int) -> int:
     said = request.query_params.get(name)
     if said is None:
         return default
-    if not (said.isascii() and said.isdigit() and len(said) < 20):
-        raise InvalidRequest(f"Invalid value for '{name}': it is a whole number.", param=name)
+    if not (said.isascii() and said.isdigit() and len(said) < 19):
+        raise InvalidRequest(f"Invalid value for '{name}': it is a whole number, of at most 18 digits.", param=name)
     return int(said)
 
 

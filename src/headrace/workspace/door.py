@@ -167,7 +167,14 @@ class Door:
             updated=now,
             run=self._new_id("run_"),
         )
-        await asyncio.to_thread(self._runs.begin, thread.run, _budget(asked.budget_usd), self._runs.origin(thread))
+        budget = _budget(asked.budget_usd)
+        try:
+            await asyncio.to_thread(self._runs.begin, thread.run, budget, self._runs.origin(thread))
+        except (OSError, ValueError) as wrong:
+            await asyncio.to_thread(self._runs.drop, thread.run)
+            if thread.folder is None:
+                raise
+            raise InvalidRequest(f"The folder can't be copied: {wrong}.", param="folder") from wrong
         await self._keep(visitor, thread)
         return _json(await self._whole(thread))
 

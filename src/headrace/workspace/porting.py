@@ -83,6 +83,8 @@ def whole(runs: list[PortedRun]) -> list[tuple[PortedRun, _Said]]:
     found: dict[str, _Said] = {}
     told, written = [], 0
     for run in runs:
+        if run.id in found:
+            raise InvalidRequest(f"Two branches of the file are called {run.id!r}.")
         shared = found.get(run.parent, [])[: run.forked_at] if run.parent is not None else []
         if run.parent is not None and (run.parent not in found or len(shared) < run.forked_at):
             raise InvalidRequest(f"Branch {run.id!r} leaves {run.parent!r} at an event that is not in the file before it.")
