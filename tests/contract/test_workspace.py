@@ -331,6 +331,14 @@ def test_a_killed_server_goes_on_with_its_runs(tmp_path, talker):
         for _ in range(3):  # each connection may meet another worker
             with eve.following(thread) as stream:
                 read_until(stream, '"words"')
+            other = eve.thread(model="slow")
+            eve.post(f"{other}/messages", {"text": "Talk"})
+            assert eventually(functools.partial(stands_so, eve, other, "running"))
+            with eve.following(other) as stream:
+                read_until(stream, '"words"')
+            talker.hung_up.clear()
+            assert eve.call("DELETE", f"{API}{other}")[0] == 204
+            assert talker.hung_up.wait(10), "what is deleted is not worked on any more, by whichever worker"
     finally:
         running.kill()
     talker.go.set()

@@ -24,12 +24,13 @@ from headrace.workspace.hands import Hands
 from headrace.workspace.instructions import brought_along
 from headrace.workspace.intents import INTENTS, Intent, intent_of
 from headrace.workspace.live import Live
-from headrace.workspace.mail import Letter, post, waits
+from headrace.workspace.mail import Letter, Stop, post, waits
 from headrace.workspace.work import Speaker, Work
 
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 DRIVING: Final = "driving"
 BUSY_S: Final = 0.05
+CEASE_S_MAX: Final = 10.0
 
 
 class Speakers(Protocol):
@@ -126,11 +127,20 @@ class Runs:
         return run in self._working
 
     async def cease(self, run: str) -> None:
-        """Stop working on it, as at the end of the server."""
+        """Stop working on it, as at the end of the server; where another worker of this server does, have it stop."""
         working = self._working.get(run)
         if working is not None:
             working[0].cancel()
             await asyncio.wait((working[0],))
+        told = False
+        with contextlib.suppress(HeadraceError, TimeoutError):
+            async with asyncio.timeout(CEASE_S_MAX):
+                while (log := self._taken(run)) is None:
+                    if not told:
+                        told = True
+                        post(self.home(run), self._new_id("letter_"), Stop())
+                    await asyncio.sleep(BUSY_S)
+                log.close()
 
     def recover(self) -> None:
         """Go on with what a crash or a stop cut off."""
