@@ -2,17 +2,18 @@
 
 Our file is JSON, `{"format": "headrace-thread/1", "title": …, "runs": [{"id", "parent", "forked_at", "events": [{"at", "event"}]}]}`, with
 each branch's own events after the place where it left its parent. Of ChatGPT's `conversations.json` and Claude's of the same name the
-branch that was shown is read; what was said comes in as context that nobody's leave is taken from.
+branch that was shown is read. Whatever comes in is context that nobody's leave is taken from: anyone can have written a file.
 """
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
-from headrace.agents.events import Ended, Event, ModelSaid, PersonSaid
+from headrace.agents import Readers, Writers
+from headrace.agents.events import IMPORTED, ContextGiven, Ended, Event, Failed, FateKnown, ModelSaid, PersonSaid, Returned
 from headrace.core.clock import SECOND, Moment
 from headrace.core.errors import InvalidRequest
 from headrace.storage import Branch, Entry
@@ -23,7 +24,7 @@ EVENTS_MAX: Final = 1_000_000
 """Of all branches together, each with what it shares with others: so much is written."""
 _SECONDS_MAX: Final = 2**33
 _MILLIS_FROM: Final = 10**11
-_Said = list[tuple[Moment, Event]]
+Told = list[tuple[Moment, Event]]
 
 
 class Happened(msgspec.Struct):
@@ -78,9 +79,10 @@ def imported(content: bytes) -> list[Ported]:
         raise _unknown() from None
 
 
-def whole(runs: list[PortedRun]) -> list[tuple[PortedRun, _Said]]:
-    """Each branch with all of its events, also those that it shares with its parent, parents first. Raises InvalidRequest."""
-    found: dict[str, _Said] = {}
+def whole(runs: list[PortedRun]) -> list[tuple[PortedRun, Told]]:
+    """Each branch with all of its events, also those that it shares with its parent, parents first, and what follows on them here. Raises
+    InvalidRequest."""
+    found: dict[str, Told] = {}
     told, written = [], 0
     for run in runs:
         if run.id in found:
@@ -92,8 +94,25 @@ def whole(runs: list[PortedRun]) -> list[tuple[PortedRun, _Said]]:
         if written > EVENTS_MAX:
             raise InvalidRequest(f"The branches of the thread have more than {EVENTS_MAX:,} events together.")
         found[run.id] = [*shared, *((one.at, one.event) for one in run.events)]
-        told.append((run, found[run.id]))
+        told.append((run, [*found[run.id], *closing(found[run.id])]))
     return told
+
+
+def left(entries: Sequence[Entry], at: int) -> Told:
+    """What a branch begins with that leaves this one before its event `at`; what came in with a file stays so."""
+    told = [(entry.at, entry.event) for entry in entries[:at]]
+    came_in = any(isinstance(entry.event, ContextGiven) and entry.event.name == IMPORTED for entry in entries[at:])
+    return [*told, *closing(told)] if came_in else told
+
+
+def closing(said: Told) -> Told:
+    """What follows on what came in: calls that were open are not made here, and none of it is the person's word."""
+    at = max((at for at, _ in said), default=0)
+    closed = {event.call for _, event in said if isinstance(event, Returned | Failed)}
+    closed |= {event.call for _, event in said if isinstance(event, FateKnown) and event.happened}
+    calls = [call.id for _, event in said if isinstance(event, ModelSaid) for call in event.calls if call.id not in closed]
+    marker = ContextGiven(IMPORTED, "All before this came in with a file.", Writers.ANYONE, Readers.PERSON)
+    return [*((at, Failed(call, "The thread was taken elsewhere before.")) for call in calls), (at, marker)]
 
 
 def _ours(content: bytes) -> Ported:
@@ -122,14 +141,14 @@ def _foreign(one: Any) -> Ported | None:
     return Ported(title=name, runs=[PortedRun(id="imported", events=[Happened(at, event) for at, event in said])])
 
 
-def _chatgpt(one: dict[str, Any]) -> _Said:
+def _chatgpt(one: dict[str, Any]) -> Told:
     """The branch that was shown: from its last node up to the root."""
     nodes, at = one["mapping"], one.get("current_node")
     chain: list[dict[str, Any]] = []
     while isinstance(at, str) and isinstance(node := nodes.get(at), dict) and len(chain) <= len(nodes):
         chain.append(node)
         at = node.get("parent")
-    said: _Said = []
+    said: Told = []
     for node in reversed(chain):
         message = node.get("message")
         if not isinstance(message, dict):
@@ -141,8 +160,8 @@ def _chatgpt(one: dict[str, Any]) -> _Said:
     return said
 
 
-def _claude(one: dict[str, Any]) -> _Said:
-    said: _Said = []
+def _claude(one: dict[str, Any]) -> Told:
+    said: Told = []
     for message in one["chat_messages"]:
         if isinstance(message, dict):
             blocks = [block.get("text") for block in message.get("content") or [] if isinstance(block, dict)]
@@ -151,7 +170,7 @@ def _claude(one: dict[str, Any]) -> _Said:
     return said
 
 
-def _turn(person: bool, text: str, at: Moment) -> _Said:
+def _turn(person: bool, text: str, at: Moment) -> Told:
     if not text:
         return []
     return [(at, PersonSaid(text))] if person else [(at, ModelSaid(text)), (at, Ended(text))]

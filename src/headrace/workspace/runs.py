@@ -25,6 +25,7 @@ from headrace.workspace.instructions import brought_along
 from headrace.workspace.intents import INTENTS, Intent, intent_of
 from headrace.workspace.live import Live
 from headrace.workspace.mail import Letter, Stop, post, waits
+from headrace.workspace.porting import left
 from headrace.workspace.work import Speaker, Work
 
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
@@ -102,7 +103,7 @@ class Runs:
         """A new run that has happened like `run` until its event `at`, and goes its own way from there. Its files are as they are now.
         In a thread: it may copy much."""
         self._make(self.home(fresh), self.budget(run))
-        self.write(fresh, [(entry.at, entry.event) for entry in self.entries(run)[:at]])
+        self.write(fresh, left(self.entries(run), at))
         self.draft(run).copy(self.home(fresh) / "draft")
 
     def write(self, run: str, events: list[tuple[Moment, Event]]) -> None:
