@@ -170,3 +170,18 @@ def test_the_books_know_a_hit(tmp_path: Path, vendor: Vendor) -> None:
     rows = {row["pool"]: row for row in installation.usage("pool")}
     assert rows["headrace:cache"]["requests"] >= 2
     assert Decimal(rows["headrace:cache"]["usd"]) == COST / 2 * rows["headrace:cache"]["requests"]
+
+
+def test_what_costs_more_than_a_request_may_is_made_anew(tmp_path: Path, vendor: Vendor) -> None:
+    """The answer costs 0.000020 USD."""
+    settings = pool("v", vendor.url, "answers") + '[[model]]\nname = "answers"\nusd_per_mtok = { input = "0", output = "4" }\n'
+    settings += "[cache]\nbytes_max = 1_000_000\nprice_permille = 1_000\n"
+    with (
+        Installation(tmp_path, settings).serving() as server,
+        OpenAI(base_url=server.base_url, api_key=server.key, max_retries=0) as client,
+    ):
+        found = [
+            ask(client, "dear", headers={"x-headrace-max-cost": most})[1]["x-headrace-cache"].partition(";")[0]
+            for most in ("1", "0.000020", "0.000012")
+        ]
+    assert found == ["miss", "hit", "miss"]

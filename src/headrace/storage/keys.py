@@ -139,6 +139,10 @@ class KeyStore:
             if project is None or row.project == project:
                 self._end(row.id, moment)
 
+    def revoke_one(self, id: str, moment: Moment) -> None:
+        """Revoke a key by its id, with what was minted from it; within the caller's transaction, who bumps."""
+        self._end(id, moment)
+
     def expire(self, id: str, expires: Moment, act: Act | None = None) -> KeyRow | None:
         """Have a key in use end at that moment; None: there is no such key."""
         with transaction(self._database):

@@ -13,7 +13,7 @@ import msgspec
 
 from headrace.core.clock import Moment
 from headrace.core.errors import Conflict, NotFound
-from headrace.core.roles import ProjectRole, Role, may
+from headrace.core.roles import MAY, ProjectRole, Role, may
 from headrace.metering import KeyRow, Limit, Whom
 from headrace.storage.auditlog import Act, note
 from headrace.storage.database import transaction
@@ -185,11 +185,20 @@ class Register:
             note(self.database, act, "user.added", one.id, {"email": one.email, "role": one.role})
 
     def change_role(self, id: str, role: Role, act: Act) -> Person:
+        """Keys of his that administer with more than that are revoked."""
         with transaction(self.database):
             changed = msgspec.structs.replace(self.person(id), role=role)
             self.database.execute("UPDATE person SET role = ? WHERE id = ?", (role, id))
+            self._revoke_above(id, role, act.moment)
             note(self.database, act, "user.updated", id, {"role": role})
+        bump(self._layout.keys_generation)
         return changed
+
+    def _revoke_above(self, id: str, role: Role, moment: Moment) -> None:
+        """His keys whose role may what his own may not."""
+        for key in self.admin_keys():
+            if key.owner == id and key.role is not None and not MAY[key.role] <= MAY[role]:
+                self.keys.revoke_one(key.id, moment)
 
     def remove_person(self, id: str, act: Act) -> None:
         """With his keys, his parts in projects and his sign-ins."""
@@ -248,7 +257,10 @@ class Register:
                     (entered.name, entered.role, issuer, subject, entered.id),
                 )
             if entered.role != found.role:
+                self._revoke_above(entered.id, entered.role, act.moment)
                 note(self.database, _next(act, "r"), "user.updated", entered.id, {"role": entered.role})
+        if entered.role != found.role:
+            bump(self._layout.keys_generation)
         return entered
 
     def _open_invite(self, email: str, now: Moment) -> Invite | None:
