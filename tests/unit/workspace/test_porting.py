@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from headrace.agents import Call, Card, Grant, Leave, Writers, next_wish
-from headrace.agents.events import Ended, Event, Intended, LeaveGiven, ModelSaid, PersonSaid, Resumed, ToolsGiven
+from headrace.agents.events import ContextGiven, Ended, Event, Intended, LeaveGiven, ModelSaid, PersonSaid, Resumed, ToolsGiven
 from headrace.agents.tools import CARDS, Tool
 from headrace.agents.turn import AskLeave, CallModel
 from headrace.core.errors import InvalidRequest
@@ -32,8 +32,9 @@ def test_a_thread_comes_in_as_it_went_out():
     assert (ported.title, ported.label) == ("Numbers", "maths")
     assert [len(run.events) for run in ported.runs] == [3, 2], "what a branch shares with its parent is told once"
     told = whole(ported.runs)
-    assert [tuple(event for _, event in said) for _, said in told] == [FIRST, OTHER]
-    assert [at for at, _ in told[1][1]] == [10, 11, 12]
+    assert [tuple(event for _, event in said[:-1]) for _, said in told] == [FIRST, OTHER]
+    assert [at for at, _ in told[1][1][:-1]] == [10, 11, 12]
+    assert {type(said[-1][1]) for _, said in told} == {ContextGiven}, "the last word is that it came in with a file"
 
 
 CHATGPT = [
