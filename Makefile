@@ -18,7 +18,7 @@ SOURCES := $(wildcard src tests bench scripts)
 .DEFAULT_GOAL := help
 .PHONY: help serve test check lint types layers docs-check fix cover bench soak lock system clean \
 	bench-engine bench-relay bench-money bench-start bench-decide bench-15b bench-streams bench-stepmodel bench-simulate \
-	bench-latency bench-request bench-responses bench-injection bench-runs bench-page page page-check
+	bench-latency bench-request bench-responses bench-injection bench-runs bench-page bench-slices page page-check
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ bench-stepmodel: $(DEV) ## how well the step model predicts measured points; ARG
 
 bench-simulate: $(DEV) ## requests simulated a second, and how near the simulator is to what was measured
 	@exec $(BIN)/python -m bench.simulate $(ARGS)
+
+bench-slices: $(DEV) ## a thousandth of a simulated fleet beside a hundredth, with intervals over seeds
+	@exec $(BIN)/python -m bench.slices $(ARGS)
 
 bench-responses: $(SERVE) ## Responses and Messages beside chat, per event; batches; kept responses
 	@exec $(BIN)/python -m bench.responses $(ARGS)

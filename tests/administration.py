@@ -24,4 +24,4 @@ def administrative_routes(gate: Any = None) -> list[Route]:
 def signing_routes() -> list[Route]:
     """Where people sign in and out."""
     nothing: Any = None
-    return Signing(gate=nothing, desk=nothing, provider=nothing, terms=nothing).routes()
+    return Signing(gate=nothing, desk=nothing, provider=nothing, terms=nothing, page=nothing).routes()

@@ -11,6 +11,7 @@ from tests.vendor import Vendor
 from tests.visitor import API, Visitor
 
 FIXED_KEY = "sk-hr-0123456789012345678901234567890123"
+ONCE = {"idempotency-key": "once"}
 SETTINGS = """
 [[key]]
 name = "fixed"
@@ -110,6 +111,12 @@ def test_an_archived_project_refuses_its_keys_at_once(running, organization):
         organization.projects.service_accounts.create(project, name="late")
 
 
+def test_nobody_locks_himself_out_for_good(running, organization):
+    with pytest.raises(openai.ConflictError, match="would end with it"):
+        organization.projects.archive("default")
+    assert say(running, running.key)
+
+
 def test_also_those_of_the_settings(running, organization):
     assert say(running, FIXED_KEY)
     organization.projects.archive("from-the-settings")
@@ -152,6 +159,19 @@ def test_a_key_can_be_given_an_end(running, organization):
     with pytest.raises(openai.BadRequestError) as refused:
         organization.projects.api_keys.update(account.api_key.id, project_id=project, scopes=["api.all.read"])
     assert refused.value.param == "scopes"
+
+
+def test_a_secret_is_told_once_also_under_an_idempotency_key(running, organization):
+    with client(running) as asking:
+
+        def make() -> Any:
+            return asking.post("/organization/admin_api_keys", cast_to=object, body={"name": "once"}, options={"headers": ONCE})
+
+        secret = make()["value"]
+        with pytest.raises(openai.ConflictError, match="told once"):
+            make()
+    assert [one.name for one in organization.admin_api_keys.list()].count("once") == 1
+    assert all(secret.encode() not in path.read_bytes() for path in (running.folder / ".headrace").rglob("*") if path.is_file())
 
 
 def test_admin_keys_administer_and_do_nothing_else(running, organization):
@@ -241,7 +261,8 @@ def test_every_change_is_in_the_audit_log(organization):
     assert (limited.rate_limit_updated.id, limited.actor.api_key.ip_address) == ("rl-answers", "127.0.0.1")
     filtered = organization.audit_logs.list(project_ids=[project], event_types=["project.archived"])
     assert [one.type for one in filtered] == ["project.archived"]
-    assert not list(organization.audit_logs.list(project_ids=[project], effective_at={"gt": created.effective_at + 3600}))
+    for later in (created.effective_at + 3600, 9_999_999_999):
+        assert not list(organization.audit_logs.list(project_ids=[project], effective_at={"gt": later}))
     page = organization.audit_logs.list(project_ids=[project], limit=2)
     assert page.has_more
     before = organization.audit_logs.list(project_ids=[project], limit=2, before=entries[3].id)

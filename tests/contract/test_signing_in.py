@@ -135,6 +135,24 @@ def test_a_sign_out_ends_the_session_here_and_there(provider, browser):
     assert browser.me() == {"status": 401}
 
 
+def test_who_is_signed_in_has_the_page_as_well_until_he_signs_out(running, browser):
+    status, there, _ = browser.sign_in("/")
+    assert (status, there.startswith("/#/in/")) == (303, True)
+    status, _, said = browser.ask("POST", "/workspace/api/session", {"link": there.rpartition("/")[2]})
+    assert (status, json.loads(said)["organization"]) == (200, "default")
+    assert browser.ask("GET", "/workspace/api/session")[0] == 200
+    assert browser.ask("POST", "/v1/organization/projects", {"name": "from the page"})[0] == 200, "by the key of the page he is himself"
+    assert browser.ask("POST", "/v1/organization/projects", {"name": "no"}, site="cross-site")[0] != 200
+    kept, first = dict(browser.cookies), json.loads(said)["key"]
+    assert browser.ask("POST", "/auth/logout")[0] == 303
+    browser.cookies = kept
+    assert browser.ask("GET", "/workspace/api/session")[0] == 401
+    assert browser.ask("POST", "/v1/organization/projects", {"name": "no"})[0] == 401
+    _, there, _ = browser.sign_in("/")
+    _, _, said = browser.ask("POST", "/workspace/api/session", {"link": there.rpartition("/")[2]})
+    assert json.loads(said)["key"] == first, "his threads are his again"
+
+
 @pytest.mark.parametrize("named", [{"sid": "s1"}, {"sub": "ann"}])
 def test_the_provider_ends_a_session_by_itself(running, provider, browser, named):
     browser.sign_in()
@@ -209,7 +227,7 @@ def test_a_callback_that_this_browser_did_not_begin_is_refused(running, browser)
 
 @pytest.mark.parametrize("next", ["https://evil.example/", "//evil.example", "/\\evil.example"])
 def test_nobody_is_sent_elsewhere(browser, next):
-    assert browser.sign_in(urllib.parse.quote(next))[1] == "/"
+    assert browser.sign_in(urllib.parse.quote(next))[1].startswith("/#/in/")
 
 
 def test_strangers_are_refused_and_who_is_invited_is_not(running, provider, browser):

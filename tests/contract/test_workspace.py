@@ -1,5 +1,6 @@
 """The workspace's door, as the page uses it: sessions, threads and their runs, events that are never lost, nobody who sees another's."""
 
+import functools
 import json
 import re
 import urllib.request
@@ -50,6 +51,10 @@ def ben(server: Running, place: Installation) -> Visitor:
 
 def kinds(events: list[dict[str, Any]]) -> list[str]:
     return [one["event"]["type"] for one in events]
+
+
+def stands_so(visitor: Visitor, thread: str, state: str) -> bool:
+    return bool(visitor.get(thread)["state"] == state)
 
 
 def test_who_is_not_signed_in_is_told_so_and_no_key_is_taken_for_one(server):
@@ -110,7 +115,8 @@ def test_a_chat_is_metered_like_anyones_and_found_by_its_words(ann, talker):
     found = ann.get("/search?q=aqueduct+segov")["found"]
     assert thread.endswith(found[0]["thread"])
     assert "\x02aqueduct\x03" in found[0]["piece"]
-    assert ann.get('/search?q="*')["found"] == []
+    for nothing in ('"*', "%00", "zebra%00crossing"):
+        assert ann.get(f"/search?q={nothing}")["found"] == []
 
 
 def test_nothing_of_a_thread_is_there_for_anybody_else(ann, ben):
@@ -236,7 +242,8 @@ def test_files_are_changed_in_a_draft_shown_by_line_taken_over_and_undone(ann):
     ann.say(thread, "Write hello.py", intent="code")
     assert [one["path"] for one in ann.get(f"{thread}/files")["files"]] == ["hello.py", "notes/a.txt"]
     assert ann.call("GET", f"{API}{thread}/files/hello.py")[1] == b"print('hello')\n"
-    assert ann.call("GET", f"{API}{thread}/files/..%2F..%2Fgrant.json")[0] == 403
+    for path in ("..%2F..%2Fgrant.json", "a%00b"):
+        assert ann.call("GET", f"{API}{thread}/files/{path}")[0] == 403
     changes = ann.get(f"{thread}/changes")["changes"]
     assert changes[0] == {"path": "hello.py", "kind": "added", "diff": ["@@ -0,0 +1 @@", "+print('hello')"]}
     assert len(ann.post(f"{thread}/changes", {"do": "take"})["done"]) == 2
@@ -288,6 +295,40 @@ def test_a_thread_works_on_a_folder_of_the_machine_and_makes_none(ann, tmp_path)
     assert (tmp_path / "hello.py").read_text() == "print('hello')\n"
 
 
+JUNK: list[Any] = [
+    [{"mapping": {"a": {"message": {"author": {"role": "user"}, "content": "x"}}}, "current_node": "a"}],
+    [{"mapping": {"a": {"message": {"author": {"role": "user"}, "content": {"parts": 7}}}}, "current_node": "a"}],
+    [{"chat_messages": [{"sender": "human", "content": 7, "text": "x"}]}],
+    {"format": "headrace-thread/1", "title": "Twice", "runs": [{"id": "a", "events": []}, {"id": "a", "events": []}]},
+]
+
+
+@pytest.mark.parametrize("file", JUNK)
+def test_a_file_that_only_looks_like_one_is_refused(ann, file):
+    assert ann.call("POST", f"{API}/import", file)[0] == 400
+
+
+def test_a_time_that_nobody_can_mean_is_left_out(ann):
+    said = [{"sender": "human", "text": "Dateless", "created_at": moment} for moment in (1e300, "9999-12-31T23:59:59-23:59", -1)]
+    (made,) = ann.post("/import", [{"name": "Dateless", "chat_messages": said}])["threads"]
+    assert all(one["at"] < 2**63 for one in ann.get(f"/threads/{made}/log")["events"])
+
+
+def test_what_is_too_long_is_not_read_to_its_end_nor_kept(server, ann):
+    assert Visitor(server).call("POST", f"{API}/session", b" " * 1_000_000)[0] == 413
+    thread = ann.thread(model="echo")
+    assert ann.call("POST", f"{API}{thread}/changes", b" " * 1_000_000)[0] == 413
+    assert ann.call("POST", f"{API}/console/keys", b" " * 1_000_000)[0] == 413
+
+
+@pytest.mark.parametrize("number", ["²", "9" * 5_000, "-1", ""])
+def test_who_comes_back_with_no_number_hears_all(ann, number):
+    thread = ann.thread(model="echo")
+    ann.say(thread, "One")
+    with ann.following(thread, last=f"{ann.get(thread)['run']}:{number}") as stream:
+        assert '"PersonSaid"' in read_until(stream, '"Ended"')
+
+
 def test_a_link_shows_what_was_there_to_anyone_and_ends_when_it_is_taken_back(server, ann):
     thread = ann.thread(model="echo")
     ann.say(thread, "Shown")
@@ -298,6 +339,20 @@ def test_a_link_shows_what_was_there_to_anyone_and_ends_when_it_is_taken_back(se
     assert [one["event"].get("text") for one in shown["events"]][0::3] == ["Shown", "You said: Shown"]
     assert ann.call("DELETE", f"{API}{thread}/share")[1] == {"revoked": 1}
     assert stranger.call("GET", f"{API}/shared/{token}")[0] == 404
+
+
+def test_a_run_that_cant_be_worked_on_fails_alone_and_once(server, place, ann):
+    unwritable, damaged = ann.thread(model="echo"), ann.thread(model="echo")
+    ann.say(damaged, "Before")
+    (place.data / "runs" / ann.get(unwritable)["run"] / ".live.jsonl").mkdir()
+    log = place.data / "runs" / ann.get(damaged)["run"] / "events.jsonl"
+    log.write_bytes(log.read_bytes().replace(b"Before", b"Behind"))
+    for thread in (unwritable, damaged):
+        ann.post(f"{thread}/messages", {"text": "Go on"})
+        assert eventually(functools.partial(stands_so, ann, thread, "failed"), 20)
+    assert ann.say(ann.thread(model="echo"), "And the others?")
+    assert server.said.count("a run can't be worked on") == 2, "and it is not tried for ever"
+    assert ann.call("DELETE", f"{API}{unwritable}")[0] == ann.call("DELETE", f"{API}{damaged}")[0] == 204
 
 
 def test_the_console_tells_what_the_books_say(ann, place):
@@ -317,6 +372,10 @@ def test_the_console_tells_what_the_books_say(ann, place):
     assert [row["revoked"] is None for row in ann.get("/console/keys")["keys"] if row["id"] == made["id"]] == [False]
     assert {row["model"]: row["output"] for row in ann.get("/console/prices")["prices"]}["echo"] == "4.00"
     assert ann.get("/console/audit")["faults"] == []
+    assert ann.call("GET", f"{API}/console/requests?before={10**19 - 1}")[0] == 400
+    assert ann.call("POST", "/v1/keys", {"name": "x", "expires_in_s": 10**18})[0] == 400
+    assert ann.call("POST", "/v1/keys", {"name": "x", "requests_per_minute": 2**63})[0] == 400
+    assert ann.call("POST", f"{API}/threads", {"folder": "\0"})[0] == 400
 
 
 def test_a_killed_server_goes_on_with_its_runs(tmp_path, talker):
@@ -331,6 +390,14 @@ def test_a_killed_server_goes_on_with_its_runs(tmp_path, talker):
         for _ in range(3):  # each connection may meet another worker
             with eve.following(thread) as stream:
                 read_until(stream, '"words"')
+            other = eve.thread(model="slow")
+            eve.post(f"{other}/messages", {"text": "Talk"})
+            assert eventually(functools.partial(stands_so, eve, other, "running"))
+            with eve.following(other) as stream:
+                read_until(stream, '"words"')
+            talker.hung_up.clear()
+            assert eve.call("DELETE", f"{API}{other}")[0] == 204
+            assert talker.hung_up.wait(10), "what is deleted is not worked on any more, by whichever worker"
     finally:
         running.kill()
     talker.go.set()

@@ -8,7 +8,9 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from headrace.cli.main import headrace
 from tests.server import Installation, Running, pool, priced
 
 SCRIPTS: dict[str, list[list[tuple[str, dict[str, str]]] | str]] = {
@@ -83,3 +85,12 @@ def server(place: Installation) -> Iterator[Running]:
 def project(tmp_path: Path) -> Path:
     (tmp_path / "add.py").write_text("def add(a, b):\n    return a - b\n")
     return tmp_path
+
+
+def told(place: Installation, *arguments: str) -> str:
+    """What a command says, run in this process: starting the program costs more than what it does. Raises what it fails with."""
+    line = ("--config", str(place.folder / "headrace.toml"), "--data", str(place.data), *arguments)
+    ended = CliRunner().invoke(headrace, line, catch_exceptions=False, standalone_mode=False)
+    if ended.exception is not None:
+        raise ended.exception
+    return ended.output

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from headrace.core.errors import InvalidRequest
 from headrace.sandbox import try_level
+from tests.e2e.conftest import told
 from tests.server import Installation, Running
 
 pytestmark = pytest.mark.skipif(try_level().rung == 0, reason="no command can be confined on this machine")
@@ -72,17 +74,20 @@ def test_an_agents_tokens_are_metered_like_anyones(place, server, project):
 
 def test_what_is_remembered_is_seen_corrected_and_erased(place, server, project):
     run(place, server, project, "rememberer", "Remember that I prefer tabs.")
-    listed = json.loads(place.run("memory", "list", "--folder", str(project), "--format", "json").stdout)
-    assert [(one["text"], one["how"]) for one in listed] == [("I prefer tabs", "said")]
-    shown = place.run("memory", "show", listed[0]["id"]).stdout
+    (one,) = json.loads(place.run("memory", "list", "--folder", str(project), "--format", "json").stdout)
+    assert (one["text"], one["how"]) == ("I prefer tabs", "said")
+    shown = told(place, "memory", "show", one["id"])
     for words in ("I prefer tabs", "you said it", str(project), "run_"):
         assert words in shown
     said, _ = run(place, server, project, "recaller", "What do I prefer, tabs or spaces?")
     assert "I prefer tabs" in said
-    place.run("memory", "edit", listed[0]["id"], "I prefer spaces")
-    assert "you edited it" in place.run("memory", "show", listed[0]["id"]).stdout
-    place.run("memory", "forget", listed[0]["id"])
-    assert "no memory" in place.run("memory", "show", listed[0]["id"], expect=1).stderr
+    told(place, "memory", "edit", one["id"], "I prefer spaces")
+    assert "you edited it" in told(place, "memory", "show", one["id"])
+    assert "Remembered as mem_" in told(place, "memory", "add", "Nobody works on Sundays", "--folder", str(project))
+    assert "Nobody works on Sundays" in told(place, "memory", "list")
+    told(place, "memory", "forget", one["id"])
+    with pytest.raises(InvalidRequest, match="no memory"):
+        told(place, "memory", "show", one["id"])
 
 
 @pytest.mark.parametrize("name", ["run_0", "../x", "/etc"])

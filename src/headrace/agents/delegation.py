@@ -13,6 +13,8 @@ from headrace.core.errors import InvalidRequest
 
 DELEGATE: Final = "delegate"
 STEPS_HANDED: Final = 20
+AMOUNT_MAX: Final = Decimal(10**12)
+"""Who asks for more than this of anything means all that is left; a number may be written that takes hours to be counted out."""
 _PICO: Final = 10**12
 
 DELEGATION: Final = Tool(
@@ -63,7 +65,7 @@ def _number(arguments: Mapping[str, Value], name: str) -> Decimal | None:
         raise InvalidRequest(f"{name} is a number, not {text!r}.") from None
     if not number.is_finite() or number <= 0:
         raise InvalidRequest(f"{name} is more than nothing.")
-    return number
+    return min(number, AMOUNT_MAX)
 
 
 def _least(asked: int | None, left: int | None) -> int | None:

@@ -5,7 +5,7 @@ an outcome is what a crash leaves behind; `FateAsked` and `FateKnown` are how it
 Data is kept as the JSON text in which it was said, so that a transcript reads and hashes the same for ever.
 """
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -13,6 +13,8 @@ from headrace.agents.judge import Reason
 from headrace.agents.leave import Call, Grant, Leave
 from headrace.agents.tools import Tool
 
+IMPORTED: Final = "what came in with a file"
+"""The name of a context that says so of all that stands before it."""
 PauseReason: TypeAlias = Literal["money", "tokens", "steps", "stopped"]
 
 

@@ -21,6 +21,7 @@ import msgspec
 
 from headrace.agents.cards import Card
 from headrace.agents.events import (
+    IMPORTED,
     ContextGiven,
     Ended,
     Event,
@@ -118,7 +119,7 @@ class Turn:
         self.more = Resumed()
         self.answer: str | None = None
         self.ended = False
-        self._cards = cards
+        self._cards = self._own_cards = cards
         self._calls: dict[str, Call] = {}
         self._pending: list[str] = []
         self._asked: dict[str, bool | None] = {}
@@ -155,6 +156,8 @@ class Turn:
                 self.known.hear(text)
                 self._heard, self.ended = True, False
             case ContextGiven(name, _, writers, readers):
+                if name == IMPORTED:
+                    self._begin_anew()
                 self.known.context = self.known.context.meet(Label(Writers(writers), Readers(readers), frozenset((name,))))
             case ToolsGiven(tools, writers):
                 self._cards = {**self._cards, **{tool.card.tool: tool.card for tool in tools}}
@@ -200,6 +203,14 @@ class Turn:
                 self.ended = True
             case never:
                 assert_never(never)
+
+    def _begin_anew(self) -> None:
+        """What stands before this came in with a file, which anyone can have written: of it nothing is the person's word, leave or deed,
+        no tool is what it says there, no call is open, and nothing was used."""
+        self.known, self.more, self._cards = Knowledge(), Resumed(), self._own_cards
+        self.tokens = self.pico_usd = self.steps = 0
+        self._pending, self._asked, self._refused, self._fate = [], {}, {}, {}
+        self._intended = self._standing = self._paused = None
 
     def _add_within(self, call: str, event: Event) -> None:
         """What a sub-agent uses is used here, and what it does is done here."""

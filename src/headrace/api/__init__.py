@@ -28,7 +28,7 @@ from headrace.api.projects import Projects
 from headrace.api.responses import Responses
 from headrace.api.responses_background import Background
 from headrace.api.responses_keeping import Keeper, ResponsesSettings
-from headrace.api.signing import Signing, SigningTerms
+from headrace.api.signing import Page, Signing, SigningTerms
 from headrace.api.socket import Lane, SocketSettings
 from headrace.api.spending import SpendAlert, Spender, Spending, SpendLimit
 
@@ -69,6 +69,7 @@ __all__ = [
     "Money",
     "Once",
     "Organization",
+    "Page",
     "People",
     "Posts",
     "ProjectKeys",

@@ -14,6 +14,8 @@ from headrace.core.clock import SECOND
 from headrace.core.errors import InvalidRequest
 from headrace.storage import AuditEntry, AuditFilter, Author, Register, audit_entries, audit_entry_there
 
+LAST_S = 2**33
+"""A second after which nothing is; its nanoseconds are still a number of the database's."""
 LISTS = ("event_types", "project_ids", "resource_ids", "actor_ids", "actor_emails")
 DATA = {"created": "data", "added": "data", "sent": "data", "updated": "changes_requested"}
 """Where the details of an event stand in its object, by what happened."""
@@ -114,7 +116,7 @@ def _second(said: Mapping[str, list[str]], bound: str) -> int | None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 11):
         raise InvalidRequest(f"Invalid value for '{name}': it is a Unix second.", param="effective_at")
-    return int(text)
+    return min(int(text), LAST_S)
 
 
 def _limit(said: Mapping[str, list[str]]) -> int:

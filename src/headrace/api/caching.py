@@ -89,9 +89,9 @@ class Cache:
         if kept is not None:
             visit.cache = f"hit; age={(self._clock.instant() - kept.kept_at) // SECOND}"
             speaker = voice(exchange)
-            await self._gateway.recall(ask, visit, kept.answer, self._settings.price_permille, speaker)
-            speaker.finish(f"x-headrace-cost: {cost(visit)}\r\n".encode() if ask.stream else b"")
-            return 200
+            if await self._gateway.recall(ask, visit, kept.answer, self._settings.price_permille, speaker):
+                speaker.finish(f"x-headrace-cost: {cost(visit)}\r\n".encode() if ask.stream else b"")
+                return 200
         visit.cache = "miss"
         recorder = Recorder(exchange, self._settings.answer_bytes_max)
         status = await answer(cast(Exchange, recorder))

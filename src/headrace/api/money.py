@@ -20,6 +20,8 @@ from headrace.gateway import Gateway, Quote
 from headrace.metering import KeyRow
 
 KEY_NAME_MAX = 64
+EXPIRES_S_MAX = 100 * 366 * 86_400
+LIMIT_MAX = 2**53
 
 
 class KeyAsk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,9 +103,9 @@ class Money:
     def _minting(self, asked: KeyAsk) -> Minting:
         if not 1 <= len(asked.name) <= KEY_NAME_MAX or not asked.name.isprintable():
             raise InvalidRequest(f"A key's name has 1 to {KEY_NAME_MAX} letters.", param="name")
-        for field in ("expires_in_s", "requests_per_minute", "tokens_per_minute"):
-            if (value := getattr(asked, field)) is not None and value < 1:
-                raise InvalidRequest(f"Invalid value for '{field}': it is at least 1.", param=field)
+        for field, most in (("expires_in_s", EXPIRES_S_MAX), ("requests_per_minute", LIMIT_MAX), ("tokens_per_minute", LIMIT_MAX)):
+            if (value := getattr(asked, field)) is not None and not 1 <= value <= most:
+                raise InvalidRequest(f"Invalid value for '{field}': it is 1 to {most}.", param=field)
         if asked.classes is not None and not set(asked.classes) <= CLASSES:
             raise InvalidRequest("Invalid value for 'classes'.", param="classes")
         try:

@@ -6,6 +6,7 @@ an upstream's) is forgotten, so that asking again may succeed.
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Coroutine
 from hashlib import blake2b
 from typing import Any, TypeAlias, cast
@@ -23,6 +24,8 @@ from headrace.core.errors import BodyTooLarge, Conflict, HeadraceError, InvalidR
 from headrace.storage import Answered, Archive, answer_once, claim, release
 
 HEADER = b"idempotency-key"
+SECRETIVE = re.compile(r"/v1/keys|/v1/organization/(admin_api_keys|projects/[^/]+/(api_keys|service_accounts(/[^/]+/api_keys)?))")
+"""What is answered there holds a secret, which is told once and kept nowhere."""
 KEY_SIZE_MAX = 255
 ANSWER_BYTES_MAX = 32 * 1024 * 1024
 """A longer answer is not kept, and its key stays taken: it can't be had twice."""
@@ -100,6 +103,8 @@ class Once:
     async def _settle(self, owner: str, path: str, key: str, answered: Answered | None) -> None:
         if answered is not None and (answered.status in (408, 409, 429) or answered.status >= 500):
             await self._archive.run(release, owner, path, key)
+        elif answered is not None and answered.status < 300 and SECRETIVE.fullmatch(path):
+            await self._archive.run(answer_once, owner, path, key, _without_secret())
         elif answered is not None:
             await self._archive.run(answer_once, owner, path, key, answered)
 
@@ -170,6 +175,13 @@ class Once:
                 raise Conflict("The first request of this Idempotency-Key is still worked on.", retry_after_ms=COME_BACK_MS)
             case "lost":
                 raise Conflict("The server ended while it worked on this Idempotency-Key's first request: whether it was done is unknown.")
+
+
+def _without_secret() -> Answered:
+    """What whoever asks again hears instead of the answer."""
+    told = Conflict("The first request of this Idempotency-Key made a key, whose secret was told once: look for it in the list of keys.")
+    status, headers, body = answer_for(told)
+    return Answered(status=status, headers=headers, body=body, streamed=False)
 
 
 class _Staying(Recorder):

@@ -13,7 +13,7 @@ from headrace.api.gate import Actor, Gate, guarded
 from headrace.api.listing import page_of
 from headrace.api.reading import read
 from headrace.api.rights import PROJECT
-from headrace.core.errors import InvalidRequest, ModelNotFound, NotFound
+from headrace.core.errors import Conflict, InvalidRequest, ModelNotFound, NotFound
 from headrace.core.roles import ProjectRole
 from headrace.storage import Project, ProjectLimit, ProjectPerson, Register
 
@@ -107,6 +107,8 @@ class Projects:
     async def archive(self, request: Request, actor: Actor) -> Response:
         """POST …/projects/{project}/archive"""
         act = self._desk.act(actor)
+        if actor.project == request.path_params["project"]:
+            raise Conflict("The key that asks is of this project and would end with it, for good: ask with another one.")
         return json(_project(await self._desk.on(actor, lambda register: register.archive_project(request.path_params["project"], act))))
 
     async def _named(self, request: Request) -> str:

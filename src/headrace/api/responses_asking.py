@@ -1,6 +1,6 @@
 """A request for a response, made whole: with what is kept of those before it, and as every pool can be asked for it."""
 
-import sqlite3
+import asyncio
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from mimetypes import guess_type
@@ -16,7 +16,7 @@ from headrace.core.identity import Principal
 from headrace.core.native import Native
 from headrace.core.rules import NO_RULES
 from headrace.gateway import Gateway
-from headrace.storage import Archive, Blobs, Context, context_of, conversation_of, file_of, items_of
+from headrace.storage import Archive, Blobs, Context, StoredFile, context_of, conversation_of, file_of, items_of
 from headrace.wire.messages_tokens import BYTES_A_TOKEN
 from headrace.wire.responses_answer import Manner, ResponseEvents
 from headrace.wire.responses_head import head_for
@@ -116,11 +116,11 @@ class Asking:
     async def _inlined(self, items: Items, owner: str) -> Items:
         """Files that are kept here stand in the request itself, where their ids stood: no pool knows these."""
         wanted = {part["file_id"] for item in items for part in _parts(item) if isinstance(part.get("file_id"), str)}
-        data = {
-            id: told
-            for id in sorted(wanted)
-            if (told := await self._archive.run(_data_url, self._files, owner, id, self._now_s())) is not None
-        }
+        data: dict[str, tuple[str, str]] = {}
+        for id in sorted(wanted):
+            file = await self._archive.run(file_of, owner, id, self._now_s())
+            if file is not None:  # another may know it
+                data[id] = await asyncio.to_thread(_data_url, self._files, file)
         return (
             items
             if not data
@@ -187,13 +187,10 @@ def _inlined(part: dict[str, Any], data: Mapping[str, tuple[str, str]]) -> dict[
     return rest | ({"image_url": url} if part.get("type") == "input_image" else {"filename": name, "file_data": url})
 
 
-def _data_url(database: sqlite3.Connection, blobs: Blobs, owner: str, id: str, now_s: int) -> tuple[str, str] | None:
-    """Name and content of a kept file; None for one that is not kept here, which another may know."""
-    file = file_of(database, owner, id, now_s)
-    if file is None:
-        return None
+def _data_url(blobs: Blobs, file: StoredFile) -> tuple[str, str]:
+    """Name and content of a kept file."""
     if file.size > INLINED_BYTES_MAX:
-        raise InvalidRequest(f"File '{id}' is too large for a request: at most {INLINED_BYTES_MAX} bytes.", param="input")
+        raise InvalidRequest(f"File '{file.id}' is too large for a request: at most {INLINED_BYTES_MAX} bytes.", param="input")
     kind = guess_type(file.filename)[0] or "application/octet-stream"
-    with blobs.read(id) as held:
+    with blobs.read(file.id) as held:
         return file.filename, f"data:{kind};base64,{b64encode(held.read()).decode()}"

@@ -10,7 +10,7 @@ Between the first two a cookie of ten minutes holds what must come back: the sta
 import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from starlette.requests import Request
@@ -20,7 +20,7 @@ from starlette.routing import Route
 from headrace.api.asgi import bounded
 from headrace.api.desk import Desk, json
 from headrace.api.gate import COOKIE, COOKIE_TLS, Actor, Gate, check_origin, cookie_of
-from headrace.core.clock import SECOND
+from headrace.core.clock import SECOND, Moment
 from headrace.core.errors import HeadraceError, InvalidRequest, NotAllowed
 from headrace.core.roles import Role
 from headrace.providers.identity import Identity, IdentityProvider
@@ -51,6 +51,18 @@ class SigningTerms(msgspec.Struct, frozen=True, kw_only=True):
         return self.url.startswith("https:")
 
 
+class Page(Protocol):
+    """The workspace's page, where it has one for people who are signed in."""
+
+    async def open(self, person: Person, ends: Moment) -> str | None:
+        """Where somebody is let in, once and soon, until then; None: nothing is there for him."""
+        ...
+
+    async def close(self, organization: str, person: str) -> None:
+        """End what was opened for him."""
+        ...
+
+
 class _Way(msgspec.Struct, frozen=True):
     """What must come back from the provider, and where to go then."""
 
@@ -66,8 +78,8 @@ _ways = msgspec.json.Decoder(_Way)
 class Signing:
     """The handlers. `provider` and `terms` of None: nobody can sign in, and keys are all there is."""
 
-    def __init__(self, *, gate: Gate, desk: Desk, provider: IdentityProvider | None, terms: SigningTerms | None) -> None:
-        self._gate, self._desk, self._provider, self._terms = gate, desk, provider, terms
+    def __init__(self, *, gate: Gate, desk: Desk, provider: IdentityProvider | None, terms: SigningTerms | None, page: Page) -> None:
+        self._page, self._gate, self._desk, self._provider, self._terms = page, gate, desk, provider, terms
 
     def routes(self) -> list[Route]:
         return [
@@ -96,7 +108,8 @@ class Signing:
             identity = await self._identified(request, provider, way)
             person = await self._entered(request, identity, terms)
         except HeadraceError as refused:
-            await self._failed(request, terms, refused)
+            if isinstance(refused, NotAllowed) and "code" in request.query_params:
+                await self._failed(request, terms, refused)
             raise
         cookie, now = self._random(), self._desk.moment()
         session = SignIn(
@@ -111,7 +124,8 @@ class Signing:
         )
         await self._desk.archive.run(sign_in, cookie, session)
         await self._desk.noted(_actor(request, person), "login.succeeded", person.id)
-        answer = RedirectResponse(way.next, 303, NO_STORE)
+        there = await self._page.open(person, session.expires) if way.next == "/" else None
+        answer = RedirectResponse(there or way.next, 303, NO_STORE)
         answer.delete_cookie(WAY_TLS if terms.tls else WAY, secure=terms.tls, httponly=True, samesite="lax")
         name = COOKIE_TLS if terms.tls else COOKIE
         answer.set_cookie(name, cookie, max_age=terms.session_s, secure=terms.tls, httponly=True, samesite="lax")
@@ -128,6 +142,7 @@ class Signing:
             await self._desk.archive.run(sign_out, cookie)
             if found is not None:
                 session, person = found
+                await self._page.close(person.organization, person.id)
                 await self._desk.noted(_actor(request, person), "logout.succeeded", person.id)
                 url = await asyncio.to_thread(provider.sign_out_url, id_token=session.id_token, back_to=f"{terms.url}/")
         answer = RedirectResponse(url or "/", 303, NO_STORE)
@@ -162,6 +177,7 @@ class Signing:
         ended = await self._desk.archive.run(sign_out_elsewhere, provider.issuer, sid=sid, subject=subject)
         for person in ended:
             actor = _nobody(request, terms.organization, "server")
+            await self._page.close(terms.organization, person)
             await self._desk.noted(actor, "logout.succeeded", person, {"by": "the identity provider"})
         return Response(status_code=200, headers=NO_STORE)
 

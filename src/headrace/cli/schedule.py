@@ -132,6 +132,13 @@ def watch(place: Place, once: bool, url: str | None, key: str | None) -> None:
     lock = FileLock(make_folder(place.layout().root).watch_lock)
     if not lock.take(process_id()):
         raise SetupError(f"Another watch runs on this data folder (process {lock.holder()}).")
+    try:
+        _watch(place, once=once, url=url, key=key)
+    finally:
+        lock.release()
+
+
+def _watch(place: Place, *, once: bool, url: str | None, key: str | None) -> None:
     level, clock, bell = try_level(), MachineClock(), Bell()
     click.secho(level.says, dim=True, err=True)
     with schedules_of(place) as store:

@@ -2,13 +2,28 @@
 
 import functools
 import secrets
+import sqlite3
 from collections.abc import Mapping
 from importlib.util import find_spec
 
 import msgspec
 from starlette.routing import BaseRoute
 
-from headrace.api import Admin, AuditLogs, Desk, Gate, Members, Organization, People, ProjectKeys, Projects, Signing, SigningTerms, Spending
+from headrace.api import (
+    Admin,
+    AuditLogs,
+    Desk,
+    Gate,
+    Members,
+    Organization,
+    Page,
+    People,
+    ProjectKeys,
+    Projects,
+    Signing,
+    SigningTerms,
+    Spending,
+)
 from headrace.api.askers import Keys
 from headrace.compose.acts import HOUSE
 from headrace.compose.banking import budgets_at
@@ -19,12 +34,14 @@ from headrace.compose.place import secret_of
 from headrace.compose.reload import Reloading
 from headrace.compose.settings import OidcSettings
 from headrace.compose.spending import StoredSpending
-from headrace.core.clock import SECOND
+from headrace.core.clock import SECOND, Moment
 from headrace.core.errors import SettingsInvalid
 from headrace.core.roles import ProjectRole
 from headrace.gateway import Gateway
 from headrace.providers.identity import IdentityProvider
-from headrace.storage import Archive, Person, Register, signed_in
+from headrace.storage import Act, Archive, Author, Person, Register, keep_session, signed_in
+
+LINK_S = 60
 
 
 class KeptPeople(People):
@@ -40,6 +57,32 @@ class KeptPeople(People):
 
     async def parts_of(self, organization: str, person: str) -> Mapping[str, ProjectRole]:
         return await self._archive.run(lambda database: Register(database, self._layout, organization).parts_of(person))
+
+
+class PersonsPage(Page):
+    """The workspace, for people: a key of theirs stands for them there, which ends with their session."""
+
+    def __init__(self, archive: Archive, opened: Opened) -> None:
+        self._archive, self._layout = archive, opened.house.layout
+        self._clock, self._new_id = opened.house.clock, opened.names
+
+    async def open(self, person: Person, ends: Moment) -> str | None:
+        now, id, link = self._clock.moment(), self._new_id("key_"), secrets.token_urlsafe(24)
+        author = Author(origin="session", id=person.id, name=person.name, email=person.email)
+        act = Act(id=self._new_id("audit_"), moment=now, organization=person.organization, author=author)
+
+        def opened(database: sqlite3.Connection) -> bool:
+            register = Register(database, self._layout, person.organization)
+            key = register.page_key(person, ends, id, secrets.token_bytes(30), act)
+            if key is not None:
+                keep_session(database, link, "link", key.digest, now + LINK_S * SECOND, now)
+            return key is not None
+
+        return f"/#/in/{link}" if await self._archive.run(opened) else None
+
+    async def close(self, organization: str, person: str) -> None:
+        now = self._clock.moment()
+        await self._archive.run(lambda database: Register(database, self._layout, organization).leave_page(person, now))
 
 
 class Administration:
@@ -82,7 +125,13 @@ class Administration:
             *Members(gate=self.gate, desk=self.desk).routes(),
             *ProjectKeys(gate=self.gate, desk=self.desk).routes(),
             *AuditLogs(gate=self.gate, desk=self.desk).routes(),
-            *Signing(gate=self.gate, desk=self.desk, provider=identity_provider(house), terms=_terms(house.settings.oidc)).routes(),
+            *Signing(
+                gate=self.gate,
+                desk=self.desk,
+                provider=identity_provider(house),
+                terms=_terms(house.settings.oidc),
+                page=PersonsPage(archive, opened),
+            ).routes(),
         ]
 
 

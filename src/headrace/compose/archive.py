@@ -51,12 +51,14 @@ SWEPT_EVERY_S = 20.0
 
 
 class Kept:
-    """What `serve` needs of it: the handlers of the hot paths in their order, the routes, and what must be done beside them."""
+    """What `serve` needs of it: the handlers of the hot paths in their order, the routes, and what must be done beside them. What waits for
+    a bucket has an archive of its own, so that nobody else waits behind it."""
 
     def __init__(
         self,
         *,
         archive: Archive,
+        bytes_archive: Archive,
         blobs: Blobs,
         clock: Clock,
         background: Background,
@@ -66,7 +68,7 @@ class Kept:
         posts: Posts,
         routes: Sequence[BaseRoute],
     ) -> None:
-        self.archive, self._blobs, self._clock = archive, blobs, clock
+        self.archive, self._bytes_archive, self._blobs, self._clock = archive, bytes_archive, blobs, clock
         self.background, self.batches, self.once, self._posts = background, batches, once, posts
         self.handlers, self.routes = tuple(handlers), tuple(routes)
 
@@ -83,7 +85,7 @@ class Kept:
                 await self.archive.run(sweep_responses, self._clock.moment() // SECOND)
                 await self.archive.run(sweep_once, self._clock.moment() // SECOND)
                 await self.archive.run(archive_batches, PREFIX, self._clock.moment() // SECOND - KEPT_S)
-                await self.archive.run(sweep_files, self._blobs, self._clock.moment() // SECOND)
+                await self._bytes_archive.run(sweep_files, self._blobs, self._clock.moment() // SECOND)
             except (HeadraceError, sqlite3.Error, OSError) as wrong:
                 log.warning("what is over can't be forgotten now: %s", wrong)
             await asyncio.sleep(SWEPT_EVERY_S)
@@ -96,6 +98,7 @@ class Kept:
 
     def close(self) -> None:
         self.archive.close()
+        self._bytes_archive.close()
 
 
 def _blobs(opened: Opened) -> Blobs:
@@ -123,7 +126,8 @@ def keep(
     )  # fmt: skip
     asgi = Asgi(keys, opened.names, house.settings.server.body_bytes_max)
     conversations = Conversations(asgi, archive, house.clock)
-    files = Files(asgi, archive, house.clock, blobs, house.settings.files)
+    bytes_archive = Archive(house.layout.database)
+    files = Files(asgi, bytes_archive, house.clock, blobs, house.settings.files)
     batches = Batches(
         asgi=asgi,
         archive=archive,
@@ -155,6 +159,7 @@ def keep(
     )
     return Kept(
         archive=archive,
+        bytes_archive=bytes_archive,
         blobs=blobs,
         clock=house.clock,
         background=background,

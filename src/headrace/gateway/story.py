@@ -31,7 +31,7 @@ from headrace.core.errors import (
     RateLimited,
     StorageFull,
 )
-from headrace.core.stream import Said
+from headrace.core.stream import Said, Used
 from headrace.core.translation import Change
 from headrace.gateway.attempt import Attempt, Listener, Log, Prices
 from headrace.gateway.guarding import Guards
@@ -42,7 +42,7 @@ from headrace.gateway.room import Room, Waiter, leave, stand
 from headrace.gateway.till import NOBODY, Quote, Till
 from headrace.gateway.visit import Visit, left_of
 from headrace.gateway.world import World
-from headrace.metering import Declined, Evidence, Granted, Limiter, Price, Refused, Sale, cards_of, share_of
+from headrace.metering import Declined, Evidence, Granted, Limiter, Price, Refused, Sale, cards_of, rate, share_of
 from headrace.portfolio import Pool, TokenCost
 from headrace.routing import Choice, Load, Place, Placed, Reason, Refuse, RetryBudget, Send, Shares, Shortlist, Wait, decide, outliers
 
@@ -110,23 +110,9 @@ class Gateway:
     def admit(self, ask: Ask) -> Visit:
         """Take the request and its bound from all limits that hold for it, and hold what it could cost; or raise why not, and take
         nothing."""
-        if self.world.guards is not None:
-            return self._guarded(ask, self.world.guards)
-        return self._admitted(ask)
-
-    def _guarded(self, ask: Ask, guards: Guards) -> Visit:
-        """As the guardrails leave it. Raises GuardrailRefused, which is put on record."""
-        try:
-            guarded = guards.admitted(ask)
-        except GuardrailRefused as refusal:
-            self._decline(ask, None, (), refusal, f"{refusal.code} ({refusal.guardrail}: {refusal.why})")
-            raise
-        visit = self._admitted(guarded)
-        if guarded is not ask and visit.ask is None:
-            visit.ask = guarded
-        return visit
-
-    def _admitted(self, ask: Ask) -> Visit:
+        asked, guards = ask, self.world.guards
+        if guards is not None:
+            ask = self._guarded(ask, guards)
         now, tokens_in, tokens_out = self.clock.instant(), ask.tokens_in_max, self._tokens_out_max(ask)
         bound = tokens_in + tokens_out
         limited = self._meters.of(ask, now)
@@ -140,7 +126,18 @@ class Gateway:
             visit.bound = ask.native.post.bound
         if limited:
             visit.taken = take(limited, bound, now)
-        return self._held(ask, visit)
+        self._hold(ask, visit)
+        if ask is not asked and visit.ask is None:
+            visit.ask = ask
+        return visit
+
+    def _guarded(self, ask: Ask, guards: Guards) -> Ask:
+        """As the guardrails leave it. Raises GuardrailRefused, which is put on record."""
+        try:
+            return guards.admitted(ask)
+        except GuardrailRefused as refusal:
+            self._decline(ask, None, (), refusal, f"{refusal.code} ({refusal.guardrail}: {refusal.why})")
+            raise
 
     def _granted(self, ask: Ask, limiter: Limiter, bound: int, now: Instant) -> Granted:
         """From the key's own limits."""
@@ -161,7 +158,7 @@ class Gateway:
         till = self._till or Till(NOBODY, self.clock)
         return await till.quote(ask, visit, self._price(ask, visit.world, self.clock.moment()))
 
-    def _held(self, ask: Ask, visit: Visit) -> Visit:
+    def _hold(self, ask: Ask, visit: Visit) -> None:
         """With its money held, or what it lacks of it known. Raises why it is refused, and has taken nothing then."""
         if self._till is not None and self._till.concerns(ask):
             try:
@@ -170,7 +167,6 @@ class Gateway:
             except BaseException:
                 self._give_back(ask, visit)
                 raise
-        return visit
 
     def _price(self, ask: Ask, world: World, moment: Moment) -> Price | None:
         """The most that the request can be sold at, wherever it goes."""
@@ -205,14 +201,19 @@ class Gateway:
         finally:
             self._give_back(ask, visit)
 
-    async def recall(self, ask: Ask, visit: Visit, answer: Answer, price_permille: int, listener: Listener) -> None:
-        """Say an answer again: nobody is asked, and it costs so many thousandths of its price. Raises what budgets refuse."""
+    async def recall(self, ask: Ask, visit: Visit, answer: Answer, price_permille: int, listener: Listener) -> bool:
+        """Say an answer again: nobody is asked, and it costs so many thousandths of its price. False: it costs more than this request was
+        capped to, and nothing was said; a new one may be shorter. Raises what budgets refuse."""
+        fits = True
         try:
             if visit.lacks is not None and self._till is not None:
                 await self._till.fetch(ask, visit)
             world, moment = visit.world, self.clock.moment()
             sell = world.book.sale(_sale(ask, world), visit.priced_at or moment, world.snapshot.pools.get(answer.pool))
             part = None if sell is None else share_of(sell, price_permille, "#kept*")
+            fits = not visit.capped or _cost_pico(answer, part) <= visit.bound_pico
+            if not fits:
+                return False
             self._tell_price(part, moment)
             attempt = Attempt(self._log, self.clock, moment, visit.ask or ask, visit, KEPT, (), Prices(part, None), listener)
             try:
@@ -222,8 +223,10 @@ class Gateway:
                     attempt.hear(one)
             finally:
                 attempt.end()
+            return True
         finally:
-            self._give_back(ask, visit)
+            if fits:  # else it is answered yet
+                self._give_back(ask, visit)
 
     def _decide(self, ask: Ask, visit: Visit, now: Instant) -> Send | Wait | Refuse:
         if self._neighbours is not None and now - self._heard_at > HEARD_AGAIN:
@@ -483,6 +486,11 @@ class Gateway:
 def _sale(ask: Ask, world: World) -> Sale:
     who = ask.principal
     return Sale(ask.model, who.organization, who.project, ask.tier, world.board.classes[ask.traffic_class].price_permille)
+
+
+def _cost_pico(answer: Answer, price: Price | None) -> int:
+    """What it used, at these prices; 0: it has no price."""
+    return sum(rate(one.usage, price, one.calls) or 0 for one in answer.said if isinstance(one, Used) and one.usage is not None)
 
 
 async def _first_to_the_end(race: Race, tasks: Tasks) -> None:

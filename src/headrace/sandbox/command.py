@@ -19,7 +19,7 @@ from zlib import crc32
 import msgspec
 
 from headrace.core.errors import SandboxRefused
-from headrace.sandbox.draft import Draft
+from headrace.sandbox.draft import Draft, found_beneath
 from headrace.sandbox.level import NOBODY, Level, is_root
 from headrace.sandbox.limits import STOPPED_SAYS, Limits, Outcome, Stopped
 from headrace.sandbox.seccomp import program
@@ -184,9 +184,9 @@ def _hand_over(draft: Draft) -> None:
         return
     work, user = draft.work, user_of(draft)
     os.chown(work, user, user)
-    for folder, folders, names in os.walk(work):
-        for name in (*folders, *names):
-            os.chown(os.path.join(folder, name), user, user, follow_symlinks=False)
+    for found in found_beneath(work):
+        with contextlib.suppress(FileNotFoundError):
+            os.chown(found.name, user, user, dir_fd=found.folder, follow_symlinks=False)
 
 
 async def _watched(process: asyncio.subprocess.Process, draft: Draft, limits: Limits) -> Outcome:

@@ -4,18 +4,21 @@ The draft is a copy beside the folder's digests at that moment, so it works at e
 without the right to mount. Taking over changes only what the draft changed, refuses what the person changed meanwhile, and keeps what it
 replaces, so that it can be undone as a whole afterwards, too. Both may be cut off at any point and be done again: a file that is already
 as it shall be is left alone. Symbolic links are copied as links and never followed; one that leads out
-is never taken over.
+is never taken over. A task may be at work while we look: each part of a way is opened from the one before it, so that a folder which
+becomes a link meanwhile leads nowhere.
 """
 
 import contextlib
 import difflib
+import errno
 import hashlib
 import os
 import shutil
 import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -25,7 +28,12 @@ FILES_MAX = 50_000
 BYTES_MAX = 2 << 30
 SKIPPED = frozenset((".venv", "node_modules", "__pycache__", ".headrace", ".mypy_cache", ".ruff_cache", ".pytest_cache"))
 """Not copied: they are made again, or are ours."""
+DEPTH_MAX = 128
+"""What lies in more folders than this is not seen: each takes a descriptor."""
+LINK: Final = "link "
+"""How the digest of a link begins."""
 _PIECE = 1 << 20
+_AS_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 Kind: TypeAlias = Literal["added", "changed", "deleted"]
@@ -88,6 +96,19 @@ class Draft:
         work.mkdir(parents=True, mode=0o700)
         return cls(place, _Kept(str(work), {}))
 
+    def copy(self, place: Path) -> None:
+        """The same draft once more, as it is now."""
+        work = place / "work"
+        work.mkdir(parents=True, mode=0o700)
+        for found in found_beneath(self.work):
+            with contextlib.suppress(FileNotFoundError):
+                _copy_found(found, work / found.path)
+        if (self.place / "undo").exists():
+            shutil.copytree(self.place / "undo", place / "undo", symlinks=True)
+        for name in ("taken.json", "draft.json"):
+            if (self.place / name).exists():
+                shutil.copy2(self.place / name, place / name)
+
     def changes(self) -> tuple[Change, ...]:
         """What taking over would do, by path."""
         now, before = _ours(_digests(self.work)), _ours(self._kept.digests)
@@ -96,7 +117,11 @@ class Draft:
 
     def paths(self) -> list[str]:
         """What the draft holds, files and links."""
-        return [str(path.relative_to(self.work)) for path in _files(self.work)]
+        return [found.path for found in _files(self.work)]
+
+    def sizes(self) -> dict[str, int]:
+        """How many bytes each of them has, by path."""
+        return {found.path: found.status.st_size for found in _files(self.work)}
 
     def take_over(self) -> tuple[Change, ...]:
         """Do to the folder what was done to the draft, or nothing at all when that can't be done safely."""
@@ -110,7 +135,7 @@ class Draft:
                 (undo / change.path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(self.origin / change.path, undo / change.path, follow_symlinks=False)
         back = [taken for path, taken in before.items() if path not in {change.path for change in changes}]
-        now = [_Taken(change.path, change.kind, _digest(self.work / change.path)) for change in changes]
+        now = [_Taken(change.path, change.kind, _digest(self.work, change.path)) for change in changes]
         _write_whole(self.place / "taken.json", msgspec.json.encode([*back, *now]))
         for change in changes:
             self._apply(change, self.work)
@@ -135,7 +160,7 @@ class Draft:
             raise SandboxRefused("This run has taken nothing over, so there is nothing to undo.")
         taken = self._taken()
         for each in taken:
-            if _digest(self.origin / each.path) not in (each.digest, self._kept.digests.get(each.path)):
+            if _digest(self.origin, each.path) not in (each.digest, self._kept.digests.get(each.path)):
                 raise SandboxRefused(f"{each.path} was changed since: nothing was undone.")
         for each in taken:
             self._apply(Change(each.path, _BACK[each.kind]), self.place / "undo")
@@ -159,8 +184,8 @@ class Draft:
     def difference(self) -> Iterator[str]:
         """What the draft changed, as a unified diff; of what is no text, one line that says so."""
         for change in self.changes():
-            before = _lines(self._before(change.path)) if change.kind != "added" else []
-            after = _lines(self.work / change.path) if change.kind != "deleted" else []
+            before = _lines(self._before(change.path), change.path) if change.kind != "added" else []
+            after = _lines(self.work, change.path) if change.kind != "deleted" else []
             if before is None or after is None:
                 yield f"Binary file {change.path} {change.kind}\n"
                 continue
@@ -170,9 +195,9 @@ class Draft:
                 yield line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
 
     def _before(self, path: str) -> Path:
-        """Where the file still is as the draft found it."""
+        """In which folder the file still is as the draft found it."""
         kept = self.place / "undo" / path
-        return kept if kept.is_symlink() or kept.exists() else self.origin / path
+        return self.place / "undo" if kept.is_symlink() or kept.exists() else self.origin
 
     def discard(self) -> None:
         """Throw the draft away."""
@@ -181,16 +206,18 @@ class Draft:
     def _check(self, change: Change, before: _Taken | None) -> None:
         target = self.origin / change.path
         known = {self._kept.digests.get(change.path), *((before.digest,) if before else ())}
-        if _digest(target) not in known:
+        if _digest(self.origin, change.path) not in known:
             raise SandboxRefused(f"{change.path} was changed while the task ran: nothing was taken over.")
         for parent in target.relative_to(self.origin).parents:
             if (self.origin / parent).is_symlink():
                 raise SandboxRefused(f"{parent} is a link: nothing is written through it, and nothing was taken over.")
-        source = self.work / change.path
-        if change.kind != "deleted" and source.is_symlink():
-            led_to = Path(os.path.normpath(source.parent / os.readlink(source)))
-            if not led_to.is_relative_to(self.work) or os.path.isabs(os.readlink(source)):
-                raise SandboxRefused(f"{change.path} is a link that leads out of the workspace: nothing was taken over.")
+        digest = _digest(self.work, change.path) or ""
+        if change.kind != "deleted" and digest.startswith(LINK) and self._leads_out(change.path, digest.removeprefix(LINK)):
+            raise SandboxRefused(f"{change.path} is a link that leads out of the workspace: nothing was taken over.")
+
+    def _leads_out(self, path: str, leads_to: str) -> bool:
+        there = Path(os.path.normpath((self.work / path).parent / leads_to))
+        return os.path.isabs(leads_to) or not there.is_relative_to(self.work)
 
     def _apply(self, change: Change, source: Path) -> None:
         target = self.origin / change.path
@@ -198,10 +225,14 @@ class Draft:
             target.unlink(missing_ok=True)
             return
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists() and not target.is_symlink() and _digest(target) == _digest(source / change.path):
+        if target.exists() and not target.is_symlink() and _digest(self.origin, change.path) == _digest(source, change.path):
             return
         fresh = target.with_name(f".{target.name}.headrace")
-        shutil.copy2(source / change.path, fresh, follow_symlinks=False)
+        fresh.unlink(missing_ok=True)
+        _copy_from(source, change.path, fresh)
+        if fresh.is_symlink() and source == self.work and self._leads_out(change.path, os.readlink(fresh)):
+            fresh.unlink()
+            raise SandboxRefused(f"{change.path} has become a link that leads out of the workspace: it was not taken over.")
         if not fresh.is_symlink():
             fresh.chmod(0o755 if fresh.stat().st_mode & 0o100 else 0o644)
         owner = (target if target.is_symlink() or target.exists() else target.parent).lstat()
@@ -210,40 +241,143 @@ class Draft:
         fresh.replace(target)
 
     def size_bytes(self) -> int:
-        return sum(entry.lstat().st_size for entry in _files(self.work))
+        return sum(self.sizes().values())
 
 
 def open_beneath(root: Path, path: str, flags: int) -> int:
     """A descriptor of a file under `root`, by a path of which no part is a link: a task can't lead us out of its draft."""
-    parts = [part for part in path.split("/") if part not in ("", ".")]
-    if not parts or ".." in parts or path.startswith("/"):
-        raise SandboxRefused(f"{path or 'an empty path'} is outside of the workspace.")
-    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        for part in parts[:-1]:
-            if flags & os.O_CREAT:
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(part, 0o755, dir_fd=folder)
-            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-            os.close(folder)
-            folder = inner
-        found = os.open(parts[-1], flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644, dir_fd=folder)
+        with _beneath(root, path, make=bool(flags & os.O_CREAT)) as (folder, name):
+            found = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644, dir_fd=folder)
     except OSError as error:
         raise SandboxRefused(f"{path} can't be opened: {(error.strerror or 'failed').lower()}.") from error
-    finally:
-        os.close(folder)
     if not stat.S_ISREG(os.fstat(found).st_mode):
         os.close(found)
         raise SandboxRefused(f"{path} is no plain file.")
     return found
 
 
+def delete_beneath(root: Path, path: str) -> None:
+    """Delete a file under `root`, by such a path. Raises SandboxRefused for what is none."""
+    try:
+        with _beneath(root, path) as (folder, name):
+            if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                raise SandboxRefused(f"{path} is no plain file.")
+            os.unlink(name, dir_fd=folder)
+    except OSError as error:
+        raise SandboxRefused(f"{path} can't be deleted: {(error.strerror or 'failed').lower()}.") from error
+
+
+@contextlib.contextmanager
+def _beneath(root: Path, path: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
+    """A descriptor of the folder that a path under `root` ends in, and the name there. Raises OSError where a part of the way is a link."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if not parts or ".." in parts or path.startswith("/") or "\0" in path:
+        raise SandboxRefused(f"{path or 'an empty path'} is outside of the workspace.")
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in parts[:-1]:
+            if make:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(part, 0o755, dir_fd=folder)
+            inner = os.open(part, _AS_FOLDER, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        yield folder, parts[-1]
+    finally:
+        os.close(folder)
+
+
+class Found(NamedTuple):
+    """Something under a folder: by its path there, and by its name in the open folder that holds it, which is closed afterwards."""
+
+    path: str
+    name: str
+    folder: int
+    status: os.stat_result
+
+
+def found_beneath(root: Path, skipped: frozenset[str] = frozenset()) -> Iterator[Found]:
+    """All that lies under `root`, folders before what is in them, without what goes while we look; no link is followed."""
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield from _found_in(folder, "", skipped, DEPTH_MAX)
+    finally:
+        os.close(folder)
+
+
+def _found_in(folder: int, at: str, skipped: frozenset[str], depth: int) -> Iterator[Found]:
+    for name in sorted(os.listdir(folder)):
+        if name in skipped:
+            continue
+        try:
+            found = Found(at + name, name, folder, os.stat(name, dir_fd=folder, follow_symlinks=False))
+        except FileNotFoundError:
+            continue
+        yield found
+        if not stat.S_ISDIR(found.status.st_mode) or depth == 0:
+            continue
+        try:
+            inner = os.open(name, _AS_FOLDER, dir_fd=folder)
+        except OSError:
+            continue  # it is gone, or another thing by now, or closed to us
+        try:
+            yield from _found_in(inner, f"{at}{name}/", skipped, depth - 1)
+        finally:
+            os.close(inner)
+
+
+def _copy_from(root: Path, path: str, target: Path) -> None:
+    """Raises SandboxRefused where it is there no more."""
+    try:
+        with _beneath(root, path) as (folder, name):
+            _copy_found(Found(path, name, folder, os.stat(name, dir_fd=folder, follow_symlinks=False)), target)
+    except (FileNotFoundError, NotADirectoryError):
+        raise SandboxRefused(f"{path} was changed while it was taken over: do it again when the task rests.") from None
+
+
+def _copy_found(found: Found, target: Path) -> None:
+    """A file, a link or an empty folder, to a place where nothing is. Raises FileNotFoundError for a file that is another thing by now."""
+    mode = found.status.st_mode
+    if stat.S_ISDIR(mode):
+        target.mkdir(mode=stat.S_IMODE(mode) | 0o700)
+    elif stat.S_ISLNK(mode):
+        target.symlink_to(_leads_to(found.folder, found.name))
+    elif stat.S_ISREG(mode):
+        with _opened(found.folder, found.name) as source, target.open("xb") as copy:
+            shutil.copyfileobj(source, copy, _PIECE)
+        target.chmod(stat.S_IMODE(mode) & 0o777)
+        os.utime(target, ns=(found.status.st_atime_ns, found.status.st_mtime_ns))
+
+
+def _leads_to(folder: int, name: str) -> str:
+    """Where a link leads. Raises FileNotFoundError where it is none by now."""
+    try:
+        return os.readlink(name, dir_fd=folder)
+    except OSError as wrong:
+        raise FileNotFoundError(name) from wrong
+
+
+def _opened(folder: int, name: str) -> BufferedReader:
+    """A plain file of an open folder, to be read. Raises FileNotFoundError where it is something else by now."""
+    try:
+        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except OSError as wrong:
+        if wrong.errno in (errno.ELOOP, errno.ENXIO):
+            raise FileNotFoundError(name) from wrong
+        raise
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise FileNotFoundError(name)
+    return os.fdopen(file, "rb")
+
+
 def _copy(origin: Path, work: Path) -> dict[str, str]:
     if not origin.is_dir():
         raise SandboxRefused(f"{origin} is no folder.")
     count = size = 0
-    for entry in _files(origin):
-        count, size = count + 1, size + entry.lstat().st_size
+    for found in _files(origin):
+        count, size = count + 1, size + found.status.st_size
         if count > FILES_MAX or size > BYTES_MAX:
             raise SandboxRefused(f"The folder holds more than {FILES_MAX:,} files or {BYTES_MAX:,} bytes: choose a smaller one.")
     shutil.copytree(origin, work, symlinks=True, ignore=lambda folder, names: [name for name in names if _left_out(Path(folder) / name)])
@@ -255,18 +389,16 @@ def _left_out(path: Path) -> bool:
     return path.name in SKIPPED or not (path.is_symlink() or path.is_dir() or path.is_file())
 
 
-def _files(root: Path) -> list[Path]:
-    found: list[Path] = []
-    for folder, folders, names in os.walk(root):
-        links = [name for name in folders if (Path(folder) / name).is_symlink()]
-        folders[:] = [name for name in folders if name not in SKIPPED and name not in links]
-        found += [path for name in (*names, *links) if not _left_out(path := Path(folder) / name)]
-    return found
+def _files(root: Path) -> Iterator[Found]:
+    """Files and links."""
+    for found in found_beneath(root, SKIPPED):
+        if stat.S_ISREG(found.status.st_mode) or stat.S_ISLNK(found.status.st_mode):
+            yield found
 
 
 def _digests(root: Path) -> dict[str, str]:
-    found = {str(path.relative_to(root)): _digest(path) for path in _files(root)}
-    return {path: digest for path, digest in found.items() if digest is not None}
+    digests = ((found.path, _digest_in(found.folder, found.name)) for found in _files(root))
+    return {path: digest for path, digest in digests if digest is not None}
 
 
 def _ours(digests: dict[str, str]) -> dict[str, str]:
@@ -274,25 +406,37 @@ def _ours(digests: dict[str, str]) -> dict[str, str]:
     return {path: digest for path, digest in digests.items() if ".git" not in path.split("/")}
 
 
-def _digest(path: Path) -> str | None:
+def _digest(root: Path, path: str) -> str | None:
     """Of what a file holds, whether it may be run, or where a link leads; None where nothing is."""
     try:
-        mode = path.lstat().st_mode
-        if stat.S_ISLNK(mode):
-            return f"link {os.readlink(path)}"
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        with _beneath(root, path) as (folder, name):
+            return _digest_in(folder, name)
     except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _digest_in(folder: int, name: str) -> str | None:
+    try:
+        mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        if stat.S_ISLNK(mode):
+            return LINK + _leads_to(folder, name)
+        with _opened(folder, name) as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
         return None
     return f"{'x' if mode & 0o100 else '-'} {digest}"
 
 
-def _lines(path: Path) -> list[str] | None:
-    """The lines of a text, of a link where it leads; None of what is no text or too long to be read."""
-    if path.is_symlink():
-        return [f"link to {os.readlink(path)}\n"]
-    with path.open("rb") as file:
-        content = file.read(TEXT_BYTES_MAX + 1)
+def _lines(root: Path, path: str) -> list[str] | None:
+    """The lines of a text, of a link where it leads; None of what is no text or too long to be read, or is gone."""
+    try:
+        with _beneath(root, path) as (folder, name):
+            if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                return [f"link to {_leads_to(folder, name)}\n"]
+            with _opened(folder, name) as file:
+                content = file.read(TEXT_BYTES_MAX + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     if len(content) > TEXT_BYTES_MAX or b"\0" in content:
         return None
     try:

@@ -59,9 +59,11 @@ def keep_file(database: sqlite3.Connection, owner: str, file: StoredFile, quota:
 
 def _check_quota(database: sqlite3.Connection, owner: str, size: int, quota: int) -> None:
     held = database.execute("SELECT coalesce(sum(bytes), 0) FROM file WHERE owner = ?", (owner,)).fetchone()[0]
-    parts = database.execute("SELECT coalesce(sum(bytes), 0) FROM upload_part WHERE owner = ?", (owner,)).fetchone()[0]
-    if held + parts + size > quota:
-        raise BodyTooLarge(f"The project keeps {held + parts} bytes and may keep {quota}: delete files first.")
+    coming = database.execute("SELECT coalesce(sum(bytes), 0) FROM upload WHERE owner = ? AND status = 'pending'", (owner,)).fetchone()[0]
+    if held + coming + size > quota:
+        raise BodyTooLarge(
+            f"The project keeps {held} bytes, {coming} are announced by uploads, and it may keep {quota}: delete files first."
+        )
 
 
 def file_of(database: sqlite3.Connection, owner: str, id: str, now_s: int) -> StoredFile | None:

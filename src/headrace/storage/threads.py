@@ -171,6 +171,7 @@ def add_text(database: sqlite3.Connection, thread: str, run: str, texts: list[tu
 
 def find_text(database: sqlite3.Connection, owner: str, words: str) -> list[Found]:
     """Where all of these words stand, each as the beginning of a word, the best places first; one a thread and event."""
+    words = words.replace("\0", " ")  # SQLite takes that for the end of all words
     query = " ".join(f'"{word}"*' for part in words.split() if (word := part.replace('"', "")))
     if not query:
         return []

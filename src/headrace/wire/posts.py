@@ -34,6 +34,8 @@ PATHS: Final[Mapping[str, Operation]] = {
     "/audio/translations": "transcriptions",
 }
 """What is served at which path, below the API's root."""
+READ = frozenset(("model", "n", "stream", "output_format", "user", "safety_identifier"))
+"""The fields of a form that we read."""
 FORMS = frozenset(("/images/variations", "/audio/transcriptions", "/audio/translations"))
 """Asked with a form only."""
 IMAGE, SECOND, CHARACTER = "image", "second", "character"
@@ -138,6 +140,7 @@ def _cap(members: dict[str, msgspec.Raw]) -> int | None:
 
 
 def _form(path: str, parts: tuple[Part, ...]) -> Asked:
+    _check_once(parts)
     fields = {part.name: part.data.decode("utf-8", "replace") for part in parts if part.filename is None}
     files = [part for part in parts if part.filename is not None]
     tokens = sum(len(part.data) for part in parts if part.filename is None)
@@ -162,6 +165,14 @@ def _form(path: str, parts: tuple[Part, ...]) -> Asked:
         shown=len(files) if operation == "images" else 0,
         drawn=_count(int(number) if number else None) if operation == "images" else 0,
     )
+
+
+def _check_once(parts: tuple[Part, ...]) -> None:
+    """Of what a request is bounded and placed by nobody behind us may read another value than we do."""
+    names = [part.name for part in parts]
+    for part in parts:
+        if part.name in READ and (part.filename is not None or names.count(part.name) > 1):
+            raise InvalidRequest(f"Invalid value for '{part.name}': it is given once, and not as a file.", param=part.name)
 
 
 def _count(number: int | None) -> int:

@@ -11,12 +11,13 @@ from starlette.routing import Route
 
 from headrace.core.clock import SECOND, Clock, Moment
 from headrace.core.errors import InvalidRequest, NotAllowed
-from headrace.workspace.visitors import Visitor, Visitors
+from headrace.workspace.visitors import Visitor, Visitors, body_of
 
 HOUR: Final = 3_600 * SECOND
 WIDTHS: Final[Mapping[str, int]] = {"hour": HOUR, "day": 24 * HOUR}
 BUCKETS_MAX: Final = 1_500
 REQUESTS_MAX: Final = 500
+BODY_BYTES_MAX: Final = 65_536
 
 
 class NewKey(msgspec.Struct, forbid_unknown_fields=True):
@@ -123,7 +124,7 @@ class Console:
         if request.method == "GET":
             return _json({"keys": await asyncio.to_thread(self._facts.keys)})
         try:
-            asked = msgspec.json.decode(await request.body(), type=NewKey)
+            asked = msgspec.json.decode(await body_of(request, BODY_BYTES_MAX), type=NewKey)
         except msgspec.MsgspecError as wrong:
             raise InvalidRequest(f"The key can't be made: {wrong}.") from None
         return _json(await asyncio.to_thread(self._facts.create_key, asked), 201)
@@ -155,8 +156,8 @@ def _whole(request: Request, name: str, default: int) -> int:
     said = request.query_params.get(name)
     if said is None:
         return default
-    if not (said.isascii() and said.isdigit() and len(said) < 20):
-        raise InvalidRequest(f"Invalid value for '{name}': it is a whole number.", param=name)
+    if not (said.isascii() and said.isdigit() and len(said) < 19):
+        raise InvalidRequest(f"Invalid value for '{name}': it is a whole number, of at most 18 digits.", param=name)
     return int(said)
 
 

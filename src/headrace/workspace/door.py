@@ -18,7 +18,7 @@ from headrace.agents.events import Event, ModelSaid, PersonSaid
 from headrace.agents.question import Question, question
 from headrace.agents.tools import CARDS
 from headrace.core.clock import Clock
-from headrace.core.errors import BodyTooLarge, Conflict, InvalidRequest, NotAllowed, NotFound
+from headrace.core.errors import Conflict, InvalidRequest, NotAllowed, NotFound
 from headrace.core.money import pico_of, usd
 from headrace.storage import (
     Archive,
@@ -47,7 +47,7 @@ from headrace.workspace.live import Follower, stands
 from headrace.workspace.mail import Answer, Fate, Go, Letter, More, Say, Stop
 from headrace.workspace.porting import Ported, exported, imported, whole
 from headrace.workspace.runs import Runs
-from headrace.workspace.visitors import Visitor, Visitors
+from headrace.workspace.visitors import Visitor, Visitors, body_of
 
 TITLE_MAX: Final = 60
 TEXT_MAX: Final = 400_000
@@ -171,7 +171,14 @@ class Door:
             updated=now,
             run=self._new_id("run_"),
         )
-        await asyncio.to_thread(self._runs.begin, thread.run, _budget(asked.budget_usd), self._runs.origin(thread))
+        budget = _budget(asked.budget_usd)
+        try:
+            await asyncio.to_thread(self._runs.begin, thread.run, budget, self._runs.origin(thread))
+        except (OSError, ValueError) as wrong:
+            await asyncio.to_thread(self._runs.drop, thread.run)
+            if thread.folder is None:
+                raise
+            raise InvalidRequest(f"The folder can't be copied: {wrong}.", param="folder") from wrong
         await self._keep(visitor, thread)
         return _json(await self._whole(thread))
 
@@ -201,7 +208,7 @@ class Door:
         _, thread = await self._held(request)
         run = await self._run(request, thread)
         named, _, number = request.headers.get("last-event-id", "").rpartition(":")
-        after = int(number) if named == run and number.isdigit() else _number(request, "after", 0) - 1
+        after = int(number) if named == run and _is_number(number) else _number(request, "after", 0) - 1
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         return StreamingResponse(self._follow(run, after), media_type="text/event-stream", headers=headers)
 
@@ -321,7 +328,7 @@ class Door:
     async def import_(self, request: Request) -> Response:
         """POST a file: a thread exported here, or the conversations of ChatGPT or Claude."""
         visitor = await self._visitors.of(request)
-        content = await _body(request, IMPORT_MAX)
+        content = await body_of(request, IMPORT_MAX)
         made = [await self._import(visitor, ported) for ported in await asyncio.to_thread(imported, content)]
         return _json({"threads": made})
 
@@ -506,26 +513,20 @@ def _number(request: Request, name: str, default: int) -> int:
     said = request.query_params.get(name)
     if said is None:
         return default
-    if not (said.isascii() and said.isdigit() and len(said) < 10):
+    if not _is_number(said):
         raise InvalidRequest(f"Invalid value for '{name}': it is a whole number.", param=name)
     return int(said)
 
 
+def _is_number(said: str) -> bool:
+    return said.isascii() and said.isdigit() and len(said) < 10
+
+
 async def _read(request: Request, kind: type[Kind]) -> Kind:
     try:
-        return msgspec.json.decode(await _body(request, BODY_MAX), type=kind)
+        return msgspec.json.decode(await body_of(request, BODY_MAX), type=kind)
     except msgspec.MsgspecError as wrong:
         raise InvalidRequest(f"The request can't be read: {wrong}.") from None
-
-
-async def _body(request: Request, bytes_max: int) -> bytes:
-    pieces, size = [], 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size > bytes_max:
-            raise BodyTooLarge(f"This takes at most {bytes_max:,} bytes.")
-        pieces.append(piece)
-    return b"".join(pieces)
 
 
 def _json(value: object, status: int = 200) -> Response:

@@ -15,14 +15,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from headrace.core.errors import BodyTooLarge, InvalidRequest, NotFound
+from headrace.core.errors import InvalidRequest, NotFound, SandboxRefused
 from headrace.sandbox import Change, Draft
-from headrace.sandbox.draft import open_beneath
+from headrace.sandbox.draft import delete_beneath, open_beneath
 from headrace.storage import Archive, Thread, thread_of
 from headrace.workspace.runs import Runs
-from headrace.workspace.visitors import Visitors
+from headrace.workspace.visitors import Visitors, body_of
 
 FILE_BYTES_MAX: Final = 32 << 20
+DOING_BYTES_MAX: Final = 4_096
 DIFF_BYTES_MAX: Final = 400_000
 LISTED_MAX: Final = 5_000
 CONTEXT_LINES: Final = 3
@@ -67,16 +68,11 @@ class ThreadFiles:
             content = await asyncio.to_thread(_content, draft, path)
             return Response(content, media_type="application/octet-stream", headers=_SAFE)
         if request.method == "DELETE":
-            await asyncio.to_thread(_delete, draft, path)
+            await asyncio.to_thread(delete_beneath, draft.work, path)
             return Response(status_code=204)
-        pieces, size = [], 0
-        async for piece in request.stream():
-            size += len(piece)
-            if size > FILE_BYTES_MAX:
-                raise BodyTooLarge(f"A file has at most {FILE_BYTES_MAX >> 20} MiB here.")
-            pieces.append(piece)
-        await asyncio.to_thread(_write, draft, path, b"".join(pieces))
-        return _json({"path": path, "bytes": size}, 201)
+        content = await body_of(request, FILE_BYTES_MAX)
+        await asyncio.to_thread(_write, draft, path, content)
+        return _json({"path": path, "bytes": len(content)}, 201)
 
     async def changes(self, request: Request) -> Response:
         """GET what taking over would do, with the lines. POST: take over, or undo."""
@@ -84,7 +80,7 @@ class ThreadFiles:
         if request.method == "GET":
             return _json(await asyncio.to_thread(_changed, draft, own=thread.folder is None))
         try:
-            asked = msgspec.json.decode(await request.body(), type=Doing)
+            asked = msgspec.json.decode(await body_of(request, DOING_BYTES_MAX), type=Doing)
         except msgspec.MsgspecError as wrong:
             raise InvalidRequest(f"The request can't be read: {wrong}.") from None
         doing: dict[str, Callable[[], tuple[Change, ...]]] = {"take": draft.take_over, "undo": draft.undo}
@@ -101,9 +97,9 @@ class ThreadFiles:
 
 
 def _listed(draft: Draft) -> dict[str, Any]:
-    paths = sorted(draft.paths())
-    shown = [{"path": path, "bytes": (draft.work / path).lstat().st_size} for path in paths[:LISTED_MAX]]
-    return {"files": shown, "total": len(paths), "folder": str(draft.origin)}
+    sizes = sorted(draft.sizes().items())
+    shown = [{"path": path, "bytes": size} for path, size in sizes[:LISTED_MAX]]
+    return {"files": shown, "total": len(sizes), "folder": str(draft.origin)}
 
 
 def _content(draft: Draft, path: str) -> bytes:
@@ -119,11 +115,6 @@ def _write(draft: Draft, path: str, content: bytes) -> None:
         file.write(content)
 
 
-def _delete(draft: Draft, path: str) -> None:
-    os.close(open_beneath(draft.work, path, os.O_RDONLY))
-    (draft.work / path).unlink()
-
-
 def _changed(draft: Draft, *, own: bool) -> dict[str, Any]:
     changes = [{"path": change.path, "kind": change.kind, "diff": _diff(draft, change)} for change in draft.changes()]
     return {"changes": changes, "taken": (draft.place / "taken.json").exists(), "folder": None if own else str(draft.origin)}
@@ -131,19 +122,19 @@ def _changed(draft: Draft, *, own: bool) -> dict[str, Any]:
 
 def _diff(draft: Draft, change: Change) -> list[str] | None:
     """The lines that differ, as `diff -u` writes them; None for what is no text, or too long."""
-    before = [] if change.kind == "added" else _lines(draft.origin / change.path)
-    after = [] if change.kind == "deleted" else _lines(draft.work / change.path)
+    before = [] if change.kind == "added" else _lines(draft.origin, change.path)
+    after = [] if change.kind == "deleted" else _lines(draft.work, change.path)
     if before is None or after is None:
         return None
     return list(difflib.unified_diff(before, after, lineterm="", n=CONTEXT_LINES))[2:]
 
 
-def _lines(path: Path) -> list[str] | None:
-    if path.is_symlink() or not path.is_file() or path.stat().st_size > DIFF_BYTES_MAX:
-        return None
+def _lines(root: Path, path: str) -> list[str] | None:
     try:
-        return path.read_text("utf-8").splitlines()
-    except UnicodeDecodeError:
+        with os.fdopen(open_beneath(root, path, os.O_RDONLY), "rb") as file:
+            content = file.read(DIFF_BYTES_MAX + 1)
+        return content.decode().splitlines() if len(content) <= DIFF_BYTES_MAX else None
+    except (SandboxRefused, UnicodeDecodeError):
         return None
 
 

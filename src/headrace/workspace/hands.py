@@ -9,7 +9,7 @@ from headrace.agents.values import Value
 from headrace.agents.words import host_of
 from headrace.core.errors import InvalidRequest
 from headrace.sandbox import Draft, Level, Limits, run
-from headrace.sandbox.draft import open_beneath
+from headrace.sandbox.draft import delete_beneath, open_beneath
 from headrace.sandbox.egress import Egress, Reach
 from headrace.sandbox.fetch import fetch
 
@@ -77,8 +77,7 @@ class Hands:
 
     async def _delete_file(self, arguments: Arguments) -> Value:
         path = _text(arguments, "path")
-        os.close(open_beneath(self._draft.work, path, os.O_RDONLY))
-        (self._draft.work / path).unlink()
+        delete_beneath(self._draft.work, path)
         return f"{path} is deleted."
 
     async def _run_command(self, arguments: Arguments) -> Value:

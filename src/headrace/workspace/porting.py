@@ -2,24 +2,29 @@
 
 Our file is JSON, `{"format": "headrace-thread/1", "title": …, "runs": [{"id", "parent", "forked_at", "events": [{"at", "event"}]}]}`, with
 each branch's own events after the place where it left its parent. Of ChatGPT's `conversations.json` and Claude's of the same name the
-branch that was shown is read; what was said comes in as context that nobody's leave is taken from.
+branch that was shown is read. Whatever comes in is context that nobody's leave is taken from: anyone can have written a file.
 """
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
-from headrace.agents.events import Ended, Event, ModelSaid, PersonSaid
+from headrace.agents import Readers, Writers
+from headrace.agents.events import IMPORTED, ContextGiven, Ended, Event, Failed, FateKnown, ModelSaid, PersonSaid, Returned
 from headrace.core.clock import SECOND, Moment
 from headrace.core.errors import InvalidRequest
 from headrace.storage import Branch, Entry
 
 FORMAT: Final = "headrace-thread/1"
 THREADS_MAX: Final = 10_000
+EVENTS_MAX: Final = 1_000_000
+"""Of all branches together, each with what it shares with others: so much is written."""
+_SECONDS_MAX: Final = 2**33
 _MILLIS_FROM: Final = 10**11
-_Said = list[tuple[Moment, Event]]
+Told = list[tuple[Moment, Event]]
 
 
 class Happened(msgspec.Struct):
@@ -68,20 +73,46 @@ def imported(content: bytes) -> list[Ported]:
     conversations = whole if isinstance(whole, list) else whole.get("conversations") if isinstance(whole, dict) else None
     if not isinstance(conversations, list) or len(conversations) > THREADS_MAX:
         raise _unknown()
-    return [ported for one in conversations if (ported := _foreign(one)) is not None]
+    try:
+        return [ported for one in conversations if (ported := _foreign(one)) is not None]
+    except (AttributeError, TypeError):  # something is another thing than it is in their files
+        raise _unknown() from None
 
 
-def whole(runs: list[PortedRun]) -> list[tuple[PortedRun, _Said]]:
-    """Each branch with all of its events, also those that it shares with its parent, parents first. Raises InvalidRequest."""
-    found: dict[str, _Said] = {}
-    told = []
+def whole(runs: list[PortedRun]) -> list[tuple[PortedRun, Told]]:
+    """Each branch with all of its events, also those that it shares with its parent, parents first, and what follows on them here. Raises
+    InvalidRequest."""
+    found: dict[str, Told] = {}
+    told, written = [], 0
     for run in runs:
+        if run.id in found:
+            raise InvalidRequest(f"Two branches of the file are called {run.id!r}.")
         shared = found.get(run.parent, [])[: run.forked_at] if run.parent is not None else []
         if run.parent is not None and (run.parent not in found or len(shared) < run.forked_at):
             raise InvalidRequest(f"Branch {run.id!r} leaves {run.parent!r} at an event that is not in the file before it.")
+        written += len(shared) + len(run.events)
+        if written > EVENTS_MAX:
+            raise InvalidRequest(f"The branches of the thread have more than {EVENTS_MAX:,} events together.")
         found[run.id] = [*shared, *((one.at, one.event) for one in run.events)]
-        told.append((run, found[run.id]))
+        told.append((run, [*found[run.id], *closing(found[run.id])]))
     return told
+
+
+def left(entries: Sequence[Entry], at: int) -> Told:
+    """What a branch begins with that leaves this one before its event `at`; what came in with a file stays so."""
+    told = [(entry.at, entry.event) for entry in entries[:at]]
+    came_in = any(isinstance(entry.event, ContextGiven) and entry.event.name == IMPORTED for entry in entries[at:])
+    return [*told, *closing(told)] if came_in else told
+
+
+def closing(said: Told) -> Told:
+    """What follows on what came in: calls that were open are not made here, and none of it is the person's word."""
+    at = max((at for at, _ in said), default=0)
+    closed = {event.call for _, event in said if isinstance(event, Returned | Failed)}
+    closed |= {event.call for _, event in said if isinstance(event, FateKnown) and event.happened}
+    calls = [call.id for _, event in said if isinstance(event, ModelSaid) for call in event.calls if call.id not in closed]
+    marker = ContextGiven(IMPORTED, "All before this came in with a file.", Writers.ANYONE, Readers.PERSON)
+    return [*((at, Failed(call, "The thread was taken elsewhere before.")) for call in calls), (at, marker)]
 
 
 def _ours(content: bytes) -> Ported:
@@ -110,14 +141,14 @@ def _foreign(one: Any) -> Ported | None:
     return Ported(title=name, runs=[PortedRun(id="imported", events=[Happened(at, event) for at, event in said])])
 
 
-def _chatgpt(one: dict[str, Any]) -> _Said:
+def _chatgpt(one: dict[str, Any]) -> Told:
     """The branch that was shown: from its last node up to the root."""
     nodes, at = one["mapping"], one.get("current_node")
     chain: list[dict[str, Any]] = []
     while isinstance(at, str) and isinstance(node := nodes.get(at), dict) and len(chain) <= len(nodes):
         chain.append(node)
         at = node.get("parent")
-    said: _Said = []
+    said: Told = []
     for node in reversed(chain):
         message = node.get("message")
         if not isinstance(message, dict):
@@ -129,8 +160,8 @@ def _chatgpt(one: dict[str, Any]) -> _Said:
     return said
 
 
-def _claude(one: dict[str, Any]) -> _Said:
-    said: _Said = []
+def _claude(one: dict[str, Any]) -> Told:
+    said: Told = []
     for message in one["chat_messages"]:
         if isinstance(message, dict):
             blocks = [block.get("text") for block in message.get("content") or [] if isinstance(block, dict)]
@@ -139,7 +170,7 @@ def _claude(one: dict[str, Any]) -> _Said:
     return said
 
 
-def _turn(person: bool, text: str, at: Moment) -> _Said:
+def _turn(person: bool, text: str, at: Moment) -> Told:
     if not text:
         return []
     return [(at, PersonSaid(text))] if person else [(at, ModelSaid(text)), (at, Ended(text))]
@@ -147,14 +178,13 @@ def _turn(person: bool, text: str, at: Moment) -> _Said:
 
 def _moment(said: Any) -> Moment:
     """Unix time in seconds or milliseconds, or a day and time as ISO 8601 writes them; 0 where nothing of the kind is said."""
-    if isinstance(said, int | float) and not isinstance(said, bool) and said > 0:
-        return int(said * (SECOND / 1000 if said > _MILLIS_FROM else SECOND))
-    if isinstance(said, str):
-        try:
-            return int(datetime.fromisoformat(said.replace("Z", "+00:00")).timestamp() * SECOND)
-        except ValueError:
-            return 0
-    return 0
+    seconds = 0.0
+    if isinstance(said, int | float) and not isinstance(said, bool):
+        seconds = said / 1000 if said > _MILLIS_FROM else said
+    elif isinstance(said, str):
+        with contextlib.suppress(ValueError, OverflowError):
+            seconds = datetime.fromisoformat(said.replace("Z", "+00:00")).timestamp()
+    return int(seconds * SECOND) if 0 < seconds < _SECONDS_MAX else 0
 
 
 def _unknown() -> InvalidRequest:

@@ -24,14 +24,16 @@ from headrace.workspace.driver import Driver
 from headrace.workspace.instructions import brought_along
 from headrace.workspace.intents import INTENTS, Intent, intent_of
 from headrace.workspace.live import Live
-from headrace.workspace.mail import Letter, Say, post, spoken, take, waits
+from headrace.workspace.mail import Letter, Say, Stop, post, spoken, take, waits
 from headrace.workspace.outfit import Outfit, equipped
+from headrace.workspace.porting import left
 from headrace.workspace.remembering import Remembering
 from headrace.workspace.work import Speaker, Work
 
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 DRIVING: Final = "driving"
 BUSY_S: Final = 0.05
+CEASE_S_MAX: Final = 10.0
 
 
 Memory: TypeAlias = Callable[[str, Thread, str], Remembering]
@@ -115,9 +117,8 @@ class Runs:
         """A new run that has happened like `run` until its event `at`, and goes its own way from there. Its files are as they are now.
         In a thread: it may copy much."""
         self._make(self.home(fresh), self.budget(run))
-        self.write(fresh, [(entry.at, entry.event) for entry in self.entries(run)[:at]])
-        if (self.home(run) / "draft").exists():
-            shutil.copytree(self.home(run) / "draft", self.home(fresh) / "draft", symlinks=True)
+        self.write(fresh, left(self.entries(run), at))
+        self.draft(run).copy(self.home(fresh) / "draft")
 
     def write(self, run: str, events: list[tuple[Moment, Event]]) -> None:
         """What happened elsewhere, as this new run's own beginning."""
@@ -141,11 +142,20 @@ class Runs:
         return run in self._working
 
     async def cease(self, run: str) -> None:
-        """Stop working on it, as at the end of the server."""
+        """Stop working on it, as at the end of the server; where another worker of this server does, have it stop."""
         working = self._working.get(run)
         if working is not None:
             working[0].cancel()
             await asyncio.wait((working[0],))
+        told = False
+        with contextlib.suppress(HeadraceError, TimeoutError):
+            async with asyncio.timeout(CEASE_S_MAX):
+                while (log := self._taken(run)) is None:
+                    if not told:
+                        told = True
+                        post(self.home(run), self._new_id("letter_"), Stop())
+                    await asyncio.sleep(BUSY_S)
+                log.close()
 
     def recover(self) -> None:
         """Go on with what a crash or a stop cut off."""
@@ -193,8 +203,11 @@ class Runs:
                 with contextlib.closing(log):
                     await self._stretch(run, log, woken, resumed=resumed)
                 resumed = False
-        except HeadraceError as error:
-            self._log.warning("a run can't be worked on: %s", error, extra={"run": run})
+        except Exception:  # noqa: BLE001 -- a task that raises would end the server, which owns it
+            self._log.exception("a run can't be worked on", extra={"run": run})
+            with contextlib.suppress(Exception):
+                take(self.home(run))  # what it fails on again is asked again by whoever asked it
+                await self._archive.run(stand, run, "failed", self._clock.moment(), 0, 0)
         finally:
             self._working.pop(run, None)
         if not self.stopping and waits(self.home(run)):  # it came while we let go

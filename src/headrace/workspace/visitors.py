@@ -15,12 +15,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from headrace.core.clock import SECOND, Clock
-from headrace.core.errors import InvalidApiKey, InvalidRequest, NotAllowed
+from headrace.core.errors import BodyTooLarge, InvalidApiKey, InvalidRequest, NotAllowed
 from headrace.core.identity import Principal
 from headrace.metering import digest
 from headrace.storage import Archive, drop_session, keep_session, session_of, take_link
 
 COOKIE: Final = "headrace_page"
+SIGN_IN_BYTES_MAX: Final = 4_096
 SESSION_S: Final = 30 * 86_400
 SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 BRIDGED: Final = ("/v1/models", "/v1/organization/", "/v1/keys", "/v1/quotes", "/admin/")
@@ -108,7 +109,7 @@ class Visitors:
         check_origin(request)
         now = self._clock.moment()
         try:
-            asked = msgspec.json.decode(await request.body(), type=_SignIn)
+            asked = msgspec.json.decode(await body_of(request, SIGN_IN_BYTES_MAX), type=_SignIn)
         except msgspec.MsgspecError as wrong:
             raise InvalidRequest(f"Signing in can't be read: {wrong}.") from None
         key = digest(asked.key.strip()) if asked.key else await self._archive.run(take_link, asked.link, now)
@@ -146,6 +147,17 @@ class Visitors:
         if visitor is None:
             return scope
         return {**scope, "headers": [*scope["headers"], (b"authorization", f"Bearer {self._bearer(visitor.key)}".encode())]}
+
+
+async def body_of(request: Request, bytes_max: int) -> bytes:
+    """All of it. Raises BodyTooLarge as soon as it is more."""
+    pieces, size = [], 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > bytes_max:
+            raise BodyTooLarge(f"This takes at most {bytes_max:,} bytes.")
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def check_origin(request: Request) -> None:

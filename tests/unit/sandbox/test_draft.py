@@ -1,6 +1,7 @@
 """Drafts: taken over as a whole, thrown away, undone; and never a way out of the workspace."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from headrace.core.errors import SandboxRefused
 from headrace.sandbox import Draft
 from headrace.sandbox import draft as drafts
-from headrace.sandbox.draft import open_beneath
+from headrace.sandbox.draft import delete_beneath, open_beneath
 
 
 @pytest.fixture
@@ -235,3 +236,59 @@ def test_a_pipe_is_no_file_and_nobody_waits_for_it(draft):
 def test_a_file_is_made_with_its_folders(draft):
     os.close(open_beneath(draft.work, "x/y/z", os.O_WRONLY | os.O_CREAT))
     assert (draft.work / "x" / "y" / "z").is_file()
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """A folder of this machine, with a file that no task may see."""
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    (folder / "x").write_text("secret")
+    return folder
+
+
+def turn_into_link(folder: Path, to: Path) -> None:
+    """As a task may do it while we look."""
+    shutil.rmtree(folder)
+    folder.symlink_to(to)
+
+
+def test_a_folder_that_becomes_a_link_leads_nowhere(draft, project, secret, monkeypatch):
+    (draft.work / "d").mkdir()
+    (draft.work / "d" / "x").write_text("plain")
+    found = draft.changes()
+    turn_into_link(draft.work / "d", secret)
+    monkeypatch.setattr(Draft, "changes", lambda self: found)
+    assert "secret" not in "".join(draft.difference())
+    with pytest.raises(SandboxRefused, match="changed while it was taken over"):
+        draft.take_over()
+    assert not (project / "d" / "x").exists()
+    with pytest.raises(SandboxRefused, match="can't be deleted"):
+        delete_beneath(draft.work, "d/x")
+    assert (secret / "x").exists()
+
+
+def test_a_draft_is_copied_without_what_becomes_a_link(draft, secret, tmp_path, monkeypatch):
+    (draft.work / "d").mkdir()
+    (draft.work / "d" / "x").write_text("plain")
+    (draft.work / "node_modules").mkdir()
+    (draft.work / "node_modules" / "y").write_text("y")
+    os.mkfifo(draft.place / "pipe")
+    draft.copy(tmp_path / "before")
+    assert held(tmp_path / "before" / "work") == held(draft.work)
+    copy = drafts._copy_found
+
+    def late(entry: drafts.Found, target: Path) -> None:
+        copy(entry, target)
+        if entry.path == "d":
+            turn_into_link(draft.work / "d", secret)
+
+    monkeypatch.setattr(drafts, "_copy_found", late)
+    draft.copy(tmp_path / "after")
+    assert not (tmp_path / "after" / "work" / "d" / "x").exists()
+
+
+def test_what_goes_while_it_is_weighed_weighs_nothing(draft, monkeypatch):
+    weight, listed = draft.size_bytes(), os.listdir
+    monkeypatch.setattr(os, "listdir", lambda folder: [*listed(folder), "gone-by-now"])
+    assert draft.size_bytes() == weight > 0

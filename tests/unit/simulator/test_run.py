@@ -198,7 +198,9 @@ def test_what_settles_first_is_left_out():
     assert settled.served + settled.refused + settled.cut + settled.in_flight == settled.arrived
 
 
-@pytest.mark.parametrize("wrong", [{"policy": "best"}, {"duration_s": 0}, {"settle_s": 60.0}, {"tick_ms": 0.5}])
+@pytest.mark.parametrize(
+    "wrong", [{"policy": "best"}, {"duration_s": 0}, {"duration_s": float("nan")}, {"settle_s": 60.0}, {"tick_ms": 0.5}]
+)
 def test_settings_that_cannot_be(wrong):
     with pytest.raises(ValueError, match=r"policy|above zero|settle_s"):
         a_run([a_site()], [], **wrong)

@@ -243,6 +243,15 @@ def test_an_upload_becomes_a_file(database: sqlite3.Connection, tmp_path: Path) 
         complete_upload(database, Folder(folder), ME, "u", file("g", 6))
 
 
+def test_what_uploads_announce_is_counted_from_then_on(database: sqlite3.Connection, tmp_path: Path) -> None:
+    keep_upload(database, ME, upload("u"), 10)
+    with pytest.raises(BodyTooLarge, match="6 are announced"):
+        keep_upload(database, ME, upload("v"), 10)
+    keep_upload(database, OTHER, upload("v"), 10)
+    end_upload(database, Folder(tmp_path), ME, "u", "cancelled")
+    keep_upload(database, ME, upload("w"), 10)
+
+
 def test_an_upload_that_ends_otherwise(database: sqlite3.Connection, tmp_path: Path) -> None:
     for id in ("u", "v"):
         keep_upload(database, ME, upload(id), 100)

@@ -90,6 +90,9 @@ def test_what_is_read_of_a_form(path: str, parts: list[Part], found: dict[str, A
         ("/images/edits", [IMAGE], "prompt"),
         ("/images/edits", [field("prompt", "x"), IMAGE, field("n", "two")], "n"),
         ("/images/edits", [field("prompt", "x"), IMAGE, field("n", "129")], "n"),
+        ("/images/edits", [field("prompt", "x"), IMAGE, field("n", "9"), field("n", "1")], "n"),
+        ("/images/edits", [field("prompt", "x"), IMAGE, Part(name="n", data=b"9", filename="")], "n"),
+        ("/audio/transcriptions", [FILE, field("model", "m"), field("model", "dear")], "model"),
         ("/moderations", [field("input", "x")], None),
     ],
 )

@@ -225,3 +225,9 @@ def test_turns_within_are_copied_with_the_turn_above(path):
     twin, before = turn.twin(), turn.tokens
     twin.add(Within("3.0", ModelSaid("more", tokens=7)))
     assert (turn.tokens, twin.tokens) == (before, before + 7)
+
+
+def test_a_number_that_takes_hours_to_count_out_is_all_that_is_left():
+    left = Budget(pico_usd_max=5 * 10**12, tokens_max=1_000, steps_max=9)
+    huge = dict.fromkeys(("tokens_max", "usd_max", "steps_max"), "1e99999999999")
+    assert handed({"task": "x", **huge}, Grant(), left, TOOLS).grant.budget == left

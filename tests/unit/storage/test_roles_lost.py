@@ -1,0 +1,62 @@
+"""Who loses a role loses what he could do by it also through keys that he made while he had it."""
+
+import sqlite3
+from collections.abc import Iterator
+
+import pytest
+
+from headrace.core.roles import Role
+from headrace.storage import Act, Author, KeyRing, Layout, Person, Register, connect
+
+ACT = Act(id="audit_1", moment=10, organization="acme", author=Author(origin="command", id="root"))
+
+
+@pytest.fixture
+def database(layout: Layout) -> Iterator[sqlite3.Connection]:
+    database = connect(layout.database, durable=True)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def register(database: sqlite3.Connection, layout: Layout) -> Register:
+    register = Register(database, layout, "acme")
+    register.add_person(Person(id="user_1", organization="acme", email="ann@acme.example", name="Ann", role="owner", added=1), act("a"))
+    return register
+
+
+def act(id: str) -> Act:
+    return Act(id=f"audit_{id}", moment=10, organization="acme", author=ACT.author)
+
+
+def secrets_of(register: Register) -> dict[Role, str]:
+    """Of a key of hers for each of these roles."""
+    roles: tuple[Role, ...] = ("owner", "admin", "viewer")
+    made: dict[Role, str] = {}
+    for number, role in enumerate(roles):
+        _, made[role] = register.keys.create(
+            id=f"key_{role}", name=role, organization="acme", project="", token=bytes([number]) * 30, created=2, owner="user_1", role=role
+        )
+    return made
+
+
+@pytest.mark.parametrize(
+    ("role", "kept"),
+    [("owner", {"owner", "admin", "viewer"}), ("admin", {"admin", "viewer"}), ("viewer", {"viewer"}), ("member", set())],
+)
+@pytest.mark.parametrize("how", ["changed", "entered"])
+def test_keys_that_may_more_than_their_owner_end(
+    register: Register, database: sqlite3.Connection, layout: Layout, role: Role, kept: set[str], how: str
+) -> None:
+    secrets, ring = secrets_of(register), KeyRing(database, layout)
+    assert all(ring.find(secret) for secret in secrets.values())
+    if how == "changed":
+        register.change_role("user_1", role, act("b"))
+    else:
+        entered = register.enter(
+            issuer="i", subject="s", email="ann@acme.example", name="", verified=True, role=role, otherwise=None, id="user_2", act=act("b")
+        )
+        assert entered is not None
+        assert entered.role == role
+    assert {name for name, secret in secrets.items() if ring.find(secret)} == kept
+    ring.close()
