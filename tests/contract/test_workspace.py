@@ -87,8 +87,11 @@ def test_a_session_ends_when_one_signs_out_and_when_its_key_is_revoked(server, p
     assert one.call("DELETE", f"{API}/session")[0] == 204
     assert one.call("GET", f"{API}/session")[0] == 401
     assert other.call("GET", f"{API}/session")[0] == 200
-    place.run("keys", "revoke", "cleo")
-    assert other.call("GET", f"{API}/session")[0] == 401
+    with other.following(other.thread(model="echo")) as stream:
+        assert stream.readline()
+        place.run("keys", "revoke", "cleo")
+        assert other.call("GET", f"{API}/session")[0] == 401
+        stream.read()  # it ends
 
 
 def test_a_chat_is_metered_like_anyones_and_found_by_its_words(ann, talker):
