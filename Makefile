@@ -18,18 +18,27 @@ SOURCES := $(wildcard src tests bench scripts)
 .DEFAULT_GOAL := help
 .PHONY: help serve test check lint types layers docs-check fix cover bench soak lock system clean \
 	bench-engine bench-relay bench-money bench-start bench-decide bench-15b bench-streams bench-stepmodel bench-simulate \
-	bench-latency bench-request bench-responses bench-injection bench-runs
+	bench-latency bench-request bench-responses bench-injection bench-runs bench-page bench-slices page page-check
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 serve: $(SERVE) ## set up if needed, then serve (ARGS="--port 9000" and the like are passed on)
+	@sh scripts/page.sh
 	@exec $(HEADRACE) serve $(ARGS)
 
+page: ## build the page of the workspace (needs Node.js 18.18 or newer, with npm)
+	@sh scripts/page.sh must
+
+page-check: ## types of the page's own code, where it can be built
+	@sh scripts/page.sh
+	@[ ! -d web/node_modules ] || npm --prefix web run --silent check
+
 test: $(DEV) ## set up if needed, then the whole test suite (ARGS="tests/unit -k money" narrows it)
+	@sh scripts/page.sh
 	@exec $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist loadgroup --inline-snapshot=disable $(ORDER) $(ARGS)
 
-check: lint types layers docs-check test ## lint, types, layers, docs, tests: what CI runs
+check: lint types layers docs-check page-check test ## lint, types, layers, docs, the page, tests: what CI runs
 
 lint: $(DEV) ## format and style, nothing changed
 	@$(BIN)/ruff format --quiet --check $(SOURCES) || { echo "not formatted as make fix does it"; exit 1; }
@@ -53,7 +62,7 @@ cover: $(DEV) ## branches of the heads that no test of unit/ or property/ takes
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-bench: bench-start bench-engine bench-relay bench-decide bench-15b bench-streams bench-latency bench-responses bench-money bench-plan bench-injection bench-runs ## the named benchmarks one after another, with machine and versions
+bench: bench-start bench-engine bench-relay bench-decide bench-15b bench-streams bench-latency bench-responses bench-money bench-plan bench-injection bench-runs bench-page ## the named benchmarks one after another, with machine and versions
 
 bench-start: $(SERVE) ## fresh environment to first streamed token; start to ready
 	@exec $(BIN)/python -m bench.start $(ARGS)
@@ -85,6 +94,9 @@ bench-stepmodel: $(DEV) ## how well the step model predicts measured points; ARG
 bench-simulate: $(DEV) ## requests simulated a second, and how near the simulator is to what was measured
 	@exec $(BIN)/python -m bench.simulate $(ARGS)
 
+bench-slices: $(DEV) ## a thousandth of a simulated fleet beside a hundredth, with intervals over seeds
+	@exec $(BIN)/python -m bench.slices $(ARGS)
+
 bench-responses: $(SERVE) ## Responses and Messages beside chat, per event; batches; kept responses
 	@exec $(BIN)/python -m bench.responses $(ARGS)
 
@@ -104,6 +116,9 @@ bench-injection: ## prompt injection: AgentDojo 1.2.2 replayed under the rules f
 bench-runs: $(DEV) ## what an agent's run costs beside its model: events, decisions, confined commands
 	@exec $(BIN)/python -m bench.runs $(ARGS)
 
+bench-page: $(DEV) page ## the page: its size, first paint, a thread of 2,000 messages, frames while it streams
+	@exec $(BIN)/python -m bench.page $(ARGS)
+
 soak: $(DEV) ## new examples of the properties and new kill -9s for MINUTES=5; what fails is kept
 	@exec $(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
@@ -114,7 +129,8 @@ system: ## Debian, Ubuntu: the system packages that some tests and benchmarks us
 	@bash scripts/system.sh
 
 clean: ## remove the environment and what tools left; the data folder stays
-	rm -rf .venv .venv-routers .venv-peers .venv-focus .venv-injection .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* build dist
+	rm -rf web/node_modules src/headrace/web/built
+	rm -rf .venv .venv-routers .venv-peers .venv-focus .venv-clients .venv-injection .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* build dist
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(SERVE): pyproject.toml requirements/serve.txt

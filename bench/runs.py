@@ -13,11 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.machine import machine, tell
-from headrace.agents import Call, Grant, Turn
+from headrace.agents import Budget, Call, Grant, Turn
 from headrace.agents.events import Intended, ModelSaid, PersonSaid, Returned
+from headrace.agents.mandate import KEY_BYTES, Mandate, grant_with, sealed
 from headrace.agents.tools import CARDS
+from headrace.core.clock import SECOND
 from headrace.sandbox import Draft, Limits, run, try_level
-from headrace.storage import RunLog
+from headrace.storage import RunLog, ScheduleStore, connect
+from headrace.testing.clock import TurnedClock
+from headrace.workspace import Keeper, new_schedule
 
 EVENTS = 1_000
 EVENT = Returned("c", "x" * 250)
@@ -45,12 +49,26 @@ def _figures(folder: Path, rounds: int) -> dict[str, float]:
         "decision_us": _least(rounds, lambda: [turn.judged(fetch, Grant(), 0) for _ in range(1_000)]) / 1_000 * 1e6,
         "resume_1000_events_ms": _least(rounds, lambda: _fold(events)) * 1e3,
     }
+    figures["signed_leave_us"] = _least(rounds, _leave_of_a_schedule(folder, 1_000)) / 1_000 * 1e6
     level = try_level()
     if level.rung:
         (folder / "project").mkdir()
         draft = Draft.begin(folder / "project", folder / "draft")
         figures["command_confined_ms"] = _least(rounds, lambda: asyncio.run(run("true", draft, level, Limits()))) * 1e3
     return {name: round(value, 1) for name, value in figures.items()}
+
+
+def _leave_of_a_schedule(folder: Path, times: int) -> Callable[[], object]:
+    """Looked up, checked and weighed against the time so often, as before each step."""
+    database = connect(folder / "headrace.sqlite")
+    store, key, day = ScheduleStore(database), b"k" * KEY_BYTES, 86_400 * SECOND
+    clock = TurnedClock()
+    ends = clock.moment() + day
+    grant = grant_with(Budget(), frozenset(("www.good.example",)), ("fetch url=https://www.good.example/page x5",) * 4, ends, "ann")
+    mandate = Mandate(schedule="s", task="Read the page", folder="/", grant=grant, expires_at=ends, by="ann")
+    store.add(new_schedule("s", "every day", "UTC", sealed(mandate, key), "", clock.moment()))
+    keeper = Keeper(store, "s", key, clock)
+    return lambda: [keeper() for _ in range(times)]
 
 
 def _append(folder: Path, *, durable: bool) -> None:

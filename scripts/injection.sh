@@ -10,6 +10,6 @@ if command -v uv >/dev/null 2>&1; then
     uv pip install --quiet --python .venv-injection/bin/python --require-hashes -r requirements/injection.txt
 else
     "$python" -m venv --clear .venv-injection
-    .venv-injection/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/injection.txt
+    .venv-injection/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/injection.txt
 fi
 touch .venv-injection/.installed

@@ -1,4 +1,4 @@
-"""Write web/src/lib/types.ts: the values that go between the page and its server, as TypeScript. `--check` says whether it is up to date."""
+"""Write web/src/lib/types.ts: what goes between the page and its server, as TypeScript. `--check` says whether it is up to date."""
 
 import sys
 from pathlib import Path
@@ -26,16 +26,16 @@ def written() -> str:
 
 
 def _interface(name: str, schema: dict[str, Any]) -> str:
+    if "properties" not in schema:
+        return f"export type {name} = {_type(schema)};\n"
     needed = schema.get("required", ())
-    answered = any("enum" in one or "const" in one for one in schema["properties"].values())  # what we send names its kind, and leaves nothing out
-    fields = [
-        f"  {field}{'' if answered or field in needed else '?'}: {_type(one)};\n" for field, one in schema["properties"].items()
-    ]
+    answered = any("enum" in one or "const" in one for one in schema["properties"].values())  # what we send leaves nothing out
+    fields = [f"  {field}{'' if answered or field in needed else '?'}: {_type(one)};\n" for field, one in schema["properties"].items()]
     says = schema.get("description", "").split("\n")[0]
     return f"{f'/** {says} */' + chr(10) if says else ''}export interface {name} {{\n{''.join(fields)}}}\n"
 
 
-def _type(schema: dict[str, Any]) -> str:  # noqa: C901 -- one arm a kind of schema
+def _type(schema: dict[str, Any]) -> str:
     match schema:
         case {"$ref": name}:
             return str(name)
@@ -48,6 +48,8 @@ def _type(schema: dict[str, Any]) -> str:  # noqa: C901 -- one arm a kind of sch
         case {"type": "array", "items": items} if items:
             inner = _type(items)
             return f"({inner})[]" if " " in inner else f"{inner}[]"
+        case {"type": "array"}:
+            return "unknown[]"
         case {"type": "object", "additionalProperties": dict() as values}:
             return f"Record<string, {_type(values)}>"
         case {"type": "object"}:

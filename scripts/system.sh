@@ -5,11 +5,13 @@
 #   postgresql   for what many hosts share
 #   prometheus   for promtool, which reads our /metrics as a judge      curl  the client that everybody has
 #   bubblewrap   the namespaces of the sandbox for agents: level 3
+#   chromium     the browser in which the page is tested
 # They are only put on the disk: no service is started by installing them here, and one that was there before is left as it was.
 set -euo pipefail
 
 declare -A package=(
     [nginx]=nginx-light [wrk]=wrk [promtool]=prometheus [curl]=curl [bwrap]=bubblewrap [node]=nodejs [npm]=npm [hledger]=hledger
+    [chromium]=chromium
 )
 # PostgreSQL's server is not on the PATH.
 ls -d /usr/lib/postgresql/*/bin >/dev/null 2>&1 || server=postgresql

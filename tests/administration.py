@@ -4,7 +4,7 @@ from typing import Any
 
 from starlette.routing import Route
 
-from headrace.api import Admin, AuditLogs, Members, Organization, ProjectKeys, Projects, Spending
+from headrace.api import Admin, AuditLogs, Members, Organization, ProjectKeys, Projects, Signing, Spending
 
 
 def administrative_routes(gate: Any = None) -> list[Route]:
@@ -19,3 +19,9 @@ def administrative_routes(gate: Any = None) -> list[Route]:
         *ProjectKeys(gate=gate, desk=nothing).routes(),
         *AuditLogs(gate=gate, desk=nothing).routes(),
     ]
+
+
+def signing_routes() -> list[Route]:
+    """Where people sign in and out."""
+    nothing: Any = None
+    return Signing(gate=nothing, desk=nothing, provider=nothing, terms=nothing, page=nothing).routes()

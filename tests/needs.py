@@ -18,6 +18,7 @@ PACKAGES = {
     "node": "nodejs",
     "npm": "npm",
     "hledger": "hledger",
+    "chromium": "chromium",
 }
 SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 

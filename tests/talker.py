@@ -23,6 +23,8 @@ SCRIPTS: dict[str, list[Step]] = {
         "I wrote **hello.py**.",
     ],
     "visitor": [[("fetch", {"url": "https://collect.invalid/?a=1"})], "I could not read that page."],
+    "keeper": [[("remember", {"text": "I live in Bern"})], "I will remember."],
+    "boss": [[("delegate", {"task": "Count to three"})], "It was counted."],
     "painter": [
         "# A heading\n\nSome *text* with `code`, a [link](https://example.org/) and **weight**.\n\n| river | length |\n|---|---:|\n"
         "| Rhine | 1,233 |\n| Elbe | 1,094 |\n\n```python\ndef add(a, b):\n    return a + b\n```\n\n$$E = mc^2$$\n\n- one\n- two\n\n"
@@ -127,6 +129,9 @@ def _next(asked: dict[str, Any]) -> Step:
     turn = sum(message["role"] == "assistant" for message in messages[last:])
     script = SCRIPTS[asked["model"]]
     step = script[min(turn, len(script) - 1)]
+    offered = {tool["function"]["name"] for tool in asked.get("tools", ())}
+    if not isinstance(step, str) and any(name not in offered for name, _ in step):  # as a sub-agent, which may not hand on
+        step = script[-1]
     return step.replace("{said}", messages[last]["content"]) if isinstance(step, str) else step
 
 

@@ -17,7 +17,8 @@ from headrace.core.identity import Principal
 from headrace.planner import Case, Demand, Held, Limits, Market, Offer, TokenOffer, Training
 from headrace.portfolio import snapshot
 from headrace.telemetry import Metrics
-from tests.administration import administrative_routes
+from headrace.workspace import Console, Door, Memories, ThreadFiles, Visitors, page_routes
+from tests.administration import administrative_routes, signing_routes
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 
@@ -104,12 +105,21 @@ def test_every_route_is_in_the_reference() -> None:
         *Responses(blank, blank, nothing).routes(),
         *Conversations(nothing, nothing, nothing).routes(),
         *Files(nothing, nothing, nothing, nothing, nothing).routes(),
+        *Visitors(holders=nothing, may=nothing, archive=nothing, clock=nothing, new_secret=nothing, bearer=nothing).routes(),
+        *Door(
+            visitors=nothing, runs=nothing, archive=nothing, clock=nothing, new_id=nothing, new_secret=nothing, built_in=nothing
+        ).routes(),
+        *ThreadFiles(nothing, nothing, nothing).routes(),
+        *Console(nothing, nothing, nothing).routes(),
+        *Memories(nothing, nothing, nothing, nothing).routes(),
+        *page_routes(),
         *MessageBatches(asgi=nothing, archive=nothing, clock=nothing, batches=nothing, settings=nothing, authenticate=nothing).routes(),
         *administrative_routes(),
+        *signing_routes(),
     ]
     paths = [getattr(route, "path", "") for route in (*cold.app().routes, *more)]
     for path in {*HOT_PATHS, *paths}:
-        assert f"{path.replace('{name:path}', '{model}')}`" in page("api")
+        assert f"{path.replace('{name:path}', '{model}').replace('{path:path}', '{path}').replace(':str', '')}`" in page("api")
 
 
 def test_every_metric_is_in_the_reference() -> None:

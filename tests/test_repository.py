@@ -2,12 +2,15 @@
 
 import ast
 import configparser
+import json
 import re
 import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
+
+from scripts.page_types import PATH, written
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "headrace"
@@ -38,6 +41,18 @@ def test_lock_files_name_no_host() -> None:
         text = lock.read_text()
         assert "://" not in text, f"{lock.name} names a host"
         assert not re.search(r"^\s*(-i|-f|--(extra-)?index-url|--find-links|--trusted-host)\b", text, re.MULTILINE)
+
+
+def test_the_pages_packages_are_named_by_hash_and_at_no_host() -> None:
+    packages = json.loads((ROOT / "web" / "package-lock.json").read_text())["packages"]
+    assert len(packages) > 20
+    for name, one in packages.items():
+        assert "resolved" not in one, name
+        assert not name or one["integrity"].startswith("sha512-"), name
+
+
+def test_the_page_knows_the_servers_values_as_they_are() -> None:
+    assert PATH.read_text() == written(), "python -m scripts.page_types"
 
 
 def test_every_locked_package_is_pinned_and_hashed() -> None:

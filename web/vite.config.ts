@@ -21,6 +21,26 @@ function oneFontEach(): Plugin {
   }
 }
 
+/** The page holds these packages, and their licences ask to be told. */
+function licences(): Plugin {
+  const bundled = new Set<string>()
+  return {
+    name: 'licences',
+    moduleParsed({ id }) {
+      const found = /^.*node_modules\/(@[^/]+\/[^/]+|[^/]+)/.exec(id.replace(/^\0/, ''))
+      if (found) bundled.add(found[0])
+    },
+    closeBundle() {
+      const told = [...bundled].sort().map((folder) => {
+        const { name, version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+        const files = readdirSync(folder).filter((file) => /^(licen[cs]e|copying)/i.test(file))
+        return `${name} ${version} (${license})\n\n${files.map((file) => readFileSync(join(folder, file), 'utf8')).join('\n')}`
+      })
+      writeFileSync(join(out, 'licences.txt'), told.join(`\n${'-'.repeat(80)}\n`))
+    },
+  }
+}
+
 /** Beside each file the same as gzip makes it, so that no server does it again for each visitor. */
 function packed(): Plugin {
   return {
@@ -38,7 +58,7 @@ function packed(): Plugin {
 }
 
 export default defineConfig({
-  plugins: [svelte(), oneFontEach(), packed()],
+  plugins: [svelte(), oneFontEach(), licences(), packed()],
   base: '/',
   build: {
     outDir: out,

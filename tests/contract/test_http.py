@@ -158,7 +158,7 @@ def test_what_is_not_http_is_told_so(scripted: Running, sent: bytes):
 
 ELSEWHERE = [
     # request                                       status   code                    allow
-    ("GET", "/", 404, "unknown_url", None),
+    ("GET", "/nowhere", 404, "unknown_url", None),
     ("GET", "/v1", 404, "unknown_url", None),
     ("GET", "/v1/nothing", 404, "unknown_url", None),
     ("POST", "/v1/chat/completion", 404, "unknown_url", None),

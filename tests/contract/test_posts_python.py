@@ -1,6 +1,7 @@
 """Moderations, images, audio and a vendor's own path, by the official client over a socket: what passes, and what it costs."""
 
 import json
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from tests.server import Installation, Running
+from tests.needs import missing, need
+from tests.server import Installation, Running, eventually
 from tests.studio import IMAGE_USAGE, PNG, SOUND, SOUND_USAGE, WORDS, Studio
 
 NAMES = {
@@ -99,6 +101,9 @@ name = "searcher"
 operations = ["pass_through"]
 usd_per_mtok = {{ input = "0", output = "0" }}
 usd_per_call = {{ search_unit = "0.002" }}
+
+[cache]
+bytes_max = 1_000_000
 """
 
 
@@ -179,6 +184,14 @@ def test_a_streamed_image(client: OpenAI, studio: Studio) -> None:
     assert studio.last.body["stream"] is True
 
 
+def test_an_image_is_kept(client: OpenAI, studio: Studio) -> None:
+    for _ in range(2):
+        image = client.images.generate(model="painter", prompt="A kept mill", extra_headers={"x-headrace-cache": "on"})
+        assert image.data is not None
+        assert image.data[0].b64_json == PNG
+    assert sum(sent.body.get("prompt") == "A kept mill" for sent in studio.sent) == 1
+
+
 @pytest.mark.filterwarnings("ignore:deprecated")  # OpenAI's word about variations and translations
 def test_edits_and_variations(client: OpenAI, studio: Studio) -> None:
     client.images.edit(model="painter", prompt="More water", image=[("a.png", b"one"), ("b.png", b"two")], mask=("m.png", b"mask"))
@@ -236,6 +249,24 @@ async def test_many_at_once(server: Running) -> None:
         judged = await client.moderations.create(input="x")
     assert image.data is not None
     assert judged.results[0].flagged
+
+
+@pytest.mark.parametrize(("endpoint", "model"), [("/v1/moderations", "judge"), ("/v1/images/generations", "painter")])
+def test_they_are_worked_on_in_batches(client: OpenAI, endpoint: Any, model: str) -> None:
+    lines = [
+        {"custom_id": name, "method": "POST", "url": endpoint, "body": {"model": named, "input": "x", "prompt": "x"}}
+        for name, named in (("good", model), ("bad", "ranker"))
+    ]
+    content = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    file = client.files.create(file=("lines.jsonl", content), purpose="batch")
+    batch = client.batches.create(input_file_id=file.id, endpoint=endpoint, completion_window="24h")
+    done = eventually(lambda: (now := client.batches.retrieve(batch.id)).status == "completed" and now, within_s=20, every_s=0.1)
+    assert done
+    assert done.output_file_id is not None
+    assert done.error_file_id is not None
+    [good] = map(json.loads, client.files.content(done.output_file_id).text.splitlines())
+    assert good["response"]["body"].keys() & {"results", "data"}
+    assert json.loads(client.files.content(done.error_file_id).text)["response"]["status_code"] == 400
 
 
 REFUSED: list[tuple[str, dict[str, Any], int, str]] = [
@@ -365,5 +396,44 @@ def test_a_hard_budget_holds_what_a_post_could_cost(tmp_path: Path, studio: Stud
         status, headers, _ = post(server, "/rerank", {"model": "flat"})
         assert (status, headers["x-headrace-cost"]) == (200, "0.01")
     installation.run("usage", "verify")
-    [row] = [one for one in installation.usage("operation") if one["operation"] == "pass_through"]
-    assert row["requests"] == 2
+
+
+NODE = """
+import OpenAI, { toFile } from "openai";
+const client = new OpenAI({ baseURL: process.argv[2], apiKey: process.argv[3], maxRetries: 0 });
+const sound = Buffer.from("sound");
+const judged = await client.moderations.create({ model: "judge", input: "x" });
+const drawn = await client.images.generate({ model: "painter", prompt: "A mill" });
+const edited = await client.images.edit({ model: "painter", prompt: "More", image: await toFile(sound, "a.png", { type: "image/png" }) });
+const events = [];
+for await (const event of await client.images.generate({ model: "painter", prompt: "A mill", stream: true })) events.push(event.type);
+const spoken = await client.audio.speech.create({ model: "reader", voice: "alloy", input: "Water" });
+const heard = await client.audio.transcriptions.create({ model: "scribe", file: await toFile(sound, "a.mp3") });
+const ranked = await client.post("/rerank", { body: { model: "ranker", query: "x" } });
+console.log(JSON.stringify({ flagged: judged.results[0].flagged, images: drawn.data.length + edited.data.length, events,
+  spoken: (await spoken.arrayBuffer()).byteLength, heard: heard.text, ranked: ranked.results.length }));
+"""
+
+
+def test_openai_for_node(server: Running, tmp_path: Path) -> None:
+    """The official client of JavaScript; see `test_openai_python` for where it is looked for."""
+    node, root = (
+        need("node"),
+        subprocess.run([need("npm"), "root", "-g"], capture_output=True, text=True, timeout=60, check=True).stdout.strip(),
+    )
+    if not Path(root, "openai").is_dir():
+        missing("the npm package openai is not installed: make system, or npm install -g openai")
+    (tmp_path / "ask.mjs").write_text(NODE)
+    (tmp_path / "node_modules").symlink_to(root)
+    done = subprocess.run(
+        [node, "ask.mjs", server.base_url, server.key], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
+    told = json.loads(done.stdout)
+    assert told == {
+        "flagged": True,
+        "images": 2,
+        "events": ["image_generation.partial_image", "image_generation.completed"],
+        "spoken": len(SOUND),
+        "heard": WORDS,
+        "ranked": 1,
+    }

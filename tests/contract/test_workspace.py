@@ -3,6 +3,7 @@
 import functools
 import json
 import re
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -63,6 +64,16 @@ def test_who_is_not_signed_in_is_told_so_and_no_key_is_taken_for_one(server):
     assert not list(nobody.cookies)
 
 
+def test_the_page_comes_under_a_policy_that_runs_nothing_from_elsewhere(server):
+    with urllib.request.urlopen(server.url) as answer:
+        policy = answer.headers["content-security-policy"]
+        assert answer.headers["content-type"].startswith("text/html")
+    assert "unsafe" not in policy
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert server.get("/assets/nothing.js")[0] == 404
+
+
 def test_a_session_is_a_cookie_that_no_script_and_no_other_site_can_use(server, ann):
     assert ann.get("/session")["admin"] is True
     (cookie,) = ann.cookies
@@ -120,7 +131,7 @@ def test_nothing_of_a_thread_is_there_for_anybody_else(ann, ben):
         assert ben.call(method, f"{API}{thread}{path}", body)[0] == 404, path
     assert ben.call("PATCH", f"{API}{thread}", {"title": "mine"})[0] == 404
     assert ben.call("PUT", f"{API}{thread}/files/a.txt", b"x")[0] == 404
-    assert ben.get("/threads")["threads"] == []
+    assert not [one for one in ben.get("/threads")["threads"] if thread.endswith(one["id"])]
     assert ben.get("/search?q=xylophone")["found"] == []
     assert ben.get("/inbox")["waiting"] == []
     assert ben.call("GET", f"{API}/console/keys")[0] == 403
@@ -183,6 +194,41 @@ def test_who_says_something_else_instead_of_answering_has_said_no(ann):
     events = ann.say(thread, "Never mind", model="echo")
     assert kinds(events).index("LeaveRefused") < len(events) - 1
     assert events[-1]["event"]["text"] == "You said: Never mind"
+
+
+def test_what_was_said_to_a_model_that_is_not_there_is_kept_and_can_be_tried_again(ann):
+    thread = ann.thread(model="nobody")
+    events = ann.say(thread, "Hear me", until="failed")
+    assert events[0]["event"]["text"] == "Hear me"
+    (failed,) = ann.get("/inbox")["waiting"]
+    assert failed["asks"][0]["code"] == "model_not_found"
+    assert ann.call("PATCH", f"{API}{thread}", {"model": "echo"})[0] == 200
+    ann.post(f"{thread}/go")
+    assert ann.wait(thread, "done")[-1]["event"]["text"] == "You said: Hear me"
+
+
+def test_a_part_is_handed_to_a_sub_agent_and_paid_by_the_thread(ann):
+    thread = ann.thread(model="boss")
+    events = ann.say(thread, "Have it counted", intent="task")
+    within = [one["event"]["event"]["type"] for one in events if one["event"]["type"] == "Within"]
+    assert within[0] == "TaskGiven"
+    assert "ModelSaid" in within
+    assert ann.get(thread)["tokens"] == 330, "two answers of the agent's, and one of the sub-agent's"
+
+
+def test_what_is_remembered_is_the_persons_own_and_can_be_corrected_and_erased(ann, ben, talker):
+    ann.say(ann.thread(model="keeper"), "Remember that I live in Bern.", intent="task")
+    (held,) = ann.get("/memories")["memories"]
+    assert (held["text"], held["how"], held["about"]) == ("I live in Bern", "said", "")
+    assert ben.get("/memories")["memories"] == []
+    assert ben.call("DELETE", f"{API}/memories/{held['id']}")[0] == 404
+    assert ann.call("PATCH", f"{API}/memories/{held['id']}", {"text": "I live in Basel"})[1]["how"] == "edited"
+    ann.say(ann.thread(model="echo"), "Where do I live, in Bern or Basel?")
+    assert "I live in Basel" in str(talker.asked[-1]["messages"])
+    ben.say(ben.thread(model="echo"), "Where do I live, in Bern or Basel?")
+    assert "I live in Basel" not in str(talker.asked[-1]["messages"])
+    assert ann.call("DELETE", f"{API}/memories/{held['id']}")[0] == 204
+    assert ann.post("/memories", {"text": "Short answers, please"})["how"] == "added"
 
 
 def test_a_budget_pauses_and_more_goes_on(ann):
@@ -271,6 +317,19 @@ def test_who_comes_back_with_no_number_hears_all(ann, number):
     ann.say(thread, "One")
     with ann.following(thread, last=f"{ann.get(thread)['run']}:{number}") as stream:
         assert '"PersonSaid"' in read_until(stream, '"Ended"')
+
+
+def test_a_thread_works_on_a_folder_of_the_machine_and_makes_none(ann, tmp_path):
+    assert ann.call("POST", f"{API}/threads", {"folder": str(tmp_path / "mistyped")})[0] == 403
+    assert not (tmp_path / "mistyped").exists()
+    (tmp_path / "AGENTS.md").write_text("Be brief.")
+    thread = ann.thread(model="coder", folder=str(tmp_path))
+    events = ann.say(thread, "Write hello.py")
+    assert events[0]["event"]["type"] == "ContextGiven"
+    assert not (tmp_path / "hello.py").exists()
+    assert ann.get(f"{thread}/changes")["folder"] == str(tmp_path)
+    ann.post(f"{thread}/changes", {"do": "take"})
+    assert (tmp_path / "hello.py").read_text() == "print('hello')\n"
 
 
 def test_a_link_shows_what_was_there_to_anyone_and_ends_when_it_is_taken_back(server, ann):

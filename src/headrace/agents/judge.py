@@ -307,6 +307,9 @@ def _hosts(sight: Sight, value: Value) -> str | None:
 
 
 def _fact(sight: Sight, value: Value) -> str | None:
+    if sight.effect.kind == "remember":
+        whole = all(sight.known.stated(each) for each in leaves(value))
+        return None if whole else f"You did not say the sentence {said(value)!r}."
     return None if all(sight.known.chosen(each) for each in leaves(value)) else f"You did not say {said(value)!r}."
 
 

@@ -55,7 +55,7 @@ class Knowledge:
     """All that is known in a run. `context` is the label of what the model has read."""
 
     def __init__(self) -> None:
-        self.request = Request(())
+        self._request: Request | None = None
         self.context: Label = UNTOUCHED
         self.records: list[Record] = []
         self.handles: set[str] = set()
@@ -85,10 +85,17 @@ class Knowledge:
         other.changed, other._sizes = set(self.changed), dict(self._sizes)
         return other
 
+    @property
+    def request(self) -> Request:
+        """All that the person said, read when it is first asked for: a long conversation in which nothing is judged costs nothing."""
+        if self._request is None:
+            self._request = Request(self._said)
+        return self._request
+
     def hear(self, text: str) -> None:
         """The person says more."""
         self._said += (text,)
-        self.request = Request(self._said)
+        self._request = None
         self._called = [record for record in self.records if self._is_called(record)]
         self._named = None
 
@@ -165,6 +172,10 @@ class Knowledge:
     def chosen(self, value: str) -> bool:
         """Whether the person chose exactly this: typed it, or gave leave to it."""
         return value.strip().casefold() in self.endorsed or self.request.typed(value)
+
+    def stated(self, sentence: str) -> bool:
+        """Whether the person said this as a whole, or gave leave to it: a piece of a sentence can mean the contrary."""
+        return sentence.strip().casefold() in self.endorsed or self.request.states(sentence)
 
     def said_inside(self, value: str) -> bool:
         """Whether somebody of the person's own organisation wrote this."""

@@ -10,6 +10,8 @@ SHORT_NUMBER_MAX = 999
 _PLACEHOLDER = re.compile(r"\{[^{}]+\}")
 _CAPITALISED = re.compile(r"[^\W\d_][^\W_]*")
 _SUPERLATIVES = {"largest": 1, "biggest": 1, "smallest": -1}
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|[\n;]")
+_REMEMBER = re.compile(r"^(?:please |and |also )*remember(?:,? that|,? this)?[:,]? ", re.IGNORECASE)
 _SENTENCE_ENDS = ".!?:\n"
 
 
@@ -30,6 +32,7 @@ class Request:
         self.names = _names(text)
         self.superlative = sum(sign for word, sign in _SUPERLATIVES.items() if word in self.words)
         """1 when the largest of something is meant, -1 for the smallest, 0 when neither or both."""
+        self._sentences = frozenset(whole for sentence in _SENTENCE.split(text) for whole in (_whole(sentence), _told(sentence)) if whole)
         self._in_order = f" {' '.join(in_order)} "
 
     def typed(self, value: str) -> bool:
@@ -43,12 +46,25 @@ class Request:
             return low in self.emails
         return holds(self.low, low)
 
+    def states(self, sentence: str) -> bool:
+        """Whether the person said this sentence as a whole, or asked to remember it."""
+        return _whole(sentence) in self._sentences
+
     def calls(self, name: str) -> bool:
         """Whether the person called something by this name: all of it, or a name that is a word of it. An ending of a file counts not."""
         said = words(name.rpartition(".")[0] or name)
         if FUNCTION_WORDS.issuperset(said):
             return False
         return f" {' '.join(said)} " in self._in_order or not self.names.isdisjoint(said)
+
+
+def _whole(sentence: str) -> str:
+    return " ".join(sentence.casefold().split()).rstrip(".!")
+
+
+def _told(sentence: str) -> str:
+    """What is behind "remember that"."""
+    return _whole(_REMEMBER.sub("", sentence.strip()))
 
 
 def _template(quoted: str) -> re.Pattern[str]:

@@ -287,6 +287,19 @@ class Turn:
         exhausted = self._exhausted(grant)
         return CallModel() if exhausted is None else Pause(exhausted)
 
+    def open_within(self) -> str | None:
+        """The call whose sub-agent is at work."""
+        return self._intended if self._intended in self._within else None
+
+    def waits(self) -> PauseReason | Call | frozenset[str] | None:
+        """What a person was asked and has not answered, as `waits_for` says it; None where nothing is open."""
+        if self.ended:
+            return None
+        if self._intended is not None:
+            return self._calls[self._intended] if self._fate.get(self._intended, True) is None else None
+        waits = self.waits_for()
+        return waits if isinstance(waits, str) or waits else None
+
     def waits_for(self) -> PauseReason | Call | frozenset[str]:
         """Why the wish is to wait: a pause, an effect of unknown fate, or the calls that leave was asked for."""
         if self._intended is not None:

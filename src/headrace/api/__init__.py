@@ -28,6 +28,7 @@ from headrace.api.projects import Projects
 from headrace.api.responses import Responses
 from headrace.api.responses_background import Background
 from headrace.api.responses_keeping import Keeper, ResponsesSettings
+from headrace.api.signing import Page, Signing, SigningTerms
 from headrace.api.socket import Lane, SocketSettings
 from headrace.api.spending import SpendAlert, Spender, Spending, SpendLimit
 
@@ -68,12 +69,15 @@ __all__ = [
     "Money",
     "Once",
     "Organization",
+    "Page",
     "People",
     "Posts",
     "ProjectKeys",
     "Projects",
     "Responses",
     "ResponsesSettings",
+    "Signing",
+    "SigningTerms",
     "SocketSettings",
     "SpendAlert",
     "SpendLimit",

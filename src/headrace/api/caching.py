@@ -104,7 +104,9 @@ class Cache:
         asked = ("", "", ()) if native is None else (native.dialect, native.post.path if native.post is not None else "", native.headers)
         digest = blake2b(exchange.body, digest_size=32).digest()
         version = self._gateway.world.snapshot.version
-        return owner_of(ask.principal), ask.operation, asked, ask.model, ask.stream, ask.rules, ask.strict, version, digest
+        guards = self._gateway.world.guards
+        guarded = () if guards is None else guards.names(ask)
+        return owner_of(ask.principal), ask.operation, asked, ask.model, ask.stream, ask.rules, ask.strict, version, digest, guarded
 
     def _found(self, key: Hashable) -> Kept | None:
         kept = self._kept.get(key)

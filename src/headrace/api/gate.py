@@ -23,7 +23,7 @@ from headrace.core.identity import Principal
 from headrace.core.roles import ProjectRole, Right, Role, may
 from headrace.storage import Author, Person
 
-COOKIE, COOKIE_TLS = "headrace_session", "__Host-headrace_session"
+COOKIE, COOKIE_TLS = "headrace_person", "__Host-headrace_person"
 SAFE = ("GET", "HEAD", "OPTIONS")
 
 
@@ -72,6 +72,12 @@ class Gate:
                 check_origin(request)
             return self._of_person(person, request, address)
         principal = authenticate(None if secret is None else secret.encode("latin-1"), self._keys)
+        if principal.owner and cookie is not None:  # the page asks by a key of somebody who is signed in: then it is he who asks
+            person = await self._people.signed_in(cookie)
+            if person is not None and person.id == principal.owner:
+                if request.method not in SAFE:
+                    check_origin(request)
+                return self._of_person(person, request, address)
         return self._of_key(principal, request, address)
 
     async def person(self, request: Request) -> Person:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import msgspec
 
@@ -12,7 +13,7 @@ from headrace.api.messages import MessagesManner, WholeMessage
 from headrace.api.responses_asking import Asking
 from headrace.api.responses_keeping import Keeper
 from headrace.api.responses_voice import ResponseVoice
-from headrace.core.ask import Ask
+from headrace.core.ask import Ask, Operation
 from headrace.core.clock import SECOND
 from headrace.core.errors import (
     HeadraceError,
@@ -22,6 +23,7 @@ from headrace.core.errors import (
     QueueFull,
     RateLimited,
     StorageFull,
+    UpstreamGarbled,
     UpstreamOverloaded,
     UpstreamUnreachable,
 )
@@ -31,12 +33,17 @@ from headrace.gateway import Visit
 from headrace.providers import Gate, Tap
 from headrace.wire.messages_failure import failure_body
 from headrace.wire.openai_answer import AnswerGatherer
+from headrace.wire.posts import PATHS
 from headrace.wire.responses_answer import Event
 
 MESSAGES = "/v1/messages"
-ENDPOINTS = ("/v1/chat/completions", "/v1/responses", "/v1/embeddings")
+POSTED = ("/v1/moderations", "/v1/images/generations", "/v1/images/edits")
+ENDPOINTS = ("/v1/chat/completions", "/v1/responses", "/v1/embeddings", *POSTED)
+OPERATIONS: Mapping[str, Operation] = {"/v1/embeddings": "embeddings", **{path: PATHS[path.removeprefix("/v1")] for path in POSTED}}
 NO_HEADERS: Mapping[bytes, bytes] = {}
 IN_BATCH = {CLASS: b"batch"}
+AS_JSON = {**IN_BATCH, b"content-type": b"application/json"}
+Begun: TypeAlias = list[tuple[Ask, Visit]]
 NO_ROOM = (NoCapacity, NotReady, QueueFull, RateLimited, StorageFull, UpstreamOverloaded, UpstreamUnreachable)
 """Nobody has worked on it: it waits for as long as it takes. Who broke while he did is asked TRIES_MAX times."""
 TRIES_MAX = 3
@@ -110,7 +117,7 @@ class Lines:
         self, endpoint: str, principal: Principal, body: bytes, headers: Mapping[bytes, bytes]
     ) -> tuple[Line, HeadraceError | None]:
         request, began = self._foreign.new_id("req_"), self._foreign.clock.instant()
-        asked: list[tuple[Ask, Visit]] = []
+        asked: Begun = []
         failure: HeadraceError | None = None
         try:
             line = Line(200, request, await self._answer(endpoint, request, principal, {**headers, **IN_BATCH}, body, asked))
@@ -120,10 +127,9 @@ class Lines:
             failure = self._foreign.fault(request)
             line = _refused(endpoint, request, failure)
         ask, visit = asked[0] if asked else (None, None)
-        operation = "embeddings" if endpoint == "/v1/embeddings" else "chat"
         self._foreign.report(
             request=request,
-            operation="embeddings" if operation == "embeddings" else "chat",
+            operation=OPERATIONS.get(endpoint, "chat"),
             ask=ask,
             visit=visit,
             status=line.status,
@@ -133,45 +139,44 @@ class Lines:
         return line, failure
 
     async def _answer(
-        self,
-        endpoint: str,
-        request: str,
-        principal: Principal,
-        headers: Mapping[bytes, bytes],
-        body: bytes,
-        asked: list[tuple[Ask, Visit]],
+        self, endpoint: str, request: str, principal: Principal, headers: Mapping[bytes, bytes], body: bytes, asked: Begun
     ) -> bytes:
-        gateway = self._foreign.gateway
         if endpoint == MESSAGES:
-            ask = await self._messages.read(request, principal, headers, body)
-            if ask.stream:
-                raise InvalidRequest("A request of a batch is answered whole: leave out 'stream'.", param="stream")
-            visit = gateway.admit(ask)
-            asked.append((ask, visit))
-            message = WholeMessage(ask)
-            await gateway.answer(ask, visit, _Whole(message.hear))
-            return message.body
+            return await self._message(request, principal, headers, body, asked)
         if endpoint == "/v1/responses":
-            response = await self._asking.read(request, principal, IN_BATCH, body)
-            if response.ask.stream or response.request.background:
-                raise InvalidRequest("A line of a batch is answered whole: leave out 'stream' and 'background'.", param="stream")
-            visit = gateway.admit(response.ask)
-            asked.append((response.ask, visit))
-            sink = _Whole()
-            voice = ResponseVoice(sink, response.events(), self._now_s, lambda told: self._keeper.keep(response, told), stream=False)
-            await gateway.answer(response.ask, visit, voice)
-            await voice.before_end()
-            voice.finish(b"")
-            return sink.body
-        read = self._reader.embeddings if endpoint == "/v1/embeddings" else self._reader.chat
-        ask = read(request, principal, IN_BATCH, body)
+            return await self._response(request, principal, body, asked)
+        if endpoint in POSTED:
+            ask = self._reader.post(request, principal, AS_JSON, endpoint.removeprefix("/v1"), body)
+        else:
+            ask = (self._reader.embeddings if endpoint == "/v1/embeddings" else self._reader.chat)(request, principal, IN_BATCH, body)
+        visit = self._admitted(ask, asked)
+        gatherer = AnswerGatherer(id=f"chatcmpl-{request[4:]}", model=ask.model, created=self._now_s())
+        await self._foreign.gateway.answer(ask, visit, _Whole(gatherer.hear))
+        return gatherer.answer() if endpoint not in POSTED else _whole_json(gatherer.answer())
+
+    async def _message(self, request: str, principal: Principal, headers: Mapping[bytes, bytes], body: bytes, asked: Begun) -> bytes:
+        ask = await self._messages.read(request, principal, headers, body)
+        visit, message = self._admitted(ask, asked), WholeMessage(ask)
+        await self._foreign.gateway.answer(ask, visit, _Whole(message.hear))
+        return message.body
+
+    async def _response(self, request: str, principal: Principal, body: bytes, asked: Begun) -> bytes:
+        response = await self._asking.read(request, principal, IN_BATCH, body)
+        if response.request.background:
+            raise InvalidRequest("A line of a batch is answered whole: leave out 'background'.", param="background")
+        visit, sink = self._admitted(response.ask, asked), _Whole()
+        voice = ResponseVoice(sink, response.events(), self._now_s, lambda told: self._keeper.keep(response, told), stream=False)
+        await self._foreign.gateway.answer(response.ask, visit, voice)
+        await voice.before_end()
+        voice.finish(b"")
+        return sink.body
+
+    def _admitted(self, ask: Ask, asked: Begun) -> Visit:
         if ask.stream:
             raise InvalidRequest("A line of a batch is answered whole: leave out 'stream'.", param="stream")
-        visit = gateway.admit(ask)
+        visit = self._foreign.gateway.admit(ask)
         asked.append((ask, visit))
-        gatherer = AnswerGatherer(id=f"chatcmpl-{request[4:]}", model=ask.model, created=self._now_s())
-        await gateway.answer(ask, visit, _Whole(gatherer.hear))
-        return gatherer.answer()
+        return visit
 
     def _now_s(self) -> int:
         return self._foreign.clock.moment() // SECOND
@@ -182,7 +187,17 @@ def _refused(endpoint: str, request: str, error: HeadraceError) -> Line:
     return Line(status, request, failure_body(error, status, request) if endpoint == MESSAGES else body_of(error))
 
 
+def _whole_json(body: bytes) -> bytes:
+    """The same, which is to stand in a line of JSON."""
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise UpstreamGarbled("The upstream answered a line of a batch with something that is not JSON.") from None
+    return body
+
+
 def line_answer(line: Line) -> bytes:
-    """A line's `response` and `error`, as a batch's output has them."""
-    response = {"status_code": line.status, "request_id": line.request, "body": msgspec.Raw(line.body)}
+    """A line's `response` and `error`, as a batch's output has them: on one line, however the upstream writes its JSON."""
+    body = line.body.replace(b"\r", b" ").replace(b"\n", b" ")  # JSON has neither but between its values
+    response = {"status_code": line.status, "request_id": line.request, "body": msgspec.Raw(body)}
     return msgspec.json.encode({"response": response, "error": None})

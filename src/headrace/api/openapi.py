@@ -17,18 +17,21 @@ from headrace.wire.openai_chat import ChatRequest
 from headrace.wire.openai_embeddings import EmbeddingsRequest
 from headrace.wire.responses_request import ResponsesRequest
 
+SPOKEN = ("audio/mpeg", "audio/wav", "audio/ogg", "audio/flac", "audio/aac", "application/octet-stream", "text/event-stream")
+WRITTEN = ("application/json", "text/plain", "text/vtt", "text/event-stream")
+STREAMED = ("application/json", "text/event-stream")
 OPERATIONS: tuple[Operation, ...] = (
-    Operation("post", "/v1/chat/completions", "A chat completion, streamed or whole", ChatRequest),
+    Operation("post", "/v1/chat/completions", "A chat completion, streamed or whole", ChatRequest, answers=STREAMED),
     Operation("post", "/v1/embeddings", "Embeddings of texts or token numbers", EmbeddingsRequest),
     Operation("post", "/v1/moderations", "Whether something is harmful", "Moderation"),
-    Operation("post", "/v1/images/generations", "Images of a prompt, streamed or whole", "Image"),
-    Operation("post", "/v1/images/edits", "Images made of others", "ImageForm"),
+    Operation("post", "/v1/images/generations", "Images of a prompt, streamed or whole", "Image", answers=STREAMED),
+    Operation("post", "/v1/images/edits", "Images made of others", "ImageForm", answers=STREAMED),
     Operation("post", "/v1/images/variations", "Variations of an image", "VariationForm"),
-    Operation("post", "/v1/audio/speech", "A text, spoken", "Speech"),
-    Operation("post", "/v1/audio/transcriptions", "A recording, written down; streamed or whole", "RecordingForm"),
-    Operation("post", "/v1/audio/translations", "A recording, written down in English", "RecordingForm"),
-    Operation("post", "/v1/responses", "A response, streamed, whole or in the background", ResponsesRequest),
-    Operation("get", "/v1/responses/{id}", "A kept response, or its events", query=("stream", "starting_after")),
+    Operation("post", "/v1/audio/speech", "A text, spoken", "Speech", answers=SPOKEN),
+    Operation("post", "/v1/audio/transcriptions", "A recording, written down; streamed or whole", "RecordingForm", answers=WRITTEN),
+    Operation("post", "/v1/audio/translations", "A recording, written down in English", "RecordingForm", answers=WRITTEN),
+    Operation("post", "/v1/responses", "A response, streamed, whole or in the background", ResponsesRequest, answers=STREAMED),
+    Operation("get", "/v1/responses/{id}", "A kept response, or its events", query=("stream", "starting_after"), answers=STREAMED),
     Operation("delete", "/v1/responses/{id}", "Forget a response"),
     Operation("post", "/v1/responses/{id}/cancel", "End a response that is made in the background"),
     Operation("get", "/v1/responses/{id}/input_items", "What a response was asked", query=PAGE),
@@ -42,19 +45,21 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("post", "/v1/conversations/{id}/items", "Add items to a conversation", "Conversation"),
     Operation("get", "/v1/conversations/{id}/items/{item}", "One item of a conversation"),
     Operation("delete", "/v1/conversations/{id}/items/{item}", "Take an item out of a conversation"),
-    Operation("post", "/v1/messages", "A message of Anthropic's, streamed or whole", MessagesRequest),
+    Operation("post", "/v1/messages", "A message of Anthropic's, streamed or whole", MessagesRequest, answers=STREAMED),
     Operation("post", "/v1/messages/count_tokens", "How long a prompt likely is", MessagesRequest),
     Operation("post", "/v1/messages/batches", "Have many messages made, by Anthropic's form", "MessageBatch"),
     Operation("get", "/v1/messages/batches", "The message batches of the project", query=("limit", "after_id", "before_id")),
     Operation("get", "/v1/messages/batches/{id}", "How far a message batch is"),
     Operation("delete", "/v1/messages/batches/{id}", "Forget a message batch that has ended"),
     Operation("post", "/v1/messages/batches/{id}/cancel", "End a message batch"),
-    Operation("get", "/v1/messages/batches/{id}/results", "What came of a message batch, a line of JSON each"),
+    Operation(
+        "get", "/v1/messages/batches/{id}/results", "What came of a message batch, a line of JSON each", answers=("application/x-jsonl",)
+    ),
     Operation("post", "/v1/files", "Upload a file", "FileForm"),
     Operation("get", "/v1/files", "The files of the project", query=("purpose", *PAGE)),
     Operation("get", "/v1/files/{id}", "A file's facts"),
     Operation("delete", "/v1/files/{id}", "Delete a file"),
-    Operation("get", "/v1/files/{id}/content", "A file's content"),
+    Operation("get", "/v1/files/{id}/content", "A file's content", answers=("application/octet-stream",)),
     Operation("post", "/v1/uploads", "Begin a file in parts", "Upload"),
     Operation("post", "/v1/uploads/{id}/parts", "Add a part", "PartForm"),
     Operation("post", "/v1/uploads/{id}/complete", "Make a file of the parts", "UploadCompletion"),
@@ -67,6 +72,9 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("get", "/v1/models", "The models that can be asked"),
     Operation("get", "/v1/models/{model}", "One model"),
 )
+JSON = "application/json"
+ANTHROPICS = ("/v1/messages", "/v1/models")
+"""Where a key is taken as Anthropic's clients send it."""
 BYTES: dict[str, Any] = {"type": "string", "contentMediaType": "application/octet-stream"}
 IMAGES: dict[str, Any] = {"anyOf": [BYTES, {"type": "array", "items": BYTES, "minItems": 1, "maxItems": 16}]}
 COUNT: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": 128}
@@ -167,7 +175,13 @@ OTHERS: dict[str, dict[str, Any]] = {
     "Error": {
         "type": "object",
         "required": ["error"],
-        "properties": {"error": {"type": "object", "properties": dict.fromkeys(("message", "type", "param", "code"), TEXT)}},
+        "properties": {
+            "error": {
+                "type": "object",
+                "required": ["message", "type"],
+                "properties": {"message": TEXT, "type": TEXT, "param": {"type": ["string", "null"]}, "code": {"type": ["string", "null"]}},
+            }
+        },
     },
 }
 
@@ -182,7 +196,7 @@ def document(version: str) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "headrace", "version": version, "description": "One API in front of every model you run or rent."},
-        "security": [{"key": []}, {"anthropic": []}],
+        "security": [{"key": []}],
         "paths": paths,
         "components": {
             "schemas": {**components, **FORMS, **OTHERS},
@@ -206,13 +220,15 @@ def _told(operation: Operation) -> dict[str, Any]:
         "tags": [operation.path.split("/")[2]],
         "parameters": parameters,
         "responses": {
-            "200": {"description": "Done.", "content": {"application/json": {"schema": OBJECT}}},
+            "200": {"description": "Done.", "content": {kind: {"schema": OBJECT} if kind == JSON else {} for kind in operation.answers}},
             "default": {
                 "description": "Refused, or failed.",
                 "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
             },
         },
     }
+    if operation.path.startswith(ANTHROPICS):
+        told["security"] = [{"key": []}, {"anthropic": []}]
     return told | _body(operation.body)
 
 

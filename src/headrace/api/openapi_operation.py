@@ -11,10 +11,12 @@ METADATA: dict[str, Any] = {"type": "object", "additionalProperties": TEXT, "max
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """One method of one path. `body` is what reads it, or the name of a form; `query` are the parameters behind the question mark."""
+    """One method of one path. `body` is what reads it, or the name of a form; `query` are the parameters behind the question mark;
+    `answers` are the content types of what comes back."""
 
     method: str
     path: str
     summary: str
     body: type | str | None = None
     query: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ("application/json",)

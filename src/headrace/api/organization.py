@@ -19,10 +19,10 @@ from headrace.core.errors import InvalidRequest
 from headrace.core.money import usd
 from headrace.core.usage import Usage
 
-OPERATIONS = {"completions": "chat", "embeddings": "embeddings"}
-"""What we serve by the name that OpenAI has for it; of the others nothing is used here."""
+OPERATIONS = {"completions": "chat", "embeddings": "embeddings", "moderations": "moderations"}
+"""What we count by the name that OpenAI has for it; of the others nothing is told here."""
 OTHERS = (
-    "moderations", "images", "audio_speeches", "audio_transcriptions", "vector_stores", "code_interpreter_sessions", "file_search_calls",
+    "images", "audio_speeches", "audio_transcriptions", "vector_stores", "code_interpreter_sessions", "file_search_calls",
     "web_search_calls", "decisions",
 )  # fmt: skip
 WIDTHS: Mapping[str, tuple[int, int, int]] = {"1m": (60, 60, 1_440), "1h": (3_600, 24, 168), "1d": (86_400, 7, 31)}
@@ -202,7 +202,7 @@ def _used(kind: str, group: Sequence[str], each: Used) -> dict[str, Any]:
         "api_key_id": named["api_key_id"],
         "model": named["model"],
     }
-    if kind == "embeddings":
+    if kind in ("embeddings", "moderations"):
         return told
     return told | {
         "output_tokens": usage.tokens_out,

@@ -6,16 +6,18 @@ from pathlib import Path
 
 import click
 
-from headrace.agents import Budget, Grant
+from headrace.agents import Budget
 from headrace.agents.events import PersonSaid
-from headrace.cli.agentmodel import PICO, ServedModel
-from headrace.cli.agentrun import begin, draft_of, drive, home_of, standing, task_of
+from headrace.agents.mandate import grant_with
+from headrace.cli.agentmodel import PICO, ServedEmbeddings, ServedModel
+from headrace.cli.agentrun import begin, draft_of, drive, home_of, runs_of, standing, task_of
 from headrace.cli.client import client_for
+from headrace.cli.schedule import DAY, PERSON, answer, inbox, list_schedules, schedule, unschedule, watch
 from headrace.cli.terminal import Terminal, can_ask, short
 from headrace.compose import Place
 from headrace.compose.clock import MachineClock, shown_moment
 from headrace.sandbox import Change, Draft, try_level
-from headrace.storage import RunLog, read_run
+from headrace.storage import RunLog
 from headrace.workspace import BUILT_IN, verdict
 
 MODEL = click.option("--model", help="The model to work with (default: the first that the server lists).")
@@ -41,6 +43,7 @@ def agent() -> None:
 @click.option("--steps-max", type=click.IntRange(min=1), default=100, show_default=True, help="Pause after so many calls of the model.")
 @click.option("--trust-folder", is_flag=True, help="Take the folder's AGENTS.md and skills for written by your own people.")
 @click.option("--allow-host", multiple=True, help="A host that pages may be read from without asking; may be repeated.")
+@click.option("--leave", multiple=True, help="What it may do unasked, today: 'TOOL name=value amount<=20 note=* x3'; may be repeated.")
 @URL
 @KEY
 @click.pass_obj
@@ -55,12 +58,14 @@ def run(
     steps_max: int,
     trust_folder: bool,
     allow_host: Sequence[str],
+    leave: Sequence[str],
     url: str | None,
     key: str | None,
 ) -> None:
     """Do TASK. What it does to files is a draft until you take it over, and can be undone afterwards."""
     budget = Budget(pico_usd_max=None if usd_max is None else int(usd_max * PICO), tokens_max=tokens_max, steps_max=steps_max)
-    grant = Grant(budget=budget, hosts=frozenset(host.casefold() for host in allow_host))
+    hosts = frozenset(host.casefold() for host in allow_host)
+    grant = grant_with(budget, hosts, tuple(leave), MachineClock().moment() + DAY, PERSON)
     name = begin(place, task, folder, grant, trust_folder=trust_folder)
     click.secho(f"{name} in {folder.resolve()}", dim=True, err=True)
     _go_on(place, name, model, take=take, url=url, key=key)
@@ -87,11 +92,11 @@ def resume(place: Place, run: str, message: str | None, model: str | None, take:
 @click.pass_obj
 def list_runs(place: Place) -> None:
     """The runs, the newest first: how each stands, and what it was asked."""
-    homes = sorted(place.layout().runs.glob("*/events.jsonl"), reverse=True)
-    for path in homes:
-        entries = read_run(path)
-        click.echo(f"{path.parent.name}  {shown_moment(entries[0].at)}  {standing(path.parent, entries):<10}  {short(task_of(entries))}")
-    if not homes:
+    found = False
+    for home, entries in runs_of(place):
+        found = True
+        click.echo(f"{home.name}  {shown_moment(entries[0].at)}  {standing(home, entries):<10}  {short(task_of(entries))}")
+    if not found:
         click.echo("No runs yet: headrace agent run 'TASK' starts one.")
 
 
@@ -141,7 +146,17 @@ def _go_on(place: Place, name: str, model: str | None, *, take: bool, url: str |
             click.secho(BUILT_IN, fg="yellow", err=True)
         return found
 
-    driver, ending = drive(place, name, level, served, terminal, terminal.hear, _warn, know=terminal.know)
+    driver, ending = drive(
+        place,
+        name,
+        level,
+        served,
+        terminal,
+        terminal.hear,
+        _warn,
+        know=terminal.know,
+        embeds=lambda: ServedEmbeddings.found(client_for(place, url, key)),
+    )
     if ending == "waiting":
         click.secho(f"The run waits for you: headrace agent resume {name}", fg="cyan", err=True)
         return
@@ -179,3 +194,7 @@ def _show(changes: Sequence[Change], where: str) -> None:
     for change in changes:
         click.echo(f"  {change.kind:<8} {change.path}")
     click.echo(f"{len(changes)} change{'s' if len(changes) != 1 else ''} {where}.")
+
+
+for command in (schedule, list_schedules, unschedule, watch, inbox, answer):
+    agent.add_command(command)

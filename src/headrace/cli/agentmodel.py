@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -36,6 +37,25 @@ class ServedModel:
             wishes["x-headrace-max-cost"] = most_usd  # as a header: another vendor's server takes no such field
         answer, headers = await asyncio.to_thread(self._client.post_whole, "/chat/completions", asked, wishes)
         return reply_of(answer, pico_usd=_pico(headers.get("x-headrace-cost")), request=headers.get("x-request-id") or "")
+
+
+class ServedEmbeddings:
+    """The model that the server embeds with."""
+
+    def __init__(self, client: Client, name: str) -> None:
+        self._client, self.name = client, name
+
+    @classmethod
+    def found(cls, client: Client) -> "ServedEmbeddings | None":
+        """The first that the server lists; None where it embeds with none, or is no headrace."""
+        listed = client.get("/models")["data"]
+        names = [str(one["id"]) for one in listed if "embeddings" in one.get("x_headrace", {}).get("operations", ())]
+        return cls(client, names[0]) if names else None
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        asked = {"model": self.name, "input": list(texts), "encoding_format": "float"}
+        answer = await asyncio.to_thread(self._client.post, "/embeddings", asked)
+        return [each["embedding"] for each in sorted(answer["data"], key=lambda each: int(each["index"]))]
 
 
 def _pico(cost: str | None) -> int:

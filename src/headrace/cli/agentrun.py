@@ -1,20 +1,22 @@
 """Runs of agents as the commands begin them and go on with them: where they lie, what they may do, and the server as their model."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
 
 from headrace.agents import Grant, Readers, Writers
 from headrace.agents.events import ContextGiven, Ended, Event, PersonSaid, TaskGiven
-from headrace.compose import Place, outfit_of
+from headrace.compose import Place, outfit_of, signing_key
 from headrace.compose.clock import MachineClock, Names
 from headrace.core.errors import InvalidRequest
 from headrace.core.model import Model
 from headrace.sandbox import Draft, Level, Limits
-from headrace.storage import Entry, RunLog, make_folder, read_run
-from headrace.workspace import Driver, Ending, Granted, Person, brought_along, equipped
+from headrace.storage import Entry, MemoryStore, RunLog, ScheduleStore, connect, make_folder, read_run
+from headrace.workspace import Driver, Embeds, Ending, Granted, Keeper, Person, Remembering, brought_along, equipped
 
 
 def home_of(place: Place, name: str) -> Path:
@@ -32,17 +34,27 @@ def new_name() -> str:
 
 
 def begin(
-    place: Place, task: str, folder: Path, grant: Grant, *, trust_folder: bool = False, name: str | None = None, by_agent: bool = False
+    place: Place,
+    task: str,
+    folder: Path,
+    grant: Grant,
+    *,
+    trust_folder: bool = False,
+    name: str | None = None,
+    by_agent: bool = False,
+    schedule: str | None = None,
 ) -> str:
     """Make a run of this task, which has not gone a step yet; its name. One that was being made when the process died is made anew.
 
-    `by_agent`: another agent words the task, so nothing in it counts as a person's choice.
+    `by_agent`: another agent words the task, so nothing in it counts as a person's choice. `schedule`: its leave holds for the run.
     """
     clock, name = MachineClock(), name or new_name()
     home = home_of(place, name)
     home.mkdir(parents=True, mode=0o700, exist_ok=True)
     draft = Draft.begin(folder, home / "draft")
     (home / "grant.json").write_bytes(msgspec.json.encode(grant))
+    if schedule is not None:
+        (home / "schedule").write_text(schedule)
     fresh = home / "events.new"
     fresh.unlink(missing_ok=True)
     log = RunLog(fresh, new=True)
@@ -85,7 +97,7 @@ def drive(
     tell: Callable[[str], None],
     *,
     know: Callable[[Event], None] = lambda event: None,
-    grant: Granted | None = None,
+    embeds: Callable[[], Embeds | None] = lambda: None,
 ) -> tuple[Driver, Ending]:
     """Go on with a run until it is done, or waits for a person who is not there. Raises RunBusy while another process does."""
     home = home_of(place, name)
@@ -94,7 +106,10 @@ def drive(
         draft = draft_of(place, name)
         for entry in log.entries:
             know(entry.event)
-        return asyncio.run(_driven(place, log, draft, level, model(), person, grant or grant_of(home), hear, tell))
+        with database_of(place) as database:
+            memory = Remembering(MemoryStore(database), str(draft.origin), name, embeds(), MachineClock(), Names(MachineClock()))
+            driven = _driven(place, log, draft, level, model(), person, _granted(place, home, database), hear, tell, memory)
+            return asyncio.run(driven)
     finally:
         log.close()
 
@@ -109,11 +124,41 @@ async def _driven(
     grant: Grant | Granted,
     hear: Callable[[Event], None],
     tell: Callable[[str], None],
+    memory: Remembering,
 ) -> tuple[Driver, Ending]:
-    async with equipped(outfit_of(place.settings(), place.environ), draft, level, Limits(), tell) as toolbox:
+    async with equipped(outfit_of(place.settings(), place.environ), draft, level, Limits(), tell, memory) as toolbox:
         driver = Driver(log, model, toolbox, person, grant, MachineClock(), hear)
         toolbox.give(driver)
+        await memory.bring(driver)
         return driver, await driver.run()
+
+
+def _granted(place: Place, home: Path, database: sqlite3.Connection) -> Grant | Granted:
+    """What the run may do: what was allowed when it began, or of a schedule's run what is signed, as it holds now."""
+    if not (home / "schedule").exists():
+        return grant_of(home)
+    key = signing_key(place)
+    return Keeper(ScheduleStore(database), (home / "schedule").read_text(), key, MachineClock())
+
+
+@contextmanager
+def database_of(place: Place) -> Iterator[sqlite3.Connection]:
+    """The database of the data folder, for what must not be lost."""
+    with closing(connect(make_folder(place.layout().root).database, durable=True)) as database:
+        yield database
+
+
+@contextmanager
+def memories(place: Place) -> Iterator[MemoryStore]:
+    """The memories of the data folder."""
+    with database_of(place) as database:
+        yield MemoryStore(database)
+
+
+def runs_of(place: Place) -> Iterator[tuple[Path, Sequence[Entry]]]:
+    """The runs, the newest first: where each lies, and what happened in it."""
+    for path in sorted(place.layout().runs.glob("*/events.jsonl"), reverse=True):
+        yield path.parent, read_run(path)
 
 
 def standing(home: Path, entries: Sequence[Entry]) -> str:

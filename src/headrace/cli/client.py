@@ -93,7 +93,7 @@ class Client:
     ) -> http.client.HTTPResponse:
         kind = http.client.HTTPSConnection if self._tls else http.client.HTTPConnection
         connection = kind(self._host, self._port, timeout=self._timeout_s)
-        headers = {"authorization": f"Bearer {self._key}", "content-type": content_type, **(more or {})}
+        headers = {"authorization": f"Bearer {self._key}", "content-type": content_type, "connection": "close", **(more or {})}
         try:
             connection.request(method, self._path + path, body, headers)
             answer = connection.getresponse()

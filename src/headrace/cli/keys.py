@@ -10,7 +10,9 @@ from headrace.compose import Books, Place
 from headrace.core.clock import SECOND, Moment
 from headrace.core.identity import TrafficClass
 from headrace.core.money import usd
+from headrace.core.roles import Role
 
+ROLES: tuple[Role, ...] = get_args(Role)
 CLASSES: tuple[TrafficClass, ...] = get_args(TrafficClass)
 
 
@@ -31,6 +33,7 @@ def keys() -> None:
 @click.option("--models", help="The only models that it may ask for, separated by commas.")
 @click.option("--classes", help="The only traffic classes that it may ask in, separated by commas.")
 @click.option("--expires", help="For how long it is good: 10m, 24h, 7d.")
+@click.option("--role", type=click.Choice(ROLES), help="Make a key that administers the organisation in this role, and does nothing else.")
 @click.pass_obj
 def create(
     place: Place,
@@ -45,6 +48,7 @@ def create(
     models: str | None,
     classes: str | None,
     expires: str | None,
+    role: Role | None,
 ) -> None:
     """Make a key called NAME and show its secret, this once."""
     with Books.open(place) as books:
@@ -60,8 +64,9 @@ def create(
             models=_names(models),
             classes=_names(classes),
             expires_in_s=None if expires is None else _seconds(expires),
+            role=role,
         )
-    owner = f"{row.organization}/{row.project}"
+    owner = f"{row.organization}/{row.project}" if row.role is None else f"{row.organization}, which it administers as {row.role}"
     click.secho(f"{row.id} is ready, for {owner}. This is its secret, which is shown only now:", err=True)
     click.echo(secret)
 
@@ -78,7 +83,7 @@ def list_keys(place: Place, kind: Format) -> None:
                 "name": row.name,
                 "organization": row.organization,
                 "project": row.project,
-                "class": row.traffic_class,
+                "class": row.traffic_class if row.role is None else f"administers: {row.role}",
                 "secret": row.shown,
                 "created": _time(row.created),
                 "revoked": _time(row.revoked),

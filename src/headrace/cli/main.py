@@ -16,6 +16,7 @@ from headrace.cli.invoice import invoice
 from headrace.cli.keys import keys
 from headrace.cli.ledger import ledger
 from headrace.cli.mcp import mcp
+from headrace.cli.memory import memory
 from headrace.cli.models import models
 from headrace.cli.plan import plan
 from headrace.cli.portfolio import portfolio
@@ -26,6 +27,7 @@ from headrace.cli.serve import serve
 from headrace.cli.simulate import simulate
 from headrace.cli.usage import usage
 from headrace.cli.why import why
+from headrace.cli.workspace import workspace
 from headrace.compose import here, version
 from headrace.core.errors import HeadraceError
 
@@ -45,8 +47,8 @@ def headrace(context: click.Context, config: Path | None, data: Path | None) -> 
 
 
 for command in (
-    serve, chat, agent, mcp, batch, portfolio, simulate, plan, why, usage, ledger, invoice, reconcile, keys, budget, price, audit,
-    models, reload, doctor,
+    serve, workspace, chat, agent, memory, mcp, batch, portfolio, simulate, plan, why, usage, ledger, invoice, reconcile, keys, budget,
+    price, audit, models, reload, doctor,
 ):  # fmt: skip
     headrace.add_command(command)
 

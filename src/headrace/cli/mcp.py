@@ -10,34 +10,22 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
-from headrace.agents import Budget, Call, Grant, Reason
-from headrace.agents.events import Ended, PauseReason, Resumed
-from headrace.cli.agentmodel import PICO, ServedModel
+from headrace.agents import Budget, Grant
+from headrace.agents.events import Ended
+from headrace.cli.agentmodel import PICO, ServedEmbeddings, ServedModel
 from headrace.cli.agentrun import begin, draft_of, drive
 from headrace.cli.client import Client, client_for
 from headrace.compose import Books, Place
 from headrace.core.errors import HeadraceError, InvalidRequest, SetupError
 from headrace.core.money import usd
 from headrace.sandbox import try_level
+from headrace.workspace import Nobody
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
 
 DIFF_CHARS_MAX = 40_000
 Plain: TypeAlias = "dict[str, str | int | list[str]]"
-
-
-class Nobody:
-    """Who is asked where no person is: the run waits, and is gone on with by `headrace agent resume`."""
-
-    async def leave(self, calls: tuple[Call, ...], reasons: tuple[tuple[Reason, ...], ...]) -> tuple[bool, ...] | None:
-        return None
-
-    async def fate(self, call: Call) -> bool | None:
-        return None
-
-    async def more(self, reason: PauseReason) -> Resumed | None:
-        return None
 
 
 @click.command()
@@ -124,7 +112,14 @@ def _worked(place: Place, folder: Path, client: Client, model: str | None, task:
     name = begin(place, task, folder, grant, by_agent=True)
     said: list[str] = []
     driver, ending = drive(
-        place, name, try_level(), lambda: ServedModel(client, model or client.first_chat_model()), Nobody(), lambda event: None, said.append
+        place,
+        name,
+        try_level(),
+        lambda: ServedModel(client, model or client.first_chat_model()),
+        Nobody(),
+        lambda event: None,
+        said.append,
+        embeds=lambda: ServedEmbeddings.found(client),
     )
     draft = draft_of(place, name)
     answer = driver.events[-1].text if isinstance(driver.events[-1], Ended) else ""

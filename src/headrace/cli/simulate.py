@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -90,7 +91,7 @@ def simulate(
     if listed:
         _list()
         return
-    said = {"policy": policy, "seed": seed, "scale": scale, "duration_s": hours and hours * 3_600, "watch": watched}
+    said = {"policy": policy, "seed": seed, "scale": scale, "duration_s": _seconds(hours), "watch": watched}
     chosen = _chosen(context.ensure_object(Place), scenario, pools, said)
     sites = sites_of(chosen, chosen.simulation.scale)
     faults = happening(events, sites, chosen.simulation.duration_s)
@@ -148,10 +149,10 @@ def planet(
     Each class's traffic from each geography flows to where the same decisions send it. A small slice is run request by request first, to
     calibrate the flows; how far the two are apart is printed.
     """
-    chosen = _chosen(place, scenario, pools, {"policy": policy, "duration_s": hours and hours * 3_600})
+    chosen = _chosen(place, scenario, pools, {"policy": policy, "duration_s": _seconds(hours)})
     faults = happening(events, sites_of(chosen, chosen.simulation.scale), chosen.simulation.duration_s)
     chosen = msgspec.structs.replace(chosen, fault=(*chosen.fault, *faults))
-    if not 0 < slice_scale <= 1 or slice_minutes <= 0:
+    if not (0 < slice_scale <= 1 and 0 < slice_minutes < inf):
         raise InvalidRequest("--slice is above 0 and at most 1, and --slice-minutes above 0")
     with _bar(chosen.simulation.name) as shown:
         report, apart = flows_of(chosen, slice_scale=slice_scale, slice_s=slice_minutes * 60, progress=shown)
@@ -195,7 +196,7 @@ def sweep(
 
     Figures are means over the seeds, each with half of its 95 % interval. On a Ray cluster they are the same as here.
     """
-    chosen = _chosen(place, scenario, False, {"duration_s": hours and hours * 3_600, "scale": scale})
+    chosen = _chosen(place, scenario, False, {"duration_s": _seconds(hours), "scale": scale})
     sets = [(), *(tuple(each.split("+")) for each in events)]
     try:
         held = cells(chosen, policies=policies or (chosen.simulation.policy,), events=sets, seeds=_seeds(seeds))
@@ -274,9 +275,16 @@ def _changed(scenario: Scenario, said: dict[str, object]) -> Scenario:
         raise InvalidRequest(str(wrong)) from None
 
 
+def _seconds(hours: float | None) -> float | None:
+    """Of `--hours`. Raises InvalidRequest for what no clock shows."""
+    if hours is not None and not 0 < hours < inf:
+        raise InvalidRequest(f"--hours is a number above zero, and not {hours:g}")
+    return None if hours is None else hours * 3_600
+
+
 def _replayed(place: Place, replay: str, scenario: Scenario, speed: float) -> Workload:
-    if speed <= 0:
-        raise InvalidRequest("--speed is above 0")
+    if not 0 < speed < inf:
+        raise InvalidRequest("--speed is a number above 0")
     return _recorded(place, replay, As(model=next(iter(scenario.pool[0].models)), seed=scenario.simulation.seed, speed=speed))
 
 

@@ -31,8 +31,10 @@ from headrace.agents.events import (
     ToolsGiven,
     Within,
 )
+from headrace.agents.remembering import MEMORY
 
 SHOWN_CHARS_MAX = 400
+ALWAYS = frozenset((DELEGATE, *(tool.card.tool for tool in MEMORY)))
 MORE_STEPS, MORE_TOKENS, MORE_PICO = 50, 100_000, 10**12
 
 
@@ -65,7 +67,7 @@ class Terminal:
             case TaskGiven(text):
                 self._say(click.style(f"▸ a sub-agent: {short(text)}", bold=True))
             case ToolsGiven(tools):
-                if more := [tool.card.tool for tool in tools if tool.card.tool != DELEGATE]:
+                if more := [tool.card.tool for tool in tools if tool.card.tool not in ALWAYS]:
                     self._say(click.style(f"with {short(', '.join(more))}", dim=True))
             case (
                 PersonSaid()

@@ -7,7 +7,7 @@ from headrace.compose.budgetbooks import budget_balances, budget_faults
 from headrace.compose.budgets import BudgetSettings
 from headrace.compose.chargeback import Charged, capacity, chargeback, close_month
 from headrace.compose.checkup import Finding, examine
-from headrace.compose.clock import now, shown_moment
+from headrace.compose.clock import MachineClock, now, shown_moment
 from headrace.compose.corrections import correct
 from headrace.compose.finance import DayCheck
 from headrace.compose.outfit import outfit_of
@@ -28,6 +28,8 @@ from headrace.compose.pricing import (
 )
 from headrace.compose.serve import Ready, serve_until_stopped
 from headrace.compose.settings import Settings, load_settings
+from headrace.compose.signing import signing_key
+from headrace.compose.workspace import link_for
 
 __all__ = [
     "Books",
@@ -35,6 +37,7 @@ __all__ = [
     "Charged",
     "DayCheck",
     "Finding",
+    "MachineClock",
     "Place",
     "PriceChange",
     "PriceFault",
@@ -52,6 +55,7 @@ __all__ = [
     "examine",
     "finance_of",
     "here",
+    "link_for",
     "load_settings",
     "moment_now",
     "now",
@@ -67,5 +71,6 @@ __all__ = [
     "serve_until_stopped",
     "set_price_row",
     "shown_moment",
+    "signing_key",
     "version",
 ]

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from headrace.api.asking import Reader
 from headrace.core.clock import SECOND, Clock
@@ -63,6 +63,24 @@ class _Gathered:
         self.patience_s = 0.0
 
 
+class GatewayEmbeddings:
+    """One model that embeds, asked on behalf of one key."""
+
+    def __init__(self, gateway: Gateway, clock: Clock, new_id: Callable[[str], str], principal: Principal, name: str) -> None:
+        self._gateway, self._clock, self._new_id, self._principal, self.name = gateway, clock, new_id, principal, name
+        self._reader = Reader(gateway, clock)
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        request = self._new_id("req_")
+        asked = json.dumps({"model": self.name, "input": list(texts), "encoding_format": "float"}).encode()
+        ask = self._reader.embeddings(request, self._principal, AGENTIC, asked)
+        visit = self._gateway.admit(ask)
+        gathered = _Gathered(AnswerGatherer(id=request, model=ask.model, created=self._clock.moment() // SECOND))
+        await self._gateway.answer(ask, visit, gathered)
+        told = json.loads(gathered.gatherer.answer())
+        return [each["embedding"] for each in sorted(told["data"], key=lambda each: int(each["index"]))]
+
+
 class SpokenModel(GatewayModel):
     """The same, whose words are told as they come. `tell` takes each piece, and whether it is only thought.
 
@@ -85,7 +103,8 @@ class SpokenModel(GatewayModel):
 
     async def reply(self, body: bytes) -> Reply:
         request, self.partial = self._new_id("req_"), None
-        asked = {**json.loads(body), "model": self._name, "max_completion_tokens": TOKENS_OUT_MAX, "stream": True}
+        asked = {**json.loads(body), "model": self._name, "stream": True}
+        asked["max_completion_tokens"] = min(TOKENS_OUT_MAX, asked.get("max_completion_tokens", TOKENS_OUT_MAX))
         asked["stream_options"] = {"include_usage": True}
         headers = {**(AGENTIC if "tools" in asked else TALKING), b"x-headrace-session": self._session.encode()}
         ask = self._reader.chat(request, self._principal, headers, json.dumps(asked).encode())

@@ -1,6 +1,7 @@
 """The books of a data folder, for the commands: keys and usage, with or without a server running."""
 
 import contextlib
+import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,13 +10,15 @@ from pathlib import Path
 import msgspec
 
 from headrace.compose.acts import command_act
-from headrace.compose.clock import MachineClock, process_id
+from headrace.compose.clock import MachineClock, Names, process_id
 from headrace.compose.finance import places_of
 from headrace.compose.minting import NOBODYS, mint_key, minting
 from headrace.compose.place import Place
 from headrace.compose.settings import Settings
 from headrace.core.clock import SECOND, Moment
+from headrace.core.errors import InvalidRequest
 from headrace.core.identity import TrafficClass
+from headrace.core.roles import Role
 from headrace.metering import KeyRow, principal_of
 from headrace.storage import (
     Came,
@@ -101,8 +104,10 @@ class Books:
         models: tuple[str, ...] | None = None,
         classes: tuple[str, ...] | None = None,
         expires_in_s: int | None = None,
+        role: Role | None = None,
     ) -> tuple[KeyRow, str]:
         """A new key and its secret, which nobody can read again. A key with a `parent`, given by its id or name, has the parent's owner.
+        One with a `role` administers the organisation, and does nothing else.
 
         Raises InvalidRequest where it may not be.
         """
@@ -115,11 +120,29 @@ class Books:
             requests_per_minute=requests_per_minute,
             tokens_per_minute=tokens_per_minute,
         )
+        if role is not None:
+            return self._admin_key(name, organization, role, asked.expires)
         if parent is None:
             owner = msgspec.structs.replace(NOBODYS, organization=organization, project=project, traffic_class=traffic_class)
         else:
             owner = principal_of(self._store.lineage(parent))
+            if owner.role is not None:
+                raise InvalidRequest(f"the key {parent!r} administers, and nothing is minted from it")
         return mint_key(self._layout, self._clock, owner, asked, command_act(owner.organization))
+
+    def _admin_key(self, name: str, organization: str, role: Role, expires: Moment | None) -> tuple[KeyRow, str]:
+        act = command_act(organization)
+        return self._store.create(
+            id=Names(self._clock)("key_"),
+            name=name,
+            organization=organization,
+            project="",
+            token=secrets.token_bytes(30),
+            created=act.moment,
+            expires=expires,
+            role=role,
+            act=act,
+        )
 
     def revoke_key(self, key: str) -> KeyRow:
         act = command_act()

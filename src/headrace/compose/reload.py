@@ -7,6 +7,7 @@ A bad file changes nothing and says why. Requests that run keep the world that t
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -16,16 +17,16 @@ from headrace.compose.adapters import Adapters
 from headrace.compose.banking import Purse, webhook_of
 from headrace.compose.prices import price_book
 from headrace.compose.settings import Settings
-from headrace.compose.world import AllKeys, LimitedKeys, LocalPool, fixed_keys, live_world, what_exists
+from headrace.compose.world import AllKeys, LimitedKeys, LocalPool, fixed_keys, guards_of, live_world, what_exists
 from headrace.core.clock import Clock
 from headrace.core.errors import HeadraceError
-from headrace.gateway import Gateway, World
+from headrace.gateway import Gateway, GuardedProvider, World
 from headrace.metering import Limit
 from headrace.storage import Commons, KeyRing, Layout, PriceSet, connect, price_sets, project_limits
 
 log = logging.getLogger("headrace")
 LOOK_S = 0.5
-FIXED = ("server", "storage", "engine", "telemetry", "cache")
+FIXED = ("server", "storage", "engine", "telemetry", "cache", "oidc")
 
 
 class Reloaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +63,7 @@ class Reloading:
     ) -> None:
         """`commons`: the other workers of this server, which read the settings again when one does. `layout`: of the data folder in which
         prices are set."""
+        self.guarded: Counter[tuple[str, str, str]] = Counter()
         self._commons, self._layout, self._purse = commons, layout, purse
         self.settings, self._read, self._file = settings, source.read, source.file
         self._environ, self._local, self._adapters, self._ring, self._clock = environ, local, adapters, ring, clock
@@ -151,7 +153,10 @@ class Reloading:
         book, moment = price_book(settings, prices), self._clock.moment()
         seen = what_exists(settings, self._local, book, moment)
         draft = live_world(settings, seen, book, {}, {} if earlier is None else earlier.rooms, prices)
-        return msgspec.structs.replace(draft, providers=self._adapters.providers(settings, self._local), limits=self._limits(settings))
+        guards, providers = guards_of(settings, self.guarded), self._adapters.providers(settings, self._local)
+        if guards is not None:
+            providers = {name: GuardedProvider(provider, guards) for name, provider in providers.items()}
+        return msgspec.structs.replace(draft, providers=providers, limits=self._limits(settings), guards=guards)
 
     def _limits(self, settings: Settings) -> tuple[Limit, ...]:
         return (*(one.limit for one in settings.limit), *self._project_limits())

@@ -132,6 +132,13 @@ class Reports:
             adds=False,
         )
         metrics.gauge("headrace_usage_log_open_admits", "Attempts that are admitted and not settled.", lambda: usage_log.open_admits)
+
+        def guarded() -> dict[str, float]:
+            guards = gateway.world.guards
+            return {} if guards is None else {"|".join(said): float(count) for said, count in guards.tally.items()}
+
+        verdicts = ("headrace_guardrail", "headrace_way", "headrace_verdict")
+        metrics.counter("headrace_guardrail_verdicts", "What guardrails found, by what came of it.", guarded, labels=verdicts)
         if not local:
             return
         engines = {one.pool.name: one.engine for one in local}

@@ -191,6 +191,7 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
         tasks.create_task(kept.batches.keep_working(opened.names("runner_")), name="batches")  # it ends when `kept` is stopped
         held = HeldKeys(reloading, opened.ring)
         rooms = workspace(opened, gateway, reloading, held, lambda work: tasks.create_task(work), log)
+        closing.callback(rooms.close)
         server = _server(opened, gateway, reloading, reports, starting, kept, cache, held, rooms)
 
         def leave() -> None:

@@ -21,19 +21,23 @@ from headrace.compose.budgets import BudgetSettings, BudgetsSettings, WhomSettin
 from headrace.compose.pools import PoolSettings
 from headrace.core.ask import Operation
 from headrace.core.errors import SettingsInvalid
+from headrace.core.guardrails import Way
 from headrace.core.identity import TrafficClass
+from headrace.core.roles import Role
 from headrace.core.rules import Capability, DataClass
 from headrace.engine import EngineSettings
-from headrace.gateway import Terms
+from headrace.gateway import Action, Terms
 from headrace.metering import Above, Limit, UsdPerMtok, WrittenPrice, compiled
 from headrace.metering.prices import permille_of
 from headrace.portfolio import Silicon
 from headrace.providers import TransportSettings
+from headrace.providers.identity import secure
 from headrace.routing import CLASSES, ClassTerms, HealthSettings
 from headrace.storage import WORKERS_MAX, UsageLogSettings
 from headrace.telemetry import LogFormat
 
 FILE_NAME = "headrace.toml"
+REACH_MAX = 4_096
 
 
 class ServerSettings(SocketSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -141,6 +145,28 @@ class RuleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             self.jurisdictions is not None or self.vendors is not None or self.vendors_denied or self.data_class or self.zero_retention
         ):
             raise ValueError(f"rule {self.name!r} rules nothing: give jurisdictions, vendors, vendors_denied, data_class or zero_retention")
+
+
+class GuardrailSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A look at the texts of requests and answers, for the requests that match every field given of organization … class. `use` is one of
+    ours or `module:function`; `reach` is how many characters of a stream one of its matches can span."""
+
+    name: str
+    use: str
+    on: tuple[Way, ...] = ("input", "output")
+    action: Action = "apply"
+    reach: int | None = None
+    organization: str | None = None
+    project: str | None = None
+    key: str | None = None
+    model: str | None = None
+    traffic_class: TrafficClass | None = msgspec.field(default=None, name="class")
+
+    def __post_init__(self) -> None:
+        if not self.on:
+            raise ValueError(f"guardrail {self.name!r} looks at nothing: on is input, output or both")
+        if self.reach is not None and not 1 <= self.reach <= REACH_MAX:
+            raise ValueError(f"guardrail {self.name!r}: reach is 1 to {REACH_MAX} characters")
 
 
 class ClassSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -295,6 +321,32 @@ class AgentsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     private_networks: bool = False
 
 
+class OidcSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The identity provider at which people sign in. `url` is our own address as browsers see it; without an issuer there are only keys."""
+
+    issuer: str | None = None
+    client_id: str = "headrace"
+    client_secret_env: str | None = None
+    url: str = "http://127.0.0.1:8080"
+    organization: str = "default"
+    scopes: tuple[str, ...] = ("openid", "email", "profile")
+    role_claim: str = "groups"
+    roles: dict[str, Role] = {}
+    default_role: Role | None = None
+    session_hours: int = 12
+    idle_minutes: int = 120
+
+    def __post_init__(self) -> None:
+        for name in ("issuer", "url"):
+            value = getattr(self, name)
+            if value is not None and not secure(value):
+                raise ValueError(f"oidc.{name} is an https:// address (http:// only on this machine itself), not {value!r}")
+        if "openid" not in self.scopes:
+            raise ValueError("oidc.scopes must hold openid")
+        if self.session_hours < 1 or self.idle_minutes < 1:
+            raise ValueError("oidc.session_hours and oidc.idle_minutes are at least 1")
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All of it."""
 
@@ -313,10 +365,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     files: FilesSettings = FilesSettings()
     batches: BatchesSettings = BatchesSettings()
     cache: CacheSettings = CacheSettings()
+    oidc: OidcSettings = OidcSettings()
     pool: tuple[PoolSettings, ...] = ()
     model: tuple[ModelSettings, ...] = ()
     key: tuple[KeySettings, ...] = ()
     rule: tuple[RuleSettings, ...] = ()
+    guardrail: tuple[GuardrailSettings, ...] = ()
     traffic_class: tuple[ClassSettings, ...] = msgspec.field(default=(), name="class")
     silicon: tuple[Silicon, ...] = ()
     contract: tuple[ContractSettings, ...] = ()
@@ -328,6 +382,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         named: dict[str, list[str]] = {
             "keys": [key.name for key in self.key],
             "rules": [rule.name for rule in self.rule],
+            "guardrails": [one.name for one in self.guardrail],
             "classes": [one.name for one in self.traffic_class],
             "contracts": [contract.name for contract in self.contract],
             "limits": [one.name for one in self.limit],
@@ -341,7 +396,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 _SECTIONS = (
     "server", "storage", "engine", "transport", "limits", "telemetry", "routing", "health", "budgets", "responses", "files", "batches",
-    "cache", "agents",
+    "cache", "agents", "oidc",
 )  # fmt: skip
 
 

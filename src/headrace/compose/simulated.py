@@ -149,12 +149,15 @@ def workload_of(scenario: Scenario, settings: SimulationSettings) -> Workload:
 
 
 def replay_of(kind: str, path: Path, as_: As) -> Workload:
-    """A recorded trace. Raises SettingsInvalid for what is not one."""
+    """A recorded trace. Raises SettingsInvalid for what is not one, and for one of nothing."""
     try:
         with _opened(path) as lines:
-            return LOADERS[kind](lines, as_)
+            workload = LOADERS[kind](lines, as_)
     except (OSError, ValueError, KeyError, msgspec.DecodeError) as wrong:
         raise SettingsInvalid(f"{path} cannot be read as {kind}: {wrong}") from None
+    if not workload.expected:
+        raise SettingsInvalid(f"{path}, read as {kind}, holds no request that was answered")
+    return workload
 
 
 def own_traffic(place: Place, as_: As) -> Workload:

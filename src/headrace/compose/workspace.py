@@ -1,17 +1,18 @@
 """The workspace wired: threads and runs on the in-process gateway, sessions on the keys, the page, and the link that opens it first."""
 
-import asyncio
 import logging
 import secrets
+import sqlite3
 from collections.abc import Callable, Sequence
 
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
-from headrace.compose.agentmodel import SpokenModel
+from headrace.compose.agentmodel import GatewayEmbeddings, SpokenModel
 from headrace.compose.clock import MachineClock
 from headrace.compose.facts import StoredFacts
 from headrace.compose.opening import Opened
+from headrace.compose.outfit import outfit_of
 from headrace.compose.reload import Reloading
 from headrace.core.clock import SECOND
 from headrace.core.errors import ModelNotFound, NotAllowed
@@ -19,8 +20,8 @@ from headrace.core.identity import Principal
 from headrace.gateway import Gateway
 from headrace.metering import digest
 from headrace.sandbox import try_level
-from headrace.storage import Archive, KeyRing, Layout, connect, keep_session
-from headrace.workspace import Console, Door, Runs, ThreadFiles, Visitors, page_routes
+from headrace.storage import Archive, KeyRing, Layout, MemoryStore, Thread, connect, keep_session
+from headrace.workspace import Console, Door, Memories, OwnMemories, Remembering, Runs, ThreadFiles, Visitors, page_routes
 from headrace.workspace.runs import Spawn
 
 LINK_S = 900
@@ -52,15 +53,19 @@ class HeldKeys:
 class Rooms:
     """What `serve` needs of it: the routes, the way in for sessions, and what to do at start and stop."""
 
-    def __init__(self, runs: Runs, visitors: Visitors, archive: Archive, routes: Sequence[BaseRoute]) -> None:
-        self.runs, self._visitors, self._archive, self.routes = runs, visitors, archive, routes
+    def __init__(self, runs: Runs, visitors: Visitors, archive: Archive, database: sqlite3.Connection, routes: Sequence[BaseRoute]) -> None:
+        self.runs, self._visitors, self._archive, self._database, self.routes = runs, visitors, archive, database, routes
 
     def bridge(self, app: ASGIApp) -> ASGIApp:
         return self._visitors.bridge(app)
 
     async def stop(self) -> None:
+        """Let go of all runs."""
         await self.runs.stop()
-        await asyncio.to_thread(self._archive.close)
+
+    def close(self) -> None:
+        self._archive.close()
+        self._database.close()
 
 
 def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: HeldKeys, spawn: Spawn, log: logging.Logger) -> Rooms:
@@ -74,6 +79,14 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
             raise NotAllowed("The key that this thread was made with is revoked, or over: nothing more is asked with it.")
         return SpokenModel(gateway, clock, new_id, principal, model or first_model(gateway, principal), session, tell)
 
+    database = connect(house.layout.database, durable=True)
+
+    def memory(owner: str, thread: Thread, run: str) -> Remembering:
+        principal = keys.held(thread.key)
+        embeds = None if principal is None else embeddings(gateway, clock, new_id, principal)
+        store = OwnMemories(MemoryStore(database), owner)
+        return Remembering(store, thread.folder or thread.label, run, embeds, clock, new_id)
+
     runs = Runs(
         folder=house.layout.runs,
         origins=house.layout.root / "workspace",
@@ -82,6 +95,8 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
         new_id=new_id,
         speakers=speaker,
         level=try_level,
+        outfit=lambda: outfit_of(reloading.settings, house.environ),
+        memory=memory,
         spawn=spawn,
         log=log,
     )
@@ -93,11 +108,34 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
         new_secret=lambda: secrets.token_urlsafe(32),
         bearer=lambda key: _BRIDGE + key.hex(),
     )
-    door = Door(visitors=visitors, runs=runs, archive=archive, clock=clock, new_id=new_id, new_secret=lambda: secrets.token_urlsafe(32))
+
+    def built_in(model: str) -> bool:
+        snapshot = gateway.world.snapshot
+        pools = snapshot.pools_of.get(model, ()) if model else snapshot.pools.values()
+        return all(pool.dialect == "local" for pool in pools)
+
+    door = Door(
+        visitors=visitors,
+        runs=runs,
+        archive=archive,
+        clock=clock,
+        new_id=new_id,
+        new_secret=lambda: secrets.token_urlsafe(32),
+        built_in=built_in,
+    )
     console = Console(visitors, StoredFacts(house.layout, clock, lambda: reloading.settings, gateway), clock)
     files = ThreadFiles(visitors, runs, archive)
-    routes = [*visitors.routes(), *door.routes(), *files.routes(), *console.routes(), *page_routes()]
-    return Rooms(runs, visitors, archive, routes)
+    memories = Memories(visitors, archive, clock, new_id)
+    routes = [*visitors.routes(), *door.routes(), *files.routes(), *memories.routes(), *console.routes(), *page_routes()]
+    return Rooms(runs, visitors, archive, database, routes)
+
+
+def embeddings(gateway: Gateway, clock: MachineClock, new_id: Callable[[str], str], principal: Principal) -> GatewayEmbeddings | None:
+    """The first model that embeds and that the key may ask; None where there is none."""
+    for name, profile in gateway.world.snapshot.models.items():
+        if "embeddings" in profile.operations and (principal.models is None or name in principal.models):
+            return GatewayEmbeddings(gateway, clock, new_id, principal, name)
+    return None
 
 
 def first_model(gateway: Gateway, principal: Principal) -> str:

@@ -3,6 +3,7 @@
 import functools
 import importlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -16,15 +17,16 @@ from headrace.compose.clock import Names
 from headrace.compose.place import secret_of
 from headrace.compose.pools import PoolSettings
 from headrace.compose.prices import purchases
-from headrace.compose.settings import KeySettings, LimitSettings, ModelSettings, RuleSettings, Settings
+from headrace.compose.settings import GuardrailSettings, KeySettings, LimitSettings, ModelSettings, RuleSettings, Settings
 from headrace.core.clock import SECOND, Moment
 from headrace.core.errors import SettingsInvalid, WeightsUnavailable
+from headrace.core.guardrails import Guard
 from headrace.core.identity import Principal
 from headrace.core.rules import Rules
 from headrace.engine import Embedder, Engine, find, obtain, obtain_embedding
 from headrace.engine.choosing import missing_for
 from headrace.engine.gguf import read_gguf
-from headrace.gateway import Room, RuleFor, Terms, World, rooms_for
+from headrace.gateway import GUARDS, REACH, Guardrail, Guards, Room, RuleFor, Terms, World, rooms_for
 from headrace.metering import KeyRow, PriceBook, digest, shown
 from headrace.portfolio import ModelProfile, Pool, Snapshot, snapshot
 from headrace.providers import Provider
@@ -142,18 +144,42 @@ def _profile(name: str, described: ModelSettings | None, pool: Pool, now_s: int)
 def policy_of(settings: Settings) -> Policy:
     """The policy by which placement ranks: one of the table, or a function of the operator's own. Raises SettingsInvalid."""
     name = settings.routing.policy
-    if name in POLICIES:
-        return POLICIES[name]
+    return POLICIES[name] if name in POLICIES else cast(Policy, _imported(f"routing.policy {name!r}", name, POLICIES))
+
+
+def guards_of(settings: Settings, tally: "Counter[tuple[str, str, str]]") -> Guards | None:
+    """The guardrails; None: there are none. `tally` counts their verdicts. Raises SettingsInvalid."""
+    return Guards([_guardrail(one) for one in settings.guardrail], tally) if settings.guardrail else None
+
+
+def _guardrail(one: GuardrailSettings) -> Guardrail:
+    guard, reach = GUARDS[one.use] if one.use in GUARDS else (_imported(f"guardrail {one.name!r}: use {one.use!r}", one.use, GUARDS), REACH)
+    return Guardrail(
+        name=one.name,
+        guard=cast(Guard, guard),
+        ways=frozenset(one.on),
+        action=one.action,
+        reach=one.reach or reach,
+        organization=one.organization,
+        project=one.project,
+        key=one.key,
+        model=one.model,
+        traffic_class=one.traffic_class,
+    )
+
+
+def _imported(what: str, name: str, ours: Iterable[str]) -> object:
+    """A function of the operator's own. Raises SettingsInvalid."""
     module, _, function = name.partition(":")
     if not function:
-        raise SettingsInvalid(f"routing.policy {name!r} is none of {', '.join(POLICIES)}, nor a function of yours, as module:function")
+        raise SettingsInvalid(f"{what} is none of {', '.join(ours)}, nor a function of yours, as module:function")
     try:
         found = getattr(importlib.import_module(module), function)
     except Exception as wrong:
-        raise SettingsInvalid(f"routing.policy {name!r} can't be imported: {type(wrong).__name__}: {wrong}") from wrong
+        raise SettingsInvalid(f"{what} can't be imported: {type(wrong).__name__}: {wrong}") from wrong
     if not callable(found):
-        raise SettingsInvalid(f"routing.policy {name!r} is no function")
-    return cast(Policy, found)
+        raise SettingsInvalid(f"{what} is no function")
+    return cast(object, found)
 
 
 def live_world(

@@ -8,6 +8,7 @@ from headrace.core.clock import Instant
 from headrace.core.identity import Principal, TrafficClass
 from headrace.core.native import Native
 from headrace.core.rules import NO_RULES, Capability, Rules
+from headrace.core.translation import Change
 
 Operation: TypeAlias = Literal["chat", "embeddings", "moderations", "images", "speech", "transcriptions", "pass_through"]
 NEEDS_NOTHING: frozenset[Capability] = frozenset()
@@ -26,7 +27,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     change a parameter. `tier` is the service tier that was asked for by name.
 
     `user` and `session` are whom and what the client says that it asks for; `max_cost_pico` is the most that it may cost, and `choices`
-    how many answers are asked for at once.
+    how many answers are asked for at once. `guarded` is what guardrails have done to it.
     """
 
     request: str
@@ -50,3 +51,4 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     choices: int = 1
     tier: str | None = None
     native: Native | None = None
+    guarded: tuple[Change, ...] = ()

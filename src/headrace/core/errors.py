@@ -3,9 +3,10 @@
 HeadraceError
 ├── side CLIENT    InvalidRequest (ContextLengthExceeded, UnsupportedParameter (NotTranslatable), ModelNotFound,
 │                  PreviousResponseNotFound), InvalidApiKey, NotFound, Conflict,
-│                  NotAllowed, RateLimited, QuotaExceeded, Unpriced,
+│                  NotAllowed, GuardrailRefused, RateLimited, QuotaExceeded, Unpriced,
 │                  Unbounded, CostTooHigh, BodyTooLarge, HeadersTooLarge, UnsupportedMediaType, MethodNotAllowed, RouteNotFound,
-│                  RequestNotFound, RequestTimedOut, SandboxRefused, RunNotFound, RunBusy
+│                  RequestNotFound, RequestTimedOut, SandboxRefused, RunNotFound, RunBusy,
+│                  LeaveInvalid
 ├── side UPSTREAM  UpstreamUnreachable, UpstreamTimedOut, UpstreamOverloaded, UpstreamFailed (UpstreamCut, UpstreamGarbled), UpstreamRefused
 └── side SELF      QueueFull, EngineFailed, NotReady, StorageFull, BudgetsUnreachable, NoCapacity, InternalFailure, RunLogDamaged,
 │                  SetupError (what stops a start)
@@ -122,6 +123,16 @@ class NotAllowed(HeadraceError):
     code, side, retryable = "not_allowed", Side.CLIENT, False
 
 
+class GuardrailRefused(HeadraceError):
+    """A guardrail of the settings says that it may not pass."""
+
+    code, side, retryable = "content_filter", Side.CLIENT, False
+
+    def __init__(self, guardrail: str, why: str) -> None:
+        super().__init__(f"The guardrail {guardrail!r} refuses this request: {why}.", param="messages")
+        self.guardrail, self.why = guardrail, why
+
+
 class BodyTooLarge(HeadraceError):
     code, side, retryable = "request_too_large", Side.CLIENT, False
 
@@ -188,6 +199,12 @@ class RunBusy(HeadraceError):
     """Another process works on this run."""
 
     code, side, retryable = "run_busy", Side.CLIENT, False
+
+
+class LeaveInvalid(HeadraceError):
+    """A leave that was given ahead of time is not the one that was signed."""
+
+    code, side, retryable = "leave_invalid", Side.CLIENT, False
 
 
 class RunLogDamaged(HeadraceError):

@@ -1,6 +1,8 @@
 """The live world: the story of one request."""
 
 from headrace.gateway.attempt import Listener, Log
+from headrace.gateway.guarded import GuardedProvider
+from headrace.gateway.guarding import GUARDS, REACH, Action, Guardrail, Guards
 from headrace.gateway.room import Room
 from headrace.gateway.story import Answer, Gateway
 from headrace.gateway.till import Lender, Quote, Till, remaining_pico
@@ -8,8 +10,14 @@ from headrace.gateway.visit import Visit
 from headrace.gateway.world import RuleFor, Terms, World, rooms_for
 
 __all__ = [
+    "GUARDS",
+    "REACH",
+    "Action",
     "Answer",
     "Gateway",
+    "GuardedProvider",
+    "Guardrail",
+    "Guards",
     "Lender",
     "Listener",
     "Log",

@@ -16,10 +16,13 @@ from contextlib import suppress
 from random import Random
 from typing import Any, NamedTuple, TypeAlias
 
+import msgspec
+
 from headrace.core.ask import Ask
 from headrace.core.clock import MS, SECOND, Clock, Instant, Moment
 from headrace.core.errors import (
     ContextLengthExceeded,
+    GuardrailRefused,
     HeadraceError,
     ModelNotFound,
     NoCapacity,
@@ -31,6 +34,7 @@ from headrace.core.errors import (
 from headrace.core.stream import Said, Used
 from headrace.core.translation import Change
 from headrace.gateway.attempt import Attempt, Listener, Log, Prices
+from headrace.gateway.guarding import Guards
 from headrace.gateway.meters import Meters, check, give_back, take
 from headrace.gateway.neighbours import Neighbours
 from headrace.gateway.race import Race, Runner
@@ -106,6 +110,9 @@ class Gateway:
     def admit(self, ask: Ask) -> Visit:
         """Take the request and its bound from all limits that hold for it, and hold what it could cost; or raise why not, and take
         nothing."""
+        asked, guards = ask, self.world.guards
+        if guards is not None:
+            ask = self._guarded(ask, guards)
         now, tokens_in, tokens_out = self.clock.instant(), ask.tokens_in_max, self._tokens_out_max(ask)
         bound = tokens_in + tokens_out
         limited = self._meters.of(ask, now)
@@ -119,7 +126,18 @@ class Gateway:
             visit.bound = ask.native.post.bound
         if limited:
             visit.taken = take(limited, bound, now)
-        return self._held(ask, visit)
+        self._hold(ask, visit)
+        if ask is not asked and visit.ask is None:
+            visit.ask = ask
+        return visit
+
+    def _guarded(self, ask: Ask, guards: Guards) -> Ask:
+        """As the guardrails leave it. Raises GuardrailRefused, which is put on record."""
+        try:
+            return guards.admitted(ask)
+        except GuardrailRefused as refusal:
+            self._decline(ask, None, (), refusal, f"{refusal.code} ({refusal.guardrail}: {refusal.why})")
+            raise
 
     def _granted(self, ask: Ask, limiter: Limiter, bound: int, now: Instant) -> Granted:
         """From the key's own limits."""
@@ -140,7 +158,7 @@ class Gateway:
         till = self._till or Till(NOBODY, self.clock)
         return await till.quote(ask, visit, self._price(ask, visit.world, self.clock.moment()))
 
-    def _held(self, ask: Ask, visit: Visit) -> Visit:
+    def _hold(self, ask: Ask, visit: Visit) -> None:
         """With its money held, or what it lacks of it known. Raises why it is refused, and has taken nothing then."""
         if self._till is not None and self._till.concerns(ask):
             try:
@@ -149,7 +167,6 @@ class Gateway:
             except BaseException:
                 self._give_back(ask, visit)
                 raise
-        return visit
 
     def _price(self, ask: Ask, world: World, moment: Moment) -> Price | None:
         """The most that the request can be sold at, wherever it goes."""
@@ -161,7 +178,7 @@ class Gateway:
         self._retries.earn()
         try:
             if visit.lacks is not None and self._till is not None:
-                await self._till.fetch(ask, visit)
+                await self._till.fetch(ask if world.guards is None else _as_read(ask, visit), visit)
             ask = visit.ask or ask
             while True:
                 now = self.clock.instant()
@@ -294,7 +311,7 @@ class Gateway:
                 self._decline(ask, visit.evidence, decided.placed, refusal)
             raise
 
-    def _decline(self, ask: Ask, evidence: str, placed: Placed, refusal: HeadraceError) -> None:
+    def _decline(self, ask: Ask, evidence: str | None, placed: Placed, refusal: HeadraceError, code: str | None = None) -> None:
         who = ask.principal
         declined = Declined(
             ask.request,
@@ -306,7 +323,7 @@ class Gateway:
             ask.operation,
             ask.model,
             ask.stream,
-            refusal.code,
+            code or refusal.code,
             evidence,
             placed[:PLACED_KEPT],
         )
@@ -499,6 +516,11 @@ def _stop(task: "asyncio.Task[None]", pool: Pool, *, lost: bool) -> None:
         asyncio.get_running_loop().call_later(pool.drain_ms_max / 1000, task.cancel)  # it is billed whole: read what that is
     else:
         task.cancel()
+
+
+def _as_read(ask: Ask, visit: Visit) -> Ask:
+    """The request as guardrails left it, and without a cap that is not the client's own."""
+    return ask if visit.ask is None else msgspec.structs.replace(visit.ask, tokens_out_max=ask.tokens_out_max)
 
 
 def _give_up(place: Place[Waiter]) -> None:

@@ -6,6 +6,7 @@ import msgspec
 
 from headrace.core.identity import Principal
 from headrace.core.rules import NO_RULES, Rules
+from headrace.gateway.guarding import Guards
 from headrace.gateway.room import Room
 from headrace.metering import Limit, PriceBook, Purchases
 from headrace.portfolio import Snapshot
@@ -63,6 +64,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     health: HealthSettings
     buys: Purchases = Purchases()
     limits: tuple[Limit, ...] = ()
+    guards: Guards | None = None
 
     def rules_for(self, principal: Principal, model: str, traffic_class: str) -> Rules:
         """All the settings' rules that hold for such a request, together. A key may be named by its id or its name."""

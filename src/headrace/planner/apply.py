@@ -26,13 +26,12 @@ SKYPILOT: Mapping[str, str] = {
     "nvidia-b300": "B300",
     "nvidia-gb200": "GB200",
     "nvidia-l40s": "L40S",
-    "amd-mi300x": "MI300X",
-    "google-tpu-v6e": "tpu-v6e",
 }
-"""SkyPilot's names of accelerators, where it has one."""
+"""SkyPilot's names of the accelerators on which what a task installs runs: vLLM's own wheels are for NVIDIA's."""
+FOURS = frozenset({("oci", "nvidia-gb200"), ("oci", "nvidia-l40s"), ("nebius", "nvidia-l40s")})
+"""Who is sold by four a machine at most; all others by eight."""
 CLOUDS = frozenset({"aws", "gcp", "azure", "oci", "nebius"})
 """Those that SkyPilot provisions by their own name."""
-NODE = 8
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,6 +155,7 @@ def tasks(asked: Sequence[Wanted]) -> Iterator[tuple[str, str]]:
             continue
         for model in each.models:
             name = f"{each.name}-{re.sub(r'[^a-z0-9]+', '-', model.lower())}"
+            node = 4 if (each.cloud, each.silicon) in FOURS else 8
             lines = (
                 f"# {each.accelerators:,} accelerators in all of {each.name}; this starts one node of them. Look first:",
                 f"#   sky launch --dryrun {name}.yaml",
@@ -163,13 +163,13 @@ def tasks(asked: Sequence[Wanted]) -> Iterator[tuple[str, str]]:
                 "num_nodes: 1",
                 "resources:",
                 f"  infra: {each.cloud}/{each.region}",
-                f"  accelerators: {SKYPILOT[each.silicon]}:{NODE}",
+                f"  accelerators: {SKYPILOT[each.silicon]}:{node}",
                 f"  use_spot: {'true' if each.kind == 'spot' else 'false'}",
                 "  ports: 8000",
                 "setup: |",
                 "  uv venv --seed ~/vllm && uv pip install --python ~/vllm/bin/python vllm",
                 "run: |",
-                f"  ~/vllm/bin/vllm serve {model} --tensor-parallel-size {NODE} --port 8000",
+                f"  ~/vllm/bin/vllm serve {model} --tensor-parallel-size {node} --port 8000",
                 "",
             )
             yield f"{name}.yaml", "\n".join(lines)

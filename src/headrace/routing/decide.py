@@ -99,6 +99,7 @@ def decide(
 
 
 NO_RIVALS: Final[Sequence[float]] = (0.0,)
+ALONE: Final[Sequence[int]] = (0,)
 UNHURRIED: Final = 1e300
 
 
@@ -106,15 +107,16 @@ def _first_look(ask: Ask, terms: ClassTerms, now: Instant, rng: Random, policy: 
     """The usual case: nothing stands in the way of the best of all, which is then the best of those that can, whoever they are."""
     choices = shortlist.choices
     if len(choices) == 1:
-        spot, scores = 0, NO_RIVALS
+        scores, order = NO_RIVALS, ALONE
     else:
         scores = policy(ask, choices, Scene(ask, choices, terms, now, rng))
-        spot = _lowest(scores, rng)
+        order = _order(scores, rng)
+    spot = order[0]
     first = choices[spot]
     load = first.load
     if load.strain >= terms.idle_share or load._ttft_ms > terms.ttft_ms or load._tpot_ms > terms.tpot_ms:
         return None
-    placed = tuple([(place, NEXT, scores[place]) for place in _order(scores, spot)[1:PLACED_MAX]])
+    placed = tuple([(place, NEXT, scores[place]) for place in order[1:PLACED_MAX]])
     return Send(first, ((spot, RANKED, scores[spot]), *placed), shortlist)
 
 
@@ -146,29 +148,19 @@ def _second_look(
         if spots:
             choices = [shortlist.choices[spot] for spot in spots]
             scores = policy(ask, choices, Scene(ask, choices, terms, now, rng))
-            order = _order(scores, _lowest(scores, rng))
+            order = _order(scores, rng)
             best = best or choices[order[0]]
             placed += [(spots[place], found[spots[place]], scores[place]) for place in order[:PLACED_MAX]]
     placed += [(spot, code, 0.0) for spot, code in enumerate(found) if code not in (RANKED, LATE, SHARE)]
     return Send(best, tuple(placed), shortlist) if best is not None else _nobody(shortlist, found, tuple(placed))
 
 
-def _lowest(scores: Sequence[float], rng: Random) -> int:
-    """Where the lowest is; of several by chance."""
-    lowest = min(scores)
-    spot = scores.index(lowest)
-    equals = scores.count(lowest)
-    for _ in range(int(rng.random() * equals) if equals > 1 else 0):
-        spot = scores.index(lowest, spot + 1)
-    return spot
-
-
-def _order(scores: Sequence[float], first: int) -> list[int]:
-    """Where the scores are, from the lowest on; of those that equal the lowest it is `first` that goes first."""
+def _order(scores: Sequence[float], rng: Random) -> list[int]:
+    """Where the scores are, from the lowest on; of several that are the lowest chance says which goes first."""
     spots = sorted(range(len(scores)), key=scores.__getitem__)
-    if spots[0] != first:
-        spots.remove(first)
-        spots.insert(0, first)
+    lowest = scores[spots[0]]
+    if len(spots) > 1 and scores[spots[1]] == lowest:
+        spots.insert(0, spots.pop(int(rng.random() * scores.count(lowest))))
     return spots
 
 

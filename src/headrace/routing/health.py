@@ -82,7 +82,7 @@ class Health:
         load = self.load
         self.samples += 1
         weight = WEIGHT_NEW if self.samples > 10 else 1.0 / self.samples
-        first_ms, each_ms = load.ttft_ms, load.tpot_ms
+        first_ms, each_ms = load._ttft_ms, load._tpot_ms
         if ttft_ms is not None:
             first_ms += weight * (ttft_ms - first_ms)
             if tokens_out > 1:
@@ -134,7 +134,7 @@ class Health:
     def tick(self, now: Instant) -> None:
         """Called now and then: whoever rested is open again, and a pool that recovers is given more."""
         load = self.load
-        if load.closed_until and load.closed_until <= now and self.state in ("open", "recovering"):
+        if load._closed_until and load._closed_until <= now and self.state in ("open", "recovering"):
             load.closed_until, load.closed_for = 0, ""
         if self.state == "recovering":
             settings, since = self._settings, now - self._recovering_since

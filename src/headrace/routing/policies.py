@@ -54,7 +54,7 @@ def _home(affinity: int, choices: Sequence[Choice]) -> int:
     while True:  # who has no more than the mean is not crowded, so it ends
         home = ranks.index(max(ranks))
         load = choices[home].load
-        if load.share < ROOMY or load.inflight < CROWDED * (1 + sum([choice.load.inflight for choice in choices])) / len(choices):
+        if load.share < ROOMY or load._inflight < CROWDED * (1 + sum([choice.load._inflight for choice in choices])) / len(choices):
             return home
         ranks[home] = -1
 

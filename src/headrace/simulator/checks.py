@@ -28,7 +28,9 @@ class Checker:
         self.tokens_in = self.tokens_cached = self.tokens_out = self.cost_pico = 0
 
     def came(self, number: int, traffic_class: TrafficClass, at_ms: float, tokens_in: int) -> None:
-        self._tick(at_ms)
+        if at_ms < self._last_ms:
+            raise Broken(f"time went back from {self._last_ms} to {at_ms} ms")
+        self._last_ms = at_ms
         if number in self._open:
             raise Broken(f"call {number} came twice")
         self._open[number] = Entry(traffic_class, at_ms, tokens_in)
@@ -76,8 +78,3 @@ class Checker:
         """The report's own sum against what was counted here."""
         if said != counted:
             raise Broken(f"{what}: the report says {said}, and {counted} were counted")
-
-    def _tick(self, now_ms: float) -> None:
-        if now_ms < self._last_ms:
-            raise Broken(f"time went back from {self._last_ms} to {now_ms} ms")
-        self._last_ms = now_ms

@@ -38,11 +38,15 @@ class CompiledFleet:
         self._meta[kernels.SLOTS_FREE] = slots
         self._done = np.zeros(self._heaps.shape[1] + 1, np.int64)
         self._out_times, self._out_facts = np.zeros((OUT, 3)), np.zeros((OUT, 4), np.int64)
-        self._turns = [0] * len(blocks)
+        self._turns, self._withins = [0] * len(blocks), [WITHIN.index(block.within) for block in blocks]
         for block, first in zip(blocks, self._firsts, strict=True):
             for replica in range(first, first + block.replicas):
                 self._set_up(replica, block)
         self._pack()
+        # What is looked at often, one number at a time, which is cheaper so than in the arrays.
+        self._run_ends, self._soonest, self._counted = self._floats.data, self._ends.data, self._meta.data
+        self._one_times, self._one_facts = self._out_times[0], self._out_facts[0]
+        self.next_ms = inf
 
     def submit(
         self, now_ms: float, block: int, tokens_in: int, tokens_out: int, segments: Segments, *, affinity: int = 0, grows: bool = True
@@ -50,19 +54,18 @@ class CompiledFleet:
         of, count = self._blocks[block], len(segments)
         one = segments[0] if count else (0, 0)
         two = segments[1] if count > 1 else (0, 0)
-        if not self._meta[kernels.SLOTS_FREE]:
+        if not self._counted[kernels.SLOTS_FREE]:
             self._grow()
         if count > 2:
             row = self._free[self._meta[kernels.SLOTS_FREE] - 1]
             self._segments[row, : 2 * count] = np.asarray(segments, np.int64).reshape(-1)
         if of.within == "turns":
             self._turns[block] += 1
-        slot = kernels.submit_two(
+        slot: int = kernels.submit_two(
             *self._state,
-            self._free,
             self._firsts[block],
             of.replicas,
-            _WITHIN[of.within],
+            self._withins[block],
             self._turns[block],
             affinity,
             now_ms,
@@ -75,15 +78,21 @@ class CompiledFleet:
             two[1],
             1 if grows else 0,
         )
-        return int(slot)
+        self._look()
+        return slot
 
     def run(self, until_ms: float, most: int) -> Sequence[Done]:
-        if self._floats[self._ends[0], kernels.RUN_END] > until_ms:
+        if self.next_ms > until_ms:
             return ()
         wanted = min(most, OUT - self._done.shape[0])
-        found = kernels.run(*self._state, self._free, self._done, until_ms, wanted, self._out_times, self._out_facts)
+        found = kernels.run(*self._outgoing, until_ms, wanted)
+        self._look()
         if not found:
             return ()
+        if found == 1:  # as nearly always while somebody asks again when answered
+            finished, first, started = self._one_times.tolist()
+            slot, replica, hit, preempted = self._one_facts.tolist()
+            return (Done(slot, replica, finished, first, started, hit, preempted),)
         times, facts = self._out_times[:found].tolist(), self._out_facts[:found].tolist()
         return [
             Done(slot, replica, finished, first, started, hit, preempted)
@@ -106,6 +115,7 @@ class CompiledFleet:
             self._free[self._meta[kernels.SLOTS_FREE]] = slot
             self._meta[kernels.SLOTS_FREE] += 1
         kernels.halt(self._floats, self._counts, self._meta, self._ends, replica)
+        self._look()
         preemptions = int(counts[kernels.PREEMPTIONS])
         self._set_up(replica, self._block_of(replica))
         counts[kernels.ALIVE], counts[kernels.PREEMPTIONS] = 0, preemptions
@@ -117,6 +127,7 @@ class CompiledFleet:
     def pace(self, now_ms: float, replica: int, factor: float) -> None:
         kernels.cut(self._floats, self._counts, self._meta, self._ends, replica, now_ms)
         self._floats[replica, kernels.FACTOR] = factor
+        self._look()
 
     def first_of(self, block: int) -> int:
         return self._firsts[block]
@@ -126,6 +137,10 @@ class CompiledFleet:
         columns = (kernels.LOAD, kernels.USED, kernels.CACHED, kernels.PREEMPTIONS)
         load, used, cached, preemptions = (int(counts[column]) for column in columns)
         return load, used, cached, preemptions
+
+    def _look(self) -> None:
+        """When the next run ends: that of who is first in the heap; without any run, of whoever was."""
+        self.next_ms = self._run_ends[self._soonest[0], kernels.RUN_END]
 
     def _block_of(self, replica: int) -> Block:
         return next(block for block, first in zip(self._blocks, self._firsts, strict=True) if first <= replica < first + block.replicas)
@@ -172,8 +187,9 @@ class CompiledFleet:
             self._nodes,
             self._ends,
             self._meta,
+            self._free,
         )
+        self._outgoing = (*self._state, self._done, self._out_times, self._out_facts)
 
 
 OUT = 8_192
-_WITHIN = {within: at for at, within in enumerate(WITHIN)}

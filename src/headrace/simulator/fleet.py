@@ -51,6 +51,11 @@ class Done(NamedTuple):
 class Fleet(Protocol):
     """All replicas of all pools on one virtual clock, which never goes back."""
 
+    @property
+    def next_ms(self) -> float:
+        """Before this, `run` has nothing to do; infinite: nobody is at work."""
+        ...
+
     def submit(
         self, now_ms: float, block: int, tokens_in: int, tokens_out: int, segments: Segments, *, affinity: int = 0, grows: bool = True
     ) -> int:

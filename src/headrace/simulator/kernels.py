@@ -530,7 +530,7 @@ def _end(floats, counts, times, facts, segments, heaps, tables, nodes, replica, 
 
 
 @compiled
-def run(floats, counts, times, facts, segments, heaps, tables, nodes, ends, meta, free, done, until, most, out_times, out_facts):
+def run(floats, counts, times, facts, segments, heaps, tables, nodes, ends, meta, free, done, out_times, out_facts, until, most):
     """Let time pass until `until`, or until `most` or a few more are done. Returns how many are; `out_times` and `out_facts` hold them."""
     found = 0
     while meta[ENDS]:

@@ -35,10 +35,15 @@ class PrefixCache:
         """Hold `segments` from now on, and no more than `room` tokens in all."""
         held = self._held
         for key, tokens in reversed(segments):
-            before = held.get(key, 0)
-            held[key] = max(before, tokens)
+            before = held.get(key)
+            if before is None:
+                held[key] = tokens
+                self.total += tokens
+                continue
+            if tokens > before:
+                held[key] = tokens
+                self.total += tokens - before
             held.move_to_end(key)
-            self.total += max(0, tokens - before)
         while self.total > room and held:
             key, tokens = next(iter(held.items()))
             over = self.total - room

@@ -3,6 +3,7 @@
 import heapq
 from collections import deque
 from collections.abc import Sequence
+from math import inf
 
 from headrace.simulator.fleet import CROWDED, ROOMY, Block, Done, rank
 from headrace.simulator.prefix import PrefixCache, Segments
@@ -152,6 +153,10 @@ class ReferenceFleet:
         self._ends: list[tuple[float, int]] = []
         self._where: dict[int, tuple[Replica, Request]] = {}
         self._slots = 0
+
+    @property
+    def next_ms(self) -> float:
+        return self._ends[0][0] if self._ends else inf
 
     def submit(
         self, now_ms: float, block: int, tokens_in: int, tokens_out: int, segments: Segments, *, affinity: int = 0, grows: bool = True

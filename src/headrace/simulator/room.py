@@ -22,12 +22,13 @@ class Waiter:
 
 
 class Room:
-    """One pool as it is worked with. `inflight` and `in_line` are the load's, counted here as well: they are looked at often."""
+    """One pool as it is worked with, which is that of the run's `site`. `inflight` and `in_line` are the load's, counted here as well: they
+    are looked at often."""
 
-    __slots__ = ("health", "in_line", "inflight", "line", "load", "pool")
+    __slots__ = ("health", "in_line", "inflight", "line", "load", "pool", "site")
 
-    def __init__(self, pool: Pool, settings: HealthSettings) -> None:
-        self.pool = pool
+    def __init__(self, pool: Pool, settings: HealthSettings, site: int = 0) -> None:
+        self.pool, self.site = pool, site
         self.load = Load(pool.concurrency_max, ttft_ms=pool.ttft_ms, tpot_ms=pool.tpot_ms)
         self.health = Health(self.load, pool.concurrency_max, settings)
         self.line: Line[Waiter] = Line(pool.waiting_max)

@@ -10,7 +10,9 @@ that a change of policy draws the same traffic. Every call is told to the checke
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from heapq import heappop, heappush
+from itertools import takewhile
 from math import inf
 from random import Random
 from typing import Literal, TypeAlias
@@ -40,6 +42,7 @@ from headrace.routing import (
     outliers,
 )
 from headrace.simulator.calls import Call, Workload
+from headrace.simulator.chance import normals
 from headrace.simulator.checks import Broken, Checker
 from headrace.simulator.faults import Demand, Fault, NewRule, Outage, PriceChange, Scope, Slow
 from headrace.simulator.fleet import Done, Fleet
@@ -81,8 +84,8 @@ class Run:
     ) -> None:
         self.settings, self.sites, self.fleet, self.workload = settings, tuple(sites), fleet, workload
         self._health = health if health is not None else HealthSettings()
-        self.rooms = {site.pool.name: Room(site.pool, self._health) for site in sites}
-        self._site_of = {site.pool.name: at for at, site in enumerate(sites)}
+        self.rooms = {site.pool.name: Room(site.pool, self._health, at) for at, site in enumerate(sites)}
+        self._room_of = tuple(self.rooms.values())
         self._block_of: list[int] = []
         for site in sites:
             self._block_of.append(-1 if site.block is None else sum(1 for at in self._block_of if at >= 0))
@@ -91,7 +94,7 @@ class Run:
         self._version = 0
         self._board = self._new_board()
         self._policy = POLICIES[settings.policy]
-        self._chance, self._vendor_chance = Random(settings.seed), Random(settings.seed + 1)
+        self._chance, self._vendor_chance = Random(settings.seed), normals(Random(settings.seed + 1))
         self._retries = RetryBudget(settings.retry_share)
         self._shares = Shares(settings.vendor_share_max, window_s=3_600)
         self._limiters: dict[int, Limiter] = {}
@@ -108,6 +111,7 @@ class Run:
         self._down: dict[int, int] = {}
         self._down_since_fails_ms: dict[int, float] = {}
         self._compared_ms = 0.0
+        self._end_ms = settings.duration_s * 1_000
         self._jobs = Jobs(jobs)
         self._gang_replicas: set[int] = set()
         self.checker = Checker()
@@ -131,31 +135,30 @@ class Run:
             raise Broken(f"{settings.name}, {again}: {broken}") from None
 
     def _play(self, progress: Progress | None) -> Report:
-        end_ms = self.settings.duration_s * 1_000
-        arrivals = self.workload.calls()
-        coming = self._next(arrivals, end_ms)
+        end_ms = self._end_ms
+        arrivals = takewhile(lambda call: call.at_ms < end_ms, self.workload.calls())
+        coming = next(arrivals, None)
         self._at(0.0, self._tick)
         if self._jobs.jobs:
             self._at(0.0, self._look_at_jobs)
         if self.settings.settle_s:
             self._at(self.settings.settle_s * 1_000, self._settle)
         shown_ms = 0.0
+        fleet, events = self.fleet, self._events
         while True:
-            event_ms = self._events[0][0] if self._events else inf
+            event_ms = events[0][0] if events else inf
             next_ms = coming.at_ms if coming is not None else inf
             due_ms = event_ms if event_ms <= next_ms else next_ms
-            if due_ms == inf and not self._by_slot:
-                break
-            if self._let_run(due_ms):
+            if fleet.next_ms <= due_ms and self._let_run(due_ms):
                 continue  # somebody is done, and may have been followed by another before what was due
             if due_ms == inf:
                 break
             if event_ms <= next_ms:
-                _, _, happen = heappop(self._events)
+                _, _, happen = heappop(events)
                 happen(event_ms)
             elif coming is not None:
                 self._arrive(coming)
-                coming = self._next(arrivals, end_ms)
+                coming = next(arrivals, None)
             if progress is not None and due_ms - shown_ms >= PROGRESS_EVERY_MS:
                 shown_ms = due_ms
                 progress(min(1.0, due_ms / end_ms), self._arrived)
@@ -164,12 +167,9 @@ class Run:
     def _let_run(self, until_ms: float) -> bool:
         """Let the fleet work until then, and hear who is done: all at once only where nothing follows from it before `until_ms`."""
         done = self.fleet.run(until_ms, 1 if self._closed or self._waiting else MANY)
-        if not done:
-            return False
-        visits = [self._by_slot.pop(one.slot) for one in done]
-        for one, visit in zip(done, visits, strict=True):
+        for one, visit in [(one, self._by_slot.pop(one.slot)) for one in done]:
             self._done_at_replica(one, visit)
-        return True
+        return bool(done)
 
     def _arrive(self, call: Call) -> None:
         number, self._arrived = self._arrived, self._arrived + 1
@@ -197,20 +197,21 @@ class Run:
             self._refuse(visit, at_ms, "failed")
             return
         if isinstance(decided, Send):
-            choice = decided.choice
-            self.rooms[choice.pool.name].take(now)
+            room = self.rooms[decided.choice.pool.name]
+            room.take(now)
             if failed:
                 self.classes[visit.call.traffic_class].retried += 1
-            self._send(visit, choice.pool.name, at_ms)
+            self._send(visit, room, at_ms)
         elif isinstance(decided, Wait):
             self._wait(visit, decided.choices, at_ms, now)
         else:
             self._refuse(visit, at_ms, decided.reason)
 
-    def _send(self, visit: Visit, name: str, at_ms: float) -> None:
+    def _send(self, visit: Visit, room: Room, at_ms: float) -> None:
         """To a pool in which a place is taken."""
-        room, at = self.rooms[name], self._site_of[name]
-        self.checker.sent(visit.number, room.inflight, room.pool.concurrency_max)
+        pool, at = room.pool, room.site
+        name = pool.name
+        self.checker.sent(visit.number, room.inflight, pool.concurrency_max)
         visit.tried = (*visit.tried, name)
         visit.site, visit.since_ms = at, at_ms
         visit.first_choice = visit.first_choice or name
@@ -236,20 +237,13 @@ class Run:
         said = self._counters[at].ask(int(at_ms * MS), call.tokens_in, call.tokens_out, call.segments, self._vendor_chance)
         if isinstance(said, int):
             self._tell(visit, at_ms, f"{self.sites[at].pool.name} says: not before {said:,} ms")
-            self.rooms[self.sites[at].pool.name].health.overloaded(int(at_ms * MS), said, "over the account's limit")
+            self._room_of[at].health.overloaded(int(at_ms * MS), said, "over the account's limit")
             self._failed(visit, at_ms, heard=False, counted=False)
             return
         first_ms, last_ms, hit = said
         visit.first_ms = at_ms + first_ms
         self._at_vendor[visit.number] = visit
-        number = visit.number
-
-        def done(now_ms: float) -> None:
-            held = self._at_vendor.pop(number, None)
-            if held is not None:
-                self._done(held, at_ms + first_ms, now_ms, hit)
-
-        self._at(at_ms + last_ms, done)
+        self._at(at_ms + last_ms, partial(self._done_at_vendor, visit, len(visit.tried), hit))
 
     def _hang(self, visit: Visit, at: int, at_ms: float) -> None:
         """Nobody there: it fails once that is noticed."""
@@ -263,13 +257,12 @@ class Run:
 
     def _failed(self, visit: Visit, at_ms: float, *, heard: bool, counted: bool = True) -> None:
         """An attempt ended without its answer."""
-        name = self.sites[visit.site].pool.name
-        room, now = self.rooms[name], int(at_ms * MS)
+        room, now = self._room_of[visit.site], int(at_ms * MS)
         self.pools[visit.site].failed += 1
-        self._tell(visit, at_ms, f"fails at {name}{', having been heard' if heard else ''}")
+        self._tell(visit, at_ms, f"fails at {room.pool.name}{', having been heard' if heard else ''}")
         if counted:
             room.health.failed(now, "it can't be reached")
-        self._call_in(room.free(now), name, at_ms)
+        self._call_in(room.free(now), room, at_ms)
         if heard:
             self._cut_off(visit, at_ms)
         elif len(visit.tried) >= self.settings.attempts_max:
@@ -311,12 +304,12 @@ class Run:
 
         self._at(at_ms + terms.wait_ms_max, give_up)
 
-    def _call_in(self, called: Sequence[Place[Waiter]], name: str, at_ms: float) -> None:
+    def _call_in(self, called: Sequence[Place[Waiter]], room: Room, at_ms: float) -> None:
         for place in called:
             visit = self._waiting.pop(place.who.number)
             visit.waited_ms += at_ms - visit.since_ms
-            self._tell(visit, at_ms, f"is called in at {name} after {at_ms - visit.since_ms:,.1f} ms")
-            self._send(visit, name, at_ms)
+            self._tell(visit, at_ms, f"is called in at {room.pool.name} after {at_ms - visit.since_ms:,.1f} ms")
+            self._send(visit, room, at_ms)
 
     # Ends.
 
@@ -330,16 +323,22 @@ class Run:
             self._tell(visit, one.first_ms + first_ms, f"its first token, {one.preempted} times sent back")
         self._done(visit, one.first_ms + first_ms, one.finished_ms, one.hit, late_ms=first_ms)
 
+    def _done_at_vendor(self, visit: Visit, attempt: int, hit: int, now_ms: float) -> None:
+        """Unless the vendor went down in between: then it was sent elsewhere, which is another attempt, or is over."""
+        if len(visit.tried) == attempt and self._at_vendor.pop(visit.number, None) is not None:
+            self._done(visit, visit.first_ms, now_ms, hit)
+
     def _done(self, visit: Visit, first_ms: float, ended_ms: float, hit: int, *, late_ms: float = 0.0) -> None:
         """The whole answer is there; it took `late_ms` longer to reach whoever asked."""
         call, site = visit.call, self.sites[visit.site]
-        room, now = self.rooms[site.pool.name], int(ended_ms * MS)
+        room, now = self._room_of[visit.site], int(ended_ms * MS)
         last_ms = ended_ms + late_ms
         room.health.answered(now, ttft_ms=first_ms - visit.since_ms, duration_ms=last_ms - visit.since_ms, tokens_out=call.tokens_out)
         way = RTT_MS[call.geography][site.geography]
         ttft_ms = first_ms - call.at_ms + way
         tpot_ms = (last_ms - first_ms) / (call.tokens_out - 1) if call.tokens_out > 1 else 0.0
-        cost = self._pico(visit.site, call.tokens_in, hit, call.tokens_out)
+        fresh, cached, out = self._costs[visit.site]
+        cost = (call.tokens_in - hit) * fresh + hit * cached + call.tokens_out * out
         self._count(visit, ttft_ms, tpot_ms, hit, cost, ended_ms)
         self.checker.answered(visit.number, first_ms, last_ms, hit, call.tokens_out, cost)
         if self._shares.caps:
@@ -348,23 +347,25 @@ class Run:
             told = f"is done at {site.pool.name}: TTFT {ttft_ms:,.1f} ms, TPOT {tpot_ms:,.2f} ms, {call.tokens_out:,} tokens out"
             self._tell(visit, last_ms, told)
         self._follow(call, last_ms, answered=True)
-        self._call_in(room.free(now), site.pool.name, ended_ms)
+        if called := room.free(now):
+            self._call_in(called, room, ended_ms)
 
     def _count(self, visit: Visit, ttft_ms: float, tpot_ms: float, hit: int, cost: int, ended_ms: float) -> None:
-        call, terms = visit.call, CLASSES[visit.call.traffic_class]
+        call = visit.call
+        terms = CLASSES[call.traffic_class]
         of_class, of_pool = self.classes[call.traffic_class], self.pools[visit.site]
+        tokens_in, tokens_out = call.tokens_in, call.tokens_out
         of_class.served += 1
         of_class.within += ttft_ms <= terms.ttft_ms and tpot_ms <= terms.tpot_ms
         of_class.spilled += visit.first_choice != self.sites[visit.site].pool.name
         of_class.ttft_ms.append(ttft_ms)
         of_class.wait_ms.append(visit.waited_ms)
-        if call.tokens_out > 1:
+        if tokens_out > 1:
             of_class.tpot_ms.append(tpot_ms)
             of_pool.tpot_ms.append(tpot_ms)
         of_pool.ttft_ms.append(ttft_ms)
         of_pool.served += 1
         of_pool.cost_pico += cost
-        tokens_in, tokens_out = call.tokens_in, call.tokens_out
         of_class.tokens_in += tokens_in
         of_class.tokens_cached += hit
         of_class.tokens_out += tokens_out
@@ -393,7 +394,7 @@ class Run:
     def _follow(self, call: Call, ended_ms: float, *, answered: bool) -> None:
         """What the session asks next comes by the same door."""
         following = self.workload.after(call, ended_ms, answered=answered)
-        if following is not None and following.at_ms < self.settings.duration_s * 1_000:
+        if following is not None and following.at_ms < self._end_ms:
             self._at(following.at_ms, lambda _: self._arrive(following))
 
     # What is known, and what goes wrong.
@@ -404,10 +405,11 @@ class Run:
         over = self._shares.over(now) if self._shares.caps else frozenset()
         slice_, _, used = self.over_time.at(now_ms)
         slice_.samples += 1
-        for at, (name, room) in enumerate(self.rooms.items()):
-            if room.load.over_share != (room.pool.vendor in over):
+        for at, room in enumerate(self._room_of):
+            if self._shares.caps and room.load.over_share != (room.pool.vendor in over):
                 room.load.over_share = not room.load.over_share
-            self._call_in(room.tick(now), name, now_ms)
+            if called := room.tick(now):
+                self._call_in(called, room, now_ms)
             share = room.inflight / room.pool.concurrency_max
             of_pool = self.pools[at]
             of_pool.used += share
@@ -419,7 +421,7 @@ class Run:
             for pools in self._board.snapshot.pools_of.values():
                 for slow in outliers([self.rooms[pool.name].health for pool in pools], self._health):
                     slow.eject(now, "far slower than its peers")
-        if now_ms + self.settings.tick_ms <= self.settings.duration_s * 1_000 or self._on_their_way():
+        if now_ms + self.settings.tick_ms <= self._end_ms or self._on_their_way():
             self._at(now_ms + self.settings.tick_ms, self._tick)
 
     def _settle(self, now_ms: float) -> None:
@@ -514,7 +516,7 @@ class Run:
                 self._gang_replicas.add(replica)
                 self.fleet.stop(replica)
             self._resize(gang, now_s, -1)
-        if now_ms + JOBS_EVERY_MS <= self.settings.duration_s * 1_000:
+        if now_ms + JOBS_EVERY_MS <= self._end_ms:
             self._at(now_ms + JOBS_EVERY_MS, self._look_at_jobs)
 
     def _idle(self, at: int) -> Idle | None:
@@ -530,14 +532,13 @@ class Run:
         return Idle(at, self.sites[at].pool.silicon, free, block.service.accelerators, self._share_in_use(at))
 
     def _share_in_use(self, at: int) -> float:
-        load = self.rooms[self.sites[at].pool.name].load
+        load = self._room_of[at].load
         return load.inflight / load.limit
 
     def _resize(self, gang: Gang, now_s: float, sign: int) -> None:
         """The pool's room grows and shrinks with its replicas, as an operator's autoscaler would say it."""
-        site = self.sites[gang.site]
+        site, room = self.sites[gang.site], self._room_of[gang.site]
         assert site.block is not None
-        room = self.rooms[site.pool.name]
         each = site.pool.concurrency_max / site.block.replicas
         taken = sum(len(one.replicas) for one in self._jobs.gangs if one.site == gang.site)
         room.health.change(max(1, round(each * (site.block.replicas - taken))), self._health)
@@ -548,10 +549,6 @@ class Run:
 
     def _on_their_way(self) -> bool:
         return bool(self._by_slot or self._at_vendor or self._waiting or self._hanging)
-
-    def _next(self, arrivals: Iterator[Call], end_ms: float) -> Call | None:
-        call = next(arrivals, None)
-        return call if call is not None and call.at_ms < end_ms else None
 
     def _at(self, at_ms: float, happen: Callable[[float], None]) -> None:
         self._event_count += 1
@@ -606,10 +603,6 @@ class Run:
             return 0, 0, 0
         cost = next(iter(site.pool.costs.values()))
         return round(cost.input_pico), round(cost.cached_input_pico), round(cost.output_pico)
-
-    def _pico(self, at: int, tokens_in: int, hit: int, tokens_out: int) -> int:
-        fresh, cached, out = self._costs[at]
-        return (tokens_in - hit) * fresh + hit * cached + tokens_out * out
 
     def _tell(self, visit: Visit, at_ms: float, what: str) -> None:
         if visit.number == self._watched:

@@ -1,5 +1,7 @@
 """How calls are treated in a run, and what of it is watched."""
 
+from math import inf
+
 import msgspec
 
 from headrace.routing import POLICIES
@@ -29,7 +31,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:
             raise ValueError(f"policy {self.policy!r} is not known: it is one of {', '.join(POLICIES)}")
-        if self.duration_s <= 0 or self.slice_s <= 0 or self.tick_ms < 1 or not self.scale > 0:
-            raise ValueError("duration_s, slice_s and scale are above zero, and tick_ms at least 1")
+        if not (0 < self.duration_s < inf and 0 < self.slice_s < inf and 0 < self.scale < inf and 1 <= self.tick_ms < inf):
+            raise ValueError("duration_s, slice_s and scale are numbers above zero, and tick_ms is at least 1")
         if not 0 <= self.settle_s < self.duration_s:
             raise ValueError("settle_s is 0 or more, and less than duration_s")

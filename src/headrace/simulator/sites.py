@@ -1,7 +1,7 @@
 """What a pool is made of in the simulator: replicas on silicon, or a vendor that sells tokens."""
 
+from collections.abc import Iterator
 from math import exp
-from random import Random
 
 import msgspec
 
@@ -61,16 +61,19 @@ class Counter:
         limited = site.vendor.requests_per_minute, site.vendor.tokens_per_minute
         self._limiter = None if limited == (None, None) else Limiter(requests_per_minute=limited[0], tokens_per_minute=limited[1], now=0)
 
-    def ask(self, now: Instant, tokens_in: int, tokens_out: int, segments: Segments, rng: Random) -> tuple[float, float, int] | int:
+    def ask(
+        self, now: Instant, tokens_in: int, tokens_out: int, segments: Segments, normal: Iterator[float]
+    ) -> tuple[float, float, int] | int:
         """When the first and the last token come, in milliseconds from now, and how many of the prompt's tokens were cached; or, of a
         refusal, in how many milliseconds to ask again."""
         if self._limiter is not None:
             taken = self._limiter.take(now, tokens_in + tokens_out)
             if isinstance(taken, Refused):
                 return taken.retry_after_ms if taken.retry_after_ms is not None else 60 * SECOND // 1_000_000
-        hit = min(self._cache.found(segments), tokens_in - 1)
+        found = self._cache.found(segments)
+        hit = found if found < tokens_in else tokens_in - 1
         self._cache.keep(segments, CACHE_TOKENS)
         reading = (tokens_in - hit) / self._pool.prefill_tokens_per_s * 1_000
-        first = (self._pool.ttft_ms + reading) * exp(self._vendor.spread * rng.gauss())
-        pace = self._pool.tpot_ms * exp(self._vendor.spread / 2 * rng.gauss())
+        first = (self._pool.ttft_ms + reading) * exp(self._vendor.spread * next(normal))
+        pace = self._pool.tpot_ms * exp(self._vendor.spread / 2 * next(normal))
         return first, first + pace * (tokens_out - 1), hit

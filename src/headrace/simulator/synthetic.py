@@ -15,6 +15,7 @@ import msgspec
 
 from headrace.core.identity import TrafficClass
 from headrace.simulator.calls import Call
+from headrace.simulator.chance import normals
 
 HOUR_MS = 3_600_000.0
 PEAK_HOUR = 15.0
@@ -120,7 +121,7 @@ class Synthetic:
     ) -> None:
         self._sources, self._seed, self._duration_ms = tuple(sources), seed, duration_ms
         self._scale, self._start_hour, self._surges = scale, start_hour, tuple(surges)
-        self._sessions: dict[int, tuple[Source, list[Turn], int]] = {}
+        self._sessions: dict[int, tuple[int, list[Turn]]] = {}  # the most that its context holds, and what is to come, the last first
         self._middles = [
             tuple(_middle(mean, one.spread) for mean in (one.tokens_in - one.tokens_shared, one.tokens_out, one.tokens_added))
             for one in sources
@@ -143,17 +144,15 @@ class Synthetic:
         held = self._sessions.get(call.session)
         if held is None:
             return None
-        source, turns, at = held
-        if not answered or at >= len(turns) or call.tokens_in + call.tokens_out + turns[at].added > source.tokens_context_max:
-            del self._sessions[call.session]
-            return None
-        turn = turns[at]
-        if at + 1 < len(turns):
-            self._sessions[call.session] = source, turns, at + 1
-        else:
-            del self._sessions[call.session]
+        tokens_context_max, turns = held
+        turn = turns.pop()
         tokens_in = call.tokens_in + call.tokens_out + turn.added
-        (shared, tokens_shared), *_ = call.segments
+        over = not answered or tokens_in > tokens_context_max
+        if over or not turns:
+            del self._sessions[call.session]
+        if over:
+            return None
+        shared, tokens_shared = call.segments[0]
         return Call(
             ended_ms + turn.pause_ms,
             call.traffic_class,
@@ -171,6 +170,7 @@ class Synthetic:
     def _of(self, number: int, source: Source) -> Iterator[Call]:
         """The first calls of a source's sessions."""
         rng = Random(self._seed * 1_000_003 + number)
+        normal = normals(rng)
         shape, at_ms, session, known_ms = 1 / source.cv**2, 0.0, 0, -1.0
         bounds: list[float] = []
         per_ms = 0.0
@@ -189,22 +189,25 @@ class Synthetic:
             if tenant is not None and rng.random() < 1 - 1 / factor:
                 whose = tenant
             geography = bisect(bounds, rng.random() * bounds[-1], 0, len(bounds) - 1)
-            yield self._first(source, number, session, at_ms, whose, geography, rng)
+            yield self._first(source, number, session, at_ms, whose, geography, rng, normal)
 
-    def _first(self, source: Source, number: int, session: int, at_ms: float, tenant: int, geography: int, rng: Random) -> Call:
+    def _first(
+        self, source: Source, number: int, session: int, at_ms: float, tenant: int, geography: int, rng: Random, normal: Iterator[float]
+    ) -> Call:
         key = (number + 1) << 40 | session
         shared = (number + 1) << 40 | 1 << 36 | tenant
         mid_in, mid_out, mid_added = self._middles[number]
         spread = source.spread
-        tokens_in = min(source.tokens_shared + _lognormal(rng, mid_in, spread), source.tokens_context_max // 2)
-        tokens_out = _lognormal(rng, mid_out, spread)
+        tokens_in = min(source.tokens_shared + _lognormal(normal, mid_in, spread), source.tokens_context_max // 2)
+        tokens_out = _lognormal(normal, mid_out, spread)
         if source.turns > 1:
             stay, turns = 1 - 1 / source.turns, list[Turn]()
             while rng.random() < stay:
-                added, said = _lognormal(rng, mid_added, spread), _lognormal(rng, mid_out, spread)
+                added, said = _lognormal(normal, mid_added, spread), _lognormal(normal, mid_out, spread)
                 turns.append(Turn(added, said, rng.expovariate(1 / (source.think_s * 1_000)) if source.think_s else 0.0))
             if turns:
-                self._sessions[key] = source, turns, 0
+                turns.reverse()
+                self._sessions[key] = source.tokens_context_max, turns
         tokens_shared = min(source.tokens_shared, tokens_in - 1)
         segments = ((shared, tokens_shared), (key, tokens_in - tokens_shared))
         return Call(
@@ -235,11 +238,11 @@ def _middle(mean: float, spread: float) -> float | None:
     return log(mean) - spread * spread / 2 if mean >= 1 else None
 
 
-def _lognormal(rng: Random, middle: float | None, spread: float) -> int:
+def _lognormal(normal: Iterator[float], middle: float | None, spread: float) -> int:
     """At least 1 and at most `TOKENS_MOST`."""
     if middle is None:
         return 1
-    tokens = round(exp(middle + spread * rng.gauss()))
+    tokens = round(exp(middle + spread * next(normal)))
     return 1 if tokens < 1 else tokens if tokens < TOKENS_MOST else TOKENS_MOST
 
 

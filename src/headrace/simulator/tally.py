@@ -3,8 +3,6 @@
 from array import array
 from collections.abc import Sequence
 
-import msgspec
-
 from headrace.core.identity import TrafficClass
 from headrace.core.money import PICO_PER_TOKEN
 from headrace.routing import ClassTerms
@@ -88,14 +86,13 @@ class OfPool:
         )
 
 
-class Slice(msgspec.Struct, gc=False):
+class Slice:
     """One slice of time, while it is filled."""
 
-    arrived: int = 0
-    served: int = 0
-    refused: int = 0
-    tokens: int = 0
-    samples: int = 0
+    __slots__ = ("arrived", "refused", "samples", "served", "tokens")
+
+    def __init__(self) -> None:
+        self.arrived = self.served = self.refused = self.tokens = self.samples = 0
 
 
 class OverTime:
@@ -106,12 +103,12 @@ class OverTime:
         self._slices: list[Slice] = []
         self._ttfts: list[array[float]] = []
         self._used: list[list[float]] = []
-        self._held: tuple[Slice, array[float], list[float]] | None = None
+        self._held: tuple[Slice, array[float], list[float]] = Slice(), array("d"), []  # of no time at all
         self._from_ms = self._to_ms = 0.0
 
     def at(self, now_ms: float) -> tuple[Slice, "array[float]", list[float]]:
         """The slice of this moment, with its times to the first token and the pools' shares in use."""
-        if self._held is not None and self._from_ms <= now_ms < self._to_ms:
+        if self._from_ms <= now_ms < self._to_ms:
             return self._held
         place = int(now_ms / 1_000 / self.width_s)
         while len(self._slices) <= place:

@@ -8,6 +8,7 @@ from headrace.storage.auditlog import (
     AuditEntry,
     AuditFilter,
     Author,
+    Origin,
     audit_break,
     audit_entries,
     audit_entry_there,
@@ -76,11 +77,12 @@ from headrace.storage.files import (
     upload_of,
 )
 from headrace.storage.finance import Rated, attempted, bought, cards, organizations, owned, rated
-from headrace.storage.folder import DataFolder, FileLock, Layout, development_key, host_id, make_folder
+from headrace.storage.folder import DataFolder, FileLock, Layout, development_key, host_id, leave_key, make_folder
 from headrace.storage.hourly import HourRow, usage_by_hour
 from headrace.storage.journal import JournalEntry, enter, entries, invoices, issue
 from headrace.storage.keys import LINEAGE_MAX, KeyRing, KeyStore, archived_projects
 from headrace.storage.loading import Loaded, load_once
+from headrace.storage.memories import Memory, MemoryStore
 from headrace.storage.once import Answered, Claimed, answer_once, bury_once, claim, release, sweep_once
 from headrace.storage.pricesets import PriceSet, price_sets, set_price
 from headrace.storage.queries import Difference, UsageRow, balances, charged, charged_by_day, is_open, key_names, usage_by, verify
@@ -113,6 +115,7 @@ from headrace.storage.responses import (
     sweep_responses,
 )
 from headrace.storage.runlog import Entry, RunLog, read_run
+from headrace.storage.schedules import Firing, Schedule, ScheduleStore
 from headrace.storage.segment import Damage
 from headrace.storage.sessions import drop_session, keep_session, session_of, take_link
 from headrace.storage.signins import SignIn, sign_in, sign_out, sign_out_elsewhere, signed_in
@@ -132,6 +135,7 @@ from headrace.storage.threads import (
     keep_branch,
     keep_share,
     keep_thread,
+    owner_of_thread,
     share_of,
     show_branch,
     stand,
@@ -181,6 +185,7 @@ __all__ = [
     "Exported",
     "Fenced",
     "FileLock",
+    "Firing",
     "Folder",
     "Found",
     "HourRow",
@@ -190,6 +195,9 @@ __all__ = [
     "KeyStore",
     "Layout",
     "Loaded",
+    "Memory",
+    "MemoryStore",
+    "Origin",
     "Person",
     "Places",
     "PostgresBudgets",
@@ -202,6 +210,8 @@ __all__ = [
     "Recovery",
     "Register",
     "RunLog",
+    "Schedule",
+    "ScheduleStore",
     "ServiceAccount",
     "Share",
     "SignIn",
@@ -300,6 +310,7 @@ __all__ = [
     "keep_upload",
     "key_names",
     "latest_requests",
+    "leave_key",
     "load_once",
     "make_folder",
     "minutes_of",
@@ -307,6 +318,7 @@ __all__ = [
     "opened_treasury",
     "organizations",
     "owned",
+    "owner_of_thread",
     "pages_of",
     "parts_of",
     "person_by_id",

@@ -80,6 +80,16 @@ class Layout(msgspec.Struct, frozen=True):
         return self.root / "host.id"
 
     @property
+    def leave_key(self) -> Path:
+        """What leave that is given ahead of time is signed with."""
+        return self.root / "leave.key"
+
+    @property
+    def watch_lock(self) -> Path:
+        """Held by the one process that fires schedules."""
+        return self.root / "watch.lock"
+
+    @property
     def development_key(self) -> Path:
         return self.root / "development.key"
 
@@ -191,6 +201,23 @@ def development_key(layout: Layout, token: bytes) -> str:
         os.close(file)
     draft.replace(path)
     return secret
+
+
+def leave_key(layout: Layout, fresh: bytes) -> bytes:
+    """The key that signs leave: `fresh` at first, and kept for its owner alone to read."""
+    if not layout.leave_key.exists():
+        draft = layout.leave_key.with_suffix(f".{os.getpid()}")
+        draft.unlink(missing_ok=True)
+        file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.write(file, fresh)
+            os.fsync(file)
+        finally:
+            os.close(file)
+        with suppress(FileExistsError):
+            os.link(draft, layout.leave_key)
+        draft.unlink()
+    return layout.leave_key.read_bytes()
 
 
 def host_id(layout: Layout, fresh: str) -> str:

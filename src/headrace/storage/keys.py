@@ -143,7 +143,7 @@ class KeyStore:
         """Revoke a key by its id, with what was minted from it; within the caller's transaction, who bumps."""
         self._end(id, moment)
 
-    def expire(self, id: str, expires: Moment, act: Act) -> KeyRow | None:
+    def expire(self, id: str, expires: Moment, act: Act | None = None) -> KeyRow | None:
         """Have a key in use end at that moment; None: there is no such key."""
         with transaction(self._database):
             rows = key_rows(self._database, "WHERE id = ? AND revoked IS NULL", id)
@@ -152,7 +152,8 @@ class KeyStore:
             self._database.execute("UPDATE api_key SET expires = ? WHERE id = ?", (expires, id))
             for each in (id, *self._descendants(id)):  # what they may is what all above them may: each is read again, the first first
                 self._database.execute("UPDATE api_key SET changed = (SELECT max(changed) + 1 FROM api_key) WHERE id = ?", (each,))
-            note(self._database, act, "api_key.updated", id, {"expires": expires}, project=rows[0].project)
+            if act is not None:
+                note(self._database, act, "api_key.updated", id, {"expires": expires}, project=rows[0].project)
         bump(self._generation)
         return msgspec.structs.replace(rows[0], expires=expires)
 

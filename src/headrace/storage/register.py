@@ -13,7 +13,7 @@ import msgspec
 
 from headrace.core.clock import Moment
 from headrace.core.errors import Conflict, NotFound
-from headrace.core.roles import MAY, ProjectRole, Role
+from headrace.core.roles import MAY, ProjectRole, Role, may
 from headrace.metering import KeyRow, Limit, Whom
 from headrace.storage.auditlog import Act, note
 from headrace.storage.database import transaction
@@ -402,6 +402,39 @@ class Register:
 
     # Keys.
 
+    def page_key(self, person: Person, ends: Moment, id: str, token: bytes, act: Act) -> KeyRow | None:
+        """The key that stands for somebody on the page, good until `ends`: the same as ever, else a new one of which nobody knows the
+        secret. None: no project has him."""
+        parts, live = self.parts_of(person.id), [one.id for one in self.projects()]
+        theirs = [project for project in live if project in parts or may(person.role, "own_keys")]
+        if not theirs:
+            return None
+        for row in self._page_keys(person.id):
+            if row.project in theirs:
+                return self.keys.expire(row.id, ends)
+        project = next((one for one in theirs if one in parts), theirs[0])
+        row, _ = self.keys.create(
+            id=id,
+            name=PAGE_KEY,
+            organization=self._organization,
+            project=project,
+            token=token,
+            created=act.moment,
+            expires=ends,
+            owner=person.id,
+            act=act,
+        )
+        return row
+
+    def leave_page(self, person: str, now: Moment) -> None:
+        """End his sessions on the page, wherever they are."""
+        for row in self._page_keys(person):
+            self.keys.expire(row.id, now)
+
+    def _page_keys(self, person: str) -> list[KeyRow]:
+        rest = "WHERE organization = ? AND owner = ? AND name = ? AND revoked IS NULL ORDER BY created, id"
+        return key_rows(self.database, rest, self._organization, person, PAGE_KEY)
+
     def project_keys(self, project: str) -> list[KeyRow]:
         """Those in use, the oldest first."""
         self.project(project)
@@ -476,6 +509,7 @@ class Register:
         return self._rows(Person, f"SELECT {_PERSON} FROM person WHERE organization = ? {rest}", *values)  # noqa: S608 -- our own words
 
 
+PAGE_KEY = "the workspace"
 _PERSON = "id, organization, email, name, role, added, issuer, subject"
 LIMITED = ("requests_per_minute", "tokens_per_minute", "requests_per_day")
 

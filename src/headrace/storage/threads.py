@@ -87,6 +87,12 @@ def thread_of(database: sqlite3.Connection, owner: str, id: str) -> Thread | Non
     return None if row is None else _thread(row)
 
 
+def owner_of_thread(database: sqlite3.Connection, id: str) -> str:
+    """Whose a thread is; "" where there is none."""
+    row = database.execute("SELECT owner FROM thread WHERE id = ?", (id,)).fetchone()
+    return "" if row is None else str(row[0])
+
+
 def thread_of_run(database: sqlite3.Connection, run: str) -> Thread | None:
     """Whoever's it is: for who goes on with runs after a crash."""
     sql = f"SELECT {_FIELDS} FROM thread WHERE id = (SELECT thread FROM thread_run WHERE id = ?)"  # noqa: S608 -- our own column names

@@ -88,6 +88,7 @@ class State(msgspec.Struct, frozen=True, array_like=True):
 _states = msgspec.msgpack.Decoder(State)
 
 
+POOL = ("headrace_pool",)
 LABELS = ("gen_ai_operation_name", "gen_ai_request_model", "headrace_class", "headrace_pool")
 
 
@@ -99,6 +100,7 @@ class Metrics:
         self._told: list[State] = []
         self._gauges: dict[str, tuple[str, Callable[[], float | Mapping[str, float]], bool]] = {}
         self._counters: dict[str, tuple[str, Callable[[], float | Mapping[str, float]], bool]] = {}
+        self._labels: dict[str, tuple[str, ...]] = {}
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -129,9 +131,13 @@ class Metrics:
         """A value that goes up and down; a mapping is one value a pool. `adds`: over several processes it is the sum, else any one's."""
         self._gauges[name] = (help, read, adds)
 
-    def counter(self, name: str, help: str, read: Callable[[], float | Mapping[str, float]], *, adds: bool = True) -> None:
-        """A value that only grows, kept elsewhere; a mapping is one value a pool. `adds` as of a gauge."""
+    def counter(
+        self, name: str, help: str, read: Callable[[], float | Mapping[str, float]], *, adds: bool = True, labels: tuple[str, ...] = POOL
+    ) -> None:
+        """A value that only grows, kept elsewhere; a mapping is one value a pool. `adds` as of a gauge. With several `labels` the keys of
+        the mapping are their values, joined by `|`."""
         self._counters[name] = (help, read, adds)
+        self._labels[name] = labels
 
     def text(self, others: Iterable[bytes] = ()) -> bytes:
         """All of it, in Prometheus' text format, with what other processes of the same server have told by `state`."""
@@ -162,7 +168,8 @@ class Metrics:
             yield _filled(GaugeMetricFamily(name, help, labels=_labels(value)), value)
         for name, (help, read, _) in self._counters.items():
             value = _sum(read(), [told.counters[name] for told in self._told if name in told.counters])
-            yield _filled(CounterMetricFamily(name, help, labels=_labels(value)), value)
+            labels = self._labels[name] if isinstance(value, Mapping) else ()
+            yield _filled(CounterMetricFamily(name, help, labels=labels), value, len(labels))
 
     def _everyone(self) -> Mapping[tuple[str, str, str, str], _Series]:
         if not self._told:
@@ -210,10 +217,10 @@ def _sum(mine: float | Mapping[str, float], others: Iterable[float | Mapping[str
 
 
 def _labels(value: float | Mapping[str, float]) -> tuple[str, ...]:
-    return ("headrace_pool",) if isinstance(value, Mapping) else ()
+    return POOL if isinstance(value, Mapping) else ()
 
 
-def _filled(family: GaugeMetricFamily | CounterMetricFamily, value: float | Mapping[str, float]) -> Metric:
+def _filled(family: GaugeMetricFamily | CounterMetricFamily, value: float | Mapping[str, float], labels: int = 1) -> Metric:
     for label, one in value.items() if isinstance(value, Mapping) else (("", value),):
-        family.add_metric((label,) if label else (), one)
+        family.add_metric((label,) if label and labels == 1 else label.split("|") if label else (), one)
     return family

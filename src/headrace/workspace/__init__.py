@@ -9,9 +9,13 @@ from headrace.workspace.files import ThreadFiles
 from headrace.workspace.hands import Hands
 from headrace.workspace.honesty import BUILT_IN, verdict
 from headrace.workspace.instructions import brought_along
+from headrace.workspace.memories import Memories, OwnMemories
+from headrace.workspace.nobody import Nobody
 from headrace.workspace.outfit import Outfit, equipped
 from headrace.workspace.pages import page_routes
+from headrace.workspace.remembering import Embeds, Remembering
 from headrace.workspace.runs import Runs, Speakers
+from headrace.workspace.scheduling import Keeper, Scheduler, new_schedule, next_due
 from headrace.workspace.toolbox import Kit, Toolbox
 from headrace.workspace.visitors import SESSION_S, Visitors
 from headrace.workspace.work import Speaker
@@ -23,15 +27,22 @@ __all__ = [
     "Console",
     "Door",
     "Driver",
+    "Embeds",
     "Ending",
     "Facts",
     "Granted",
     "Hands",
+    "Keeper",
     "Kit",
     "Lost",
+    "Memories",
+    "Nobody",
     "Outfit",
+    "OwnMemories",
     "Person",
+    "Remembering",
     "Runs",
+    "Scheduler",
     "ServerSecrets",
     "Speaker",
     "Speakers",
@@ -41,6 +52,8 @@ __all__ = [
     "brought_along",
     "connected",
     "equipped",
+    "new_schedule",
+    "next_due",
     "page_routes",
     "verdict",
 ]

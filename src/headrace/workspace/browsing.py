@@ -16,7 +16,7 @@ from headrace.agents import Writers
 from headrace.agents.browsing import BROWSER
 from headrace.agents.tools import Tool
 from headrace.agents.values import Value
-from headrace.core.errors import InvalidRequest, SandboxRefused, UpstreamFailed
+from headrace.core.errors import InvalidRequest, SandboxRefused
 from headrace.sandbox import Draft, Level
 from headrace.sandbox.browser import browser_environment, browser_program
 from headrace.sandbox.command import PROXY_PORT
@@ -63,13 +63,13 @@ class Browser:
         }
 
     async def perform(self, tool: str, arguments: Arguments) -> Value:
-        """Make one call. Raises HeadraceError with a sentence for the model."""
+        """Make one call. Where the browser fails that is a result, since a page can have a part in its words; else raises HeadraceError."""
         from playwright.async_api import Error
 
         try:
             return await self._does[tool](arguments)
         except Error as wrong:
-            raise UpstreamFailed(f"The browser could not do it: {_first_line(wrong)}{self._refused()}") from wrong
+            return {"error": f"The browser could not do it: {_first_line(wrong)}{self._refused()}"}
 
     async def close(self) -> None:
         """End the browser."""

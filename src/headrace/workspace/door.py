@@ -14,7 +14,9 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from headrace.agents import Budget
-from headrace.agents.events import Event, ModelSaid, Paused, PersonSaid
+from headrace.agents.events import Event, ModelSaid, PersonSaid
+from headrace.agents.question import Question, question
+from headrace.agents.tools import CARDS
 from headrace.core.clock import SECOND, Clock
 from headrace.core.errors import Conflict, InvalidApiKey, InvalidRequest, NotAllowed, NotFound
 from headrace.core.money import pico_of, usd
@@ -39,13 +41,13 @@ from headrace.storage import (
     thread_of,
     threads_of,
 )
+from headrace.workspace.honesty import BUILT_IN
 from headrace.workspace.intents import INTENTS, intent_of
 from headrace.workspace.live import Follower, stands
 from headrace.workspace.mail import Answer, Fate, Go, Letter, More, Say, Stop
 from headrace.workspace.porting import Ported, exported, imported, whole
 from headrace.workspace.runs import Runs
 from headrace.workspace.visitors import Visitor, Visitors, body_of
-from headrace.workspace.work import asked_calls
 
 TITLE_MAX: Final = 60
 TEXT_MAX: Final = 400_000
@@ -54,8 +56,9 @@ IMPORT_MAX: Final = 256 << 20
 BEAT_S: Final = 15.0
 HELD_EVERY: Final = 2 * SECOND
 """How long who is signed out may still follow."""
-LOOK_S: Final = 0.1
-"""How often a follower looks for what another worker of this server does; what this process does is told at once."""
+LOOK_S, LOOK_IDLE_S, IDLE_S = 0.1, 0.5, 5.0
+"""How often a follower looks for what another worker of this server does, and when for so long nothing was done; what this process does is
+told at once."""
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 
@@ -111,7 +114,7 @@ class Showing(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Door:
-    """The handlers. `new_secret` draws the token of a link."""
+    """The handlers. `new_secret` draws the token of a link; `built_in` says whether a model, '' being any, is only the embedded one."""
 
     def __init__(
         self,
@@ -122,9 +125,10 @@ class Door:
         clock: Clock,
         new_id: Callable[[str], str],
         new_secret: Callable[[], str],
+        built_in: Callable[[str], bool],
     ) -> None:
         self._visitors, self._runs, self._archive, self._clock = visitors, runs, archive, clock
-        self._new_id, self._new_secret = new_id, new_secret
+        self._new_id, self._new_secret, self._built_in = new_id, new_secret, built_in
 
     def routes(self) -> list[Route]:
         at = "/workspace/api"
@@ -215,7 +219,7 @@ class Door:
         held_at = self._clock.instant()
         news = self._runs.follow(run)
         follower = Follower(self._runs.home(run), after)
-        quiet_s = 0.0
+        quiet_s = beat_s = 0.0
         yield b"retry: 500\n\n"
         try:
             while not self._runs.stopping:
@@ -226,16 +230,17 @@ class Door:
                 frames = [b"id: %s:%d\nevent: event\ndata: %s\n\n" % (run.encode(), seq, line) for seq, line in follower.events()]
                 frames += [b"event: live\ndata: %s\n\n" % line for line in follower.moments()]
                 if frames:
-                    quiet_s = 0.0
+                    quiet_s = beat_s = 0.0
                     yield b"".join(frames)
-                elif quiet_s > BEAT_S:
-                    quiet_s = 0.0
+                elif quiet_s > beat_s + BEAT_S:
+                    beat_s = quiet_s
                     yield b": still here\n\n"
+                look_s = LOOK_S if quiet_s < IDLE_S else LOOK_IDLE_S
                 try:
-                    async with asyncio.timeout(LOOK_S):
+                    async with asyncio.timeout(look_s):
                         await news.wait()
                 except TimeoutError:
-                    quiet_s += LOOK_S
+                    quiet_s += look_s
         except (InvalidApiKey, NotFound):
             return
         finally:
@@ -263,8 +268,8 @@ class Door:
         """POST an answer to what is asked."""
         _, thread = await self._held(request)
         answered = await _read(request, Answered)
-        entries = await asyncio.to_thread(self._runs.entries, thread.run)
-        return await self._posted(thread, _letter(answered, [entry.event for entry in entries]))
+        asked = await asyncio.to_thread(lambda: question(self._events(thread.run), CARDS))
+        return await self._posted(thread, _letter(answered, asked))
 
     async def _posted(self, thread: Thread, letter: Letter) -> Response:
         if not isinstance(letter, Stop):  # whoever looks from now on sees that something is done about it
@@ -380,18 +385,20 @@ class Door:
         return _json({"waiting": [{**_shown(one), "asks": await asyncio.to_thread(self._asks, one.run)} for one in waiting]})
 
     def _asks(self, run: str) -> list[dict[str, Any]]:
-        events = [entry.event for entry in self._runs.entries(run)]
-        calls = [
-            {"kind": "leave", "call": msgspec.to_builtins(call), "reasons": msgspec.to_builtins(why)} for call, why in asked_calls(events)
+        asked, told = question(self._events(run), CARDS), stands(self._runs.home(run))
+        if asked is None:
+            return [{"kind": "failure", "code": told.code, "why": told.why}] if told is not None and told.state == "failed" else []
+        if asked.pause is not None:
+            return [{"kind": "pause", "reason": asked.pause}]
+        if asked.fate is not None:
+            return [{"kind": "fate", "call": msgspec.to_builtins(asked.fate)}]
+        return [
+            {"kind": "leave", "call": msgspec.to_builtins(call), "reasons": msgspec.to_builtins(why)}
+            for call, why in zip(asked.calls, asked.reasons, strict=True)
         ]
-        if calls or not events:
-            return calls
-        if isinstance(events[-1], Paused):
-            return [{"kind": "pause", "reason": events[-1].reason}]
-        told = stands(self._runs.home(run))
-        return (
-            [{"kind": "failure", "code": told.code, "why": told.why}] if told is not None and told.state == "failed" else [{"kind": "fate"}]
-        )
+
+    def _events(self, run: str) -> list[Event]:
+        return [entry.event for entry in self._runs.entries(run)]
 
     async def intent(self, request: Request) -> Response:
         """GET what the words of `text` want."""
@@ -450,6 +457,7 @@ class Door:
         budget = await asyncio.to_thread(self._runs.budget, thread.run)
         return {
             **_shown(thread),
+            "note": BUILT_IN if thread.intent in ("code", "browse", "task") and self._built_in(thread.model) else "",
             "budget_usd": None if budget.pico_usd_max is None else usd(budget.pico_usd_max),
             "branches": [{"id": one.id, "parent": one.parent, "forked_at": one.forked_at, "created": one.created} for one in branches],
         }
@@ -464,16 +472,17 @@ def _event(entry: Entry) -> dict[str, Any]:
     return {"seq": entry.seq, "at": entry.at, "event": entry.event}
 
 
-def _letter(answered: Answered, events: list[Event]) -> Letter:
+def _letter(answered: Answered, asked: Question | None) -> Letter:
     """Raises Conflict where it answers nothing that is asked."""
     if answered.calls is not None:
-        asked = {call.id for call, _ in asked_calls(events)}
-        if not asked or asked != answered.calls.keys():
+        if asked is None or not asked.calls or {call.id for call in asked.calls} != answered.calls.keys():
             raise Conflict("These calls are not the ones that leave is asked for now: read the thread again.")
         return Answer(answered.calls)
     if answered.happened is not None:
+        if asked is None or asked.fate is None:
+            raise Conflict("Nothing is unknown of what the run did.")
         return Fate(answered.happened)
-    if not events or not isinstance(events[-1], Paused):
+    if asked is None or asked.pause is None:
         raise Conflict("The run is not paused.")
     pico = 0 if answered.more_usd is None else _pico(answered.more_usd)
     return More(pico, max(0, answered.more_tokens), max(0, answered.more_steps))

@@ -22,7 +22,7 @@ def intent_of(text: str, *, folder: bool) -> Intent:
     """What these words want. `folder`: there is a project that they may be about."""
     request = Request((text,))
     works = bool(request.effects & _WORK)
-    if works and "fetch" in request.effects:
+    if "remember" in request.effects or (works and "fetch" in request.effects):
         return "task"
     if works and (folder or request.names or "file" in request.words or "code" in request.words):
         return "code"
@@ -36,4 +36,4 @@ def fitted(body: bytes, intent: Intent) -> bytes:
     if intent != "chat" or any(message.get("tool_calls") for message in messages):
         return body
     talk = [{"role": "system", "content": CHAT}, *(message for message in messages if message["role"] != "system")]
-    return json.dumps({"messages": talk}).encode()
+    return json.dumps({name: value for name, value in asked.items() if name != "tools"} | {"messages": talk}).encode()

@@ -32,6 +32,12 @@ class Words(msgspec.Struct, frozen=True, tag="words"):
     kind: Literal["text", "thought"] = "text"
 
 
+class Noted(msgspec.Struct, frozen=True, tag="noted"):
+    """A sentence for the person that is no event: what is missing this time."""
+
+    says: str
+
+
 class Stands(msgspec.Struct, frozen=True, tag="stands"):
     """How the run stands from now on; with `code` and `why` where it failed, and the id of the request that did."""
 
@@ -40,7 +46,7 @@ class Stands(msgspec.Struct, frozen=True, tag="stands"):
     why: str = ""
 
 
-Happening: TypeAlias = Begun | Words | Stands
+Happening: TypeAlias = Begun | Words | Noted | Stands
 
 _decoder = msgspec.json.Decoder(Happening)
 
@@ -60,6 +66,9 @@ class Live:
 
     def words(self, text: str, *, thought: bool) -> None:
         self.tell(Words(text, "thought" if thought else "text"))
+
+    def note(self, says: str) -> None:
+        self.tell(Noted(says))
 
     def nudge(self) -> None:
         """The log has grown."""
@@ -97,11 +106,11 @@ class Follower:
     def moments(self) -> list[bytes]:
         """What was told since. Of a file that is met for the first time, only what is still true: the answer that is being made."""
         try:
-            inode = os.stat(self._live).st_ino
+            found = os.stat(self._live)
         except FileNotFoundError:
             return []
-        if inode != self._inode:
-            self._inode, self._live_at = inode, 0
+        if found.st_ino != self._inode or found.st_size < self._live_at:
+            self._inode, self._live_at = found.st_ino, 0
             lines, self._live_at = _more(self._live, 0)
             return _still_true(lines)
         lines, self._live_at = _more(self._live, self._live_at)
@@ -131,6 +140,9 @@ def _still_true(lines: list[bytes]) -> list[bytes]:
 
 def _more(path: Path, start: int) -> tuple[list[bytes], int]:
     """The whole lines from `start` on, and where they end."""
+    with contextlib.suppress(FileNotFoundError):
+        if os.stat(path).st_size <= start:
+            return [], start
     with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
         file.seek(start)
         content = file.read()

@@ -78,6 +78,12 @@ def take(home: Path) -> list[Letter]:
     return letters
 
 
+def spoken(home: Path) -> list[str]:
+    """What the person has said that is not taken yet."""
+    letters = (_decoder.decode((home / MAIL / name).read_bytes()) for name in _names(home))
+    return [letter.text for letter in letters if isinstance(letter, Say)]
+
+
 def _names(home: Path) -> list[str]:
     try:
         return sorted(name for name in os.listdir(home / MAIL) if not name.startswith("."))

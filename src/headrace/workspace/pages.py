@@ -25,7 +25,7 @@ HEADERS: Final = {
 }
 UNBUILT: Final = (
     b"<!doctype html><html lang=en><meta charset=utf-8><title>headrace</title><h1>The page was not built</h1>"
-    b"<p>The API is here all the same, under /v1. To build the page, install Node.js 20.19 or newer with npm, run "
+    b"<p>The API is here all the same, under /v1. To build the page, install Node.js 18.18 or newer with npm, run "
     b"<code>make page</code> in the sources, and start the server again. Wheels bring the page along.</p>"
 )
 

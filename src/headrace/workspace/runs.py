@@ -15,23 +15,29 @@ from typing import Any, Final, Protocol, TypeAlias
 import msgspec
 
 from headrace.agents import Budget, Grant
-from headrace.agents.events import Event, PersonSaid
+from headrace.agents.events import Event, PersonSaid, ToolsGiven
 from headrace.core.clock import Clock, Moment
 from headrace.core.errors import HeadraceError, InternalFailure, RunBusy, RunNotFound
 from headrace.sandbox import Draft, Level, Limits
-from headrace.storage import Archive, Entry, RunLog, Thread, ThreadState, add_text, read_run, stand, thread_of_run
-from headrace.workspace.hands import Hands
+from headrace.storage import Archive, Entry, RunLog, Thread, ThreadState, add_text, owner_of_thread, read_run, stand, thread_of_run
+from headrace.workspace.driver import Driver
 from headrace.workspace.instructions import brought_along
 from headrace.workspace.intents import INTENTS, Intent, intent_of
 from headrace.workspace.live import Live
-from headrace.workspace.mail import Letter, Stop, post, waits
+from headrace.workspace.mail import MAIL, Letter, Say, Stop, post, spoken, take, waits
+from headrace.workspace.outfit import Outfit, equipped
 from headrace.workspace.porting import left
+from headrace.workspace.remembering import Remembering
 from headrace.workspace.work import Speaker, Work
 
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 DRIVING: Final = "driving"
 BUSY_S: Final = 0.05
 CEASE_S_MAX: Final = 10.0
+
+
+Memory: TypeAlias = Callable[[str, Thread, str], Remembering]
+"""The memory of an owner, for a thread and one run of it."""
 
 
 class Speakers(Protocol):
@@ -43,7 +49,8 @@ class Speakers(Protocol):
 
 
 class Runs:
-    """All runs of the data folder, as far as this process works on them. `level` finds the sandbox's level, once, in a thread."""
+    """All runs of the data folder, as far as this process works on them. `level` finds the sandbox's level, once, in a thread; `outfit` is
+    what agents have beside the workspace's own tools, and `memory` what they remember; None: nothing."""
 
     def __init__(
         self,
@@ -55,11 +62,13 @@ class Runs:
         new_id: Callable[[str], str],
         speakers: Speakers,
         level: Callable[[], Level],
+        outfit: Callable[[], Outfit],
+        memory: Memory | None,
         spawn: Spawn,
         log: logging.Logger,
     ) -> None:
         self._folder, self._origins, self._archive, self._clock, self._new_id = folder, origins, archive, clock, new_id
-        self._speakers, self._find_level, self._spawn, self._log = speakers, level, spawn, log
+        self._speakers, self._find_level, self._outfit, self._memory, self._spawn, self._log = speakers, level, outfit, memory, spawn, log
         self._level: Level | None = None
         self._working: dict[str, tuple[asyncio.Task[None], asyncio.Event]] = {}
         self._followers: dict[str, set[asyncio.Event]] = {}
@@ -76,8 +85,13 @@ class Runs:
         """Make a new run, with a draft of this folder and what the folder brings along. In a thread: it may copy much."""
         home = self.home(run)
         self._make(home, budget)
-        origin.mkdir(parents=True, exist_ok=True, mode=0o700)
-        draft = Draft.begin(origin, home / "draft")
+        if origin.is_relative_to(self._origins):  # a folder of somebody's is there, or the person has mistyped it
+            origin.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            draft = Draft.begin(origin, home / "draft")
+        except HeadraceError:
+            self.drop(run)
+            raise
         self.write(run, [(self._clock.moment(), given) for given in brought_along(draft, trusted=False)])
 
     def _make(self, home: Path, budget: Budget) -> None:
@@ -180,7 +194,9 @@ class Runs:
         """Take the run up as soon as nobody else has it, for as long as there is anything to do."""
         try:
             while resumed or waits(self.home(run)):
-                log = self._taken(run)
+                log = await asyncio.to_thread(self._taken, run)
+                if log is None and resumed and not waits(self.home(run)):
+                    return  # another worker goes on with it
                 if log is None:
                     await asyncio.sleep(BUSY_S)  # whoever has it takes the mail
                     continue
@@ -189,7 +205,7 @@ class Runs:
                 resumed = False
         except Exception:  # noqa: BLE001 -- a task that raises would end the server, which owns it
             self._log.exception("a run can't be worked on", extra={"run": run})
-            self._drain(self.home(run))
+            shutil.rmtree(self.home(run) / MAIL, ignore_errors=True)  # it is not told again for ever
             with contextlib.suppress(Exception):
                 await self._archive.run(stand, run, "failed", self._clock.moment(), 0, 0)
         finally:
@@ -209,26 +225,27 @@ class Runs:
         (home / DRIVING).touch()
         live = Live(home, lambda: self._news(run))
         try:
-            work = await self._prepared(run, log, live, woken)
-            await work.go_on(resumed=resumed)
+            await self._worked(run, log, live, woken, resumed=resumed)
         except HeadraceError as error:
             live.fail(error)
             await self._archive.run(stand, run, "failed", self._clock.moment(), 0, 0)
-            self._drain(home)
+            self._keep_said(home, log)
         except Exception:  # noqa: BLE001 -- whatever our fault is, the page is told and the log the cause
             self._log.exception("a fault of ours in a run", extra={"run": run})
             live.fail(InternalFailure("headrace failed. Its log tells why."))
             await self._archive.run(stand, run, "failed", self._clock.moment(), 0, 0)
-            self._drain(home)
+            self._keep_said(home, log)
         finally:
             live.close()
         (home / DRIVING).unlink(missing_ok=True)  # not when we are stopped: then the next start goes on
 
-    def _drain(self, home: Path) -> None:
-        """What was told to a run that can't be worked on is not told again for ever."""
-        shutil.rmtree(home / "mail", ignore_errors=True)
+    def _keep_said(self, home: Path, log: RunLog) -> None:
+        """What was told to a run that can't be worked on is not told again for ever, and what the person said is kept."""
+        for letter in take(home):
+            if isinstance(letter, Say):
+                log.append(PersonSaid(letter.text), self._clock.moment(), durable=True)
 
-    async def _prepared(self, run: str, log: RunLog, live: Live, woken: asyncio.Event) -> Work:
+    async def _worked(self, run: str, log: RunLog, live: Live, woken: asyncio.Event, *, resumed: bool) -> None:
         thread = await self._archive.run(thread_of_run, run)
         if thread is None:
             raise InternalFailure(f"Run {run} belongs to no thread.")
@@ -247,19 +264,34 @@ class Runs:
             last = next((event.text for event in reversed(events) if isinstance(event, PersonSaid)), "")
             return INTENTS.get(thread.intent) or intent_of(last, folder=thread.folder is not None)
 
-        return Work(
-            home=self.home(run),
-            log=log,
-            speaker=speaker,
-            hands=Hands(draft, self._level, Limits()),
-            grant=self._grant(run),
-            clock=self._clock,
-            intent=intent,
-            live=live,
-            woken=woken,
-            keep=keep,
-            by="the person",
-        )
+        events = [entry.event for entry in log.entries]
+        coming: list[Event] = [PersonSaid(text) for text in spoken(self.home(run))]
+        talks = intent([*events, *coming]) == "chat" and not any(isinstance(event, ToolsGiven) for event in events)
+        bare = Outfit() if talks else self._outfit()  # who only talks needs no servers and no browser to be started
+        owner = await self._archive.run(owner_of_thread, thread.id)
+        memory = None if self._memory is None else self._memory(owner, thread, run)
+        async with equipped(bare, draft, self._level, Limits(), live.note, *([] if memory is None else [memory])) as toolbox:
+            work = Work(
+                home=self.home(run),
+                log=log,
+                speaker=speaker,
+                hands=toolbox,
+                grant=self._grant(run),
+                clock=self._clock,
+                intent=intent,
+                live=live,
+                woken=woken,
+                keep=keep,
+                by="the person",
+            )
+
+            async def equip(driver: Driver) -> None:
+                if not talks:
+                    toolbox.give(driver)
+                if memory is not None:
+                    await memory.bring(driver)
+
+            await work.go_on(resumed=resumed, equip=equip)
 
     def draft(self, run: str) -> Draft:
         """The files of a run. Raises RunNotFound."""

@@ -20,7 +20,7 @@ from headrace.core.identity import Principal
 from headrace.metering import digest
 from headrace.storage import Archive, drop_session, keep_session, session_of, take_link
 
-COOKIE: Final = "headrace_session"
+COOKIE: Final = "headrace_page"
 SIGN_IN_BYTES_MAX: Final = 4_096
 SESSION_S: Final = 30 * 86_400
 SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS"))

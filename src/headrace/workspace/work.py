@@ -9,7 +9,7 @@ Nothing here is remembered: who takes the run up next, after a crash as well, fi
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, Protocol, assert_never
 
@@ -19,7 +19,6 @@ from headrace.agents.events import (
     Failed,
     FateKnown,
     Intended,
-    LeaveAsked,
     LeaveGiven,
     LeaveRefused,
     ModelAsked,
@@ -29,7 +28,9 @@ from headrace.agents.events import (
     PersonSaid,
     Resumed,
     Returned,
+    Within,
 )
+from headrace.agents.question import question
 from headrace.agents.tools import CARDS
 from headrace.agents.turn import Finish, Wait
 from headrace.core.clock import Clock
@@ -124,13 +125,15 @@ class Work:
         model = _Fitted(speaker, lambda: intent(self._driver.events), live)
         self._driver = Driver(log, model, hands, self._person, grant, clock, self._hear, by=by)
 
-    async def go_on(self, *, resumed: bool) -> None:
-        """Work until nothing is left to do. `resumed`: whoever worked on it before did not come to an end."""
-        go, worked = resumed, False
+    async def go_on(self, *, resumed: bool, equip: Callable[[Driver], Awaitable[None]]) -> None:
+        """Work until nothing is left to do of what was told by now. `resumed`: whoever worked on it before did not come to an end. `equip`
+        tells the run which tools it has."""
+        go, worked, letters = resumed, False, take(self._home)
         while True:
-            go = self._heed([*self._later, *take(self._home)]) or go
+            go = self._heed(letters) or go
             if not go or not self._can_go_on():
                 break
+            await equip(self._driver)
             go, worked = False, True
             self._live.tell(Stands("running"))
             await self._note("running")
@@ -140,6 +143,7 @@ class Work:
                 self._live.fail(failure)
             else:
                 self._live.tell(Stands(state, why=(verdict(self._driver.events) or "") if state == "done" else ""))
+            letters, self._later = self._later, []
         if not worked:
             await self._note(self._stands())
             self._live.tell(Stands(self._stands()))
@@ -161,7 +165,6 @@ class Work:
 
     def _heed(self, letters: list[Letter]) -> bool:
         """Take in what was told while nobody worked; whether it gives anything to do."""
-        self._later = []
         for letter in letters:
             match letter:
                 case Say(text):
@@ -184,6 +187,9 @@ class Work:
         """Who says something else instead of answering has said no."""
         for call in self._asked():
             self._driver.add(LeaveRefused(call, "They said something else instead."))
+        asked = question(self._driver.events, CARDS)
+        if asked is not None:
+            self._person.calls |= {call.id: False for call in asked.calls}  # of sub-agents
         self._resume()
         self._driver.add(PersonSaid(text), durable=True)
 
@@ -247,8 +253,10 @@ class Work:
             if partial is not None:
                 self._driver.add(ModelSaid(partial.text, (), partial.tokens, partial.pico_usd, partial.request))
         begun = {event.call for event in self._driver.events if isinstance(event, Intended)}
+        tools = self._driver.tools()
         for call in self._open_calls():
-            effect = CARDS[call.tool].effect if call.tool in CARDS else None
+            tool = tools.get(call.tool)
+            effect = None if tool is None else tool.card.effect
             if call.id not in begun or effect is None or effect.contained:  # of another effect nobody knows: it will be asked about
                 self._driver.add(Failed(call.id, STOPPED))
         self._driver.add(Paused("stopped"), durable=True)
@@ -265,16 +273,16 @@ class Work:
 
     def _hear(self, event: Event) -> None:
         """The driver has written an event."""
-        match event:
+        match innermost(event):
             case PersonSaid(text):
                 self._texts.append((len(self._driver.events) - 1, text))
-            case ModelSaid():
-                self._texts.append((len(self._driver.events) - 1, event.text))
-                self._pico += event.pico_usd
-                self._tokens += event.tokens
-                if event.calls and self._unheard:
+            case ModelSaid() as said:
+                self._texts.append((len(self._driver.events) - 1, said.text))
+                self._pico += said.pico_usd
+                self._tokens += said.tokens
+                if said.calls and self._unheard and said is event:
                     self._hear_said()
-            case Returned() | Failed() | LeaveGiven() | LeaveRefused():
+            case Returned() | Failed() | LeaveGiven() | LeaveRefused() as outcome if outcome is event:
                 self._hear_said()
             case _:
                 pass
@@ -292,9 +300,8 @@ class Work:
         await self._keep(state, texts, pico, tokens)
 
 
-def asked_calls(events: list[Event]) -> Iterator[tuple[Call, tuple[Reason, ...]]]:
-    """The calls that leave was asked for and that nobody has answered, with the reasons."""
-    answered = {event.call for event in events if isinstance(event, LeaveGiven | LeaveRefused | Failed)}
-    for event in events:
-        if isinstance(event, LeaveAsked):
-            yield from ((call, why) for call, why in zip(event.calls, event.reasons, strict=True) if call.id not in answered)
+def innermost(event: Event) -> Event:
+    """What happened, to whichever sub-agent it did."""
+    while isinstance(event, Within):
+        event = event.event
+    return event

@@ -22,7 +22,10 @@ from headrace.agents.events import (
     PersonSaid,
     Resumed,
     Returned,
+    TaskGiven,
+    ToolsGiven,
 )
+from headrace.agents.tools import Tool
 from headrace.agents.turn import AskFate, AskLeave, CallModel, Finish, Pause, Refuse, RunTool, Wait
 
 CARDS = {
@@ -177,3 +180,25 @@ def test_what_is_waited_for(events, waits_for):
     for event in events:
         turn.add(event)
     assert turn.waits_for() == waits_for
+
+
+EXTRA = Tool(Card(tool="extra", fields={"": Field()}))
+
+
+def test_tools_that_are_given_are_there_and_what_they_say_of_themselves_is_read():
+    turn = Turn(CARDS)
+    turn.add(SAID)
+    read = []
+    for tools in ((), (EXTRA,)):
+        turn.add(ToolsGiven(tools, Writers.SERVICE))
+        read.append(turn.known.context.writers)
+    assert read == [Writers.PERSON, Writers.SERVICE]
+    turn.add(said(Call("1", "extra", "{}")))
+    assert turn.wish(Grant(), 0) == RunTool(Call("1", "extra", "{}"))
+
+
+def test_a_task_of_another_program_names_nothing():
+    task = TaskGiven("Message bo@x.example", Grant(), ())
+    given = ContextGiven("whose task", "another's", Writers.ANYONE, Readers.ANYONE)
+    assert isinstance(wish(given, task, said(RING)), AskLeave)
+    assert wish(SAID, said(RING)) == RunTool(RING)

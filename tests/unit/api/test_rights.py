@@ -65,7 +65,7 @@ def ask(
 ) -> str:
     """What becomes of a request by a role: `refused`, `unknown`, or `handled`, since the handler has nothing to work with and breaks."""
     at = next(one for one in administrative_routes(gate(Fakes(part))) if (one.path, one.methods) == (route.path, route.methods))
-    headers = {"authorization": f"Bearer {who}"} if by == "key" else {"cookie": f"headrace_session={who}", "sec-fetch-site": "same-origin"}
+    headers = {"authorization": f"Bearer {who}"} if by == "key" else {"cookie": f"headrace_person={who}", "sec-fetch-site": "same-origin"}
     scope = {
         "type": "http",
         "method": next(iter(route.methods or ())),

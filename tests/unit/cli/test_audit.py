@@ -76,6 +76,16 @@ def test_who_edits_it_is_found(edit: str, found: str) -> None:
     assert found in run("audit", "verify").output
 
 
+def test_a_key_that_administers_is_made_here_and_is_no_parent() -> None:
+    run("keys", "create", "ci", "--organization", "acme", "--role", "viewer")
+    (row,) = json.loads(run("keys", "list", "--format", "json").stdout)
+    assert (row["organization"], row["class"]) == ("acme", "administers: viewer")
+    refused = run("keys", "create", "child", "--parent", "ci")
+    assert isinstance(refused.exception, HeadraceError)
+    (entry,) = json.loads(run("audit", "list", "--format", "json").stdout)
+    assert json.loads(entry["details"])["role"] == "viewer"
+
+
 def test_no_keys_are_made_in_a_project_that_is_archived() -> None:
     run("keys", "create", "one", "--project", "old")
     with sqlite3.connect(database()) as opened:

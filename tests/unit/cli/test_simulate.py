@@ -85,7 +85,13 @@ def test_a_sweep_and_a_planet():
     [
         (["--scenario", "none.toml"], SettingsInvalid, "no file"),
         (["--replay", "mooncake"], InvalidRequest, "FORMAT:FILE"),
-        (["--hours", "-1"], InvalidRequest, "above zero"),
+        (["--hours", "-1"], InvalidRequest, "--hours is a number above zero, and not -1"),
+        (["--hours", "nan"], InvalidRequest, "--hours"),
+        (["planet", "--hours", "inf"], InvalidRequest, "--hours"),
+        (["sweep", "--hours", "0"], InvalidRequest, "--hours"),
+        (["--scale", "nan"], InvalidRequest, "scale"),
+        (["--replay", "azure:x", "--speed", "nan"], InvalidRequest, "--speed"),
+        (["planet", "--slice-minutes", "nan"], InvalidRequest, "--slice-minutes"),
         (["--pools"], SettingsInvalid, "none of the settings' pools"),
         (["sweep", "--seeds", "a"], InvalidRequest, "--seeds"),
         (["sweep", "--event", "meteor"], InvalidRequest, "meteor"),
@@ -97,6 +103,14 @@ def test_what_is_wrong_is_said(arguments, kind, why, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(kind, match=why):
         ran("simulate", *arguments)
+
+
+@pytest.mark.parametrize("rows", ["", "5,chat,400,0,400,Conversation log\n"], ids=["none", "only one that failed"])
+def test_a_trace_of_nothing(rows, tmp_path):
+    file = tmp_path / "empty.csv"
+    file.write_text(f"Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n{rows}")
+    with pytest.raises(SettingsInvalid, match=r"empty\.csv, read as burstgpt, holds no request that was answered"):
+        ran(*SHORT, "--replay", f"burstgpt:{file}")
 
 
 def test_a_file_that_is_no_report(tmp_path):

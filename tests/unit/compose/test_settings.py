@@ -70,6 +70,26 @@ lines_max = 100
 bytes_max = 1000
 project_bytes_max = 2000
 retention_days = 3
+url = "s3://headrace-files/eu"
+endpoint = "https://minio.internal:9000"
+region = "eu-central-1"
+
+[agents]
+browser = "firefox"
+private_networks = true
+
+[oidc]
+issuer = "https://id.internal"
+client_id = "gateway"
+client_secret_env = "OIDC_SECRET"
+url = "https://headrace.internal"
+organization = "acme"
+scopes = ["openid", "email"]
+role_claim = "roles"
+roles = { "admins" = "admin" }
+default_role = "member"
+session_hours = 8
+idle_minutes = 30
 
 [limits]
 requests_per_minute = 5
@@ -327,6 +347,8 @@ def test_the_example_above_leaves_nothing_out(tmp_path: Path):
             "files",
             "batches",
             "cache",
+            "agents",
+            "oidc",
         )
         for field in getattr(default, section).__struct_fields__
         if getattr(getattr(settings, section), field) == getattr(getattr(default, section), field)

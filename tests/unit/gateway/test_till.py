@@ -1,19 +1,33 @@
 """Money at the gateway: held before anybody is asked, paid as attempts end, free again when the request is over."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC
 
 import msgspec
 import pytest
 
 from headrace.core.ask import Ask
-from headrace.core.errors import BudgetsUnreachable, CostTooHigh, NotReady, QuotaExceeded, Unpriced, UpstreamUnreachable
-from headrace.core.native import Native
-from headrace.core.stream import Finished, Text, Used
+from headrace.core.errors import BudgetsUnreachable, CostTooHigh, NotReady, QuotaExceeded, Unbounded, Unpriced, UpstreamUnreachable
+from headrace.core.native import Native, Post, Units
+from headrace.core.stream import Finished, Text, Used, Verbatim
 from headrace.core.usage import Usage
 from headrace.gateway import Till, Visit
-from headrace.metering import Admit, Budget, LeaseAccount, Mode, PriceBook, Settle, Slice, Whom, lend
+from headrace.metering import (
+    Admit,
+    Budget,
+    LeaseAccount,
+    Mode,
+    PriceBook,
+    Settle,
+    Slice,
+    UsdPerMtok,
+    Whom,
+    WrittenPrice,
+    compiled,
+    lend,
+)
+from headrace.portfolio import PathBound
 from headrace.testing.builders import a_book, a_pool, a_price, a_principal, an_ask
 from headrace.testing.clock import TurnedClock
 from headrace.testing.scripted import ScriptedListener, ScriptedProvider, Step
@@ -23,6 +37,8 @@ PICO = 10**6
 PRICE = a_price(input="1", cached_input="1", output="4")  # a bound of 1,000 in and 500 out is 3,000 millionths of a dollar
 ANSWER = (Text("hi"), Finished("stop"), Used(Usage(100, output=50)))
 COST = 300 * PICO
+NO_PATHS: Mapping[str, PathBound | None] = {}
+NO_FEES: Mapping[str, str] = {}
 
 
 class Desk:
@@ -57,9 +73,15 @@ def a_budget(name: str = "acme", micros: int = 10_000, *, mode: Mode = "hard", w
 class Shop(World):
     """A gateway before one pool, with budgets."""
 
-    def __init__(self, *budgets: Budget, steps: tuple[Step, ...] = ANSWER, book: PriceBook | None = None) -> None:
+    def __init__(
+        self,
+        *budgets: Budget,
+        steps: tuple[Step, ...] = ANSWER,
+        book: PriceBook | None = None,
+        paths: Mapping[str, PathBound | None] = NO_PATHS,
+    ) -> None:
         self.provider = ScriptedProvider(*steps)
-        super().__init__(a_pool("a"), scripts={"a": self.provider}, book=book or a_book(PRICE))
+        super().__init__(a_pool("a", paths=paths), scripts={"a": self.provider}, book=book or a_book(PRICE))
         self.desk = Desk()
         self.till = Till(self.desk, TurnedClock())
         self.till.change(budgets)
@@ -138,6 +160,52 @@ async def test_without_a_price_hard_refuses_and_soft_counts_nothing():
     shop = Shop(a_budget(mode="soft"), book=a_book(a_price("another")))
     await shop.serve()
     assert shop.slices == [(0, 0)]
+
+
+def a_post(*, bounded: bool = True, units: Units = (), max_cost_pico: int | None = None) -> Ask:
+    """What is posted beside chats: at most 10 tokens in and 100 of a picture."""
+    ask = an_ask(operation="images", needs=["/x"], stream=False)
+    post = Post(path="/x", bound=Usage(10, image_out=100), units=units, bounded=bounded)
+    return msgspec.structs.replace(ask, native=Native(dialect="posts", body=b"{}", post=post), max_cost_pico=max_cost_pico)
+
+
+def a_studio(*steps: Step, micros: int = 10_000, mode: Mode = "hard", fees: Mapping[str, str] = NO_FEES) -> Shop:
+    usd = UsdPerMtok(input="0", output="0") if fees else UsdPerMtok(input="1", output="4", image_output="8")
+    row = compiled(WrittenPrice(model=an_ask().model, usd_per_mtok=usd, source="a test", usd_per_call=fees))
+    return Shop(a_budget(micros=micros, mode=mode), steps=steps, book=a_book(row), paths={"/x": None})
+
+
+TOLD = [
+    # what the upstream tells                              by which price          what is paid, in micros
+    (Used(Usage(5, image_out=50)),                         {},                     5 + 50 * 8),
+    (Used(None),                                           {},                     10 + 100 * 8),
+    (Used(None, calls=(("image", 2),)),                    {},                     10 + 100 * 8),
+    (Used(None, calls=(("image", 2),)),                    {"image": "0.001"},     2_000),
+    (Used(Usage(5, image_out=50), calls=(("image", 1),)),  {"image": "0.001"},     1_000),
+    (Used(Usage(5, image_out=50)),                         {"image": "0.001"},     3_000),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("used", "fees", "micros"), TOLD)
+async def test_what_a_post_costs(used: Used, fees: dict[str, str], micros: int):
+    """By the token, by what else has a price, and where neither is told at what was held: nothing is free for want of a word."""
+    shop = a_studio(used, Verbatim(b"{}", "application/json"), fees=fees)
+    await shop.serve(a_post(units=(("image", 3),)))
+    assert shop.slices == [(0, micros * PICO)]
+
+
+async def test_what_a_post_could_cost_is_held():
+    with pytest.raises(QuotaExceeded):
+        await a_studio(micros=2_999, fees={"image": "0.001"}).serve(a_post(units=(("image", 3),)))
+    with pytest.raises(CostTooHigh):
+        await a_studio(fees={"image": "0.001"}).serve(a_post(units=(("image", 3),), max_cost_pico=2_999 * PICO))
+    with pytest.raises(Unbounded):
+        await a_studio().serve(a_post(bounded=False))
+    with pytest.raises(Unbounded):
+        await a_studio(mode="watch").serve(a_post(bounded=False, max_cost_pico=10**12))
+    for shop in (a_studio(Used(None), mode="watch"), a_studio(Used(None), fees={"request": "0.001"})):
+        await shop.serve(a_post(bounded=False))
+        assert shop.slices[0][1] > 0
 
 
 async def test_who_names_no_length_is_capped_to_what_there_is():

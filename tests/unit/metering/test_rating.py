@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.core.usage import NOTHING, Usage
-from headrace.metering import Above, UsdPerMtok, WrittenPrice, compiled, price_row, rate, rate_bound, sold
+from headrace.metering import (
+    Above,
+    UsdPerMtok,
+    WrittenPrice,
+    by_request_only,
+    compiled,
+    price_row,
+    priced_units,
+    rate,
+    rate_bound,
+    sold,
+)
 from headrace.metering.pricebook import in_tier
 
 PRICE = price_row(
@@ -140,3 +151,32 @@ def test_a_request_has_its_own_fee():
     price = compiled(WrittenPrice(model="f", usd_per_mtok=UsdPerMtok(input="1"), source="a test", usd_per_call={"request": "0.000005"}))
     assert rate(Usage(1), price) == 6_000_000
     assert rate_bound(Usage(1), price) == 6_000_000
+
+
+def a_row(input: str = "0", output: str | None = "0", above: tuple[Above, ...] = (), **fees: str):
+    usd = UsdPerMtok(input=input, output=output)
+    return compiled(WrittenPrice(model="f", usd_per_mtok=usd, source="a test", usd_per_call=fees, above=above))
+
+
+def test_of_what_is_counted_otherwise_only_what_has_a_price_is_paid_for():
+    assert priced_units((("image", 2), ("second", 3)), a_row(image="0.04")) == (("image", 2),)
+    assert priced_units((("image", 2),), None) == ()
+    assert priced_units((), a_row(image="0.04")) == ()
+    assert (
+        rate(NOTHING, a_row(image="0.04"), (("image", 2),)) == rate_bound(NOTHING, a_row(image="0.04"), (("image", 2),)) == 80_000_000_000
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "only"),
+    [
+        (a_row(request="0.01"), True),
+        (a_row(), True),
+        (a_row("1", request="0.01"), False),
+        (a_row(output=None, request="0.01"), False),
+        (a_row(request="0.01", search_unit="0.002"), False),
+        (a_row(above=(Above(tokens_in=9, usd_per_mtok=UsdPerMtok(input="1", output="1")),), request="0.01"), False),
+    ],
+)
+def test_what_costs_the_same_whatever_it_uses(row, only):
+    assert by_request_only(row) is only

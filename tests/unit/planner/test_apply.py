@@ -6,7 +6,7 @@ import pytest
 
 from headrace.compose.settings import parse_settings
 from headrace.planner.alternatives import alternatives
-from headrace.planner.apply import Existing, changed, diff, tasks, wanted
+from headrace.planner.apply import Existing, Wanted, changed, diff, tasks, wanted
 from headrace.planner.offers import Limits
 from headrace.planner.page import page
 from headrace.planner.planning import Planned, make_plan
@@ -95,6 +95,30 @@ def test_tasks_for_skypilot(planned: Planned) -> None:
     text = found["aws-us-east-1-nvidia-h100-on-demand-deepseek-r1.yaml"]
     assert "  infra: aws/us-east-1\n  accelerators: H100:8\n  use_spot: false\n" in text
     assert "sky launch --dryrun" in text
+
+
+@pytest.mark.parametrize(
+    ("cloud", "silicon", "kind", "asked"),
+    [
+        ("oci", "nvidia-h200", "on_demand", "H200:8"),
+        ("oci", "nvidia-gb200", "on_demand", "GB200:4"),
+        ("nebius", "nvidia-l40s", "spot", "L40S:4"),
+        ("aws", "nvidia-l40s", "spot", "L40S:8"),
+        ("gcp", "google-tpu-v6e", "on_demand", None),
+        ("oci", "amd-mi300x", "on_demand", None),
+        ("oci", "nvidia-h200", "reserved", None),
+        ("coreweave", "nvidia-h200", "on_demand", None),
+    ],
+)
+def test_a_task_asks_for_a_whole_machine_as_it_is_sold(cloud: str, silicon: str, kind: str, asked: str | None) -> None:
+    one = Wanted(
+        name="w", cloud=cloud, region="r", silicon=silicon, kind=kind, accelerators=64, usd_per_accelerator_hour=2.0, models=("m",)
+    )
+    found = dict(tasks([one]))
+    assert list(found) == ([] if asked is None else ["w-m.yaml"])
+    if asked is not None:
+        assert f"  accelerators: {asked}\n" in found["w-m.yaml"]
+        assert f"--tensor-parallel-size {asked[-1]} " in found["w-m.yaml"]
 
 
 def test_a_page_that_needs_nothing_else(planned: Planned) -> None:

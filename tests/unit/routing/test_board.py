@@ -82,6 +82,14 @@ def test_what_a_pool_can_do(has, of_model, needs, lacks):
     assert shortlist.excluded == ((("a", lacks),) if lacks else ())
 
 
+def test_a_path_is_asked_for_only_where_it_is_offered():
+    """Whatever the pool's models can do: a path that is not named is not passed through."""
+    offers = a_pool("offers", paths={"/images/edits": None}, capabilities=frozenset())
+    for needs, excluded in [(["/images/edits"], ("a",)), (["/rerank"], ("a", "offers")), (["/images/edits", "tools"], ("a", "offers"))]:
+        shortlist = a_board(a_pool("a"), offers).shortlist(an_ask(needs=needs))
+        assert tuple(name for name, _ in shortlist.excluded) == excluded
+
+
 def test_of_whom_nothing_is_known_nobody_is_turned_away_for_want_of_a_capability():
     """The one filter that does not fail closed: it guards no data, and a wrong guess is answered by the upstream itself."""
     assert a_board(a_pool()).shortlist(an_ask(needs=CAPABILITIES)).excluded == ()

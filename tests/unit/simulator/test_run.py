@@ -78,6 +78,17 @@ def test_who_had_heard_the_beginning_is_cut_off_and_nobody_else():
     assert (report.cut, report.refused, report.served) == (1, 0, 0)
 
 
+def test_who_was_sent_on_from_a_vendor_that_went_down_is_done_when_the_next_one_is():
+    sites = [a_vendor("a", limits=Vendor(spread=0.0)), a_vendor("b", usd=2.0, limits=Vendor(spread=0.0))]
+    usual, sent_on = (
+        a_run(sites, [a_call(0.0, tokens_out=4_000)], policy="cheapest", faults=faults).go()
+        for faults in ([], [Outage(vendor="a", from_s=0.1, to_s=60.0)])
+    )
+    assert [one.served for one in usual.pools] == [1, 0]
+    assert [one.served for one in sent_on.pools] == [0, 1]
+    assert sent_on.classes[0].ttft_ms.p50 == pytest.approx(usual.classes[0].ttft_ms.p50 + 100)
+
+
 def test_what_hangs_is_noticed_late():
     sites = [a_site("a"), a_site("b")]
     prompt, late = (
@@ -187,7 +198,9 @@ def test_what_settles_first_is_left_out():
     assert settled.served + settled.refused + settled.cut + settled.in_flight == settled.arrived
 
 
-@pytest.mark.parametrize("wrong", [{"policy": "best"}, {"duration_s": 0}, {"settle_s": 60.0}, {"tick_ms": 0.5}])
+@pytest.mark.parametrize(
+    "wrong", [{"policy": "best"}, {"duration_s": 0}, {"duration_s": float("nan")}, {"settle_s": 60.0}, {"tick_ms": 0.5}]
+)
 def test_settings_that_cannot_be(wrong):
     with pytest.raises(ValueError, match=r"policy|above zero|settle_s"):
         a_run([a_site()], [], **wrong)

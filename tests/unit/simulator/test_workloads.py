@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from random import Random
 from typing import Any
 
 import pytest
 
 from headrace.simulator.calls import Call, Workload
+from headrace.simulator.chance import normals
 from headrace.simulator.synthetic import Source, Surge, Synthetic
 from headrace.simulator.traces import LOADERS, As, azure, burstgpt, mooncake, servegen, sessions, usage
 
@@ -33,6 +35,16 @@ def made(seed: int = 1, *, scale: float = 1.0, surges: Sequence[Surge] = ()) -> 
 def test_the_seed_is_all_there_is():
     assert list(made().calls()) == list(made().calls())
     assert list(made(2).calls()) != list(made().calls())
+
+
+def test_normals_are_those_of_the_library_whatever_is_drawn_between():
+    one, other = Random(7), Random(7)
+    normal, drawn = normals(one), list[tuple[float, float]]()
+    for at in range(20):
+        drawn.append((next(normal), other.gauss()))
+        if at % 3 == 0:
+            drawn.append((one.random(), other.random()))
+    assert all(ours == theirs for ours, theirs in drawn)
 
 
 def test_rates_lengths_and_scale_are_as_told():

@@ -1,5 +1,7 @@
 """Forms: what was read is what is written, whatever stands in it."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,6 +56,12 @@ parts = st.builds(Part, name=names, data=st.binary(max_size=200), filename=st.no
 def test_what_is_written_is_read(given: list[Part]) -> None:
     kind, body = written(given)
     assert read_form(kind.encode(), body) == tuple(given)
+
+
+@given(st.binary(max_size=300), st.sampled_from([KIND, b"multipart/form-data; boundary=--x", b'multipart/form-data; boundary="a b"']))
+def test_whatever_comes_is_read_or_refused(body: bytes, kind: bytes) -> None:
+    with suppress(InvalidRequest):
+        assert read_form(kind, body) is not None
 
 
 def test_no_part_ends_a_form() -> None:

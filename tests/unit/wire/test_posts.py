@@ -1,16 +1,27 @@
 """What is posted beside chats: what is read of a request, how it is passed on, and what an answer says it used."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headrace.core.ask import Operation
-from headrace.core.errors import InvalidRequest, UpstreamFailed, UpstreamGarbled
+from headrace.core.errors import (
+    InvalidRequest,
+    UpstreamFailed,
+    UpstreamGarbled,
+    UpstreamOverloaded,
+    UpstreamRefused,
+    UpstreamTimedOut,
+)
 from headrace.core.native import Part
 from headrace.core.usage import Usage
 from headrace.wire.forms import read_form, written
-from headrace.wire.posts import Asked, Said, StreamReader, body_for, read_answer, read_post
+from headrace.wire.posts import PATHS, Asked, Said, StreamReader, body_for, read_answer, read_post
 
 JSON = b"application/json"
 URL = {"type": "image_url", "image_url": {"url": "data:"}}
@@ -163,6 +174,25 @@ def test_what_an_answer_used(operation: Operation, answer: Any, said: Said) -> N
 def test_an_answer_that_reports_an_error() -> None:
     with pytest.raises(UpstreamFailed):
         read_answer("images", b'{"error": {"message": "broke"}}')
+
+
+NAMES = st.sampled_from(["usage", "error", "data", "meta", "model", "input", "prompt", "n", "stream", "input_tokens", "seconds", "images"])
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+JSONS = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=5), max_leaves=8)
+OPERATIONS = sorted(set(PATHS.values()) | {"pass_through"})
+
+
+@given(st.sampled_from([*PATHS, "/rerank"]), JSONS | st.binary(max_size=50))
+def test_whatever_is_posted_is_read_or_refused(path: str, body: Any) -> None:
+    with suppress(InvalidRequest):
+        assert read_post(path, JSON, body if isinstance(body, bytes) else json.dumps(body).encode()).drawn >= 0
+
+
+@given(st.sampled_from(OPERATIONS), JSONS | st.binary(max_size=50))
+def test_whatever_comes_back_is_read_or_a_failure_of_the_upstream(operation: Operation, body: Any) -> None:
+    with suppress(UpstreamFailed, UpstreamOverloaded, UpstreamRefused, UpstreamTimedOut):
+        said = read_answer(operation, body if isinstance(body, bytes) else json.dumps(body).encode())
+        assert said.usage is None or min(msgspec.structs.astuple(said.usage)) >= 0
 
 
 def event(**said: Any) -> bytes:

@@ -16,7 +16,8 @@ from headrace.agents.browsing import BROWSER
 from headrace.agents.tools import CARDS as FILES
 from headrace.agents.values import Value
 from headrace.core.errors import HeadraceError, SandboxRefused
-from headrace.sandbox import Draft, Level, try_level
+from headrace.sandbox import Draft, Level, Limits, try_level
+from headrace.workspace import Outfit, equipped
 from headrace.workspace.browsing import SNAPSHOT_CHARS_MAX, Browser
 from tests.unit.agents.desk import why
 
@@ -163,6 +164,15 @@ def test_a_page_is_seen_read_typed_into_sent_and_its_file_kept(draft, site):
     assert "no reference of an element" in str(told["wrong"])
     assert [each for each in asked if each.startswith("POST")] == ["POST 127.0.0.1/order size=Large"]
     assert not any("localhost" in each or "socket" in each for each in asked)
+
+
+@pytest.mark.parametrize(("level", "offered"), [(LEVEL, True), (Level(2, None, 6, ("bubblewrap is not here.",)), False)], ids=["3", "2"])
+def test_a_run_is_offered_a_browser_where_there_is_one(draft, level, offered):
+    async def tools() -> set[str]:
+        async with equipped(Outfit(browser=CHROMIUM), draft, level, Limits(), print) as toolbox:
+            return {tool.card.tool for tool in toolbox.given.tools}
+
+    assert ("browser_open" in asyncio.run(tools())) == offered
 
 
 def test_below_level_3_there_is_none(draft):

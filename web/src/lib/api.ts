@@ -50,6 +50,7 @@ export interface Branch {
 
 export interface WholeThread extends Thread {
   budget_usd: string | null
+  note: string
   branches: Branch[]
 }
 
@@ -71,7 +72,18 @@ export type Ask =
   | { kind: 'leave'; call: { id: string; tool: string; arguments: string }; reasons: { rule: string; argument: string; value: string; says: string }[] }
   | { kind: 'pause'; reason: string }
   | { kind: 'failure'; code: string; why: string }
-  | { kind: 'fate' }
+  | { kind: 'fate'; call: { id: string; tool: string; arguments: string } }
+
+export interface Memory {
+  id: string
+  about: string
+  text: string
+  how: 'said' | 'leave' | 'added' | 'edited'
+  run: string
+  source: string
+  created: number
+  changed: number
+}
 
 export interface Change {
   path: string
@@ -148,6 +160,10 @@ export const api = {
   removeFile: (id: string, path: string) => json<void>('DELETE', `${of(id)}/files/${at(path)}`),
   changes: (id: string) => json<{ changes: Change[]; taken: boolean; folder: string | null }>('GET', `${of(id)}/changes`),
   doChanges: (id: string, what: 'take' | 'undo') => json<{ done: Change[] }>('POST', `${of(id)}/changes`, { do: what }),
+  memories: () => json<{ memories: Memory[] }>('GET', `${API}/memories`).then((told) => told.memories),
+  remember: (text: string) => json<Memory>('POST', `${API}/memories`, { text }),
+  reword: (id: string, text: string) => json<Memory>('PATCH', `${API}/memories/${id}`, { text }),
+  forget: (id: string) => json<void>('DELETE', `${API}/memories/${id}`),
   bring: (content: Blob) => asked('POST', `${API}/import`, content).then((answer) => answer.json() as Promise<{ threads: string[] }>),
   console: <T>(path: string) => json<T>('GET', `${API}/console/${path}`),
   createKey: (key: NewKey) => json<{ id: string; name: string; secret: string }>('POST', `${API}/console/keys`, key),

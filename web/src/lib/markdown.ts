@@ -12,7 +12,7 @@ markdown.renderer.rules.image = (tokens, at) => {
   const token = tokens[at]!
   const src = String(token.attrGet('src') ?? '')
   const says = markdown.utils.escapeHtml(token.content || src)
-  return `<a href="${markdown.utils.escapeHtml(src)}" rel="noreferrer noopener" target="_blank">🖼 ${says}</a>`
+  return `<a href="${markdown.utils.escapeHtml(src)}" rel="noreferrer noopener" target="_blank">picture: ${says}</a>`
 }
 
 const opened = markdown.renderer.rules.link_open
@@ -52,6 +52,7 @@ DOMPurify.setConfig({
     'span', 'strong', 'sub', 'sup', 'table', 'tbody', 'td', 'th', 'thead', 'tr', 'ul'],
   ALLOWED_ATTR: ['href', 'rel', 'target', 'class', 'start', 'data-display'],
   ALLOWED_URI_REGEXP: /^(?:https?:|mailto:|#)/i,
+  ADD_URI_SAFE_ATTR: ['rel', 'target', 'start', 'data-display'],
   RETURN_TRUSTED_TYPE: true,
 })
 // `style` is what alignment in tables would be written as, and the page's policy refuses it: a class says it.

@@ -13,6 +13,7 @@ export class Open {
   state = $state<State>('new')
   why = $state('')
   code = $state('')
+  note = $state('')
   live = $state('')
   thought = $state('')
   model = $state('')
@@ -72,6 +73,8 @@ export class Open {
     } else if (said.type === 'words') {
       if (said.kind === 'thought') this.thoughts += said.text
       else this.words += said.text
+    } else if (said.type === 'noted') {
+      this.note = said.says
     } else {
       const before = this.state
       this.flush()

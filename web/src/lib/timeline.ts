@@ -5,6 +5,8 @@ import type { Call, Reason } from './types'
 
 export interface Step {
   call: Call
+  /** Whose step it is: the call that started a sub-agent; '' is the run's own. */
+  within: string
   state: 'wished' | 'running' | 'done' | 'failed' | 'asked' | 'refused' | 'unknown'
   value: string
   began: number
@@ -38,30 +40,41 @@ export function timelineOf(entries: Entry[]): Timeline {
   let asking = -1
   let asked = { at: 0, model: '' }
   let heard = 0
-  for (const { seq, at, event } of entries) {
+  for (const { seq, at, event: told } of entries) {
+    let event = told
+    let within = ''
+    while (event.type === 'Within') {
+      within = event.call
+      event = event.event
+    }
     switch (event.type) {
       case 'PersonSaid':
+        if (within) break
         items.push({ kind: 'person', seq, at, text: event.text })
         heard = seq
         break
       case 'ContextGiven':
         items.push({ kind: 'context', seq, at, name: event.name, text: event.text })
         break
+      case 'ToolsGiven':
+      case 'TaskGiven':
+        break
       case 'ModelAsked':
+        if (within) break
         asking = seq
         asked = { at, model: event.model }
         break
       case 'ModelSaid': {
-        asking = -1
+        if (!within) asking = -1
         tokens += event.tokens ?? 0
         pico += event.pico_usd ?? 0
         const calls = event.calls ?? []
-        if (event.text.trim() || calls.length === 0) {
+        if (!within && (event.text.trim() || calls.length === 0)) {
           const facts = { model: asked.model, request: event.request ?? '', tokens: event.tokens ?? 0, pico: event.pico_usd ?? 0 }
           items.push({ kind: 'answer', seq, from: heard, at, text: event.text, ...facts, ms: asked.at ? (at - asked.at) / 1e6 : 0 })
         }
         for (const call of calls) {
-          const step: Step = { call, state: 'wished', value: '', began: 0, ended: 0 }
+          const step: Step = { call, within, state: 'wished', value: '', began: 0, ended: 0 }
           steps.set(call.id, step)
           items.push({ kind: 'step', seq, at, step })
         }

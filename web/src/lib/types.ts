@@ -15,11 +15,29 @@ export interface Begun {
   model: string;
 }
 
+/** What a run may use before it pauses and asks. None: not limited. */
+export interface Budget {
+  pico_usd_max?: number | null;
+  tokens_max?: number | null;
+  steps_max?: number;
+}
+
 /** A tool that the model wants called. `arguments` are JSON text, as the model wrote it. */
 export interface Call {
   id: string;
   tool: string;
   arguments: string;
+}
+
+/** One tool. `fields` goes by the name of the field, `""` being a bare value and `"*"` a key; `rest` is for those not named. */
+export interface Card {
+  tool: string;
+  says?: string;
+  effect?: Effect | null;
+  arguments?: Record<string, "account" | "amount" | "content" | "fact" | "free" | "hosts" | "object" | "path" | "recipient" | "title" | "url" | "when">;
+  fields?: Record<string, Field>;
+  rest?: Field;
+  repeatable?: boolean;
 }
 
 export interface Changes {
@@ -38,6 +56,17 @@ export interface ContextGiven {
   text: string;
   writers: number;
   readers: number;
+}
+
+/** What a tool does. `audience` is who gets to read what it passes on; `audience_with` names arguments that widen it when given. */
+export interface Effect {
+  kind: "app" | "delete" | "event" | "fetch" | "file" | "invite" | "membership" | "message" | "password" | "pay" | "profile" | "publish" | "remember" | "reserve" | "run" | "share";
+  audience: Readers;
+  audience_with: Record<string, Readers>;
+  final: boolean;
+  contained: boolean;
+  words: string[];
+  varied: boolean;
 }
 
 /** The run is over. `text` is its answer. */
@@ -66,12 +95,28 @@ export interface FateKnown {
   happened: boolean;
 }
 
+/** Of one field of what a tool returns. `own_where`: it is the person's own in a record whose field (first) holds one of these. */
+export interface Field {
+  writers: Writers;
+  readers: Readers;
+  role: "address" | "amount" | "handle" | "name" | "size" | "text" | "time" | "today";
+  own_where: unknown[] | null;
+}
+
 /** Leave the shown branch, or `run`, before its event `at`; say `text` instead, or let the model answer again. */
 export interface Forking {
   at: number;
   run?: string | null;
   text?: string | null;
   model?: string | null;
+}
+
+/** What a run may do without asking, beyond what its request says. */
+export interface Grant {
+  kinds?: string[];
+  hosts?: string[];
+  standing?: StandingLeave[];
+  budget?: Budget;
 }
 
 /** The call is about to be made. `key` stays the same when it is made again, for who can tell a repetition by it. */
@@ -155,6 +200,12 @@ export interface NewThread {
   budget_usd?: string | null;
 }
 
+/** A sentence for the person that is no event: what is missing this time. */
+export interface Noted {
+  type: "noted";
+  says: string;
+}
+
 export interface Paused {
   type: "Paused";
   reason: "money" | "steps" | "stopped" | "tokens";
@@ -165,6 +216,8 @@ export interface PersonSaid {
   type: "PersonSaid";
   text: string;
 }
+
+export type Readers = 0 | 1 | 2;
 
 /** Why leave is needed: which rule, about which argument and value. */
 export interface Reason {
@@ -190,12 +243,54 @@ export interface Returned {
   sealed: boolean;
 }
 
+/** Leave ahead of time: "Fridays, this form, once, at most 20". */
+export interface StandingLeave {
+  type: "StandingLeave";
+  id: string;
+  tool: string;
+  fixed: Record<string, string>;
+  amount_max: Record<string, number>;
+  free: string[];
+  times_max: number;
+  expires_at: number;
+  by: string;
+}
+
 /** How the run stands from now on; with `code` and `why` where it failed, and the id of the request that did. */
 export interface Stands {
   type: "stands";
   state: "done" | "failed" | "new" | "running" | "stopped" | "waiting";
   code: string;
   why: string;
+}
+
+/** The first event of a sub-agent: what it is to do, in the words of the agent above it, which are never the person's. */
+export interface TaskGiven {
+  type: "TaskGiven";
+  text: string;
+  grant: Grant;
+  tools: string[];
+}
+
+/** A tool as a model is told of it: `takes` says what each argument is; all are texts, and those that end with `?` may be left out. */
+export interface Tool {
+  card: Card;
+  takes?: Record<string, string>;
+  schema?: string;
+}
+
+/** From now on the run has these tools beside the workspace's own, with these cards: a tool that changes later changes nothing here. */
+export interface ToolsGiven {
+  type: "ToolsGiven";
+  tools: Tool[];
+  writers: number;
+}
+
+/** It happened to the sub-agent that this call started. */
+export interface Within {
+  type: "Within";
+  call: string;
+  event: PersonSaid | ContextGiven | ToolsGiven | TaskGiven | Within | ModelAsked | ModelSaid | LeaveAsked | LeaveGiven | LeaveRefused | Intended | Returned | Failed | FateAsked | FateKnown | Paused | Resumed | Ended;
 }
 
 /** More of its answer, or of what it thinks before it. */
@@ -205,6 +300,8 @@ export interface Words {
   kind: "text" | "thought";
 }
 
-export type Event = PersonSaid | ContextGiven | ModelAsked | ModelSaid | LeaveAsked | LeaveGiven | LeaveRefused | Intended | Returned | Failed | FateAsked | FateKnown | Paused | Resumed | Ended;
+export type Writers = 0 | 1 | 2 | 3 | 4;
 
-export type Happening = Begun | Words | Stands;
+export type Event = PersonSaid | ContextGiven | ToolsGiven | TaskGiven | Within | ModelAsked | ModelSaid | LeaveAsked | LeaveGiven | LeaveRefused | Intended | Returned | Failed | FateAsked | FateKnown | Paused | Resumed | Ended;
+
+export type Happening = Begun | Words | Noted | Stands;

@@ -1,0 +1,189 @@
+"""Guardrails as clients and operators meet them, over sockets: what the vendor gets, what the client hears, and what the record says."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import anthropic
+import openai
+import pytest
+
+from tests.server import Installation, Running, eventually
+
+SETTINGS = """
+[[pool]]
+name = "vendor"
+endpoints = ["http://127.0.0.1:{port}/v1"]
+models = {{ "echo" = "echo", "plain" = "plain" }}
+
+[[guardrail]]
+name = "privacy"
+use = "pii"
+model = "echo"
+
+[[guardrail]]
+name = "projects"
+use = "rails:no_bluebird"
+model = "echo"
+reach = 16
+"""
+OWN = """
+from headrace.core.guardrails import Allow, Passage, Refuse, Verdict
+
+def no_bluebird(passage: Passage) -> Verdict:
+    return Refuse("a code name") if "Bluebird" in passage.text else Allow()
+"""
+
+
+class Echo(ThreadingHTTPServer):
+    """Says the last message again, and what is written backwards in it the right way round, in pieces of three letters."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _EchoDoor)
+        self.got: list[dict[str, Any]] = []
+
+
+class _EchoDoor(BaseHTTPRequestHandler):
+    server: Echo
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.got.append(asked)
+        content = asked["messages"][-1]["content"]
+        text = content if isinstance(content, str) else "".join(part["text"] for part in content)
+        said = " ".join(word[::-1] if word.startswith("~") else word for word in text.split(" ")).replace("~", "")
+        head = {"id": "chatcmpl-1", "created": 1, "model": asked["model"]}
+        usage = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
+        if not asked.get("stream"):
+            message = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": said}}
+            self._send("application/json", json.dumps({**head, "object": "chat.completion", "choices": [message], "usage": usage}).encode())
+            return
+        pieces = [{"index": 0, "delta": {"content": said[at : at + 3]}, "finish_reason": None} for at in range(0, len(said), 3)]
+        chunks: list[dict[str, Any]] = [{**head, "object": "chat.completion.chunk", "choices": [piece]} for piece in pieces]
+        chunks.append({**head, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+        chunks.append({**head, "object": "chat.completion.chunk", "choices": [], "usage": usage})
+        frames = b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks)
+        self._send("text/event-stream", frames + b"data: [DONE]\n\n")
+
+    def _send(self, kind: str, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture(scope="module")
+def echo() -> Iterator[Echo]:
+    server = Echo()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, echo: Echo) -> Installation:
+    place = Installation(tmp_path_factory.mktemp("guardrails"), SETTINGS.format(port=echo.server_port))
+    (place.folder / "rails.py").write_text(OWN)
+    return place
+
+
+@pytest.fixture(scope="module")
+def running(place: Installation) -> Iterator[Running]:
+    with place.serving() as running:
+        yield running
+
+
+@pytest.fixture
+def client(running: Running) -> openai.OpenAI:
+    return openai.OpenAI(base_url=running.base_url, api_key=running.key, max_retries=0)
+
+
+def say(client: openai.OpenAI, text: str, model: str = "echo") -> Any:
+    return client.chat.completions.with_raw_response.create(model=model, messages=[{"role": "user", "content": text}])
+
+
+HIDDEN = "~gro.elpmaxe@nna"
+"""An address that the vendor turns round: only the answer shows it."""
+
+
+def test_the_vendor_gets_what_is_left_and_so_does_the_client(client, echo):
+    raw = say(client, f"I am bob@example.org, not {HIDDEN} there")
+    assert echo.got[-1]["messages"][0]["content"] == f"I am [EMAIL], not {HIDDEN} there"
+    answer = raw.parse()
+    assert answer.choices[0].message.content == "I am [EMAIL], not [EMAIL] there"
+    assert (answer.choices[0].finish_reason, answer.usage.total_tokens) == ("stop", 12)
+
+
+def test_a_stream_is_read_as_well(client):
+    long = f"so much to say before {HIDDEN} is told, " * 6
+    stream = client.chat.completions.create(
+        model="echo", messages=[{"role": "user", "content": long}], stream=True, stream_options={"include_usage": True}
+    )
+    chunks = list(stream)
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert text == "so much to say before [EMAIL] is told, " * 6
+    assert len([chunk for chunk in chunks if chunk.choices and chunk.choices[0].delta.content]) > 3, "it still comes in pieces"
+    assert chunks[-1].usage.total_tokens == 12
+
+
+def test_a_refusal_before_and_a_refusal_behind(client):
+    with pytest.raises(openai.BadRequestError) as refused:
+        say(client, "tell me of Bluebird")
+    assert (refused.value.code, refused.value.param, refused.value.type) == ("content_filter", "messages", "invalid_request_error")
+    assert "projects" in refused.value.message
+    ended = say(client, f"the rest {HIDDEN} of it ~dribeulB and more").parse()
+    assert ended.choices[0].finish_reason == "content_filter"
+    assert not ended.choices[0].message.content, "what was held with it is not passed on either"
+    assert ended.usage.total_tokens == 12, "what the vendor has used is paid"
+    stream = client.chat.completions.create(model="echo", messages=[{"role": "user", "content": "x " * 40 + "~dribeulB"}], stream=True)
+    chunks = [chunk.choices[0] for chunk in stream if chunk.choices]
+    assert "B" not in "".join(chunk.delta.content or "" for chunk in chunks)
+    assert [chunk.finish_reason for chunk in chunks if chunk.finish_reason] == ["content_filter"]
+
+
+def test_other_clients_are_guarded_as_well(running, echo):
+    asking = anthropic.Anthropic(base_url=running.url, api_key=running.key, max_retries=0)
+    text = f"bob@example.org and {HIDDEN} are here"
+    said = asking.messages.create(model="echo", max_tokens=50, messages=[{"role": "user", "content": text}])
+    assert said.content[0].text == "[EMAIL] and [EMAIL] are here"  # type: ignore[union-attr]
+    client = openai.OpenAI(base_url=running.base_url, api_key=running.key, max_retries=0)
+    assert client.responses.create(model="echo", input=text, store=False).output_text == "[EMAIL] and [EMAIL] are here"
+    with pytest.raises(anthropic.BadRequestError, match="code name"):
+        asking.messages.create(model="echo", max_tokens=50, messages=[{"role": "user", "content": "Bluebird"}])
+
+
+def test_others_models_are_let_alone(client, echo):
+    assert say(client, "I am bob@example.org", "plain").parse().choices[0].message.content == "I am bob@example.org"
+    assert echo.got[-1]["messages"][0]["content"] == "I am bob@example.org"
+
+
+def test_the_record_says_what_was_done(client, running):
+    raw = say(client, f"I am bob@example.org, not {HIDDEN}")
+    assert raw.headers["x-headrace-translation"] == "changed messages[0].content, changed answer"
+    status, body = running.get(f"/admin/requests/{raw.headers['x-request-id']}")
+    assert status == 200
+    whys = [change["why"] for change in json.loads(body)["attempts"][0]["translation"]]
+    assert whys == ["guardrail privacy: 1 email", "guardrail privacy: 1 email"]
+    with pytest.raises(openai.BadRequestError) as refused:
+        say(client, "Bluebird")
+    status, body = running.get(f"/admin/requests/{refused.value.request_id}")
+    assert (status, json.loads(body)["declined"]) == (200, "content_filter (projects: a code name)")
+    lines = running.get("/metrics")[1].decode()
+    assert 'headrace_guardrail_verdicts_total{headrace_guardrail="projects",headrace_verdict="refuse",headrace_way="input"}' in lines
+
+
+def test_settings_that_are_wrong_are_said_and_not_taken_on(running, place):
+    settings = place.folder / "headrace.toml"
+    good = settings.read_text()
+    settings.write_text(good.replace("rails:no_bluebird", "rails:nothing"))
+    assert eventually(lambda: "guardrail 'projects'" in running.said)
+    settings.write_text(good)

@@ -1,0 +1,241 @@
+"""The page in a real browser: what people do with it, what no other site can, and that it can be used by all."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from headrace.web import assets
+from tests.needs import missing, need
+from tests.server import Installation, Running, pool, priced
+from tests.talker import SCRIPTS, Talker, talking
+from tests.visitor import Visitor
+
+AXE = Path(__file__).resolve().parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
+SLOW_MS = 20_000
+pytestmark = pytest.mark.xdist_group("page")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if "index.html" not in assets():
+        missing("the page was not built: make page")
+    chromium = need("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])  # as root it has none of its own
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def talker() -> Iterator[Talker]:
+    with talking() as talker:
+        yield talker
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, talker: Talker) -> Installation:
+    return Installation(tmp_path_factory.mktemp("house"), pool("vendor", talker.url, *SCRIPTS) + priced(*SCRIPTS))
+
+
+@pytest.fixture(scope="module")
+def server(browser: Browser, place: Installation) -> Iterator[Running]:
+    with place.serving() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def visitor(server: Running) -> Visitor:
+    return Visitor(server).sign_in(server.key)
+
+
+class Seen:
+    """A page, and what went wrong in it: errors of scripts, refusals of its policy, requests to anywhere else."""
+
+    def __init__(self, page: Page, server: Running) -> None:
+        self.page, self.url, self.faults = page, server.url, list[str]()
+        page.set_default_timeout(SLOW_MS)
+        page.on("pageerror", lambda error: self.faults.append(str(error)))
+        page.on(
+            "console", lambda said: self.faults.append(said.text) if "Content Security" in said.text or "Trusted" in said.text else None
+        )
+        page.on("request", lambda asked: self.faults.append(asked.url) if not asked.url.startswith((server.url, "blob:")) else None)
+
+    def go(self, path: str) -> None:
+        self.page.goto(f"{self.url}/#/{path.removeprefix('/').replace('threads/', 't/')}")
+
+    def send(self, text: str) -> None:
+        self.page.get_by_role("textbox", name="Message").fill(text)
+        self.page.keyboard.press("Enter")
+
+
+@pytest.fixture
+def seen(browser: Browser, server: Running, visitor: Visitor) -> Iterator[Seen]:
+    """Somebody at a desk, signed in."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    (cookie,) = visitor.cookies
+    context.add_cookies([{"name": cookie.name, "value": cookie.value or "", "url": server.url, "httpOnly": True, "sameSite": "Strict"}])
+    seen = Seen(context.new_page(), server)
+    yield seen
+    context.close()
+    assert seen.faults == []
+
+
+def accessible(page: Page) -> None:
+    """axe finds nothing serious."""
+    if not AXE.exists():
+        missing("axe-core is not installed: make page")
+    client = page.context.new_cdp_session(page)  # past the page's policy, which lets no script in, and rightly
+    client.send("Runtime.evaluate", {"expression": AXE.read_text()})
+    told = client.send("Runtime.evaluate", {"expression": "axe.run().then(JSON.stringify)", "awaitPromise": True, "returnByValue": True})
+    found = json.loads(told["result"]["value"])["violations"]
+    serious = [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found if one["impact"] in ("serious", "critical")]
+    assert serious == []
+
+
+def test_the_link_of_the_start_signs_in_once_and_a_key_does(browser, server):
+    found = re.search(r"http://\S+/#/in/\S+", server.said)
+    assert found
+    for works in (True, False):
+        context = browser.new_context()
+        page = context.new_page()
+        page.set_default_timeout(SLOW_MS)
+        page.goto(found[0])
+        if works:
+            expect(page.get_by_role("heading", name="What should be done?")).to_be_visible(timeout=SLOW_MS)
+            assert "/in/" not in page.url, "what signs in is not left in the address"
+        else:
+            expect(page.get_by_role("alert")).to_contain_text("used before", timeout=SLOW_MS)
+            accessible(page)
+            page.get_by_label("API key").fill(server.key)
+            page.keyboard.press("Enter")
+            expect(page.get_by_role("textbox", name="Message")).to_be_visible(timeout=SLOW_MS)
+        context.close()
+
+
+def test_a_chat_streams_stops_and_stands_where_it_stood_after_a_reload(seen, talker):
+    talker.go.clear()
+    page = seen.page
+    seen.go("")
+    page.get_by_label("Model").select_option("slow")
+    seen.send("Talk to me")
+    expect(page.get_by_text("Water runs")).to_be_visible()
+    page.reload()
+    expect(page.get_by_text("Water runs")).to_be_visible(timeout=SLOW_MS)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("Stopped.", exact=True).last).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_role("article").get_by_text("Water runs")).to_have_count(1)
+    page.get_by_label("Model").select_option("echo")
+    page.get_by_role("textbox", name="Message").fill("A draft")
+    page.reload()
+    expect(page.get_by_role("textbox", name="Message")).to_have_value("A draft", timeout=SLOW_MS)
+    page.get_by_label("Model").select_option("echo")
+    page.get_by_role("textbox", name="Message").press("Enter")
+    expect(page.get_by_text("You said: A draft")).to_be_visible(timeout=SLOW_MS)
+
+
+def test_a_leave_is_asked_in_place_and_answered(seen, visitor):
+    thread = visitor.thread(model="visitor")
+    visitor.say(thread, "Look at that page", until="waiting", intent="task")
+    page = seen.page
+    seen.go("inbox")
+    expect(page.get_by_text("You did not name collect.invalid.")).to_be_visible(timeout=SLOW_MS)
+    seen.go(thread)
+    expect(page.get_by_role("heading", name="This needs your leave")).to_be_visible(timeout=SLOW_MS)
+    accessible(page)
+    page.get_by_role("button", name="No", exact=True).click()
+    expect(page.get_by_text("I could not read that page.")).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_text("refused", exact=True).first).to_be_visible()
+
+
+def test_what_a_model_writes_is_shown_and_runs_nothing(seen, visitor):
+    thread = visitor.thread(model="painter")
+    visitor.say(thread, "Paint")
+    page = seen.page
+    seen.go(thread)
+    expect(page.get_by_role("heading", name="A heading")).to_be_visible(timeout=SLOW_MS)
+    expect(page.locator("pre .hljs-keyword").first).to_have_text("def", timeout=SLOW_MS)
+    expect(page.locator(".katex").first).to_be_visible(timeout=SLOW_MS)
+    expect(page.locator("article img, article script")).to_have_count(0)
+    expect(page.get_by_role("link", name="link", exact=True)).to_have_attribute("rel", "noreferrer noopener")
+    assert page.evaluate("getComputedStyle(document.querySelector('article td.right')).textAlign") == "right"
+    accessible(page)
+
+
+def test_code_is_shown_as_changed_lines_and_an_edit_branches(seen, visitor):
+    thread = visitor.thread(model="coder")
+    visitor.say(thread, "Write hello.py", intent="code")
+    page = seen.page
+    seen.go(thread)
+    page.get_by_role("button", name="Write hello.py").click()
+    panel = page.get_by_role("complementary", name="Work")
+    if not panel.is_visible():
+        page.get_by_role("button", name="Files, changes, cost").click()
+    expect(panel.get_by_text("print('hello')")).to_be_visible(timeout=SLOW_MS)
+    page.get_by_text("Write hello.py", exact=True).first.hover()
+    page.get_by_role("button", name="Edit, and go another way from here").click()
+    page.get_by_label("Say instead").fill("Write nothing")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("2/2").first).to_be_visible(timeout=SLOW_MS)
+    page.get_by_role("button", name="The branch before").first.click()
+    expect(page.get_by_text("1/2").first).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_text("Write hello.py", exact=True).first).to_be_visible()
+
+
+def test_words_are_found_by_the_keyboard_alone(seen, visitor):
+    visitor.say(visitor.thread(model="echo"), "The aqueduct of Segovia")
+    page = seen.page
+    seen.go("")
+    expect(page.get_by_role("textbox", name="Message")).to_be_visible()
+    page.keyboard.press("Control+k")
+    page.keyboard.type("aqueduct")
+    expect(page.get_by_role("option").filter(has_text="You said").first).to_be_visible(timeout=SLOW_MS)
+    accessible(page)
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("You said: The aqueduct of Segovia")).to_be_visible(timeout=SLOW_MS)
+
+
+def test_the_console_shows_the_books_at_a_desk_and_by_night(seen, visitor):
+    visitor.say(visitor.thread(model="echo"), "Count me")
+    page = seen.page
+    page.emulate_media(color_scheme="dark")
+    seen.go("console")
+    expect(page.get_by_role("heading", name="Money today")).to_be_visible(timeout=SLOW_MS)
+    accessible(page)
+    seen.go("console/usage")
+    expect(page.get_by_role("cell", name="echo").first).to_be_visible(timeout=SLOW_MS)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV").click()
+    assert Path(download.value.path()).read_text().startswith("From,model,Requests")
+    seen.go("console/requests")
+    page.get_by_role("table").get_by_role("button").filter(has_text=re.compile(r"\d\d:\d\d")).first.click()
+    expect(page.get_by_role("heading", name="Attempt 1: vendor")).to_be_visible(timeout=SLOW_MS)
+    accessible(page)
+
+
+def test_a_phone_has_all_of_it_within_its_width(browser, server, place):
+    """Somebody else, who sees nothing of the first one's."""
+    key = place.run("keys", "create", "ben", "--organization", "default", "--project", "default").stdout.strip()
+    context = browser.new_context(viewport={"width": 390, "height": 780}, has_touch=True, is_mobile=True)
+    seen = Seen(context.new_page(), server)
+    page = seen.page
+    seen.go("")
+    page.get_by_label("API key").fill(key)
+    page.keyboard.press("Enter")
+    page.get_by_label("Model").select_option("echo")
+    seen.send("From a phone")
+    expect(page.get_by_text("You said: From a phone")).to_be_visible(timeout=SLOW_MS)
+    accessible(page)
+    page.get_by_role("button", name="Files, changes, cost").click()
+    expect(page.get_by_role("complementary", name="Work")).to_be_visible()
+    page.get_by_role("button", name="Close the panel").click()
+    page.get_by_role("link", name="Threads").click()
+    expect(page.get_by_role("main").get_by_role("link", name=re.compile("^From a phone"))).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_role("main").get_by_role("listitem")).to_have_count(1)
+    expect(page.get_by_role("link", name="Console")).to_have_count(0)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    context.close()
+    assert seen.faults == []
