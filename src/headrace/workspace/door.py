@@ -17,8 +17,8 @@ from headrace.agents import Budget
 from headrace.agents.events import Event, ModelSaid, PersonSaid
 from headrace.agents.question import Question, question
 from headrace.agents.tools import CARDS
-from headrace.core.clock import Clock
-from headrace.core.errors import Conflict, InvalidRequest, NotAllowed, NotFound
+from headrace.core.clock import SECOND, Clock
+from headrace.core.errors import Conflict, InvalidApiKey, InvalidRequest, NotAllowed, NotFound
 from headrace.core.money import pico_of, usd
 from headrace.storage import (
     Archive,
@@ -54,6 +54,8 @@ TEXT_MAX: Final = 400_000
 BODY_MAX: Final = 1 << 20
 IMPORT_MAX: Final = 256 << 20
 BEAT_S: Final = 15.0
+HELD_EVERY: Final = 2 * SECOND
+"""How long who is signed out may still follow."""
 LOOK_S, LOOK_IDLE_S, IDLE_S = 0.1, 0.5, 5.0
 """How often a follower looks for what another worker of this server does, and when for so long nothing was done; what this process does is
 told at once."""
@@ -210,15 +212,20 @@ class Door:
         named, _, number = request.headers.get("last-event-id", "").rpartition(":")
         after = int(number) if named == run and _is_number(number) else _number(request, "after", 0) - 1
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(self._follow(run, after), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(self._follow(request, run, after), media_type="text/event-stream", headers=headers)
 
-    async def _follow(self, run: str, after: int) -> AsyncIterator[bytes]:
+    async def _follow(self, request: Request, run: str, after: int) -> AsyncIterator[bytes]:
+        """Until the server stops, or whoever follows is not signed in any more, or has no such thread."""
+        held_at = self._clock.instant()
         news = self._runs.follow(run)
         follower = Follower(self._runs.home(run), after)
         quiet_s = beat_s = 0.0
         yield b"retry: 500\n\n"
         try:
             while not self._runs.stopping:
+                if self._clock.instant() - held_at > HELD_EVERY:
+                    await self._held(request)
+                    held_at = self._clock.instant()
                 news.clear()
                 frames = [b"id: %s:%d\nevent: event\ndata: %s\n\n" % (run.encode(), seq, line) for seq, line in follower.events()]
                 frames += [b"event: live\ndata: %s\n\n" % line for line in follower.moments()]
@@ -234,6 +241,8 @@ class Door:
                         await news.wait()
                 except TimeoutError:
                     quiet_s += look_s
+        except (InvalidApiKey, NotFound):
+            return
         finally:
             self._runs.unfollow(run, news)
 

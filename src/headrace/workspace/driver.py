@@ -14,7 +14,7 @@ its card says that twice is once. A sub-agent is the same again, one level down:
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, Protocol, TypeAlias, assert_never
 
 import msgspec
@@ -22,6 +22,8 @@ import msgspec
 from headrace.agents import Budget, Call, Grant, Leave, Reason, Turn
 from headrace.agents.delegation import DELEGATE, handed
 from headrace.agents.events import (
+    IMPORTED,
+    ContextGiven,
     Ended,
     Event,
     Failed,
@@ -59,6 +61,16 @@ ANSWER_TOKENS_MIN: Final = 64
 Ending: TypeAlias = Literal["done", "waiting"]
 Granted: TypeAlias = Callable[[], Grant]
 """What may be done without asking, looked up again for each wish: leave ends, and is taken back."""
+
+
+def tools_given(events: Sequence[Event]) -> ToolsGiven | None:
+    """What a run was told last of its tools; None: nothing, or only before it came in with a file."""
+    for event in reversed(events):
+        if isinstance(event, ToolsGiven):
+            return event
+        if isinstance(event, ContextGiven) and event.name == IMPORTED:
+            return None
+    return None
 
 
 class Person(Protocol):
@@ -108,7 +120,7 @@ class Work:
 
     def tools(self) -> dict[str, Tool]:
         """The tools of which the model is told."""
-        given = next((event for event in reversed(self.events) if isinstance(event, ToolsGiven)), None)
+        given = tools_given(self.events)
         return {**TOOLS, **({tool.card.tool: tool for tool in given.tools} if given else {})}
 
     async def run(self) -> Ending:

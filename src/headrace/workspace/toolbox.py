@@ -8,7 +8,7 @@ from headrace.agents.events import ToolsGiven
 from headrace.agents.tools import Tool
 from headrace.agents.values import Value
 from headrace.core.errors import InvalidRequest
-from headrace.workspace.driver import Driver, Performs
+from headrace.workspace.driver import Driver, Performs, tools_given
 
 
 class Kit(Protocol):
@@ -46,7 +46,7 @@ class Toolbox:
 
     def give(self, driver: Driver) -> None:
         """Tell the run, unless it knows."""
-        last = next((event for event in reversed(driver.events) if isinstance(event, ToolsGiven)), ToolsGiven((), Writers.PERSON))
+        last = tools_given(driver.events) or ToolsGiven((), Writers.PERSON)
         if last != self.given:
             driver.add(self.given)
 
