@@ -367,6 +367,8 @@ def test_the_console_tells_what_the_books_say(ann, place):
     assert [row["cost_usd"] for row in rows if row["group"] == "echo"] == [
         row["usd"] for row in place.usage("model") if row["model"] == "echo"
     ]
+    assert ann.get(f"/console/usage?since={now['now'] - 10**13}")["rows"]
+    assert ann.call("GET", f"{API}/console/usage?since={2**63}")[0] == 400
     latest = ann.get("/console/requests?limit=1")["requests"][0]
     assert (latest["model"], latest["key"], latest["state"]) == ("echo", "development", "done")
     made = ann.post("/console/keys", {"name": "dora", "organization": "acme", "project": "demo"})

@@ -17,6 +17,8 @@ HOUR: Final = 3_600 * SECOND
 WIDTHS: Final[Mapping[str, int]] = {"hour": HOUR, "day": 24 * HOUR}
 BUCKETS_MAX: Final = 1_500
 REQUESTS_MAX: Final = 500
+INTEGER_MAX: Final = 2**63 - 1
+"""The largest that a database holds; a moment in nanoseconds has nineteen digits."""
 BODY_BYTES_MAX: Final = 65_536
 
 
@@ -156,8 +158,8 @@ def _whole(request: Request, name: str, default: int) -> int:
     said = request.query_params.get(name)
     if said is None:
         return default
-    if not (said.isascii() and said.isdigit() and len(said) < 19):
-        raise InvalidRequest(f"Invalid value for '{name}': it is a whole number, of at most 18 digits.", param=name)
+    if not (said.isascii() and said.isdigit() and len(said) < 20 and int(said) <= INTEGER_MAX):
+        raise InvalidRequest(f"Invalid value for '{name}': it is a whole number, and no larger than {INTEGER_MAX}.", param=name)
     return int(said)
 
 
