@@ -205,7 +205,7 @@ class Runs:
                 resumed = False
         except Exception:  # noqa: BLE001 -- a task that raises would end the server, which owns it
             self._log.exception("a run can't be worked on", extra={"run": run})
-            shutil.rmtree(self.home(run) / MAIL, ignore_errors=True)  # it is not told again for ever
+            shutil.rmtree(self.home(run) / MAIL, ignore_errors=True)  # what it fails on again is asked again by whoever asked it
             with contextlib.suppress(Exception):
                 await self._archive.run(stand, run, "failed", self._clock.moment(), 0, 0)
         finally:
