@@ -33,9 +33,21 @@ def running(place: Installation) -> Iterator[Running]:
         yield running
 
 
+OPENED: list[openai.OpenAI] = []
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """Every client of a test is closed at its end."""
+    yield
+    while OPENED:
+        OPENED.pop().close()
+
+
 def client(running: Running, key: str | None = None) -> openai.OpenAI:
     """Administers with `key`, else with the development key."""
-    return openai.OpenAI(base_url=running.base_url, admin_api_key=key or running.key, api_key=key or running.key, max_retries=0)
+    OPENED.append(openai.OpenAI(base_url=running.base_url, admin_api_key=key or running.key, api_key=key or running.key, max_retries=0))
+    return OPENED[-1]
 
 
 @pytest.fixture

@@ -103,8 +103,15 @@ def running(place: Installation) -> Iterator[Running]:
 
 
 @pytest.fixture
-def client(running: Running) -> openai.OpenAI:
-    return openai.OpenAI(base_url=running.base_url, api_key=running.key, max_retries=0)
+def client(running: Running) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=running.base_url, api_key=running.key, max_retries=0) as opened:
+        yield opened
+
+
+@pytest.fixture
+def asking(running: Running) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(base_url=running.url, api_key=running.key, max_retries=0) as opened:
+        yield opened
 
 
 def say(client: openai.OpenAI, text: str, model: str = "echo") -> Any:
@@ -150,12 +157,10 @@ def test_a_refusal_before_and_a_refusal_behind(client):
     assert [chunk.finish_reason for chunk in chunks if chunk.finish_reason] == ["content_filter"]
 
 
-def test_other_clients_are_guarded_as_well(running, echo):
-    asking = anthropic.Anthropic(base_url=running.url, api_key=running.key, max_retries=0)
+def test_other_clients_are_guarded_as_well(running, client, asking):
     text = f"bob@example.org and {HIDDEN} are here"
     said = asking.messages.create(model="echo", max_tokens=50, messages=[{"role": "user", "content": text}])
-    assert said.content[0].text == "[EMAIL] and [EMAIL] are here"  # type: ignore[union-attr]
-    client = openai.OpenAI(base_url=running.base_url, api_key=running.key, max_retries=0)
+    assert said.content[0].text == "[EMAIL] and [EMAIL] are here"
     assert client.responses.create(model="echo", input=text, store=False).output_text == "[EMAIL] and [EMAIL] are here"
     with pytest.raises(anthropic.BadRequestError, match="code name"):
         asking.messages.create(model="echo", max_tokens=50, messages=[{"role": "user", "content": "Bluebird"}])

@@ -48,6 +48,17 @@ def honest(provider: IdentityServer) -> None:
     provider.user, provider.bend, provider.userinfo = ANN, lambda claims: claims, {}
 
 
+OPENED: list[openai.OpenAI] = []
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """Every client of a test is closed at its end."""
+    yield
+    while OPENED:
+        OPENED.pop().close()
+
+
 class Browser:
     """Keeps cookies, follows no redirect by itself, and says where a request comes from, as browsers do."""
 
@@ -71,6 +82,7 @@ class Browser:
                 self.cookies.pop(name, None)
             else:
                 self.cookies[name] = value
+        answer.close()
         line.close()
         return answer.status, answer.headers.get("location") or "", said
 
@@ -92,7 +104,8 @@ def browser(running: Running) -> Browser:
 
 
 def organization(running: Running) -> Any:
-    return openai.OpenAI(base_url=running.base_url, admin_api_key=running.key, api_key="none", max_retries=0).admin.organization
+    OPENED.append(openai.OpenAI(base_url=running.base_url, admin_api_key=running.key, api_key="none", max_retries=0))
+    return OPENED[-1].admin.organization
 
 
 def test_a_person_signs_in_and_administers_as_the_provider_says(running, browser):
@@ -169,7 +182,8 @@ def post(running: Running, token: str) -> int:
     line = http.client.HTTPConnection("127.0.0.1", running.port, timeout=20)
     form = {"content-type": "application/x-www-form-urlencoded"}
     line.request("POST", "/auth/backchannel-logout", urllib.parse.urlencode({"logout_token": token}), form)
-    status = line.getresponse().status
+    with line.getresponse() as answer:
+        status = answer.status
     line.close()
     return status
 
@@ -247,6 +261,7 @@ def test_strangers_are_refused_and_who_is_invited_is_not(running, provider, brow
     made = json.loads(browser.ask("POST", f"/v1/organization/projects/{project}/api_keys", {"name": "mine"})[2])
     assert made["owner"]["user"]["id"] == bob
     asking = openai.OpenAI(base_url=running.base_url, api_key=made["value"], max_retries=0)
+    OPENED.append(asking)
     assert asking.chat.completions.create(model="answers", messages=[{"role": "user", "content": "hi"}]).choices
     listed = json.loads(browser.ask("GET", "/v1/organization/projects")[2])["data"]
     assert [one["id"] for one in listed] == [project], "a member sees what has him"

@@ -98,8 +98,11 @@ def test_a_session_ends_when_one_signs_out_and_when_its_key_is_revoked(server, p
     assert one.call("DELETE", f"{API}/session")[0] == 204
     assert one.call("GET", f"{API}/session")[0] == 401
     assert other.call("GET", f"{API}/session")[0] == 200
-    place.run("keys", "revoke", "cleo")
-    assert other.call("GET", f"{API}/session")[0] == 401
+    with other.following(other.thread(model="echo")) as stream:
+        assert stream.readline()
+        place.run("keys", "revoke", "cleo")
+        assert other.call("GET", f"{API}/session")[0] == 401
+        stream.read()  # it ends
 
 
 def test_a_chat_is_metered_like_anyones_and_found_by_its_words(ann, talker):
@@ -282,19 +285,6 @@ def test_a_thread_goes_out_as_a_file_and_comes_in_again_with_its_branches(ann, b
     assert ben.call("DELETE", f"{API}/threads/{made}")[0] == 204
 
 
-def test_a_thread_works_on_a_folder_of_the_machine_and_makes_none(ann, tmp_path):
-    assert ann.call("POST", f"{API}/threads", {"folder": str(tmp_path / "mistyped")})[0] == 403
-    assert not (tmp_path / "mistyped").exists()
-    (tmp_path / "AGENTS.md").write_text("Be brief.")
-    thread = ann.thread(model="coder", folder=str(tmp_path))
-    events = ann.say(thread, "Write hello.py")
-    assert events[0]["event"]["type"] == "ContextGiven"
-    assert not (tmp_path / "hello.py").exists()
-    assert ann.get(f"{thread}/changes")["folder"] == str(tmp_path)
-    ann.post(f"{thread}/changes", {"do": "take"})
-    assert (tmp_path / "hello.py").read_text() == "print('hello')\n"
-
-
 JUNK: list[Any] = [
     [{"mapping": {"a": {"message": {"author": {"role": "user"}, "content": "x"}}}, "current_node": "a"}],
     [{"mapping": {"a": {"message": {"author": {"role": "user"}, "content": {"parts": 7}}}}, "current_node": "a"}],
@@ -327,6 +317,19 @@ def test_who_comes_back_with_no_number_hears_all(ann, number):
     ann.say(thread, "One")
     with ann.following(thread, last=f"{ann.get(thread)['run']}:{number}") as stream:
         assert '"PersonSaid"' in read_until(stream, '"Ended"')
+
+
+def test_a_thread_works_on_a_folder_of_the_machine_and_makes_none(ann, tmp_path):
+    assert ann.call("POST", f"{API}/threads", {"folder": str(tmp_path / "mistyped")})[0] == 403
+    assert not (tmp_path / "mistyped").exists()
+    (tmp_path / "AGENTS.md").write_text("Be brief.")
+    thread = ann.thread(model="coder", folder=str(tmp_path))
+    events = ann.say(thread, "Write hello.py")
+    assert events[0]["event"]["type"] == "ContextGiven"
+    assert not (tmp_path / "hello.py").exists()
+    assert ann.get(f"{thread}/changes")["folder"] == str(tmp_path)
+    ann.post(f"{thread}/changes", {"do": "take"})
+    assert (tmp_path / "hello.py").read_text() == "print('hello')\n"
 
 
 def test_a_link_shows_what_was_there_to_anyone_and_ends_when_it_is_taken_back(server, ann):

@@ -45,6 +45,7 @@ def settled(text: str) -> str:
     """What a program printed, without what differs from run to run."""
     for pattern, stands_for in (
         (KEY, "sk-hr-KEY"),
+        (r"/#/in/[\w-]+", "/#/in/TOKEN"),
         (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
         (r"in \d+\.\d s", "in N s"),
         (r"\bkey_[0-9a-f]{8,}", "key_ID"),
@@ -67,6 +68,7 @@ def test_the_banner(place: Installation):
     assert settled(banner).replace(" -H ", "\n    -H ").replace(" -d ", "\n    -d ") == snapshot("""\
 
 headrace VERSION is ready at http://127.0.0.1:PORT/v1   (in N s)
+  page     http://127.0.0.1:PORT/#/in/TOKEN   (signs you in, once)
   models   answers, answers-slowly, answers-long, 500
   key      sk-hr-KEY
   try      curl -N http://127.0.0.1:PORT/v1/chat/completions

@@ -24,7 +24,7 @@ from headrace.workspace.driver import Driver
 from headrace.workspace.instructions import brought_along
 from headrace.workspace.intents import INTENTS, Intent, intent_of
 from headrace.workspace.live import Live
-from headrace.workspace.mail import MAIL, Letter, Say, Stop, post, spoken, take, waits
+from headrace.workspace.mail import Letter, Say, Stop, post, spoken, take, waits
 from headrace.workspace.outfit import Outfit, equipped
 from headrace.workspace.porting import left
 from headrace.workspace.remembering import Remembering
@@ -205,8 +205,8 @@ class Runs:
                 resumed = False
         except Exception:  # noqa: BLE001 -- a task that raises would end the server, which owns it
             self._log.exception("a run can't be worked on", extra={"run": run})
-            shutil.rmtree(self.home(run) / MAIL, ignore_errors=True)  # what it fails on again is asked again by whoever asked it
             with contextlib.suppress(Exception):
+                take(self.home(run))  # what it fails on again is asked again by whoever asked it
                 await self._archive.run(stand, run, "failed", self._clock.moment(), 0, 0)
         finally:
             self._working.pop(run, None)
