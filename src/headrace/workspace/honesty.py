@@ -6,7 +6,7 @@ from typing import Final
 from headrace.agents.events import Event, Failed, ModelSaid, PersonSaid, Returned
 from headrace.agents.request import Request
 
-STRONGER: Final = "A stronger model would help: add a pool that serves one (docs/guides/agents.md), and name it with --model."
+STRONGER: Final = "A stronger model would help: add a pool that serves one (docs/guides/agents.md), and choose it for this task."
 BUILT_IN: Final = f"The built-in model is small: it can talk, and will hardly do a task by itself. {STRONGER}"
 _FAILED_SHARE_MAX: Final = 0.5
 
