@@ -23,7 +23,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from bench.machine import machine, tell
 from headrace.web import assets
 from tests.needs import need
-from tests.server import Installation, Running, pool, priced
+from tests.server import Installation, Running, eventually, pool, priced
 from tests.visitor import Visitor
 
 MESSAGES = 2_000
@@ -69,6 +69,9 @@ class Faucet(BaseHTTPRequestHandler):
         pass
 
 
+PAINTED = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+
+
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("--rounds", type=int, default=5)
@@ -107,7 +110,7 @@ def _figures(browser: Browser, running: Running, rounds: int) -> dict[str, float
         with _signed_in(browser, visitor) as page:
             page.goto(running.url)
             page.get_by_role("textbox", name="Message").wait_for()
-            paints.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
+            paints.append(eventually(lambda page=page: page.evaluate(PAINTED)))
             opens.append(_opened_ms(page, thread))
     with _signed_in(browser, visitor) as page:
         page.goto(f"{running.url}/#/t/{thread}")
