@@ -1,6 +1,6 @@
 """`make soak`: new examples for the properties and new kill -9s for the budgets, for some minutes. What fails is kept.
 
-A round is one file of properties, by hypothesis, then some seeds of the crash harness; rounds go on until the time is over. What
+A round is one file of properties, by hypothesis, then some seeds of the crash harness (budgets, log, server); rounds go on until the time is over. What
 hypothesis finds stays in .hypothesis/ and is tried first at every later run; a seed that fails goes to
 tests/adversity/kill9_seeds.txt, which belongs in the repository.
 """
@@ -16,8 +16,8 @@ from pathlib import Path
 from random import SystemRandom
 
 PROPERTIES = sorted(Path("tests/property").glob("test_*.py"))
-KILLS = Path("tests/adversity/test_kill9_budgets.py")
-KEPT = KILLS.with_name("kill9_seeds.txt")
+KILLS = [Path("tests/adversity") / f"test_kill9_{what}.py" for what in ("budgets", "log", "server")]
+KEPT = Path("tests/adversity/kill9_seeds.txt")
 FAILED = re.compile(r"^FAILED \S+::test_kills_of_(one_host|two_hosts)\w*\[(\d+)\]", re.MULTILINE)
 ROUND_S = 3_600
 """A round that takes longer than this has hung: it is ended, and counts as failed."""
@@ -43,7 +43,7 @@ def main() -> int:
             _say(round_number, f"{file.stem}: {'held' if whole else 'FAILED, the example is in .hypothesis/'}")
         if told.seeds:
             first = chance.randrange(2**40)
-            whole, said = _pytest([str(KILLS)], told.jobs, KILL9_SEED=str(first), KILL9_SEEDS=str(told.seeds))
+            whole, said = _pytest([str(file) for file in KILLS], told.jobs, KILL9_SEED=str(first), KILL9_SEEDS=str(told.seeds))
             found = sorted(set(FAILED.findall(said)))
             seeds += told.seeds
             failures += not whole

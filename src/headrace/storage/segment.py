@@ -171,9 +171,19 @@ def _read(file: int, name: str, start: int, stop: int | None, live: bool, quick:
     data = os.pread(file, size, start)
     version = _version(name, data if start == 0 else os.pread(file, HEADER_SIZE, 0))
     end = os.fstat(file).st_size if stop is None else stop
-    return _Scan(name, data, start, version or VERSION, quick).reading(
-        final=start + len(data) >= end or not data, live=live, good_header=version is not None
-    )
+    final = start + len(data) >= end or not data
+    reading = _Scan(name, data, start, version or VERSION, quick).reading(final=final, live=live, good_header=version is not None)
+    if final or live or not reading.damages:
+        return reading
+    *before, last = reading.damages
+    if last.offset + last.length != reading.content or not _is_empty(file, start + len(data), end):
+        return reading
+    return msgspec.structs.replace(reading, damages=(*before, msgspec.structs.replace(last, torn=True)))
+
+
+def _is_empty(file: int, start: int, stop: int) -> bool:
+    """Whether a part of a file was reserved and never written."""
+    return all(not any(os.pread(file, min(CHUNK_SIZE, stop - at), at)) for at in range(start, stop, CHUNK_SIZE))
 
 
 def _version(name: str, data: bytes) -> int | None:

@@ -148,3 +148,20 @@ def test_a_writer_at_work_is_no_damage(path):
 def test_a_piece_always_has_room_for_a_frame():
     assert segment.FRAME_MAX > 60 * 1024 + 100 + FRAME_SIZE
     assert CHUNK_SIZE >= 2 * segment.FRAME_MAX
+
+
+@pytest.mark.parametrize("cut", [slice(None, 40), slice(20, None)], ids=["its end is missing", "its beginning is missing"])
+def test_a_write_that_was_cut_short_is_torn_however_much_is_reserved_behind_it(path, cut):
+    """A kill in the middle of a store leaves any part of a frame, in front of room that many pieces are read of."""
+    whole = header(1, 77, "test") + framed(encoded(admit("a")))
+    frame = framed(encoded(settle(admit("b"))))
+    part = bytearray(len(frame))
+    part[cut] = frame[cut]
+    path.write_bytes((whole + bytes(part)).ljust(3 * CHUNK_SIZE, b"\0"))
+    damages = [damage for piece in read_pieces(path) for damage in piece.damages]
+    assert [(damage.offset, damage.torn) for damage in damages] == [(len(whole), True)]
+    with path.open("r+b") as file:
+        file.seek(2 * CHUNK_SIZE)
+        file.write(frame)
+    damages = [damage for piece in read_pieces(path) for damage in piece.damages]
+    assert not damages[0].torn, "something was written after it"
