@@ -1,7 +1,7 @@
 """`make soak`: new examples for the properties and new kill -9s for the budgets, for some minutes. What fails is kept.
 
-A round is one file of properties, by hypothesis, then some seeds of the crash harness (budgets, log, server); rounds go on until the time is over. What
-hypothesis finds stays in .hypothesis/ and is tried first at every later run; a seed that fails goes to
+A round is one file of properties, by hypothesis, then some seeds of the crash harnesses (budgets, log, server); rounds go on until the
+time is over. What hypothesis finds stays in .hypothesis/ and is tried first at every later run; a seed of the budgets that fails goes to
 tests/adversity/kill9_seeds.txt, which belongs in the repository.
 """
 

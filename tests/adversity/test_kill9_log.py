@@ -2,7 +2,8 @@
 
 A process admits and settles as fast as it can, and tells us over a pipe what it is about to do and what it has done: our own count.
 It is killed, again and again, and so is a loader that follows it. After each recovery the database must hold all that was done, and
-nothing that was never begun; what was begun and not told as done may be either way, as it is with any log. `KILL9_SEED=…` tries another seed.
+nothing that was never begun; what was begun and not told as done may be either way, as it is with any log. `KILL9_SEED=…` tries another
+seed.
 """
 
 import os
