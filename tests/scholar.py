@@ -4,12 +4,13 @@ when it has its result. What it says follows from what it is asked, so that thei
 
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.server import listening
 
 TOKENS_IN, TOKENS_CACHED = 20, 8
 WORDS = "Water runs down the headrace to the wheel."
@@ -28,15 +29,9 @@ class Scholar:
         class Handler(_Handler):
             told = scholar
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
-        scholar.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
+        with listening(Handler) as port:
+            scholar.url = f"http://127.0.0.1:{port}/v1"
             yield scholar
-        finally:
-            server.shutdown()
-            server.server_close()
 
 
 def filled(schema: Any, text: str = "Ghent", root: Any = None) -> Any:

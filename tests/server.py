@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -198,3 +199,16 @@ def priced(*models: str) -> str:
     """The TOML that gives each model the same price: 1 USD a million tokens in, 4 out."""
     rows = [f'[[model]]\nname = "{model}"\nusd_per_mtok = {{ input = "1", cached_input = "0.1", output = "4" }}\n' for model in models]
     return "\n".join(rows)
+
+
+@contextmanager
+def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+    """A server of the standard library on a port of its own, which is what the block gets, for as long as it lasts."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()

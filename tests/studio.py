@@ -4,14 +4,15 @@ The model's name says how it tells what it used: `tokens/…` in tokens, `units/
 """
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import Message
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.server import listening
 
 PNG = "iVBORw0KGgo="
 SOUND = b"ID3" + bytes(range(256)) * 400
@@ -59,15 +60,9 @@ class Studio:
         class Handler(_Handler):
             told = studio
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
-        studio.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
+        with listening(Handler) as port:
+            studio.url = f"http://127.0.0.1:{port}/v1"
             yield studio
-        finally:
-            server.shutdown()
-            server.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):

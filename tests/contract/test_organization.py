@@ -1,18 +1,17 @@
 """Usage and costs as OpenAI's own client reads them, over a socket, from a vendor that names tiers, long prompts and cached tokens."""
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
-from tests.server import Installation, Running, eventually
+from tests.server import Installation, Running, eventually, listening
 
 SETTINGS = """
 [[pool]]
@@ -68,11 +67,8 @@ PAID = sum(Decimal(paid) for *_, paid, _ in CALLS if paid)
 @pytest.fixture(scope="module")
 def vendor() -> Iterator[int]:
     """The port of one."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Vendor)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server.server_port
-    server.shutdown()
-    server.server_close()
+    with listening(Vendor) as port:
+        yield port
 
 
 @pytest.fixture(scope="module")

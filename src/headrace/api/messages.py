@@ -15,7 +15,7 @@ from headrace.api.errors import headers_of, status_of
 from headrace.api.foreign import Foreign, Voice, json_body
 from headrace.api.socket import Exchange
 from headrace.api.telling import about
-from headrace.api.voices import JSON_HEADERS, STREAM_HEADERS
+from headrace.api.voices import JSON_HEADERS, STREAM_HEADERS, OfExchange
 from headrace.core.ask import Ask
 from headrace.core.clock import MS, SECOND, Clock
 from headrace.core.errors import HeadraceError, InternalFailure, InvalidApiKey, RateLimited
@@ -118,7 +118,7 @@ class MessagesManner:
         return lines
 
 
-class _MessageVoice:
+class _MessageVoice(OfExchange):
     """What both voices share."""
 
     verbatim: Tap | None = None
@@ -128,18 +128,6 @@ class _MessageVoice:
         self._exchange, self._ask, self._headers = exchange, ask, headers
         self.begun = False
         self.gate = exchange
-
-    @property
-    def left(self) -> bool:
-        return self._exchange.left
-
-    @property
-    def patience_s(self) -> float:
-        return self._exchange.patience_s
-
-    @patience_s.setter
-    def patience_s(self, seconds: float) -> None:
-        self._exchange.patience_s = seconds
 
     async def before_end(self) -> None:
         """Nothing is kept of a message."""

@@ -15,6 +15,7 @@ from headrace.api.foreign import Foreign, Voice
 from headrace.api.heads import Handler
 from headrace.api.socket import Exchange
 from headrace.api.telling import about
+from headrace.api.voices import OfExchange
 from headrace.core.ask import Ask, Operation
 from headrace.core.errors import HeadraceError, InvalidRequest, RateLimited, UnsupportedMediaType
 from headrace.core.identity import Principal
@@ -92,7 +93,7 @@ class _Manner:
         return status, headers + f"x-request-id: {request}\r\nopenai-version: 2020-10-01\r\n".encode(), body
 
 
-class PostVoice:
+class PostVoice(OfExchange):
     """Passes on what is said, whole or as it comes."""
 
     verbatim: Tap | None = None
@@ -104,18 +105,6 @@ class PostVoice:
         self._kind = "application/json"
         self.begun = False
         self.gate = exchange
-
-    @property
-    def left(self) -> bool:
-        return self._exchange.left
-
-    @property
-    def patience_s(self) -> float:
-        return self._exchange.patience_s
-
-    @patience_s.setter
-    def patience_s(self, seconds: float) -> None:
-        self._exchange.patience_s = seconds
 
     def hear(self, said: Said) -> None:
         if not isinstance(said, Verbatim):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import msgspec
 
 from headrace.api.socket import Exchange
-from headrace.api.voices import JSON_HEADERS, STREAM_HEADERS
+from headrace.api.voices import JSON_HEADERS, STREAM_HEADERS, OfExchange
 from headrace.providers import Gate
 from headrace.wire.responses_answer import Event
 from headrace.wire.sse import frames, payload
@@ -20,25 +20,13 @@ def frame(event: Event) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), _encode(event))
 
 
-class ExchangeSink:
+class ExchangeSink(OfExchange):
     """An answer over HTTP. Its head goes out with the first event, so that a failure before it has a status."""
 
     def __init__(self, exchange: Exchange, headers: Callable[[], bytes]) -> None:
         self._exchange, self._headers = exchange, headers
         self.gate: Gate = exchange
         self._begun = False
-
-    @property
-    def left(self) -> bool:
-        return self._exchange.left
-
-    @property
-    def patience_s(self) -> float:
-        return self._exchange.patience_s
-
-    @patience_s.setter
-    def patience_s(self, seconds: float) -> None:
-        self._exchange.patience_s = seconds
 
     def tell(self, event: Event) -> None:
         self.relay(frame(event))

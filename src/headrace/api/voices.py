@@ -14,13 +14,10 @@ STREAM_HEADERS = b"content-type: text/event-stream; charset=utf-8\r\ncache-contr
 JSON_HEADERS = b"content-type: application/json\r\n"
 
 
-class _Voice:
-    """What both share: the exchange they speak into, and whether the client has heard anything yet."""
+class OfExchange:
+    """Whatever speaks into an exchange: its client is there, and waits, as the exchange's."""
 
-    def __init__(self, exchange: Exchange, headers: Callable[[], bytes]) -> None:
-        self._exchange, self._headers = exchange, headers
-        self.begun = self.lost = False
-        self.gate = exchange
+    _exchange: Exchange
 
     @property
     def left(self) -> bool:
@@ -33,6 +30,15 @@ class _Voice:
     @patience_s.setter
     def patience_s(self, seconds: float) -> None:
         self._exchange.patience_s = seconds
+
+
+class _Voice(OfExchange):
+    """What both share: the exchange they speak into, and whether the client has heard anything yet."""
+
+    def __init__(self, exchange: Exchange, headers: Callable[[], bytes]) -> None:
+        self._exchange, self._headers = exchange, headers
+        self.begun = self.lost = False
+        self.gate = exchange
 
 
 class Streamed(_Voice):
