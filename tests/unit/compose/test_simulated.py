@@ -142,7 +142,7 @@ def test_a_sweep_is_the_same_on_one_process_and_two():
 
 
 def test_a_sweep_is_the_same_on_ray():
-    pytest.importorskip("ray", reason="the ray extra is not installed (300 MB, and no wheel for every Python): a sweep over its workers is run here")
+    pytest.importorskip("ray", reason="the ray extra is not installed: a sweep over its workers is run here")
     held = cells(short(duration_s=5.0), policies=["balanced"], events=[()], seeds=[1, 2])
     assert list(map(encode, run_on_ray(held, address="local"))) == list(map(encode, run_here(held, processes=1)))
 
