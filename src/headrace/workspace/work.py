@@ -9,7 +9,7 @@ Nothing here is remembered: who takes the run up next, after a crash as well, fi
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol, assert_never
 
@@ -42,15 +42,20 @@ from headrace.workspace.honesty import verdict
 from headrace.workspace.intents import Intent, fitted
 from headrace.workspace.live import Begun, Live, Stands
 from headrace.workspace.mail import Answer, Fate, Go, Letter, More, Say, Stop, take
+from headrace.workspace.pictures import Shows, shows_of
 
 LOOK_S: Final = 0.1
 STOPPED: Final = "The person stopped it."
 
 
 class Speaker(Model, Protocol):
-    """A model whose words can be heard as they come. `partial` is what it had said, and that cost, when it was cut off."""
+    """A model whose words can be heard as they come. `partial` is what it had said, and that cost, when it was cut off; `sees`: it is
+    shown pictures."""
 
     partial: Reply | None
+
+    @property
+    def sees(self) -> bool: ...
 
 
 class Kept(Protocol):
@@ -119,11 +124,11 @@ class Work:
         self._person = _Told()
         self._texts: list[tuple[int, str]] = []
         self._pico = self._tokens = 0
-        self._unheard: list[str] = []
+        self._unheard: list[PersonSaid] = []
         self._later: list[Letter] = []
         self._stopped = False
         model = _Fitted(speaker, lambda: intent(self._driver.events), live)
-        self._driver = Driver(log, model, hands, self._person, grant, clock, self._hear, by=by)
+        self._driver = Driver(log, model, hands, self._person, grant, clock, self._hear, by=by, shows=self._shows)
 
     async def go_on(self, *, resumed: bool, equip: Callable[[Driver], Awaitable[None]]) -> None:
         """Work until nothing is left to do of what was told by now. `resumed`: whoever worked on it before did not come to an end. `equip`
@@ -148,6 +153,9 @@ class Work:
             await self._note(self._stands())
             self._live.tell(Stands(self._stands()))
 
+    def _shows(self, events: Sequence[Event]) -> Shows:
+        return shows_of(self._home, events) if self._speaker.sees else lambda name: None
+
     def _stands(self) -> ThreadState:
         """How the run stands while nobody works on it."""
         turn = self._driver.turn
@@ -167,8 +175,8 @@ class Work:
         """Take in what was told while nobody worked; whether it gives anything to do."""
         for letter in letters:
             match letter:
-                case Say(text):
-                    self._say(text)
+                case Say():
+                    self._say(letter.event)
                 case Answer(calls):
                     self._person.calls |= calls
                 case Fate(happened):
@@ -183,7 +191,7 @@ class Work:
                     assert_never(never)
         return any(not isinstance(letter, Stop) for letter in letters)
 
-    def _say(self, text: str) -> None:
+    def _say(self, said: PersonSaid) -> None:
         """Who says something else instead of answering has said no."""
         for call in self._asked():
             self._driver.add(LeaveRefused(call, "They said something else instead."))
@@ -191,7 +199,7 @@ class Work:
         if asked is not None:
             self._person.calls |= {call.id: False for call in asked.calls}  # of sub-agents
         self._resume()
-        self._driver.add(PersonSaid(text), durable=True)
+        self._driver.add(said, durable=True)
 
     def _resume(self) -> None:
         if self._driver.turn.waits_for() == "stopped":
@@ -233,7 +241,7 @@ class Work:
         while True:
             for letter in take(self._home):
                 if isinstance(letter, Say):
-                    self._unheard.append(letter.text)
+                    self._unheard.append(letter.event)
                 elif isinstance(letter, Stop):
                     self._stopped = True
                     running.cancel()
@@ -291,8 +299,8 @@ class Work:
     def _hear_said(self) -> None:
         """What was said while the model or a tool was at work."""
         said, self._unheard = self._unheard, []
-        for text in said:
-            self._driver.add(PersonSaid(text), durable=True)
+        for one in said:
+            self._driver.add(one, durable=True)
 
     async def _note(self, state: ThreadState) -> None:
         texts, pico, tokens = self._texts, self._pico, self._tokens
