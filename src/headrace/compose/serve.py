@@ -117,7 +117,7 @@ def _work(house: House, source: Source, worker: Worker) -> None:
 
 
 def _run(life: Coroutine[Any, Any, None]) -> None:
-    _calm_collector()
+    calm_collector()
     _calm_allocator()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
@@ -126,7 +126,7 @@ def _run(life: Coroutine[Any, Any, None]) -> None:
             raise _first(group) from None
 
 
-def _calm_collector() -> None:
+def calm_collector() -> None:
     """What is loaded by now stays, and a request leaves no cycles: look for garbage seldom, or each look costs some requests 20 ms."""
     gc.collect()
     gc.freeze()

@@ -136,8 +136,9 @@ class Till:
         return bool(self._budgets or ask.principal.allowances or ask.max_cost_pico is not None)
 
     def admit(self, ask: Ask, visit: Visit, price: Price | None) -> None:
-        """Hold what the request could cost, or leave it to `fetch` where more must be leased. Raises why it is refused."""
-        way = self._way(ask)
+        """Hold what the request could cost at the visit's `priced_at`, or leave it to `fetch` where more must be leased. Raises why it is
+        refused."""
+        way = self._way(ask, visit.priced_at)
         if not way.slices and ask.max_cost_pico is None:
             return
         bound_pico = self._bound_pico(ask, visit, way, price)
@@ -153,7 +154,7 @@ class Till:
 
     async def quote(self, ask: Ask, visit: Visit, price: Price | None) -> Quote:
         """As `admit` would see it, with all that is known of the budgets fresh. Raises BudgetsUnreachable."""
-        way = self._way(ask)
+        way = self._way(ask, self._clock.moment())
         why: HeadraceError | None = None
         if way.slices:
             await self._lend(way.slices, 0)
@@ -170,7 +171,7 @@ class Till:
         return Quote(
             tokens_in_max=visit.bound.tokens_in,
             tokens_out_max=visit.bound.output,
-            cost_max_pico=rate_bound(visit.bound, price, visit.units),
+            cost_max_pico=visit.bound_at(price, visit.units),
             price=None if price is None else price.id,
             capped=visit.capped,
             budgets=tuple(_left(one) for one in way.slices),
@@ -187,7 +188,7 @@ class Till:
             visit.units = tuple(priced_units(post.units, price))
             if way.hard or ask.max_cost_pico is not None:
                 _check_bounded(post, ask.model, price, "a hard budget holds for this key" if way.hard else "the request names a max_cost")
-        bound_pico = rate_bound(visit.bound, price, visit.units)
+        bound_pico = visit.bound_at(price, visit.units)
         if bound_pico is None:
             if not way.hard and ask.max_cost_pico is None:
                 bound_pico = 0  # it is counted as what it is: unpriced, and flagged where usage is shown
@@ -259,14 +260,14 @@ class Till:
         if tokens < TOKENS_OUT_CAP_MIN * ask.choices:
             raise _exceeded(scarcest, bound_pico)
         _cap(ask, visit, tokens, "budget")
-        return rate_bound(visit.bound, visit.price) or 0
+        return visit.bound_at(visit.price) or 0
 
     # Which accounts.
 
-    def _way(self, ask: Ask) -> Way:
+    def _way(self, ask: Ask, moment: Moment) -> Way:
         who = ask.principal
         kind = who.key, ask.model, ask.traffic_class, ask.user, ask.session
-        way, moment = self._ways.get(kind), self._clock.moment()
+        way = self._ways.get(kind)
         if way is None or not way.since <= moment < way.until:
             if len(self._ways) >= WAYS_MAX:
                 self._ways.clear()
@@ -359,7 +360,7 @@ def _cap_to_max_cost(ask: Ask, visit: Visit, price: Price | None, max_cost_pico:
             param="max_cost",
         )
     _cap(ask, visit, tokens, "max_cost")
-    return rate_bound(visit.bound, price) or 0
+    return visit.bound_at(price) or 0
 
 
 def _tokens_for(bound: Usage, price: Price | None, pico: int) -> int:
