@@ -155,6 +155,7 @@ class Reader:
         bound, units = _post_bound(operation, asked, profile, bounds)
         post = Post(
             path=path,
+            detail=posts.detail_of(path, asked.size),
             parts=asked.parts,
             bound=bound,
             units=units,

@@ -31,9 +31,10 @@ class Post(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is posted to `path`, below the API's root: a form of `parts`, else the JSON of `Native.body`.
 
     `bound` and `units` are the most that it can use. `bounded` is whether that is sure: where only the vendor knows what a request can come
-    to, nothing can be held for it."""
+    to, nothing can be held for it. `detail` says what is made, for the books."""
 
     path: str
+    detail: str = ""
     parts: tuple[Part, ...] = ()
     bound: Usage
     units: Units = ()

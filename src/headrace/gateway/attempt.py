@@ -126,6 +126,7 @@ class Attempt:
             ask.tier,
             ask.user or None,
             _id(prices.buy),
+            None if post is None else post.detail,
         )
         log.append(self._admit)
         if visit.hold is not None:
@@ -187,8 +188,11 @@ class Attempt:
         self._open = False
         visit, now = self._visit, self._clock.instant()
         served, calls = (None, ()) if said is None else (tier_of(said.tier), said.calls)
+        units: Units = ()
         if self.post is not None:
-            usage, calls = _counted(usage, calls, self.post, self._prices.sell)
+            told = calls
+            usage, calls = _counted(usage, told, self.post, self._prices.sell)
+            units = tuple(sorted((dict(calls) | dict(told)).items()))
         self.ended_at, self.confirmed = now, usage is not None
         self.used = used = usage or self.usage_likely or visit.bound
         sell, cost_pico = sold(used, self._prices.sell, served, calls)
@@ -221,6 +225,7 @@ class Attempt:
                 buy_pico,
                 ours,
                 calls,
+                units,
             )
         )
         if visit.hold is not None:  # with nothing in between: what the log shows and what was told of the slices must agree

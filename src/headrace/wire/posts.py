@@ -34,11 +34,18 @@ PATHS: Final[Mapping[str, Operation]] = {
     "/audio/translations": "transcriptions",
 }
 """What is served at which path, below the API's root."""
-READ = frozenset(("model", "n", "stream", "output_format", "user", "safety_identifier"))
+READ = frozenset(("model", "n", "size", "stream", "output_format", "user", "safety_identifier"))
 """The fields of a form that we read."""
 FORMS = frozenset(("/images/variations", "/audio/transcriptions", "/audio/translations"))
 """Asked with a form only."""
 IMAGE, SECOND, CHARACTER = "image", "second", "character"
+SOURCES: Final[Mapping[str, str]] = {
+    "/images/generations": "image.generation",
+    "/images/edits": "image.edit",
+    "/images/variations": "image.variation",
+}
+"""How pictures are made at which path, as OpenAI's usage names it."""
+SIZE_LENGTH_MAX = 16
 IMAGE_TOKENS_MAX = 16_384
 """More than any vendor counts for one image, of whatever size: drawn or shown."""
 AUDIO_TOKENS_PER_S_MAX = 50
@@ -61,6 +68,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     drawn: int = 0
     characters: int = 0
     authored: bool = False
+    size: str = ""
     cap: int | None = None
 
 
@@ -82,6 +90,7 @@ class _Speech(_Json, frozen=True):
 class _Images(_Json, frozen=True):
     prompt: str | None = None
     output_format: str | None = None
+    size: str | None = None
     images: list[msgspec.Raw] | None = None
     mask: dict[str, Any] | None = None
 
@@ -120,7 +129,8 @@ def read_post(path: str, kind: bytes, body: bytes) -> Asked:
             if not images.prompt:
                 raise _missing("prompt")
             shown = len(images.images or ()) + (images.mask is not None)
-            return replace(_asked(images, tokens), shown=shown, drawn=_count(images.n), authored=images.output_format == "svg")
+            drawn, authored, size = _count(images.n), images.output_format == "svg", images.size or ""
+            return replace(_asked(images, tokens), shown=shown, drawn=drawn, authored=authored, size=size)
         case _:
             return replace(_asked(read(_any, body), tokens), cap=_cap(read(_members, body)))
 
@@ -162,9 +172,16 @@ def _form(path: str, parts: tuple[Part, ...]) -> Asked:
         parts=parts,
         tokens=tokens,
         authored=fields.get("output_format") == "svg",
+        size=fields.get("size", ""),
         shown=len(files) if operation == "images" else 0,
         drawn=_count(int(number) if number else None) if operation == "images" else 0,
     )
+
+
+def detail_of(path: str, size: str) -> str:
+    """What the books say of a request beside its counts: how pictures are made, and their size where one is named."""
+    source = SOURCES.get(path, "")
+    return f"{source}/{size[:SIZE_LENGTH_MAX]}" if source and size else source
 
 
 def _check_once(parts: tuple[Part, ...]) -> None:
@@ -278,6 +295,7 @@ class _Answer(msgspec.Struct, frozen=True):
     data: Any = None
     model: Any = None
     error: Any = None
+    duration: Any = None
 
 
 _answers = msgspec.json.Decoder(_Answer)
@@ -310,6 +328,8 @@ def _said(operation: Operation, answer: _Answer) -> Said:
     usage, units = (None, ()) if not told else (told.usage(operation), told.units)
     if answer.svg_usage is not None and (authored := answer.svg_usage.usage("chat")) is not None:
         usage = _sum(usage, authored)
+    if operation == "transcriptions" and isinstance(answer.duration, float | int) and not dict(units).get(SECOND):
+        units = (*units, *_Told(seconds=answer.duration).units)
     if operation == "images" and isinstance(answer.data, list):
         units = (*units, (IMAGE, len(answer.data)))
     return Said(usage, units, answer.model if isinstance(answer.model, str) else None)
