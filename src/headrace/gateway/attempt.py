@@ -92,7 +92,7 @@ class Attempt:
     ) -> None:
         self._clock, self._log, self._visit, self._listener, self._prices = clock, log, visit, listener, prices
         self._open, self.heard, self.confirmed = True, False, False
-        self._translation: tuple[Change, ...] = ()
+        self._translation = visit.left_out
         self.choice = choice
         self.usage = self.usage_likely = self.verbatim = None
         self.gate = listener.gate
@@ -158,9 +158,10 @@ class Attempt:
             self.verbatim = listener.verbatim
 
     def translated(self, changes: tuple[Change, ...]) -> None:
-        self._translation = changes
+        told = {change.param for change in changes}
+        self._translation = (*(one for one in self._visit.left_out if one.param not in told), *changes)
         if not self._listener.lost:
-            self._visit.translation = changes
+            self._visit.translation = self._translation
 
     def fail(self, failure: HeadraceError) -> None:
         """The upstream failed, or refused."""

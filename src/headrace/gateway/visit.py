@@ -17,7 +17,8 @@ class Visit:
     """`tried` are the pools that were asked, in their order. `usage`, `cost_pico`, `pool` and `translation` are the last attempt's;
     `tokens_used` are those that the client pays for. `hold` is the money held for it on `accounts`, `lacks` what must be leased for it
     before it can be held; `ask` is the request with the cap on its answer that is due to `capped`, where there is one. `units` are
-    the most that it can use of what its price does not count in tokens. `cache` says what became of a look at answers that are kept,
+    the most that it can use of what its price does not count in tokens, and `left_out` is what of it was not asked for the money's sake.
+    `cache` says what became of a look at answers that are kept,
     and then `used` is what was confirmed."""
 
     __slots__ = (
@@ -36,6 +37,7 @@ class Visit:
         "heard",
         "hold",
         "lacks",
+        "left_out",
         "limiter",
         "pool",
         "price",
@@ -76,6 +78,7 @@ class Visit:
         self.capped = ""
         self.units: Units = ()
         self.cache = ""
+        self.left_out: tuple[Change, ...] = ()
         self.used: Used | None = None
         self.epoch, self.accounts = 0, NO_ACCOUNTS
 

@@ -34,7 +34,7 @@ PATHS: Final[Mapping[str, Operation]] = {
     "/audio/translations": "transcriptions",
 }
 """What is served at which path, below the API's root."""
-READ = frozenset(("model", "n", "size", "stream", "output_format", "user", "safety_identifier"))
+READ = frozenset(("model", "n", "size", "stream", "output_format", "user", "safety_identifier", "max_cost"))
 """The fields of a form that we read."""
 FORMS = frozenset(("/images/variations", "/audio/transcriptions", "/audio/translations"))
 """Asked with a form only."""
@@ -69,6 +69,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     characters: int = 0
     authored: bool = False
     size: str = ""
+    max_cost: str | float | None = None
     cap: int | None = None
 
 
@@ -80,6 +81,7 @@ class _Json(msgspec.Struct, frozen=True):
     safety_identifier: str | None = None
     stream: bool | None = None
     n: int | None = None
+    max_cost: str | float | None = None
 
 
 class _Speech(_Json, frozen=True):
@@ -137,7 +139,7 @@ def read_post(path: str, kind: bytes, body: bytes) -> Asked:
 
 def _asked(said: _Json, tokens: int) -> Asked:
     user = said.safety_identifier or said.user or ""
-    return Asked(model=said.model or None, stream=said.stream is True, user=user, parts=(), tokens=tokens)
+    return Asked(model=said.model or None, stream=said.stream is True, user=user, parts=(), tokens=tokens, max_cost=said.max_cost)
 
 
 def _cap(members: dict[str, msgspec.Raw]) -> int | None:
@@ -169,7 +171,8 @@ def _form(path: str, parts: tuple[Part, ...]) -> Asked:
         model=fields.get("model") or None,
         stream=fields.get("stream", "").lower() in ("true", "1"),
         user=fields.get("safety_identifier") or fields.get("user", ""),
-        parts=parts,
+        parts=tuple(part for part in parts if part.name != "max_cost"),
+        max_cost=fields.get("max_cost"),
         tokens=tokens,
         authored=fields.get("output_format") == "svg",
         size=fields.get("size", ""),
