@@ -297,9 +297,7 @@ def _server(
     administration = Administration(opened, gateway, reloading, kept.archive, held)
     money = Money(
         keys=held,
-        gateway=gateway,
         clock=opened.house.clock,
-        new_id=opened.names,
         mint=functools.partial(mint_key, opened.house.layout, opened.house.clock),
     )
     cold = Cold(
@@ -309,7 +307,7 @@ def _server(
         metrics=reports.text,
         metrics_type=CONTENT_TYPE,
         new_id=opened.names,
-        more=[*administration.routes, *money.routes(), *kept.routes, *rooms.routes],
+        more=[*administration.routes, *money.routes(), *kept.quotes(held), *kept.routes, *rooms.routes],
         models=Models(gateway, opened.house.clock),
         version=version(),
     )

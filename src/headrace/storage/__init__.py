@@ -146,6 +146,7 @@ from headrace.storage.threads import (
 from headrace.storage.traffic import Came, traffic
 from headrace.storage.treasury import AccountRow, Alert, Fenced, Recipients, Treasury, Unknown
 from headrace.storage.treasury import opened as opened_treasury
+from headrace.storage.units import Counted, UnitDimension, UnitSum, unit_sums
 from headrace.storage.usagelog import UsageLog, UsageLogSettings
 
 __all__ = [
@@ -175,6 +176,7 @@ __all__ = [
     "Commons",
     "Context",
     "Conversation",
+    "Counted",
     "Counts",
     "Damage",
     "DataFolder",
@@ -226,6 +228,8 @@ __all__ = [
     "Thread",
     "ThreadState",
     "Treasury",
+    "UnitDimension",
+    "UnitSum",
     "Unknown",
     "UsageLog",
     "UsageLogSettings",
@@ -352,6 +356,7 @@ __all__ = [
     "threads_of",
     "traffic",
     "transaction",
+    "unit_sums",
     "upload_of",
     "usage_by",
     "usage_by_hour",
