@@ -119,6 +119,19 @@ from headrace.storage.schedules import Firing, Schedule, ScheduleStore
 from headrace.storage.segment import Damage
 from headrace.storage.sessions import drop_session, keep_session, session_of, take_link
 from headrace.storage.signins import SignIn, sign_in, sign_out, sign_out_elsewhere, signed_in
+from headrace.storage.subscribers import (
+    Subscriber,
+    Telling,
+    claim_telling,
+    drop_subscriber,
+    due_tellings,
+    keep_subscriber,
+    subscribers_of,
+    tell,
+    tell_one,
+    telling_heard,
+    tellings_of,
+)
 from headrace.storage.tallies import ALWAYS, DIMENSIONS, Dimension, Places, Tally, tallies
 from headrace.storage.threads import (
     Branch,
@@ -146,6 +159,7 @@ from headrace.storage.threads import (
 from headrace.storage.traffic import Came, traffic
 from headrace.storage.treasury import AccountRow, Alert, Fenced, Recipients, Treasury, Unknown
 from headrace.storage.treasury import opened as opened_treasury
+from headrace.storage.triggers import Delivery, Trigger, TriggerStore
 from headrace.storage.usagelog import UsageLog, UsageLogSettings
 
 __all__ = [
@@ -179,6 +193,7 @@ __all__ = [
     "Damage",
     "DataFolder",
     "DeclinedRow",
+    "Delivery",
     "Difference",
     "Dimension",
     "Entry",
@@ -222,10 +237,14 @@ __all__ = [
     "StoredPart",
     "StoredResponse",
     "StoredUpload",
+    "Subscriber",
     "Tally",
+    "Telling",
     "Thread",
     "ThreadState",
     "Treasury",
+    "Trigger",
+    "TriggerStore",
     "Unknown",
     "UsageLog",
     "UsageLogSettings",
@@ -262,6 +281,7 @@ __all__ = [
     "charged_by_day",
     "claim",
     "claim_batch",
+    "claim_telling",
     "complete_upload",
     "connect",
     "context_of",
@@ -279,7 +299,9 @@ __all__ = [
     "drop_response",
     "drop_session",
     "drop_shares",
+    "drop_subscriber",
     "drop_thread",
+    "due_tellings",
     "end_upload",
     "enter",
     "entries",
@@ -306,6 +328,7 @@ __all__ = [
     "keep_response",
     "keep_session",
     "keep_share",
+    "keep_subscriber",
     "keep_thread",
     "keep_upload",
     "key_names",
@@ -341,12 +364,17 @@ __all__ = [
     "signed_in",
     "stand",
     "states_of",
+    "subscribers_of",
     "sweep_files",
     "sweep_once",
     "sweep_responses",
     "take_lines",
     "take_link",
     "tallies",
+    "tell",
+    "tell_one",
+    "telling_heard",
+    "tellings_of",
     "thread_of",
     "thread_of_run",
     "threads_of",

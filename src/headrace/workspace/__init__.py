@@ -16,13 +16,19 @@ from headrace.workspace.pages import page_routes
 from headrace.workspace.remembering import Embeds, Remembering
 from headrace.workspace.runs import Runs, Speakers
 from headrace.workspace.scheduling import Keeper, Scheduler, new_schedule, next_due
+from headrace.workspace.telling import KINDS, Teller
 from headrace.workspace.toolbox import Kit, Toolbox
-from headrace.workspace.visitors import SESSION_S, Visitors
+from headrace.workspace.triggers import FILE as TRIGGER_FILE
+from headrace.workspace.triggers import NewTrigger, Triggers, new_trigger
+from headrace.workspace.visitors import SESSION_S, Visitors, owner_of
+from headrace.workspace.webhooks import Webhooks
 from headrace.workspace.work import Speaker
 
 __all__ = [
     "BUILT_IN",
+    "KINDS",
     "SESSION_S",
+    "TRIGGER_FILE",
     "Connection",
     "Console",
     "Door",
@@ -36,6 +42,7 @@ __all__ = [
     "Kit",
     "Lost",
     "Memories",
+    "NewTrigger",
     "Nobody",
     "Outfit",
     "OwnMemories",
@@ -46,14 +53,19 @@ __all__ = [
     "ServerSecrets",
     "Speaker",
     "Speakers",
+    "Teller",
     "ThreadFiles",
     "Toolbox",
+    "Triggers",
     "Visitors",
+    "Webhooks",
     "brought_along",
     "connected",
     "equipped",
     "new_schedule",
+    "new_trigger",
     "next_due",
+    "owner_of",
     "page_routes",
     "verdict",
 ]

@@ -9,11 +9,11 @@ Nothing here is remembered: who takes the run up next, after a crash as well, fi
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol, assert_never
 
-from headrace.agents import Call, Grant, Reason
+from headrace.agents import Call, Reason
 from headrace.agents.events import (
     Event,
     Failed,
@@ -37,7 +37,7 @@ from headrace.core.clock import Clock
 from headrace.core.errors import HeadraceError
 from headrace.core.model import Model, Reply
 from headrace.storage import RunLog, ThreadState
-from headrace.workspace.driver import Driver, Performs
+from headrace.workspace.driver import Driver, Granted, Performs
 from headrace.workspace.honesty import verdict
 from headrace.workspace.intents import Intent, fitted
 from headrace.workspace.live import Begun, Live, Stands
@@ -54,9 +54,17 @@ class Speaker(Model, Protocol):
 
 
 class Kept(Protocol):
-    """Where what happened is made known beyond the log: found by words, counted in the thread."""
+    """Where what happened is made known beyond the log: found by words, counted in the thread, told outside."""
 
-    async def __call__(self, state: ThreadState, said: list[tuple[int, str]], pico_usd: int, tokens: int) -> None: ...
+    async def __call__(
+        self,
+        state: ThreadState,
+        said: list[tuple[int, str]],
+        pico_usd: int,
+        tokens: int,
+        events: Sequence[Event],
+        why: HeadraceError | None,
+    ) -> None: ...
 
 
 class _Fitted:
@@ -106,7 +114,7 @@ class Work:
         log: RunLog,
         speaker: Speaker,
         hands: Performs,
-        grant: Grant,
+        grant: Granted,
         clock: Clock,
         intent: Callable[[list[Event]], Intent],
         live: Live,
@@ -138,7 +146,7 @@ class Work:
             self._live.tell(Stands("running"))
             await self._note("running")
             state, failure = await self._watched()
-            await self._note(state)
+            await self._note(state, failure)
             if failure is not None:
                 self._live.fail(failure)
             else:
@@ -147,6 +155,11 @@ class Work:
         if not worked:
             await self._note(self._stands())
             self._live.tell(Stands(self._stands()))
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run is done."""
+        return self._driver.turn.ended
 
     def _stands(self) -> ThreadState:
         """How the run stands while nobody works on it."""
@@ -158,7 +171,7 @@ class Work:
     def _can_go_on(self) -> bool:
         """Whether there is anything but to wait for an answer that nobody has given."""
         answered = self._person.calls or self._person.happened is not None or self._person.granted
-        wish = self._driver.turn.wish(self._grant, self._clock.moment())
+        wish = self._driver.turn.wish(self._grant(), self._clock.moment())
         if isinstance(wish, Finish):
             return not self._driver.turn.ended
         return bool(answered) or not isinstance(wish, Wait)
@@ -294,10 +307,10 @@ class Work:
         for text in said:
             self._driver.add(PersonSaid(text), durable=True)
 
-    async def _note(self, state: ThreadState) -> None:
+    async def _note(self, state: ThreadState, why: HeadraceError | None = None) -> None:
         texts, pico, tokens = self._texts, self._pico, self._tokens
         self._texts, self._pico, self._tokens = [], 0, 0
-        await self._keep(state, texts, pico, tokens)
+        await self._keep(state, texts, pico, tokens, self._driver.events, why)
 
 
 def innermost(event: Event) -> Event:
