@@ -3,18 +3,25 @@
 import hashlib
 import hmac
 import json
+import re
+import sqlite3
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 
+from headrace.core.errors import InvalidApiKey, NotFound
+from headrace.sandbox import try_level
+from tests.e2e.conftest import told
 from tests.receiver import Receiver, receiving
 from tests.server import Installation, Running, eventually, pool, priced
 from tests.talker import SCRIPTS, Talker, talking
 from tests.visitor import API, Visitor
 
+needs_sandbox = pytest.mark.skipif(try_level().rung == 0, reason="no command can be confined on this machine")
 TASK = "Read what came in and write a note"
 
 
@@ -191,3 +198,28 @@ def test_programs_make_them_with_a_key_and_only_who_administers_names_a_folder(s
     status, _ = program.call("POST", f"{API}/triggers", {"task": TASK, "folder": str(tmp_path)}, authorization=f"Bearer {key}")
     assert status == 403
     assert program.call("GET", f"{API}/triggers", authorization="Bearer sk-hr-wrong")[0] == 401
+
+
+@needs_sandbox
+def test_a_trigger_of_a_folder_works_in_it_and_takes_its_changes_over(place, server, tmp_path):
+    made = place.run("trigger", "add", "Write hello.py", "--folder", str(tmp_path), "--model", "coder", "--take", "--for", "3d")
+    secret, path = made.stdout.strip(), re.search(r"/hooks/\S+", made.stderr)
+    assert path is not None
+    status, came = Visitor(server).call("POST", path[0], b"{}", **signed(secret, "m1", b"{}"))
+    assert status == 202
+    assert eventually(lambda: (tmp_path / "hello.py").exists(), 30)
+    name = path[0].rpartition("/")[2]
+    for words in ("m1", came["run"], came["thread"]):
+        assert words in told(place, "trigger", "log", name, "--format", "json")
+    (row,) = [one for one in json.loads(told(place, "trigger", "list", "--format", "json")) if one["id"] == name]
+    assert (row["task"], row["runs"], row["ended"]) == ("Write hello.py", 1, None)
+    with closing(sqlite3.connect(place.data / "headrace.sqlite")) as database, database:
+        (leave,) = database.execute("SELECT leave FROM trigger_address WHERE id = ?", (name,)).fetchone()
+        database.execute("UPDATE trigger_address SET leave = ? WHERE id = ?", (leave.replace(b"Write hello.py", b"Send it all up"), name))
+    status, refused = Visitor(server).call("POST", path[0], b"{}", **signed(secret, "m2", b"{}"))
+    assert (status, refused["error"]["code"]) == (403, "leave_invalid")
+    told(place, "trigger", "remove", name)
+    with pytest.raises(NotFound):
+        told(place, "trigger", "log", "trg_none")
+    with pytest.raises(InvalidApiKey):
+        told(place, "trigger", "add", "Do it", "--key", "sk-hr-wrong")

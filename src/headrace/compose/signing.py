@@ -1,4 +1,4 @@
-"""The key with which an installation signs leave that is given ahead of time."""
+"""The key with which an installation signs leave that is given ahead of time, and the secrets of messages."""
 
 import secrets
 
@@ -15,3 +15,8 @@ def signing_key(place: Place) -> bytes:
 def signing_key_of(layout: Layout) -> bytes:
     """The same, of a folder that is there."""
     return leave_key(layout, secrets.token_bytes(KEY_BYTES))
+
+
+def new_token() -> bytes:
+    """The bytes of a secret that signs messages, as many as Standard Webhooks advises."""
+    return secrets.token_bytes(32)

@@ -15,7 +15,7 @@ from headrace.compose.facts import StoredFacts
 from headrace.compose.opening import Opened
 from headrace.compose.outfit import outfit_of
 from headrace.compose.reload import Reloading
-from headrace.compose.signing import signing_key_of
+from headrace.compose.signing import new_token, signing_key_of
 from headrace.core.clock import SECOND
 from headrace.core.errors import ModelNotFound, NotAllowed
 from headrace.core.identity import Principal
@@ -178,11 +178,6 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
     doors = (visitors, door, files, memories, webhooks, triggers, console)
     routes = [*(route for one in doors for route in one.routes()), *page_routes()]
     return Rooms(runs, teller, visitors, archive, database, routes)
-
-
-def new_token() -> bytes:
-    """The bytes of a secret that signs messages, as many as Standard Webhooks advises."""
-    return secrets.token_bytes(32)
 
 
 def embeddings(gateway: Gateway, clock: MachineClock, new_id: Callable[[str], str], principal: Principal) -> GatewayEmbeddings | None:

@@ -16,13 +16,13 @@ from headrace.workspace.pages import page_routes
 from headrace.workspace.remembering import Embeds, Remembering
 from headrace.workspace.runs import Runs, Speakers
 from headrace.workspace.scheduling import Keeper, Scheduler, new_schedule, next_due
-from headrace.workspace.telling import KINDS, Teller
+from headrace.workspace.telling import KINDS, Teller, check_address, check_kinds, happened
 from headrace.workspace.toolbox import Kit, Toolbox
 from headrace.workspace.triggers import FILE as TRIGGER_FILE
 from headrace.workspace.triggers import NewTrigger, Triggers, new_trigger
 from headrace.workspace.visitors import SESSION_S, Visitors, owner_of
-from headrace.workspace.webhooks import Webhooks
-from headrace.workspace.work import Speaker
+from headrace.workspace.webhooks import Webhooks, test_message, told_of
+from headrace.workspace.work import Speaker, innermost
 
 __all__ = [
     "BUILT_IN",
@@ -60,12 +60,18 @@ __all__ = [
     "Visitors",
     "Webhooks",
     "brought_along",
+    "check_address",
+    "check_kinds",
     "connected",
     "equipped",
+    "happened",
+    "innermost",
     "new_schedule",
     "new_trigger",
     "next_due",
     "owner_of",
     "page_routes",
+    "test_message",
+    "told_of",
     "verdict",
 ]

@@ -98,10 +98,16 @@ class Keeper:
 
 
 class Scheduler:
-    """Says what is to be done now, and claims it. `new_run` names a run."""
+    """Says what is to be done now, and claims it. `new_run` names a run; `skipped` hears which moments of a schedule were missed."""
 
-    def __init__(self, store: ScheduleStore, clock: Clock, new_run: Callable[[], str]) -> None:
-        self._store, self._clock, self._new_run = store, clock, new_run
+    def __init__(
+        self,
+        store: ScheduleStore,
+        clock: Clock,
+        new_run: Callable[[], str],
+        skipped: Callable[[Schedule, list[Moment]], None] = lambda schedule, moments: None,
+    ) -> None:
+        self._store, self._clock, self._new_run, self._skipped = store, clock, new_run, skipped
 
     def claim(self) -> list[Firing]:
         """Claim whatever is due; then all firings that are to be gone on with, also those of a watch that was killed."""
@@ -111,7 +117,8 @@ class Scheduler:
                 *missed, due = found
                 late_s = (now - due) // SECOND
                 says = f"Late by {_long(late_s)}: no watch was running." if late_s > LATE_S else ""
-                self._store.claim(schedule, missed, due, self._new_run(), says, now)
+                if self._store.claim(schedule, missed, due, self._new_run(), says, now) and missed:
+                    self._skipped(schedule, missed)
         return self._store.firings("begun")
 
     def wakes(self) -> Moment | None:

@@ -121,11 +121,13 @@ class Teller:
         about = {"thread": thread.id, "run": run, "title": thread.title, "cost_usd": usd(thread.pico_usd), "tokens": thread.tokens}
         await self.write(owner, kind, f"{run}_{len(events)}_{state}", about | more)
 
-    async def write(self, owner: str, kind: str, happening: str, told: dict[str, Any]) -> None:
-        """Have it told to who wants to hear it. `happening` names it: of one name it is told once."""
+    async def write(self, owner: str, kind: str, happening: str, told: dict[str, Any]) -> int:
+        """Have it told to who wants to hear it; to how many. `happening` names it: of one name it is told once."""
         now = self._clock.moment()
-        if await self._keeps.run(tell, owner, kind, happening, message(kind, now, told), now):
+        wanted = await self._keeps.run(tell, owner, kind, happening, message(kind, now, told), now)
+        if wanted:
             self.ring()
+        return wanted
 
     def ring(self) -> None:
         """Something may be due."""
