@@ -1,5 +1,6 @@
 """Hands that keep: the usage log, its recovery, the SQLite database, its loader and queries, keys, and the data folder."""
 
+from headrace.storage.agent_tasks import AgentTask, claim_task, drop_task, last_of_context, task_of, tasks_of
 from headrace.storage.archive import Archive
 from headrace.storage.attempts import records_of
 from headrace.storage.audit import audit, head
@@ -170,6 +171,7 @@ __all__ = [
     "WORKERS_MAX",
     "AccountRow",
     "Act",
+    "AgentTask",
     "Alert",
     "Answered",
     "AnsweredLine",
@@ -281,6 +283,7 @@ __all__ = [
     "charged_by_day",
     "claim",
     "claim_batch",
+    "claim_task",
     "claim_telling",
     "complete_upload",
     "connect",
@@ -300,6 +303,7 @@ __all__ = [
     "drop_session",
     "drop_shares",
     "drop_subscriber",
+    "drop_task",
     "drop_thread",
     "due_tellings",
     "end_upload",
@@ -332,6 +336,7 @@ __all__ = [
     "keep_thread",
     "keep_upload",
     "key_names",
+    "last_of_context",
     "latest_requests",
     "leave_key",
     "load_once",
@@ -371,6 +376,8 @@ __all__ = [
     "take_lines",
     "take_link",
     "tallies",
+    "task_of",
+    "tasks_of",
     "tell",
     "tell_one",
     "telling_heard",

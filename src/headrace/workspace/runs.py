@@ -8,9 +8,9 @@ import asyncio
 import contextlib
 import logging
 import shutil
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
@@ -23,18 +23,29 @@ from headrace.storage import Archive, Entry, RunLog, Thread, ThreadState, add_te
 from headrace.workspace.driver import Driver, Granted
 from headrace.workspace.instructions import brought_along
 from headrace.workspace.intents import INTENTS, Intent, intent_of
-from headrace.workspace.live import Live
-from headrace.workspace.mail import MAIL, Letter, Say, Stop, post, spoken, take, waits
+from headrace.workspace.live import Follower, Live
+from headrace.workspace.mail import MAIL, Letter, Say, Stop, Task, post, spoken, take, waits
 from headrace.workspace.outfit import Outfit, equipped
 from headrace.workspace.porting import left
 from headrace.workspace.remembering import Remembering
 from headrace.workspace.telling import RunStands
-from headrace.workspace.work import Speaker, Work
+from headrace.workspace.work import Speaker, Work, said_in
 
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 DRIVING: Final = "driving"
 BUSY_S: Final = 0.05
 CEASE_S_MAX: Final = 10.0
+LOOK_S, LOOK_IDLE_S, IDLE_S = 0.1, 0.5, 5.0
+"""How often a follower looks for what another worker of this server does, and when for so long nothing was done; what this process does is
+told at once."""
+
+
+class Watched(NamedTuple):
+    """What happened since one looked last: events by number, what was told between them, and for how long nothing has."""
+
+    events: list[tuple[int, bytes]]
+    moments: list[bytes]
+    quiet_s: float
 
 
 class Leaves(Protocol):
@@ -198,6 +209,25 @@ class Runs:
         self._followers.setdefault(run, set()).add(news)
         return news
 
+    async def watch(self, run: str, after: int) -> AsyncGenerator["Watched", None]:
+        """What happens in a run, whoever works on it, after the event of this number; also when nothing did, now and then. It ends with the
+        server."""
+        news, follower, quiet_s = self.follow(run), Follower(self.home(run), after), 0.0
+        try:
+            while not self.stopping:
+                news.clear()
+                events, moments = follower.events(), follower.moments()
+                quiet_s = 0.0 if events or moments else quiet_s
+                yield Watched(events, moments, quiet_s)
+                look_s = LOOK_S if quiet_s < IDLE_S else LOOK_IDLE_S
+                try:
+                    async with asyncio.timeout(look_s):
+                        await news.wait()
+                except TimeoutError:
+                    quiet_s += look_s
+        finally:
+            self.unfollow(run, news)
+
     def unfollow(self, run: str, news: asyncio.Event) -> None:
         followers = self._followers.get(run, set())
         followers.discard(news)
@@ -282,8 +312,8 @@ class Runs:
     def _keep_said(self, home: Path, log: RunLog) -> None:
         """What was told to a run that can't be worked on is not told again for ever, and what the person said is kept."""
         for letter in take(home):
-            if isinstance(letter, Say):
-                log.append(PersonSaid(letter.text), self._clock.moment(), durable=True)
+            if isinstance(letter, Say | Task):
+                log.append(said_in(letter, self._grant(home.name)), self._clock.moment(), durable=True)
 
     async def _worked(self, run: str, log: RunLog, live: Live, woken: asyncio.Event, *, resumed: bool) -> None:
         thread = await self._archive.run(thread_of_run, run)

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol, assert_never
 
-from headrace.agents import Call, Reason
+from headrace.agents import Call, Grant, Reason
 from headrace.agents.events import (
     Event,
     Failed,
@@ -28,6 +28,7 @@ from headrace.agents.events import (
     PersonSaid,
     Resumed,
     Returned,
+    TaskGiven,
     Within,
 )
 from headrace.agents.question import question
@@ -41,7 +42,7 @@ from headrace.workspace.driver import Driver, Granted, Performs
 from headrace.workspace.honesty import verdict
 from headrace.workspace.intents import Intent, fitted
 from headrace.workspace.live import Begun, Live, Stands
-from headrace.workspace.mail import Answer, Fate, Go, Letter, More, Say, Stop, take
+from headrace.workspace.mail import Answer, Fate, Go, Letter, More, Say, Stop, Task, take
 
 LOOK_S: Final = 0.1
 STOPPED: Final = "The person stopped it."
@@ -127,7 +128,7 @@ class Work:
         self._person = _Told()
         self._texts: list[tuple[int, str]] = []
         self._pico = self._tokens = 0
-        self._unheard: list[str] = []
+        self._unheard: list[PersonSaid | TaskGiven] = []
         self._later: list[Letter] = []
         self._stopped = False
         model = _Fitted(speaker, lambda: intent(self._driver.events), live)
@@ -180,8 +181,8 @@ class Work:
         """Take in what was told while nobody worked; whether it gives anything to do."""
         for letter in letters:
             match letter:
-                case Say(text):
-                    self._say(text)
+                case Say() | Task():
+                    self._say(self._said(letter))
                 case Answer(calls):
                     self._person.calls |= calls
                 case Fate(happened):
@@ -196,7 +197,10 @@ class Work:
                     assert_never(never)
         return any(not isinstance(letter, Stop) for letter in letters)
 
-    def _say(self, text: str) -> None:
+    def _said(self, letter: Say | Task) -> PersonSaid | TaskGiven:
+        return said_in(letter, self._grant())
+
+    def _say(self, said: PersonSaid | TaskGiven) -> None:
         """Who says something else instead of answering has said no."""
         for call in self._asked():
             self._driver.add(LeaveRefused(call, "They said something else instead."))
@@ -204,7 +208,7 @@ class Work:
         if asked is not None:
             self._person.calls |= {call.id: False for call in asked.calls}  # of sub-agents
         self._resume()
-        self._driver.add(PersonSaid(text), durable=True)
+        self._driver.add(said, durable=True)
 
     def _resume(self) -> None:
         if self._driver.turn.waits_for() == "stopped":
@@ -245,8 +249,8 @@ class Work:
     async def _watch(self, running: "asyncio.Task[tuple[ThreadState, HeadraceError | None]]") -> None:
         while True:
             for letter in take(self._home):
-                if isinstance(letter, Say):
-                    self._unheard.append(letter.text)
+                if isinstance(letter, Say | Task):
+                    self._unheard.append(self._said(letter))
                 elif isinstance(letter, Stop):
                     self._stopped = True
                     running.cancel()
@@ -287,7 +291,7 @@ class Work:
     def _hear(self, event: Event) -> None:
         """The driver has written an event."""
         match innermost(event):
-            case PersonSaid(text):
+            case PersonSaid(text) | TaskGiven(text):
                 self._texts.append((len(self._driver.events) - 1, text))
             case ModelSaid() as said:
                 self._texts.append((len(self._driver.events) - 1, said.text))
@@ -303,14 +307,19 @@ class Work:
 
     def _hear_said(self) -> None:
         """What was said while the model or a tool was at work."""
-        said, self._unheard = self._unheard, []
-        for text in said:
-            self._driver.add(PersonSaid(text), durable=True)
+        unheard, self._unheard = self._unheard, []
+        for said in unheard:
+            self._driver.add(said, durable=True)
 
     async def _note(self, state: ThreadState, why: HeadraceError | None = None) -> None:
         texts, pico, tokens = self._texts, self._pico, self._tokens
         self._texts, self._pico, self._tokens = [], 0, 0
         await self._keep(state, texts, pico, tokens, self._driver.events, why)
+
+
+def said_in(letter: Say | Task, grant: Grant) -> PersonSaid | TaskGiven:
+    """What a letter says, as it is written down."""
+    return PersonSaid(letter.text) if isinstance(letter, Say) else TaskGiven(letter.text, grant, ())
 
 
 def innermost(event: Event) -> Event:
