@@ -30,8 +30,10 @@ def trigger() -> None:
     help="The folder that each run works on (default: each has an empty one of its own).",
 )
 @click.option("--model", default="", help="The model to work with (default: the first that the server lists).")
-@click.option("--usd-max", default="0.50", show_default=True, help="Each run pauses when so many dollars are used.")
-@click.option("--tokens-max", type=click.IntRange(min=1), help="Each run pauses when so many tokens are used.")
+@click.option("--usd-max", help="Each run pauses when so many dollars are used.")
+@click.option(
+    "--tokens-max", type=click.IntRange(min=1), default=500_000, show_default=True, help="Each run pauses when so many tokens are used."
+)
 @click.option("--steps-max", type=click.IntRange(min=1), default=100, show_default=True, help="Each run pauses after so many calls.")
 @click.option("--per-hour", type=click.IntRange(min=1), default=60, show_default=True, help="No more runs an hour than this.")
 @click.option("--take", is_flag=True, help="Take its changes over into the folder without asking.")
@@ -46,8 +48,8 @@ def add(
     task: str,
     folder: Path | None,
     model: str,
-    usd_max: str,
-    tokens_max: int | None,
+    usd_max: str | None,
+    tokens_max: int,
     steps_max: int,
     per_hour: int,
     take: bool,

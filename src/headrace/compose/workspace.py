@@ -9,22 +9,27 @@ from pathlib import Path
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
+from headrace.agents import Budget
 from headrace.compose.agentmodel import GatewayEmbeddings, SpokenModel
 from headrace.compose.clock import MachineClock
 from headrace.compose.facts import StoredFacts
 from headrace.compose.opening import Opened
 from headrace.compose.outfit import outfit_of
+from headrace.compose.place import version
 from headrace.compose.reload import Reloading
 from headrace.compose.signing import new_token, signing_key_of
 from headrace.core.clock import SECOND
 from headrace.core.errors import ModelNotFound, NotAllowed
 from headrace.core.identity import Principal
+from headrace.core.money import pico_of
 from headrace.gateway import Gateway
 from headrace.metering import digest
 from headrace.sandbox import try_level
 from headrace.storage import Archive, KeyRing, Layout, MemoryStore, Thread, TriggerStore, connect, keep_session
 from headrace.workspace import (
+    A2A,
     TRIGGER_FILE,
+    AgentTasks,
     Console,
     Door,
     Keeper,
@@ -175,7 +180,14 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
         sign=lambda: signing_key_of(house.layout),
         held=keys.held,
     )
-    doors = (visitors, door, files, memories, webhooks, triggers, console)
+
+    def budget() -> Budget:
+        said = reloading.settings.agents
+        pico = None if said.a2a_usd_max is None else pico_of(said.a2a_usd_max)
+        return Budget(pico_usd_max=pico, tokens_max=said.a2a_tokens_max)
+
+    a2a = A2A(visitors, AgentTasks(runs, archive, clock, new_id, budget), version())
+    doors = (visitors, door, files, memories, webhooks, triggers, a2a, console)
     routes = [*(route for one in doors for route in one.routes()), *page_routes()]
     return Rooms(runs, teller, visitors, archive, database, routes)
 

@@ -1,6 +1,8 @@
 """The workspace: threads and their runs, the driver that performs an agent's wishes, its tools, what a model is told, and the HTTP door
 with the page."""
 
+from headrace.workspace.a2a import A2A
+from headrace.workspace.agent_tasks import AgentTasks
 from headrace.workspace.connecting import Connection, Lost, ServerSecrets, connected
 from headrace.workspace.console import Console, Facts
 from headrace.workspace.door import Door
@@ -25,10 +27,12 @@ from headrace.workspace.webhooks import Webhooks, test_message, told_of
 from headrace.workspace.work import Speaker, innermost
 
 __all__ = [
+    "A2A",
     "BUILT_IN",
     "KINDS",
     "SESSION_S",
     "TRIGGER_FILE",
+    "AgentTasks",
     "Connection",
     "Console",
     "Door",

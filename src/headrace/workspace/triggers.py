@@ -55,8 +55,8 @@ class NewTrigger(msgspec.Struct, forbid_unknown_fields=True):
     """A trigger to be made. `leave` are texts as `headrace agent schedule --leave` takes them; `folder` is for who administers."""
 
     task: str
-    budget_usd: str = "0.50"
-    tokens_max: int | None = None
+    budget_usd: str | None = None
+    tokens_max: int = 500_000
     steps_max: int = 100
     model: str = ""
     folder: str | None = None
@@ -72,10 +72,11 @@ def new_trigger(asked: NewTrigger, owner: str, key: bytes, id: str, token: bytes
     """The trigger, with its leave signed by `sign` and its secret made of `token`. Raises InvalidRequest."""
     if not asked.task.strip():
         raise InvalidRequest("Say what is to be done with each message.", param="task")
-    if not (1 <= asked.days <= DAYS_MAX and 1 <= asked.per_hour_max <= PER_HOUR_MAX and asked.steps_max >= 1):
-        raise InvalidRequest(f"days are 1 to {DAYS_MAX}, per_hour_max is 1 to {PER_HOUR_MAX:,}, and steps_max at least 1.")
+    if not (1 <= asked.days <= DAYS_MAX and 1 <= asked.per_hour_max <= PER_HOUR_MAX and min(asked.steps_max, asked.tokens_max) >= 1):
+        raise InvalidRequest(f"days are 1 to {DAYS_MAX}, per_hour_max is 1 to {PER_HOUR_MAX:,}; steps_max and tokens_max are at least 1.")
     try:
-        budget = Budget(pico_usd_max=pico_of(asked.budget_usd), tokens_max=asked.tokens_max, steps_max=asked.steps_max)
+        pico = None if asked.budget_usd is None else pico_of(asked.budget_usd)
+        budget = Budget(pico_usd_max=pico, tokens_max=asked.tokens_max, steps_max=asked.steps_max)
     except ValueError as wrong:
         raise InvalidRequest(f"Invalid value for a budget: {wrong}.", param="budget_usd") from None
     expires = now + asked.days * 86_400 * SECOND
