@@ -192,6 +192,7 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
         held = HeldKeys(reloading, opened.ring)
         rooms = workspace(opened, gateway, reloading, held, lambda work: tasks.create_task(work), log)
         closing.callback(rooms.close)
+        background.append(tasks.create_task(rooms.teller.keep_telling(), name="webhooks"))
         server = _server(opened, gateway, reloading, reports, starting, kept, cache, held, rooms)
 
         def leave() -> None:

@@ -6,6 +6,7 @@ there. What is not an event (words as they come, how a run stands) has no id, an
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -43,7 +44,7 @@ from headrace.storage import (
 )
 from headrace.workspace.honesty import BUILT_IN
 from headrace.workspace.intents import INTENTS, intent_of
-from headrace.workspace.live import Follower, stands
+from headrace.workspace.live import stands
 from headrace.workspace.mail import Answer, Fate, Go, Letter, More, Say, Stop
 from headrace.workspace.porting import Ported, exported, imported, whole
 from headrace.workspace.runs import Runs
@@ -56,9 +57,6 @@ IMPORT_MAX: Final = 256 << 20
 BEAT_S: Final = 15.0
 HELD_EVERY: Final = 2 * SECOND
 """How long who is signed out may still follow."""
-LOOK_S, LOOK_IDLE_S, IDLE_S = 0.1, 0.5, 5.0
-"""How often a follower looks for what another worker of this server does, and when for so long nothing was done; what this process does is
-told at once."""
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 
@@ -217,34 +215,24 @@ class Door:
     async def _follow(self, request: Request, run: str, after: int) -> AsyncIterator[bytes]:
         """Until the server stops, or whoever follows is not signed in any more, or has no such thread."""
         held_at = self._clock.instant()
-        news = self._runs.follow(run)
-        follower = Follower(self._runs.home(run), after)
-        quiet_s = beat_s = 0.0
+        beat_s = 0.0
         yield b"retry: 500\n\n"
-        try:
-            while not self._runs.stopping:
+        async with aclosing(self._runs.watch(run, after)) as watched:
+            async for events, moments, quiet_s in watched:
                 if self._clock.instant() - held_at > HELD_EVERY:
-                    await self._held(request)
+                    try:
+                        await self._held(request)
+                    except (InvalidApiKey, NotFound):
+                        return
                     held_at = self._clock.instant()
-                news.clear()
-                frames = [b"id: %s:%d\nevent: event\ndata: %s\n\n" % (run.encode(), seq, line) for seq, line in follower.events()]
-                frames += [b"event: live\ndata: %s\n\n" % line for line in follower.moments()]
+                frames = [b"id: %s:%d\nevent: event\ndata: %s\n\n" % (run.encode(), seq, line) for seq, line in events]
+                frames += [b"event: live\ndata: %s\n\n" % line for line in moments]
                 if frames:
-                    quiet_s = beat_s = 0.0
+                    beat_s = 0.0
                     yield b"".join(frames)
                 elif quiet_s > beat_s + BEAT_S:
                     beat_s = quiet_s
                     yield b": still here\n\n"
-                look_s = LOOK_S if quiet_s < IDLE_S else LOOK_IDLE_S
-                try:
-                    async with asyncio.timeout(look_s):
-                        await news.wait()
-                except TimeoutError:
-                    quiet_s += look_s
-        except (InvalidApiKey, NotFound):
-            return
-        finally:
-            self._runs.unfollow(run, news)
 
     async def say(self, request: Request) -> Response:
         """POST a message. While the run goes on it is heard at the next step."""

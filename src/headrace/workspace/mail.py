@@ -19,6 +19,12 @@ class Say(msgspec.Struct, frozen=True, tag=True):
     text: str
 
 
+class Task(msgspec.Struct, frozen=True, tag=True):
+    """Another agent says more, or what is to be done at all: nothing in it counts as the person's word."""
+
+    text: str
+
+
 class Stop(msgspec.Struct, frozen=True, tag=True):
     """Stop what is being done, now."""
 
@@ -47,7 +53,7 @@ class Go(msgspec.Struct, frozen=True, tag=True):
     """Go on where the run was: after a failure, or as a new branch."""
 
 
-Letter: TypeAlias = Say | Stop | Answer | Fate | More | Go
+Letter: TypeAlias = Say | Task | Stop | Answer | Fate | More | Go
 
 _decoder = msgspec.json.Decoder(Letter)
 
