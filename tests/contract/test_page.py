@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from headrace.web import assets
 from tests.needs import missing, need
 from tests.server import Installation, Running, pool, priced
-from tests.talker import SCRIPTS, Talker, talking
+from tests.talker import SCRIPTS, Talker, blind, talking
 from tests.visitor import Visitor
 
 AXE = Path(__file__).resolve().parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
@@ -38,7 +38,7 @@ def talker() -> Iterator[Talker]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, talker: Talker) -> Installation:
-    return Installation(tmp_path_factory.mktemp("house"), pool("vendor", talker.url, *SCRIPTS) + priced(*SCRIPTS))
+    return Installation(tmp_path_factory.mktemp("house"), pool("vendor", talker.url, *SCRIPTS) + blind(talker.url) + priced(*SCRIPTS))
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +183,38 @@ def test_code_is_shown_as_changed_lines_and_an_edit_branches(seen, visitor):
     page.get_by_role("button", name="The branch before").first.click()
     expect(page.get_by_text("1/2").first).to_be_visible(timeout=SLOW_MS)
     expect(page.get_by_text("Write hello.py", exact=True).first).to_be_visible()
+
+
+def test_pictures_are_attached_pasted_and_dropped_and_who_sees_none_is_said_to(seen, tmp_path):
+    page = seen.page
+    seen.go("")
+    page.get_by_label("Model").select_option("reader")
+    dropped = """(name, wide) => {
+        const canvas = new OffscreenCanvas(wide, wide / 2)
+        canvas.getContext("2d").fillRect(0, 0, 9, 9)
+        return canvas.convertToBlob().then((blob) => {
+            const files = new DataTransfer()
+            files.items.add(new File([blob], "river.png", { type: "image/png" }))
+            const said = { bubbles: true, cancelable: true }
+            const field = document.querySelector("textarea")
+            field.dispatchEvent(name === "drop" ? new DragEvent(name, { ...said, dataTransfer: files })
+                : new ClipboardEvent(name, { ...said, clipboardData: files }))
+        })
+    }"""
+    for name, wide in (("drop", 4_000), ("paste", 40)):
+        page.evaluate(f"([name, wide]) => ({dropped})(name, wide)", [name, wide])
+        expect(page.get_by_role("img", name="river.png")).to_have_count(1 if name == "drop" else 2)
+    expect(page.get_by_role("status").filter(has_text="reader sees no pictures")).to_be_visible()
+    expect(page.get_by_role("button", name="Send")).to_be_disabled()
+    accessible(page)
+    page.get_by_role("button", name="Leave river.png out").first.click()
+    page.get_by_label("Model").select_option("seer")
+    seen.send("Which river?")
+    expect(page.get_by_text(re.compile("I see image/png of .* bytes with: Which river"))).to_be_visible(timeout=SLOW_MS)
+    picture = page.get_by_role("img", name="What you showed, 1 of 1")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("picture => picture.decode().then(() => picture.naturalWidth)") == 40
+    accessible(page)
 
 
 def test_words_are_found_by_the_keyboard_alone(seen, visitor):

@@ -3,14 +3,16 @@
 import functools
 import json
 import re
+import struct
 import urllib.request
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.server import Installation, Running, eventually, pool, priced
-from tests.talker import SCRIPTS, Talker, talking
+from tests.talker import SCRIPTS, Talker, blind, talking
 from tests.visitor import API, Visitor, read_until
 
 
@@ -22,7 +24,7 @@ def talker() -> Iterator[Talker]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, talker: Talker) -> Installation:
-    return Installation(tmp_path_factory.mktemp("house"), pool("vendor", talker.url, *SCRIPTS) + priced(*SCRIPTS))
+    return Installation(tmp_path_factory.mktemp("house"), pool("vendor", talker.url, *SCRIPTS) + blind(talker.url) + priced(*SCRIPTS))
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +139,57 @@ def test_nothing_of_a_thread_is_there_for_anybody_else(ann, ben):
     assert ben.call("GET", f"{API}/console/keys")[0] == 403
     assert ben.call("POST", f"{API}/threads", {"folder": "/etc"})[0] == 403
     assert ann.get(thread)["title"] == "My secret is xylophone"
+
+
+def picture(shade: int = 0, size: int = 0) -> bytes:
+    """A PNG of one pixel, with so much behind it that it is of that size."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    head, pixel = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)), chunk(b"IDAT", zlib.compress(bytes((0, shade))))
+    return (b"\x89PNG\r\n\x1a\n" + head + pixel + chunk(b"IEND", b"")).ljust(size, b"\0")
+
+
+def test_a_picture_is_shown_to_the_model_that_sees_and_kept_with_the_thread(ann, ben, talker):
+    thread = ann.thread(model="seer", budget_usd="1")
+    big = picture(7, 1_500_000)  # as a text it would be more than any context, and dearer than the budget
+    status, kept = ann.call("POST", f"{API}{thread}/pictures", big)
+    assert status == 201
+    events = ann.say(thread, "What is it?", pictures=[kept["name"]])
+    assert events[-1]["event"]["text"] == "I see image/png of 1,500,000 bytes with: What is it?"
+    assert ann.call("GET", f"{API}{thread}/pictures/{kept['name']}") == (200, big)
+    assert ben.call("GET", f"{API}{thread}/pictures/{kept['name']}")[0] == 404
+    link = ann.post(f"{thread}/share", {})["path"].rpartition("/")[2]
+    assert Visitor(ann.server).call("GET", f"{API}/shared/{link}/pictures/{kept['name']}") == (200, big)
+    unseen = ann.call("POST", f"{API}{thread}/pictures", picture(9))[1]["name"]
+    assert Visitor(ann.server).call("GET", f"{API}/shared/{link}/pictures/{unseen}")[0] == 404
+
+    ann.post(f"{thread}/fork", {"at": 0, "text": "And in words?", "model": "reader"})  # who sees none is told that there was one
+    assert "And in words?\n[1 picture(s) were shown" in ann.wait(thread, "done")[-1]["event"]["text"]
+    (comes_in,) = ben.post("/import", ann.call("GET", f"{API}{thread}/export")[1])["threads"]
+    assert ben.call("GET", f"{API}/threads/{comes_in}/pictures/{kept['name']}") == (200, big)
+
+
+def test_who_sees_no_pictures_is_not_asked_and_it_is_said_who_does(ann, talker):
+    thread = ann.thread(model="reader")
+    name = ann.call("POST", f"{API}{thread}/pictures", picture())[1]["name"]
+    asked = len(talker.asked)
+    status, told = ann.call("POST", f"{API}{thread}/messages", {"text": "Look", "pictures": [name]})
+    assert (status, told["error"]["param"]) == (400, "model")
+    assert told["error"]["message"].startswith("reader sees no pictures: choose one that does (echo, ")
+    assert len(talker.asked) == asked
+    for content, words in (
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no picture that models read"),
+        (picture(0, 4_000_000), "at most"),
+    ):
+        status, told = ann.call("POST", f"{API}{thread}/pictures", content)
+        assert status in (400, 413)
+        assert words in told["error"]["message"]
+    status, told = ann.call("POST", f"{API}{thread}/messages", {"text": "Look", "pictures": ["../../leave.key"]})
+    assert (status, told["error"]["param"]) == (400, "pictures")
+    shown = {one["id"]: one["x_headrace"]["capabilities"] for one in ann.call("GET", "/v1/models")[1]["data"]}
+    assert (shown["seer"], shown["reader"]) == (None, ["tools"])
 
 
 def test_words_come_as_they_are_said_and_a_stop_keeps_them(ann, talker):

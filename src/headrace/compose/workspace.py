@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from headrace.agents import Budget
-from headrace.compose.agentmodel import GatewayEmbeddings, SpokenModel
+from headrace.compose.agentmodel import GatewayEmbeddings, SpokenModel, sees_pictures
 from headrace.compose.clock import MachineClock
 from headrace.compose.facts import StoredFacts
 from headrace.compose.opening import Opened
@@ -104,11 +104,11 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
     archive = Archive(house.layout.database)
     clock, new_id = house.clock, opened.names
 
-    def speaker(key: bytes, model: str, session: str, tell: Callable[[str, bool], None]) -> SpokenModel:
+    def speaker(key: bytes, model: str, session: str, tell: Callable[[str, bool], None], *, pictures: bool) -> SpokenModel:
         principal = keys.held(key)
         if principal is None:
             raise NotAllowed("The key that this thread was made with is revoked, or over: nothing more is asked with it.")
-        return SpokenModel(gateway, clock, new_id, principal, model or first_model(gateway, principal), session, tell)
+        return SpokenModel(gateway, clock, new_id, principal, model or first_model(gateway, principal, sees=pictures), session, tell)
 
     database = connect(house.layout.database, durable=True)
 
@@ -157,6 +157,12 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
         pools = snapshot.pools_of.get(model, ()) if model else snapshot.pools.values()
         return all(pool.dialect == "local" for pool in pools)
 
+    def blind(principal: Principal, model: str) -> list[str] | None:
+        name = model or first_model(gateway, principal, sees=True)
+        if sees_pictures(gateway, name):
+            return None
+        return [one for one in chat_models(gateway, principal) if sees_pictures(gateway, one)]
+
     door = Door(
         visitors=visitors,
         runs=runs,
@@ -165,6 +171,7 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
         new_id=new_id,
         new_secret=lambda: secrets.token_urlsafe(32),
         built_in=built_in,
+        blind=blind,
     )
     console = Console(visitors, StoredFacts(house.layout, clock, lambda: reloading.settings, gateway), clock)
     files = ThreadFiles(visitors, runs, archive)
@@ -200,12 +207,19 @@ def embeddings(gateway: Gateway, clock: MachineClock, new_id: Callable[[str], st
     return None
 
 
-def first_model(gateway: Gateway, principal: Principal) -> str:
-    """The first that chats and that the key may ask. Raises ModelNotFound where there is none."""
-    for name, profile in gateway.world.snapshot.models.items():
-        if "chat" in profile.operations and (principal.models is None or name in principal.models):
-            return name
-    raise ModelNotFound("any that chats")
+def first_model(gateway: Gateway, principal: Principal, *, sees: bool = False) -> str:
+    """The first that chats and that the key may ask; with `sees` the first of them that is shown pictures, if any is. Raises ModelNotFound
+    where there is none."""
+    names = chat_models(gateway, principal)
+    if not names:
+        raise ModelNotFound("any that chats")
+    return next((name for name in names if sees and sees_pictures(gateway, name)), names[0])
+
+
+def chat_models(gateway: Gateway, principal: Principal) -> list[str]:
+    """Those that chat and that the key may ask, in order."""
+    models = gateway.world.snapshot.models.items()
+    return [name for name, one in models if "chat" in one.operations and (principal.models is None or name in principal.models)]
 
 
 def link_for(layout: Layout, clock: MachineClock, secret: str) -> str:

@@ -10,6 +10,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from headrace.agents.events import PersonSaid
+
 MAIL: Final = "mail"
 
 
@@ -17,6 +19,11 @@ class Say(msgspec.Struct, frozen=True, tag=True):
     """The person says more. While the run goes on it is heard at the next step: that is how it is steered."""
 
     text: str
+    pictures: tuple[str, ...] = ()
+
+    @property
+    def event(self) -> PersonSaid:
+        return PersonSaid(self.text, self.pictures)
 
 
 class Task(msgspec.Struct, frozen=True, tag=True):
@@ -84,10 +91,10 @@ def take(home: Path) -> list[Letter]:
     return letters
 
 
-def spoken(home: Path) -> list[str]:
+def spoken(home: Path) -> list[PersonSaid]:
     """What the person has said that is not taken yet."""
     letters = (_decoder.decode((home / MAIL / name).read_bytes()) for name in _names(home))
-    return [letter.text for letter in letters if isinstance(letter, Say)]
+    return [letter.event for letter in letters if isinstance(letter, Say)]
 
 
 def _names(home: Path) -> list[str]:

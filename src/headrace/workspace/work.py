@@ -43,15 +43,20 @@ from headrace.workspace.honesty import verdict
 from headrace.workspace.intents import Intent, fitted
 from headrace.workspace.live import Begun, Live, Stands
 from headrace.workspace.mail import Answer, Fate, Go, Letter, More, Say, Stop, Task, take
+from headrace.workspace.pictures import Shows, shows_of
 
 LOOK_S: Final = 0.1
 STOPPED: Final = "The person stopped it."
 
 
 class Speaker(Model, Protocol):
-    """A model whose words can be heard as they come. `partial` is what it had said, and that cost, when it was cut off."""
+    """A model whose words can be heard as they come. `partial` is what it had said, and that cost, when it was cut off; `sees`: it is
+    shown pictures."""
 
     partial: Reply | None
+
+    @property
+    def sees(self) -> bool: ...
 
 
 class Kept(Protocol):
@@ -132,7 +137,7 @@ class Work:
         self._later: list[Letter] = []
         self._stopped = False
         model = _Fitted(speaker, lambda: intent(self._driver.events), live)
-        self._driver = Driver(log, model, hands, self._person, grant, clock, self._hear, by=by)
+        self._driver = Driver(log, model, hands, self._person, grant, clock, self._hear, by=by, shows=self._shows)
 
     async def go_on(self, *, resumed: bool, equip: Callable[[Driver], Awaitable[None]]) -> None:
         """Work until nothing is left to do of what was told by now. `resumed`: whoever worked on it before did not come to an end. `equip`
@@ -161,6 +166,9 @@ class Work:
     def ended(self) -> bool:
         """Whether the run is done."""
         return self._driver.turn.ended
+
+    def _shows(self, events: Sequence[Event]) -> Shows:
+        return shows_of(self._home, events) if self._speaker.sees else lambda name: None
 
     def _stands(self) -> ThreadState:
         """How the run stands while nobody works on it."""
@@ -319,7 +327,7 @@ class Work:
 
 def said_in(letter: Say | Task, grant: Grant) -> PersonSaid | TaskGiven:
     """What a letter says, as it is written down."""
-    return PersonSaid(letter.text) if isinstance(letter, Say) else TaskGiven(letter.text, grant, ())
+    return letter.event if isinstance(letter, Say) else TaskGiven(letter.text, grant, ())
 
 
 def innermost(event: Event) -> Event:

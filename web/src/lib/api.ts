@@ -96,6 +96,8 @@ export interface Model {
   owned_by: string
   x_headrace: {
     operations: string[]
+    /** What it can do; null: not known. */
+    capabilities: string[] | null
     pools: string[]
     usd_per_mtok: { input: string; output: string | null } | null
   }
@@ -141,6 +143,8 @@ export const api = {
   remove: (id: string) => json<void>('DELETE', of(id)),
   log: (id: string, run: string) => json<{ total: number; events: Entry[] }>('GET', `${of(id)}/log?run=${run}`),
   say: (id: string, message: Message) => json<{ run: string }>('POST', `${of(id)}/messages`, message),
+  addPicture: (id: string, content: Blob) =>
+    asked('POST', `${of(id)}/pictures`, content).then((answer) => answer.json() as Promise<{ name: string }>).then((told) => told.name),
   stop: (id: string) => json<unknown>('POST', `${of(id)}/stop`, {}),
   go: (id: string) => json<unknown>('POST', `${of(id)}/go`, {}),
   answer: (id: string, answer: Answered) => json<unknown>('POST', `${of(id)}/answer`, answer),
@@ -171,5 +175,8 @@ export const api = {
   get: <T>(path: string) => json<T>('GET', path),
 }
 
+export const pictureOf = (id: string, name: string) => `${of(id)}/pictures/${name}`
+export const sharedPictureOf = (token: string, name: string) => `${API}/shared/${token}/pictures/${name}`
+export const seesPictures = (model: Model | undefined) => !model?.x_headrace.capabilities || model.x_headrace.capabilities.includes('images')
 export const eventsOf = (id: string, run: string, after: number) => new EventSource(`${of(id)}/events?run=${run}&after=${after}`)
 export const exportOf = (id: string) => `${of(id)}/export`

@@ -157,8 +157,10 @@ export interface LeaveRefused {
   says: string;
 }
 
+/** `pictures` are shown with it, by the names that they were kept under. */
 export interface Message {
   text: string;
+  pictures?: string[];
   intent?: string | null;
   model?: string | null;
   budget_usd?: string | null;
@@ -211,10 +213,11 @@ export interface Paused {
   reason: "money" | "steps" | "stopped" | "tokens";
 }
 
-/** The request, or more of it while the run goes on. */
+/** The request, or more of it while the run goes on. `pictures` are shown with it, by the names under which the run keeps them. */
 export interface PersonSaid {
   type: "PersonSaid";
   text: string;
+  pictures: string[];
 }
 
 export type Readers = 0 | 1 | 2;
