@@ -270,7 +270,8 @@ class Runs:
         bare = Outfit() if talks else self._outfit()  # who only talks needs no servers and no browser to be started
         owner = await self._archive.run(owner_of_thread, thread.id)
         memory = None if self._memory is None else self._memory(owner, thread, run)
-        async with equipped(bare, draft, self._level, Limits(), live.note, *([] if memory is None else [memory])) as toolbox:
+        kits = [] if memory is None else [memory]
+        async with equipped(bare, draft, self._level, Limits(), live.note, *kits, screen=live) as toolbox:
             work = Work(
                 home=self.home(run),
                 log=log,
@@ -283,6 +284,7 @@ class Runs:
                 woken=woken,
                 keep=keep,
                 by="the person",
+                interrupt=toolbox.interrupt,
             )
 
             async def equip(driver: Driver) -> None:

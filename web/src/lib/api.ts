@@ -142,6 +142,7 @@ export const api = {
   log: (id: string, run: string) => json<{ total: number; events: Entry[] }>('GET', `${of(id)}/log?run=${run}`),
   say: (id: string, message: Message) => json<{ run: string }>('POST', `${of(id)}/messages`, message),
   stop: (id: string) => json<unknown>('POST', `${of(id)}/stop`, {}),
+  halt: (id: string) => json<unknown>('POST', `${of(id)}/halt`, {}),
   go: (id: string) => json<unknown>('POST', `${of(id)}/go`, {}),
   answer: (id: string, answer: Answered) => json<unknown>('POST', `${of(id)}/answer`, answer),
   fork: (id: string, forking: Forking) => json<WholeThread>('POST', `${of(id)}/fork`, forking),
