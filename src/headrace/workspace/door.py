@@ -46,7 +46,7 @@ from headrace.storage import (
 from headrace.workspace.honesty import BUILT_IN
 from headrace.workspace.intents import INTENTS, intent_of
 from headrace.workspace.live import stands
-from headrace.workspace.mail import Answer, Fate, Go, Letter, More, Say, Stop
+from headrace.workspace.mail import Answer, Fate, Go, Halt, Letter, More, Say, Stop
 from headrace.workspace.pictures import BYTES_MAX as PICTURE_BYTES_MAX
 from headrace.workspace.pictures import MESSAGE_MAX, has_picture, keep_picture, kind_of, named_in, read_picture
 from headrace.workspace.porting import Ported, exported, imported, whole
@@ -155,6 +155,7 @@ class Door:
             Route(f"{at}/threads/{{thread}}/pictures", self.pictures, methods=["POST"]),
             Route(f"{at}/threads/{{thread}}/pictures/{{picture}}", self.picture),
             Route(f"{at}/threads/{{thread}}/stop", self.stop, methods=["POST"]),
+            Route(f"{at}/threads/{{thread}}/halt", self.halt, methods=["POST"]),
             Route(f"{at}/threads/{{thread}}/go", self.go, methods=["POST"]),
             Route(f"{at}/threads/{{thread}}/answer", self.answer, methods=["POST"]),
             Route(f"{at}/threads/{{thread}}/fork", self.fork, methods=["POST"]),
@@ -312,6 +313,10 @@ class Door:
         """POST: stop what is being done."""
         return await self._posted((await self._held(request))[1], Stop())
 
+    async def halt(self, request: Request) -> Response:
+        """POST: stop the command that runs; the run goes on with what it has said."""
+        return await self._posted((await self._held(request))[1], Halt())
+
     async def go(self, request: Request) -> Response:
         """POST: go on after a failure or a stop."""
         return await self._posted((await self._held(request))[1], Go())
@@ -324,7 +329,7 @@ class Door:
         return await self._posted(thread, _letter(answered, asked))
 
     async def _posted(self, thread: Thread, letter: Letter) -> Response:
-        if not isinstance(letter, Stop):  # whoever looks from now on sees that something is done about it
+        if not isinstance(letter, Stop | Halt):  # whoever looks from now on sees that something is done about it
             await self._archive.run(stand, thread.run, "running", self._clock.moment(), 0, 0)
         self._runs.post(thread.run, letter)
         return _json({"run": thread.run}, 202)

@@ -36,6 +36,10 @@ class Stop(msgspec.Struct, frozen=True, tag=True):
     """Stop what is being done, now."""
 
 
+class Halt(msgspec.Struct, frozen=True, tag=True):
+    """Stop the command that runs; the run goes on with what it has said."""
+
+
 class Answer(msgspec.Struct, frozen=True, tag=True):
     """The person's word on calls that leave was asked for, by their ids."""
 
@@ -60,7 +64,7 @@ class Go(msgspec.Struct, frozen=True, tag=True):
     """Go on where the run was: after a failure, or as a new branch."""
 
 
-Letter: TypeAlias = Say | Task | Stop | Answer | Fate | More | Go
+Letter: TypeAlias = Say | Task | Stop | Halt | Answer | Fate | More | Go
 
 _decoder = msgspec.json.Decoder(Letter)
 

@@ -355,7 +355,8 @@ class Runs:
         signed = self._leaves(self.home(run))
         granted: Granted = (lambda: own) if signed is None else signed
         memory = None if self._memory is None else self._memory(owner, thread, run)
-        async with equipped(bare, draft, self._level, Limits(), live.note, *([] if memory is None else [memory])) as toolbox:
+        kits = [] if memory is None else [memory]
+        async with equipped(bare, draft, self._level, Limits(), live.note, *kits, screen=live) as toolbox:
             work = Work(
                 home=self.home(run),
                 log=log,
@@ -368,6 +369,7 @@ class Runs:
                 woken=woken,
                 keep=keep,
                 by="the person",
+                interrupt=toolbox.interrupt,
             )
 
             async def equip(driver: Driver) -> None:

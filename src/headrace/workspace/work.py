@@ -42,7 +42,7 @@ from headrace.workspace.driver import Driver, Granted, Performs
 from headrace.workspace.honesty import verdict
 from headrace.workspace.intents import Intent, fitted
 from headrace.workspace.live import Begun, Live, Stands
-from headrace.workspace.mail import Answer, Fate, Go, Letter, More, Say, Stop, Task, take
+from headrace.workspace.mail import Answer, Fate, Go, Halt, Letter, More, Say, Stop, Task, take
 from headrace.workspace.pictures import Shows, shows_of
 
 LOOK_S: Final = 0.1
@@ -127,9 +127,10 @@ class Work:
         woken: asyncio.Event,
         keep: Kept,
         by: str,
+        interrupt: Callable[[], bool],
     ) -> None:
         self._home, self._clock, self._grant, self._speaker = home, clock, grant, speaker
-        self._live, self._woken, self._keep = live, woken, keep
+        self._live, self._woken, self._keep, self._interrupt = live, woken, keep, interrupt
         self._person = _Told()
         self._texts: list[tuple[int, str]] = []
         self._pico = self._tokens = 0
@@ -199,11 +200,11 @@ class Work:
                     self._person.granted = Resumed(pico_usd, tokens, steps)
                 case Go():
                     self._resume()
-                case Stop():
+                case Stop() | Halt():
                     pass  # nothing runs
                 case never:
                     assert_never(never)
-        return any(not isinstance(letter, Stop) for letter in letters)
+        return any(not isinstance(letter, Stop | Halt) for letter in letters)
 
     def _said(self, letter: Say | Task) -> PersonSaid | TaskGiven:
         return said_in(letter, self._grant())
@@ -262,6 +263,8 @@ class Work:
                 elif isinstance(letter, Stop):
                     self._stopped = True
                     running.cancel()
+                elif isinstance(letter, Halt):
+                    self._interrupt()
                 else:
                     self._later.append(letter)
             self._woken.clear()
