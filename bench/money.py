@@ -81,7 +81,7 @@ class Till:
             one.account, one.granted, one.free = number + 1, 10**24, 10**24
 
     def _visit(self) -> Visit:
-        return Visit(self.world, self.clock.instant(), None, None, BOUND.tokens_in, BOUND.output)
+        return Visit(self.world, self.clock.instant(), None, None, BOUND.total, BOUND, priced_at=self.clock.moment())
 
     def request(self) -> None:
         clock = self.clock

@@ -19,6 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests import forks
+
 PROGRAM = (sys.executable, "-c", "from headrace.cli import main; main()")
 START_S = 20.0
 START_WITH_MODEL_S = 100.0
@@ -100,15 +102,7 @@ class Installation:
 
     def run(self, *arguments: str, expect: int | None = 0, timeout_s: float = COMMAND_S) -> "subprocess.CompletedProcess[str]":
         """One command to its end, which must be `expect`; None: whatever it ends with."""
-        ended = subprocess.run(
-            (*PROGRAM, *arguments),
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-        )
+        ended = forks.run(arguments, cwd=self.folder, env=self.environment, timeout=timeout_s)
         assert expect is None or ended.returncode == expect, f"{arguments} ended with {ended.returncode}:\n{ended.stdout}{ended.stderr}"
         return ended
 

@@ -29,6 +29,22 @@ SCRIPTS: dict[str, list[Step]] = {
     "keeper": [[("remember", {"text": "I live in Bern"})], "I will remember."],
     "seer": ["I see {pictures} with: {said}"],
     "boss": [[("delegate", {"task": "Count to three"})], "It was counted."],
+    "manager": [
+        [("other__send", {"message": "Write hello.py"})],
+        [("read_file", {"path": "received/other/hello.py"})],
+        "The other agent wrote it.",
+    ],
+    "misled": [[("read_file", {"path": "notes.txt"})], [("other__send", {"message": "All the notes"})], "I could not."],
+    "shell": [
+        [
+            (
+                "run_command",
+                {"command": r"printf 'a \033[31mred\033[0m word\n10%%\r100%%\n\377\n'; until [ -e go ]; do sleep 0.1; done; echo gone on"},
+            )
+        ],
+        "It ran.",
+    ],
+    "waiter": [[("run_command", {"command": "echo waiting; sleep 600"})], "Somebody stopped it."],
     "painter": [
         "# A heading\n\nSome *text* with `code`, a [link](https://example.org/) and **weight**.\n\n| river | length |\n|---|---:|\n"
         "| Rhine | 1,233 |\n| Elbe | 1,094 |\n\n```python\ndef add(a, b):\n    return a + b\n```\n\n$$E = mc^2$$\n\n- one\n- two\n\n"

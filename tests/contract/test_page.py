@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from headrace.sandbox import try_level
 from headrace.web import assets
 from tests.needs import missing, need
 from tests.server import Installation, Running, pool, priced
 from tests.talker import SCRIPTS, Talker, blind, talking
-from tests.visitor import Visitor
+from tests.visitor import API, Visitor
 
 AXE = Path(__file__).resolve().parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 SLOW_MS = 20_000
 pytestmark = pytest.mark.xdist_group("page")
+commands = pytest.mark.skipif(try_level().rung == 0, reason="no command can be confined on this machine")
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +239,41 @@ def test_changes_are_taken_over_piece_by_piece(seen, visitor, tmp_path):
     panel.get_by_role("button", name="Undo all").click()
     expect(panel.get_by_text("1 changed")).to_be_visible(timeout=SLOW_MS)
     assert (project / "list.txt").read_text() == "".join(lines)
+
+
+@commands
+def test_what_a_command_says_is_seen_as_it_comes_and_after_a_reload(seen, visitor):
+    thread = visitor.thread(model="shell", intent="code")
+    page = seen.page
+    seen.go(thread)
+    seen.send("Run it")
+    output = page.get_by_role("complementary", name="Work").get_by_role("log")
+    expect(output).to_contain_text("a red word", timeout=SLOW_MS)
+    expect(output.locator(".red")).to_have_text("red")
+    expect(output.get_by_text("100%", exact=True)).to_be_visible()
+    accessible(page)
+    page.reload()
+    expect(output.get_by_text("100%", exact=True)).to_be_visible(timeout=SLOW_MS)
+    assert visitor.call("PUT", f"{API}{thread}/files/go", b"")[0] == 201
+    expect(output).to_contain_text("gone on", timeout=SLOW_MS)
+    expect(page.get_by_text("It ran.", exact=True)).to_be_visible(timeout=SLOW_MS)
+    page.get_by_role("tab", name="Terminal").click()
+    expect(output).to_contain_text("\N{REPLACEMENT CHARACTER}")
+
+
+@commands
+def test_a_command_is_stopped_and_the_run_goes_on(seen, visitor):
+    thread = visitor.thread(model="waiter", intent="code")
+    page = seen.page
+    seen.go(thread)
+    seen.send("Wait")
+    output = page.get_by_role("complementary", name="Work").get_by_role("log")
+    expect(output).to_have_text("waiting", timeout=SLOW_MS)
+    page.get_by_role("button", name="Stop it").click()
+    expect(page.get_by_text("Somebody stopped it.")).to_be_visible(timeout=SLOW_MS)
+    page.get_by_role("tab", name="Terminal").click()
+    expect(page.get_by_text("The person stopped it.")).to_be_visible()
+    expect(output).to_have_text("waiting")
 
 
 def test_words_are_found_by_the_keyboard_alone(seen, visitor):

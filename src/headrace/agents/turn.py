@@ -167,6 +167,7 @@ class Turn:
                     self.known.context = self.known.context.meet(Label(Writers(writers), Readers.ANYONE, frozenset(("tools",))))
             case TaskGiven(_, _, tools):
                 self._offered = frozenset(tools) or None
+                self._heard, self.ended = True, False
             case Within(call, inner):
                 self._add_within(call, inner)
             case ModelAsked():

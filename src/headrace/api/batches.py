@@ -81,7 +81,9 @@ class BatchesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             raise ValueError("batches.concurrency_max and batches.lines_max are at least 1")
 
 
-class _New(msgspec.Struct, frozen=True):
+class NewBatch(msgspec.Struct, frozen=True):
+    """What a batch is made of."""
+
     input_file_id: str
     endpoint: str
     completion_window: str
@@ -99,7 +101,7 @@ class _Body(msgspec.Struct, frozen=True):
     model: str
 
 
-_news = msgspec.json.Decoder(_New)
+_news = msgspec.json.Decoder(NewBatch)
 _lines = msgspec.json.Decoder(_Line)
 _bodies = msgspec.json.Decoder(_Body)
 
@@ -136,7 +138,7 @@ class Batches:
     async def create(self, request: Request) -> Response:
         """POST /v1/batches"""
         principal, owner = self._asgi.principal(request), self._asgi.owner(request)
-        asked = read(_news, await self._asgi.body(request))
+        asked = read_new(await self._asgi.body(request))
         check_headers(request.headers.keys())
         check_metadata(asked.metadata)
         if asked.endpoint not in ENDPOINTS:
@@ -227,7 +229,7 @@ class Batches:
     async def _validate(self, batch: StoredBatch) -> bool:
         """Every line is read before any is worked on. Whether they may be."""
         lines, errors = await asyncio.to_thread(
-            _checked, self._blobs, batch.body["input_file_id"], batch.body["endpoint"], self._settings.lines_max
+            read_lines, self._blobs, batch.body["input_file_id"], batch.body["endpoint"], self._settings.lines_max
         )
         if errors:
             told = {"object": "list", "data": errors}
@@ -322,7 +324,12 @@ def _state(batch: StoredBatch, state: str) -> str:
     return state if batch.body["endpoint"] == MESSAGES else "failed"
 
 
-def _checked(blobs: Blobs, file: str, endpoint: str, lines_max: int) -> tuple[list[BatchLine], list[dict[str, Any]]]:
+def read_new(body: bytes) -> NewBatch:
+    """A batch as it is asked for. Raises InvalidJson or InvalidRequest."""
+    return read(_news, body)
+
+
+def read_lines(blobs: Blobs, file: str, endpoint: str, lines_max: int) -> tuple[list[BatchLine], list[dict[str, Any]]]:
     """The lines of an input file, and what is wrong with them."""
     lines: list[BatchLine] = []
     errors: list[dict[str, Any]] = []
@@ -368,7 +375,7 @@ def check_headers(names: Iterable[str]) -> None:
             raise InvalidRequest(f"{name} does not hold for the lines of a batch: rules for its key do. Leave it out.", param=name)
 
 
-def _body(id: str, asked: _New, now_s: int) -> dict[str, Any]:
+def _body(id: str, asked: NewBatch, now_s: int) -> dict[str, Any]:
     times = ("in_progress_at", "finalizing_at", "completed_at", "failed_at", "expired_at", "cancelling_at", "cancelled_at")
     return {
         "id": id,

@@ -14,7 +14,7 @@ from headrace.cli.agentrun import begin, draft_of, drive, home_of, runs_of, stan
 from headrace.cli.client import client_for
 from headrace.cli.hunks import asked_for, choice_of, show_change
 from headrace.cli.schedule import DAY, PERSON, answer, inbox, list_schedules, schedule, unschedule, watch
-from headrace.cli.terminal import Terminal, can_ask, short
+from headrace.cli.terminal import Terminal, can_ask, drawing, short
 from headrace.compose import Place
 from headrace.compose.clock import MachineClock, shown_moment
 from headrace.sandbox import Change, Choice, Draft, review, try_level
@@ -65,7 +65,9 @@ def run(
     url: str | None,
     key: str | None,
 ) -> None:
-    """Do TASK. What it does to files is a draft until you take it over, and can be undone afterwards."""
+    """Do TASK. What it does to files is a draft until you take it over, and can be undone afterwards.
+
+    What commands say is shown as it comes. Ctrl-C stops the command that runs; where none does, the run, to be resumed."""
     budget = Budget(pico_usd_max=None if usd_max is None else int(usd_max * PICO), tokens_max=tokens_max, steps_max=steps_max)
     hosts = frozenset(host.casefold() for host in allow_host)
     grant = grant_with(budget, hosts, tuple(leave), MachineClock().moment() + DAY, PERSON)
@@ -158,7 +160,7 @@ def undo(place: Place, run: str) -> None:
 def _go_on(place: Place, name: str, model: str | None, *, take: bool, url: str | None, key: str | None) -> None:
     draft, level = draft_of(place, name), try_level()
     click.secho(level.says, dim=True, err=True)
-    terminal = Terminal(asks=can_ask())
+    terminal = Terminal(asks=can_ask(), draw=drawing())
 
     def served() -> ServedModel:
         client = client_for(place, url, key)
@@ -177,6 +179,7 @@ def _go_on(place: Place, name: str, model: str | None, *, take: bool, url: str |
         _warn,
         know=terminal.know,
         embeds=lambda: ServedEmbeddings.found(client_for(place, url, key)),
+        screen=terminal,
     )
     if ending == "waiting":
         click.secho(f"The run waits for you: headrace agent resume {name}", fg="cyan", err=True)

@@ -25,7 +25,9 @@ from headrace.cli.reconcile import reconcile
 from headrace.cli.reload import reload
 from headrace.cli.serve import serve
 from headrace.cli.simulate import simulate
+from headrace.cli.trigger import trigger
 from headrace.cli.usage import usage
+from headrace.cli.webhook import webhook
 from headrace.cli.why import why
 from headrace.cli.workspace import workspace
 from headrace.compose import here, version
@@ -47,8 +49,8 @@ def headrace(context: click.Context, config: Path | None, data: Path | None) -> 
 
 
 for command in (
-    serve, workspace, chat, agent, memory, mcp, batch, portfolio, simulate, plan, why, usage, ledger, invoice, reconcile, keys, budget,
-    price, audit, models, reload, doctor,
+    serve, workspace, chat, agent, trigger, webhook, memory, mcp, batch, portfolio, simulate, plan, why, usage, ledger, invoice, reconcile,
+    keys, budget, price, audit, models, reload, doctor,
 ):  # fmt: skip
     headrace.add_command(command)
 

@@ -28,7 +28,7 @@ from headrace.compose.pricing import (
 )
 from headrace.compose.serve import Ready, serve_until_stopped
 from headrace.compose.settings import Settings, load_settings
-from headrace.compose.signing import signing_key
+from headrace.compose.signing import new_token, signing_key
 from headrace.compose.workspace import link_for
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "link_for",
     "load_settings",
     "moment_now",
+    "new_token",
     "now",
     "open_budgets",
     "outfit_of",

@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 
 from headrace.api import (
     Asgi,
@@ -22,8 +22,10 @@ from headrace.api import (
     MessagesManner,
     Once,
     Posts,
+    Quotes,
     Responses,
 )
+from headrace.api.askers import Keys
 from headrace.api.door import Report
 from headrace.api.heads import Handler
 from headrace.api.message_batches import KEPT_S, PREFIX
@@ -67,10 +69,12 @@ class Kept:
         handlers: Sequence[Handler],
         posts: Posts,
         routes: Sequence[BaseRoute],
+        quotes: Callable[[Keys], list[Route]],
     ) -> None:
+        """`quotes` are the routes that say what a request could cost, to whoever has one of these keys."""
         self.archive, self._bytes_archive, self._blobs, self._clock = archive, bytes_archive, blobs, clock
         self.background, self.batches, self.once, self._posts = background, batches, once, posts
-        self.handlers, self.routes = tuple(handlers), tuple(routes)
+        self.handlers, self.routes, self.quotes = tuple(handlers), tuple(routes), quotes
 
     def other(self, url: bytes) -> Handler | None:
         """Who serves a POST to a vendor's own path."""
@@ -149,6 +153,11 @@ def keep(
         authenticate=lambda headers: manner.authenticate(headers, keys),
     )
     routes = [*batches.routes(), *message_batches.routes(), *responses.routes(), *conversations.routes(), *files.routes()]
+
+    def quotes(keys: Keys) -> list[Route]:
+        asked = Asgi(keys, opened.names, house.settings.server.body_bytes_max)
+        return Quotes(asgi=asked, foreign=foreign, keeper=keeper, settings=house.settings.batches).routes()
+
     once = Once(
         archive=archive,
         keys=reloading.all_keys,
@@ -168,4 +177,5 @@ def keep(
         handlers=handlers,
         posts=posts,
         routes=routes,
+        quotes=quotes,
     )

@@ -117,7 +117,7 @@ def _work(house: House, source: Source, worker: Worker) -> None:
 
 
 def _run(life: Coroutine[Any, Any, None]) -> None:
-    _calm_collector()
+    calm_collector()
     _calm_allocator()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
@@ -126,7 +126,7 @@ def _run(life: Coroutine[Any, Any, None]) -> None:
             raise _first(group) from None
 
 
-def _calm_collector() -> None:
+def calm_collector() -> None:
     """What is loaded by now stays, and a request leaves no cycles: look for garbage seldom, or each look costs some requests 20 ms."""
     gc.collect()
     gc.freeze()
@@ -192,6 +192,7 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
         held = HeldKeys(reloading, opened.ring)
         rooms = workspace(opened, gateway, reloading, held, lambda work: tasks.create_task(work), log)
         closing.callback(rooms.close)
+        background.append(tasks.create_task(rooms.teller.keep_telling(), name="webhooks"))
         server = _server(opened, gateway, reloading, reports, starting, kept, cache, held, rooms)
 
         def leave() -> None:
@@ -297,9 +298,7 @@ def _server(
     administration = Administration(opened, gateway, reloading, kept.archive, held)
     money = Money(
         keys=held,
-        gateway=gateway,
         clock=opened.house.clock,
-        new_id=opened.names,
         mint=functools.partial(mint_key, opened.house.layout, opened.house.clock),
     )
     cold = Cold(
@@ -309,7 +308,7 @@ def _server(
         metrics=reports.text,
         metrics_type=CONTENT_TYPE,
         new_id=opened.names,
-        more=[*administration.routes, *money.routes(), *kept.routes, *rooms.routes],
+        more=[*administration.routes, *money.routes(), *kept.quotes(held), *kept.routes, *rooms.routes],
         models=Models(gateway, opened.house.clock),
         version=version(),
     )

@@ -4,24 +4,46 @@ import logging
 import secrets
 import sqlite3
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
+from headrace.agents import Budget
 from headrace.compose.agentmodel import GatewayEmbeddings, SpokenModel, sees_pictures
 from headrace.compose.clock import MachineClock
 from headrace.compose.facts import StoredFacts
 from headrace.compose.opening import Opened
 from headrace.compose.outfit import outfit_of
+from headrace.compose.place import version
 from headrace.compose.reload import Reloading
+from headrace.compose.signing import new_token, signing_key_of
 from headrace.core.clock import SECOND
 from headrace.core.errors import ModelNotFound, NotAllowed
 from headrace.core.identity import Principal
+from headrace.core.money import pico_of
 from headrace.gateway import Gateway
 from headrace.metering import digest
 from headrace.sandbox import try_level
-from headrace.storage import Archive, KeyRing, Layout, MemoryStore, Thread, connect, keep_session
-from headrace.workspace import Console, Door, Memories, OwnMemories, Remembering, Runs, ThreadFiles, Visitors, page_routes
+from headrace.storage import Archive, KeyRing, Layout, MemoryStore, Thread, TriggerStore, connect, keep_session
+from headrace.workspace import (
+    A2A,
+    TRIGGER_FILE,
+    AgentTasks,
+    Console,
+    Door,
+    Keeper,
+    Memories,
+    OwnMemories,
+    Remembering,
+    Runs,
+    Teller,
+    ThreadFiles,
+    Triggers,
+    Visitors,
+    Webhooks,
+    page_routes,
+)
 from headrace.workspace.runs import Spawn
 
 LINK_S = 900
@@ -53,8 +75,17 @@ class HeldKeys:
 class Rooms:
     """What `serve` needs of it: the routes, the way in for sessions, and what to do at start and stop."""
 
-    def __init__(self, runs: Runs, visitors: Visitors, archive: Archive, database: sqlite3.Connection, routes: Sequence[BaseRoute]) -> None:
-        self.runs, self._visitors, self._archive, self._database, self.routes = runs, visitors, archive, database, routes
+    def __init__(
+        self,
+        runs: Runs,
+        teller: Teller,
+        visitors: Visitors,
+        archive: Archive,
+        database: sqlite3.Connection,
+        routes: Sequence[BaseRoute],
+    ) -> None:
+        self.runs, self.teller, self.routes = runs, teller, routes
+        self._visitors, self._archive, self._database = visitors, archive, database
 
     def bridge(self, app: ASGIApp) -> ASGIApp:
         return self._visitors.bridge(app)
@@ -87,6 +118,16 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
         store = OwnMemories(MemoryStore(database), owner)
         return Remembering(store, thread.folder or thread.label, run, embeds, clock, new_id)
 
+    def private() -> bool:
+        return reloading.settings.agents.private_networks
+
+    def leaves(home: Path) -> Keeper | None:
+        trigger = home / TRIGGER_FILE
+        if not trigger.exists():
+            return None
+        return Keeper(TriggerStore(database), trigger.read_text(), signing_key_of(house.layout), clock)
+
+    teller = Teller(archive, clock, private, log)
     runs = Runs(
         folder=house.layout.runs,
         origins=house.layout.root / "workspace",
@@ -97,6 +138,8 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
         level=try_level,
         outfit=lambda: outfit_of(reloading.settings, house.environ),
         memory=memory,
+        leaves=leaves,
+        told=teller.run_stands,
         spawn=spawn,
         log=log,
     )
@@ -133,8 +176,27 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
     console = Console(visitors, StoredFacts(house.layout, clock, lambda: reloading.settings, gateway), clock)
     files = ThreadFiles(visitors, runs, archive)
     memories = Memories(visitors, archive, clock, new_id)
-    routes = [*visitors.routes(), *door.routes(), *files.routes(), *memories.routes(), *console.routes(), *page_routes()]
-    return Rooms(runs, visitors, archive, database, routes)
+    webhooks = Webhooks(visitors=visitors, archive=archive, teller=teller, clock=clock, new_id=new_id, new_token=new_token, private=private)
+    triggers = Triggers(
+        visitors=visitors,
+        runs=runs,
+        archive=archive,
+        clock=clock,
+        new_id=new_id,
+        new_token=new_token,
+        sign=lambda: signing_key_of(house.layout),
+        held=keys.held,
+    )
+
+    def budget() -> Budget:
+        said = reloading.settings.agents
+        pico = None if said.a2a_usd_max is None else pico_of(said.a2a_usd_max)
+        return Budget(pico_usd_max=pico, tokens_max=said.a2a_tokens_max)
+
+    a2a = A2A(visitors, AgentTasks(runs, archive, clock, new_id, budget), version())
+    doors = (visitors, door, files, memories, webhooks, triggers, a2a, console)
+    routes = [*(route for one in doors for route in one.routes()), *page_routes()]
+    return Rooms(runs, teller, visitors, archive, database, routes)
 
 
 def embeddings(gateway: Gateway, clock: MachineClock, new_id: Callable[[str], str], principal: Principal) -> GatewayEmbeddings | None:

@@ -1,5 +1,6 @@
 """Hands that keep: the usage log, its recovery, the SQLite database, its loader and queries, keys, and the data folder."""
 
+from headrace.storage.agent_tasks import AgentTask, claim_task, drop_task, last_of_context, task_of, tasks_of
 from headrace.storage.archive import Archive
 from headrace.storage.attempts import records_of
 from headrace.storage.audit import audit, head
@@ -119,6 +120,19 @@ from headrace.storage.schedules import Firing, Schedule, ScheduleStore
 from headrace.storage.segment import Damage
 from headrace.storage.sessions import drop_session, keep_session, session_of, take_link
 from headrace.storage.signins import SignIn, sign_in, sign_out, sign_out_elsewhere, signed_in
+from headrace.storage.subscribers import (
+    Subscriber,
+    Telling,
+    claim_telling,
+    drop_subscriber,
+    due_tellings,
+    keep_subscriber,
+    subscribers_of,
+    tell,
+    tell_one,
+    telling_heard,
+    tellings_of,
+)
 from headrace.storage.tallies import ALWAYS, DIMENSIONS, Dimension, Places, Tally, tallies
 from headrace.storage.threads import (
     Branch,
@@ -146,6 +160,8 @@ from headrace.storage.threads import (
 from headrace.storage.traffic import Came, traffic
 from headrace.storage.treasury import AccountRow, Alert, Fenced, Recipients, Treasury, Unknown
 from headrace.storage.treasury import opened as opened_treasury
+from headrace.storage.triggers import Delivery, Trigger, TriggerStore
+from headrace.storage.units import Counted, UnitDimension, UnitSum, unit_sums
 from headrace.storage.usagelog import UsageLog, UsageLogSettings
 
 __all__ = [
@@ -156,6 +172,7 @@ __all__ = [
     "WORKERS_MAX",
     "AccountRow",
     "Act",
+    "AgentTask",
     "Alert",
     "Answered",
     "AnsweredLine",
@@ -175,10 +192,12 @@ __all__ = [
     "Commons",
     "Context",
     "Conversation",
+    "Counted",
     "Counts",
     "Damage",
     "DataFolder",
     "DeclinedRow",
+    "Delivery",
     "Difference",
     "Dimension",
     "Entry",
@@ -222,10 +241,16 @@ __all__ = [
     "StoredPart",
     "StoredResponse",
     "StoredUpload",
+    "Subscriber",
     "Tally",
+    "Telling",
     "Thread",
     "ThreadState",
     "Treasury",
+    "Trigger",
+    "TriggerStore",
+    "UnitDimension",
+    "UnitSum",
     "Unknown",
     "UsageLog",
     "UsageLogSettings",
@@ -262,6 +287,8 @@ __all__ = [
     "charged_by_day",
     "claim",
     "claim_batch",
+    "claim_task",
+    "claim_telling",
     "complete_upload",
     "connect",
     "context_of",
@@ -279,7 +306,10 @@ __all__ = [
     "drop_response",
     "drop_session",
     "drop_shares",
+    "drop_subscriber",
+    "drop_task",
     "drop_thread",
+    "due_tellings",
     "end_upload",
     "enter",
     "entries",
@@ -306,9 +336,11 @@ __all__ = [
     "keep_response",
     "keep_session",
     "keep_share",
+    "keep_subscriber",
     "keep_thread",
     "keep_upload",
     "key_names",
+    "last_of_context",
     "latest_requests",
     "leave_key",
     "load_once",
@@ -341,17 +373,25 @@ __all__ = [
     "signed_in",
     "stand",
     "states_of",
+    "subscribers_of",
     "sweep_files",
     "sweep_once",
     "sweep_responses",
     "take_lines",
     "take_link",
     "tallies",
+    "task_of",
+    "tasks_of",
+    "tell",
+    "tell_one",
+    "telling_heard",
+    "tellings_of",
     "thread_of",
     "thread_of_run",
     "threads_of",
     "traffic",
     "transaction",
+    "unit_sums",
     "upload_of",
     "usage_by",
     "usage_by_hour",

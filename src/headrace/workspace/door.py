@@ -6,6 +6,7 @@ there. What is not an event (words as they come, how a run stands) has no id, an
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -44,8 +45,8 @@ from headrace.storage import (
 )
 from headrace.workspace.honesty import BUILT_IN
 from headrace.workspace.intents import INTENTS, intent_of
-from headrace.workspace.live import Follower, stands
-from headrace.workspace.mail import Answer, Fate, Go, Letter, More, Say, Stop
+from headrace.workspace.live import stands
+from headrace.workspace.mail import Answer, Fate, Go, Halt, Letter, More, Say, Stop
 from headrace.workspace.pictures import BYTES_MAX as PICTURE_BYTES_MAX
 from headrace.workspace.pictures import MESSAGE_MAX, has_picture, keep_picture, kind_of, named_in, read_picture
 from headrace.workspace.porting import Ported, exported, imported, whole
@@ -59,9 +60,6 @@ IMPORT_MAX: Final = 256 << 20
 BEAT_S: Final = 15.0
 HELD_EVERY: Final = 2 * SECOND
 """How long who is signed out may still follow."""
-LOOK_S, LOOK_IDLE_S, IDLE_S = 0.1, 0.5, 5.0
-"""How often a follower looks for what another worker of this server does, and when for so long nothing was done; what this process does is
-told at once."""
 
 PICTURE_HEADERS: Final = {
     "cache-control": "private, max-age=31536000, immutable",
@@ -157,6 +155,7 @@ class Door:
             Route(f"{at}/threads/{{thread}}/pictures", self.pictures, methods=["POST"]),
             Route(f"{at}/threads/{{thread}}/pictures/{{picture}}", self.picture),
             Route(f"{at}/threads/{{thread}}/stop", self.stop, methods=["POST"]),
+            Route(f"{at}/threads/{{thread}}/halt", self.halt, methods=["POST"]),
             Route(f"{at}/threads/{{thread}}/go", self.go, methods=["POST"]),
             Route(f"{at}/threads/{{thread}}/answer", self.answer, methods=["POST"]),
             Route(f"{at}/threads/{{thread}}/fork", self.fork, methods=["POST"]),
@@ -236,34 +235,24 @@ class Door:
     async def _follow(self, request: Request, run: str, after: int) -> AsyncIterator[bytes]:
         """Until the server stops, or whoever follows is not signed in any more, or has no such thread."""
         held_at = self._clock.instant()
-        news = self._runs.follow(run)
-        follower = Follower(self._runs.home(run), after)
-        quiet_s = beat_s = 0.0
+        beat_s = 0.0
         yield b"retry: 500\n\n"
-        try:
-            while not self._runs.stopping:
+        async with aclosing(self._runs.watch(run, after)) as watched:
+            async for events, moments, quiet_s in watched:
                 if self._clock.instant() - held_at > HELD_EVERY:
-                    await self._held(request)
+                    try:
+                        await self._held(request)
+                    except (InvalidApiKey, NotFound):
+                        return
                     held_at = self._clock.instant()
-                news.clear()
-                frames = [b"id: %s:%d\nevent: event\ndata: %s\n\n" % (run.encode(), seq, line) for seq, line in follower.events()]
-                frames += [b"event: live\ndata: %s\n\n" % line for line in follower.moments()]
+                frames = [b"id: %s:%d\nevent: event\ndata: %s\n\n" % (run.encode(), seq, line) for seq, line in events]
+                frames += [b"event: live\ndata: %s\n\n" % line for line in moments]
                 if frames:
-                    quiet_s = beat_s = 0.0
+                    beat_s = 0.0
                     yield b"".join(frames)
                 elif quiet_s > beat_s + BEAT_S:
                     beat_s = quiet_s
                     yield b": still here\n\n"
-                look_s = LOOK_S if quiet_s < IDLE_S else LOOK_IDLE_S
-                try:
-                    async with asyncio.timeout(look_s):
-                        await news.wait()
-                except TimeoutError:
-                    quiet_s += look_s
-        except (InvalidApiKey, NotFound):
-            return
-        finally:
-            self._runs.unfollow(run, news)
 
     async def say(self, request: Request) -> Response:
         """POST a message. While the run goes on it is heard at the next step."""
@@ -324,6 +313,10 @@ class Door:
         """POST: stop what is being done."""
         return await self._posted((await self._held(request))[1], Stop())
 
+    async def halt(self, request: Request) -> Response:
+        """POST: stop the command that runs; the run goes on with what it has said."""
+        return await self._posted((await self._held(request))[1], Halt())
+
     async def go(self, request: Request) -> Response:
         """POST: go on after a failure or a stop."""
         return await self._posted((await self._held(request))[1], Go())
@@ -336,7 +329,7 @@ class Door:
         return await self._posted(thread, _letter(answered, asked))
 
     async def _posted(self, thread: Thread, letter: Letter) -> Response:
-        if not isinstance(letter, Stop):  # whoever looks from now on sees that something is done about it
+        if not isinstance(letter, Stop | Halt):  # whoever looks from now on sees that something is done about it
             await self._archive.run(stand, thread.run, "running", self._clock.moment(), 0, 0)
         self._runs.post(thread.run, letter)
         return _json({"run": thread.run}, 202)

@@ -26,8 +26,18 @@ class Say(msgspec.Struct, frozen=True, tag=True):
         return PersonSaid(self.text, self.pictures)
 
 
+class Task(msgspec.Struct, frozen=True, tag=True):
+    """Another agent says more, or what is to be done at all: nothing in it counts as the person's word."""
+
+    text: str
+
+
 class Stop(msgspec.Struct, frozen=True, tag=True):
     """Stop what is being done, now."""
+
+
+class Halt(msgspec.Struct, frozen=True, tag=True):
+    """Stop the command that runs; the run goes on with what it has said."""
 
 
 class Answer(msgspec.Struct, frozen=True, tag=True):
@@ -54,7 +64,7 @@ class Go(msgspec.Struct, frozen=True, tag=True):
     """Go on where the run was: after a failure, or as a new branch."""
 
 
-Letter: TypeAlias = Say | Stop | Answer | Fate | More | Go
+Letter: TypeAlias = Say | Task | Stop | Halt | Answer | Fate | More | Go
 
 _decoder = msgspec.json.Decoder(Letter)
 

@@ -28,6 +28,7 @@ from headrace.agents.events import (
     PersonSaid,
     Resumed,
     Returned,
+    TaskGiven,
     Within,
 )
 from headrace.agents.question import question
@@ -37,11 +38,11 @@ from headrace.core.clock import Clock
 from headrace.core.errors import HeadraceError
 from headrace.core.model import Model, Reply
 from headrace.storage import RunLog, ThreadState
-from headrace.workspace.driver import Driver, Performs
+from headrace.workspace.driver import Driver, Granted, Performs
 from headrace.workspace.honesty import verdict
 from headrace.workspace.intents import Intent, fitted
 from headrace.workspace.live import Begun, Live, Stands
-from headrace.workspace.mail import Answer, Fate, Go, Letter, More, Say, Stop, take
+from headrace.workspace.mail import Answer, Fate, Go, Halt, Letter, More, Say, Stop, Task, take
 from headrace.workspace.pictures import Shows, shows_of
 
 LOOK_S: Final = 0.1
@@ -59,9 +60,17 @@ class Speaker(Model, Protocol):
 
 
 class Kept(Protocol):
-    """Where what happened is made known beyond the log: found by words, counted in the thread."""
+    """Where what happened is made known beyond the log: found by words, counted in the thread, told outside."""
 
-    async def __call__(self, state: ThreadState, said: list[tuple[int, str]], pico_usd: int, tokens: int) -> None: ...
+    async def __call__(
+        self,
+        state: ThreadState,
+        said: list[tuple[int, str]],
+        pico_usd: int,
+        tokens: int,
+        events: Sequence[Event],
+        why: HeadraceError | None,
+    ) -> None: ...
 
 
 class _Fitted:
@@ -111,20 +120,21 @@ class Work:
         log: RunLog,
         speaker: Speaker,
         hands: Performs,
-        grant: Grant,
+        grant: Granted,
         clock: Clock,
         intent: Callable[[list[Event]], Intent],
         live: Live,
         woken: asyncio.Event,
         keep: Kept,
         by: str,
+        interrupt: Callable[[], bool],
     ) -> None:
         self._home, self._clock, self._grant, self._speaker = home, clock, grant, speaker
-        self._live, self._woken, self._keep = live, woken, keep
+        self._live, self._woken, self._keep, self._interrupt = live, woken, keep, interrupt
         self._person = _Told()
         self._texts: list[tuple[int, str]] = []
         self._pico = self._tokens = 0
-        self._unheard: list[PersonSaid] = []
+        self._unheard: list[PersonSaid | TaskGiven] = []
         self._later: list[Letter] = []
         self._stopped = False
         model = _Fitted(speaker, lambda: intent(self._driver.events), live)
@@ -143,7 +153,7 @@ class Work:
             self._live.tell(Stands("running"))
             await self._note("running")
             state, failure = await self._watched()
-            await self._note(state)
+            await self._note(state, failure)
             if failure is not None:
                 self._live.fail(failure)
             else:
@@ -152,6 +162,11 @@ class Work:
         if not worked:
             await self._note(self._stands())
             self._live.tell(Stands(self._stands()))
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run is done."""
+        return self._driver.turn.ended
 
     def _shows(self, events: Sequence[Event]) -> Shows:
         return shows_of(self._home, events) if self._speaker.sees else lambda name: None
@@ -166,7 +181,7 @@ class Work:
     def _can_go_on(self) -> bool:
         """Whether there is anything but to wait for an answer that nobody has given."""
         answered = self._person.calls or self._person.happened is not None or self._person.granted
-        wish = self._driver.turn.wish(self._grant, self._clock.moment())
+        wish = self._driver.turn.wish(self._grant(), self._clock.moment())
         if isinstance(wish, Finish):
             return not self._driver.turn.ended
         return bool(answered) or not isinstance(wish, Wait)
@@ -175,8 +190,8 @@ class Work:
         """Take in what was told while nobody worked; whether it gives anything to do."""
         for letter in letters:
             match letter:
-                case Say():
-                    self._say(letter.event)
+                case Say() | Task():
+                    self._say(self._said(letter))
                 case Answer(calls):
                     self._person.calls |= calls
                 case Fate(happened):
@@ -185,13 +200,16 @@ class Work:
                     self._person.granted = Resumed(pico_usd, tokens, steps)
                 case Go():
                     self._resume()
-                case Stop():
+                case Stop() | Halt():
                     pass  # nothing runs
                 case never:
                     assert_never(never)
-        return any(not isinstance(letter, Stop) for letter in letters)
+        return any(not isinstance(letter, Stop | Halt) for letter in letters)
 
-    def _say(self, said: PersonSaid) -> None:
+    def _said(self, letter: Say | Task) -> PersonSaid | TaskGiven:
+        return said_in(letter, self._grant())
+
+    def _say(self, said: PersonSaid | TaskGiven) -> None:
         """Who says something else instead of answering has said no."""
         for call in self._asked():
             self._driver.add(LeaveRefused(call, "They said something else instead."))
@@ -240,11 +258,13 @@ class Work:
     async def _watch(self, running: "asyncio.Task[tuple[ThreadState, HeadraceError | None]]") -> None:
         while True:
             for letter in take(self._home):
-                if isinstance(letter, Say):
-                    self._unheard.append(letter.event)
+                if isinstance(letter, Say | Task):
+                    self._unheard.append(self._said(letter))
                 elif isinstance(letter, Stop):
                     self._stopped = True
                     running.cancel()
+                elif isinstance(letter, Halt):
+                    self._interrupt()
                 else:
                     self._later.append(letter)
             self._woken.clear()
@@ -282,7 +302,7 @@ class Work:
     def _hear(self, event: Event) -> None:
         """The driver has written an event."""
         match innermost(event):
-            case PersonSaid(text):
+            case PersonSaid(text) | TaskGiven(text):
                 self._texts.append((len(self._driver.events) - 1, text))
             case ModelSaid() as said:
                 self._texts.append((len(self._driver.events) - 1, said.text))
@@ -298,14 +318,19 @@ class Work:
 
     def _hear_said(self) -> None:
         """What was said while the model or a tool was at work."""
-        said, self._unheard = self._unheard, []
-        for one in said:
-            self._driver.add(one, durable=True)
+        unheard, self._unheard = self._unheard, []
+        for said in unheard:
+            self._driver.add(said, durable=True)
 
-    async def _note(self, state: ThreadState) -> None:
+    async def _note(self, state: ThreadState, why: HeadraceError | None = None) -> None:
         texts, pico, tokens = self._texts, self._pico, self._tokens
         self._texts, self._pico, self._tokens = [], 0, 0
-        await self._keep(state, texts, pico, tokens)
+        await self._keep(state, texts, pico, tokens, self._driver.events, why)
+
+
+def said_in(letter: Say | Task, grant: Grant) -> PersonSaid | TaskGiven:
+    """What a letter says, as it is written down."""
+    return letter.event if isinstance(letter, Say) else TaskGiven(letter.text, grant, ())
 
 
 def innermost(event: Event) -> Event:

@@ -167,6 +167,7 @@ export const api = {
   addPicture: (id: string, content: Blob) =>
     asked('POST', `${of(id)}/pictures`, content).then((answer) => answer.json() as Promise<{ name: string }>).then((told) => told.name),
   stop: (id: string) => json<unknown>('POST', `${of(id)}/stop`, {}),
+  halt: (id: string) => json<unknown>('POST', `${of(id)}/halt`, {}),
   go: (id: string) => json<unknown>('POST', `${of(id)}/go`, {}),
   answer: (id: string, answer: Answered) => json<unknown>('POST', `${of(id)}/answer`, answer),
   fork: (id: string, forking: Forking) => json<WholeThread>('POST', `${of(id)}/fork`, forking),

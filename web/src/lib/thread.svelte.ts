@@ -17,6 +17,8 @@ export class Open {
   live = $state('')
   thought = $state('')
   model = $state('')
+  /** What the command that runs has said so far. */
+  printed = $state('')
   connected = $state(true)
   timeline = $derived(timelineOf(this.entries))
   forks = $derived(this.whole ? forksOf(this.whole.branches, this.whole.run) : new Map<number, string[]>())
@@ -24,6 +26,7 @@ export class Open {
   private heard: Entry[] = []
   private words = ''
   private thoughts = ''
+  private output = ''
   private timer = 0
 
   constructor(readonly id: string) {}
@@ -46,7 +49,7 @@ export class Open {
   async again(whole: WholeThread): Promise<void> {
     this.close()
     this.heard = []
-    this.words = this.thoughts = this.live = this.thought = this.why = ''
+    this.words = this.thoughts = this.live = this.thought = this.why = this.output = ''
     this.whole = whole
     this.state = whole.state
     this.entries = (await api.log(this.id, whole.run)).events
@@ -73,6 +76,10 @@ export class Open {
     } else if (said.type === 'words') {
       if (said.kind === 'thought') this.thoughts += said.text
       else this.words += said.text
+    } else if (said.type === 'shell') {
+      this.output = ''
+    } else if (said.type === 'printed') {
+      this.output += said.text
     } else if (said.type === 'noted') {
       this.note = said.says
     } else {
@@ -109,6 +116,7 @@ export class Open {
     }
     this.live = this.words
     this.thought = this.thoughts
+    this.printed = this.output
   }
 }
 

@@ -233,6 +233,12 @@ export interface PersonSaid {
   pictures: string[];
 }
 
+/** What it says, as it comes: text of either output, with whatever control sequences it holds. */
+export interface Printed {
+  type: "printed";
+  text: string;
+}
+
 export type Readers = 0 | 1 | 2;
 
 /** Why leave is needed: which rule, about which argument and value. */
@@ -257,6 +263,12 @@ export interface Returned {
   call: string;
   value: string;
   sealed: boolean;
+}
+
+/** A command begins to run in the sandbox. */
+export interface Shell {
+  type: "shell";
+  command: string;
 }
 
 /** Leave ahead of time: "Fridays, this form, once, at most 20". */
@@ -320,4 +332,4 @@ export type Writers = 0 | 1 | 2 | 3 | 4;
 
 export type Event = PersonSaid | ContextGiven | ToolsGiven | TaskGiven | Within | ModelAsked | ModelSaid | LeaveAsked | LeaveGiven | LeaveRefused | Intended | Returned | Failed | FateAsked | FateKnown | Paused | Resumed | Ended;
 
-export type Happening = Begun | Words | Noted | Stands;
+export type Happening = Begun | Words | Shell | Printed | Noted | Stands;
