@@ -45,6 +45,11 @@ SCRIPTS: dict[str, list[Step]] = {
         "It ran.",
     ],
     "waiter": [[("run_command", {"command": "echo waiting; sleep 600"})], "Somebody stopped it."],
+    "drawer": [
+        "The way of a request:\n\n```mermaid\nflowchart LR\n  ask[Ask] -->|key| gate{Gate}-->pool[(Pool)]\n"
+        "  gate -.-> no[<script>alert(1)</script>]\n```\n\nAnd told:\n\n```mermaid\nsequenceDiagram\n  Client->>Gate: ask\n"
+        "  Gate-->>Client: words\n```\n\nA faulty one:\n\n```mermaid\nflowchart LR\n  a --> \n```"
+    ],
     "painter": [
         "# A heading\n\nSome *text* with `code`, a [link](https://example.org/) and **weight**.\n\n| river | length |\n|---|---:|\n"
         "| Rhine | 1,233 |\n| Elbe | 1,094 |\n\n```python\ndef add(a, b):\n    return a + b\n```\n\n$$E = mc^2$$\n\n- one\n- two\n\n"
