@@ -1,5 +1,6 @@
 """The workspace wired: threads and runs on the in-process gateway, sessions on the keys, the page, and the link that opens it first."""
 
+import functools
 import logging
 import secrets
 import sqlite3
@@ -20,7 +21,7 @@ from headrace.core.identity import Principal
 from headrace.gateway import Gateway
 from headrace.metering import digest
 from headrace.sandbox import try_level
-from headrace.storage import Archive, KeyRing, Layout, MemoryStore, Thread, connect, keep_session
+from headrace.storage import Archive, KeyRing, LocalArchive, MemoryStore, SharedState, Thread, connect, keep_session
 from headrace.workspace import Console, Door, Memories, OwnMemories, Remembering, Runs, ThreadFiles, Visitors, page_routes
 from headrace.workspace.runs import Spawn
 
@@ -53,7 +54,9 @@ class HeldKeys:
 class Rooms:
     """What `serve` needs of it: the routes, the way in for sessions, and what to do at start and stop."""
 
-    def __init__(self, runs: Runs, visitors: Visitors, archive: Archive, database: sqlite3.Connection, routes: Sequence[BaseRoute]) -> None:
+    def __init__(
+        self, runs: Runs, visitors: Visitors, archive: LocalArchive, database: sqlite3.Connection, routes: Sequence[BaseRoute]
+    ) -> None:
         self.runs, self._visitors, self._archive, self._database, self.routes = runs, visitors, archive, database, routes
 
     def bridge(self, app: ASGIApp) -> ASGIApp:
@@ -68,9 +71,12 @@ class Rooms:
         self._database.close()
 
 
-def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: HeldKeys, spawn: Spawn, log: logging.Logger) -> Rooms:
+def workspace(
+    opened: Opened, gateway: Gateway, reloading: Reloading, keys: HeldKeys, shared: Archive, spawn: Spawn, log: logging.Logger
+) -> Rooms:
+    """Sessions are in `shared`, as keys are; threads and runs are this host's."""
     house = opened.house
-    archive = Archive(house.layout.database)
+    archive = LocalArchive(functools.partial(connect, house.layout.database, durable=True))
     clock, new_id = house.clock, opened.names
 
     def speaker(key: bytes, model: str, session: str, tell: Callable[[str, bool], None]) -> SpokenModel:
@@ -103,7 +109,7 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
     visitors = Visitors(
         holders=keys,
         may=lambda principal: principal.key in house.admins,
-        archive=archive,
+        archive=shared,
         clock=clock,
         new_secret=lambda: secrets.token_urlsafe(32),
         bearer=lambda key: _BRIDGE + key.hex(),
@@ -123,7 +129,7 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
         new_secret=lambda: secrets.token_urlsafe(32),
         built_in=built_in,
     )
-    console = Console(visitors, StoredFacts(house.layout, clock, lambda: reloading.settings, gateway), clock)
+    console = Console(visitors, StoredFacts(house.state, clock, lambda: reloading.settings, gateway), clock)
     files = ThreadFiles(visitors, runs, archive)
     memories = Memories(visitors, archive, clock, new_id)
     routes = [*visitors.routes(), *door.routes(), *files.routes(), *memories.routes(), *console.routes(), *page_routes()]
@@ -146,12 +152,9 @@ def first_model(gateway: Gateway, principal: Principal) -> str:
     raise ModelNotFound("any that chats")
 
 
-def link_for(layout: Layout, clock: MachineClock, secret: str) -> str:
+def link_for(state: SharedState, clock: MachineClock, secret: str) -> str:
     """What to put behind the server's address to be signed in with this key, once and soon."""
     token, now = secrets.token_urlsafe(24), clock.moment()
-    database = connect(layout.database, durable=True)
-    try:
+    with state.opened() as database:
         keep_session(database, token, "link", digest(secret), now + LINK_S * SECOND, now)
-    finally:
-        database.close()
     return f"/#/in/{token}"

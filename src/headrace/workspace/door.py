@@ -21,9 +21,9 @@ from headrace.core.clock import SECOND, Clock
 from headrace.core.errors import Conflict, InvalidApiKey, InvalidRequest, NotAllowed, NotFound
 from headrace.core.money import pico_of, usd
 from headrace.storage import (
-    Archive,
     Branch,
     Entry,
+    LocalArchive,
     Thread,
     ThreadState,
     add_text,
@@ -121,7 +121,7 @@ class Door:
         *,
         visitors: Visitors,
         runs: Runs,
-        archive: Archive,
+        archive: LocalArchive,
         clock: Clock,
         new_id: Callable[[str], str],
         new_secret: Callable[[], str],
