@@ -18,7 +18,7 @@ from starlette.routing import Route
 from headrace.core.errors import InvalidRequest, NotFound, SandboxRefused
 from headrace.sandbox import Change, Draft
 from headrace.sandbox.draft import delete_beneath, open_beneath
-from headrace.storage import Archive, Thread, thread_of
+from headrace.storage import LocalArchive, Thread, thread_of
 from headrace.workspace.runs import Runs
 from headrace.workspace.visitors import Visitors, body_of
 
@@ -44,7 +44,7 @@ class Doing(msgspec.Struct, forbid_unknown_fields=True):
 class ThreadFiles:
     """The handlers."""
 
-    def __init__(self, visitors: Visitors, runs: Runs, archive: Archive) -> None:
+    def __init__(self, visitors: Visitors, runs: Runs, archive: LocalArchive) -> None:
         self._visitors, self._runs, self._archive = visitors, runs, archive
 
     def routes(self) -> list[Route]:
