@@ -10,7 +10,7 @@ from typing import Final, Protocol
 import msgspec
 
 from headrace.core.clock import Moment
-from headrace.core.errors import InvalidRequest
+from headrace.core.errors import InvalidRequest, NotFound
 from headrace.core.identity import Principal, TrafficClass
 from headrace.core.roles import Role
 from headrace.metering import KeyRow, digest, principal_of, secret_from, shown
@@ -59,7 +59,7 @@ class KeyStore:
         """Make a key of the random bytes `token`; return it with its secret, which nobody can read again. `act` is what the audit log says.
 
         Raises InvalidRequest when a key of this name is in use in the project, or among the keys that were minted from the same one, or
-        when that one has minted too many, or when the project is archived.
+        when that one has minted too many, or when the project is archived; NotFound when its owner is gone.
         """
         secret = secret_from(token)
         row = KeyRow(
@@ -84,6 +84,8 @@ class KeyStore:
         with transaction(self._database, AUDITED):
             if (organization, project) in archived_projects(self._database):
                 raise InvalidRequest(f"the project {organization}/{project} is archived: no keys are made in it")
+            if owner is not None and not self._there(organization, owner):
+                raise NotFound("User", owner)
             namesakes = key_rows(self._database, "WHERE organization = ? AND project = ? AND name = ?", organization, project, name)
             ours = [one for one in namesakes if (one.parent, one.owner, one.role) == (parent, None, role) and _in_use(one, created)]
             if ours and owner is None:
@@ -184,6 +186,14 @@ class KeyStore:
         if len(found) > 1:
             raise InvalidRequest(f"{len(found)} keys are named {key!r}: give the id, one of {', '.join(row.id for row in found)}")
         return found[0]
+
+    def _there(self, organization: str, owner: str) -> bool:
+        """Whether a person or a service account is there, seen in the transaction that makes the key: who is removed takes all along."""
+        sql = (
+            "SELECT 1 FROM person WHERE organization = ? AND id = ? "
+            "UNION ALL SELECT 1 FROM service_account WHERE organization = ? AND id = ? AND deleted IS NULL"
+        )
+        return self._database.execute(sql, (organization, owner) * 2).fetchone() is not None
 
     def _children(self, parent: str, now: Moment) -> int:
         sql = "SELECT count(*) FROM api_key WHERE parent = ? AND revoked IS NULL AND (expires IS NULL OR expires > ?)"

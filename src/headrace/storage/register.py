@@ -140,7 +140,10 @@ class Register:
         return renamed
 
     def archive_project(self, id: str, act: Act) -> Project:
-        """From its return on no server takes a key of the project, also none of the settings'. There is no way back."""
+        """From its return on no server takes a key of the project. There is no way back. Raises Conflict for a project of the settings'
+        keys, which no word at run time may end for good."""
+        if id in self._settled:
+            raise Conflict(f"The project '{id}' has keys in headrace.toml: take its [[key]] sections out first, and reload.")
         with transaction(self.database, AUDITED):
             archived = msgspec.structs.replace(self._live(id), archived=act.moment)
             self._keep_project(archived)

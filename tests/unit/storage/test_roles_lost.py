@@ -3,8 +3,9 @@
 import pytest
 
 from headrace.core.clock import SECOND
+from headrace.core.errors import NotFound
 from headrace.core.roles import Role
-from headrace.storage import Act, Author, Database, KeyRing, Layout, Person, Register, SharedState
+from headrace.storage import Act, Author, Database, KeyRing, Layout, Person, Register, ServiceAccount, SharedState
 from tests.server import eventually
 
 ACT = Act(id="audit_1", moment=10, organization="acme", author=Author(origin="command", id="root"))
@@ -51,3 +52,23 @@ def test_keys_that_may_more_than_their_owner_end(register: Register, state: Shar
         assert entered.role == role
     assert eventually(lambda: {name for name, secret in secrets.items() if ring.find(secret)} == kept)
     ring.close()
+
+
+def test_a_key_has_an_owner_that_is_there(register: Register) -> None:
+    """Who is removed while his key is being made leaves none behind."""
+    robot = ServiceAccount(id="user_robot", project="p", name="robot", role="member", created=1)
+    register.create_project("p", "p", act("p"))
+    register.create_service_account(robot, act("r"))
+
+    def make(number: int, owner: str) -> None:
+        register.keys.create(
+            id=f"key_{number}", name="k", organization="acme", project="p", token=bytes([number]) * 30, created=2, owner=owner
+        )
+
+    make(1, "user_robot")
+    register.delete_service_account("p", "user_robot", act("d"))
+    register.remove_person("user_1", act("e"))
+    for number, owner in enumerate(("user_robot", "user_1", "user_none"), 2):
+        with pytest.raises(NotFound, match=owner):
+            make(number, owner)
+    assert not register.project_keys("p")
