@@ -219,6 +219,28 @@ def test_pictures_are_attached_pasted_and_dropped_and_who_sees_none_is_said_to(s
     accessible(page)
 
 
+def test_changes_are_taken_over_piece_by_piece(seen, visitor, tmp_path):
+    project, lines = tmp_path / "project", [f"line {number}\n" for number in range(12)]
+    project.mkdir()
+    (project / "list.txt").write_text("".join(lines))
+    thread = visitor.thread(model="echo", folder=str(project))
+    visitor.call("PUT", f"/workspace/api{thread}/files/list.txt", "".join(["first\n", *lines[1:11], "last"]).encode())
+    page = seen.page
+    seen.go(thread)
+    panel = page.get_by_role("complementary", name="Work")
+    panel.get_by_role("checkbox", name=re.compile("^Line 1 ")).uncheck(timeout=SLOW_MS)
+    accessible(page)
+    panel.get_by_role("button", name="Take over chosen").click()
+    expect(panel.get_by_text("1 taken over")).to_be_visible(timeout=SLOW_MS)
+    assert (project / "list.txt").read_text() == "".join([*lines[:11], "last"])
+    expect(panel.get_by_text("first")).to_be_visible()
+    panel.get_by_role("button", name="Give up").click()
+    expect(panel.get_by_text("All that was changed is taken over.")).to_be_visible(timeout=SLOW_MS)
+    panel.get_by_role("button", name="Undo all").click()
+    expect(panel.get_by_text("1 changed")).to_be_visible(timeout=SLOW_MS)
+    assert (project / "list.txt").read_text() == "".join(lines)
+
+
 @commands
 def test_what_a_command_says_is_seen_as_it_comes_and_after_a_reload(seen, visitor):
     thread = visitor.thread(model="shell", intent="code")

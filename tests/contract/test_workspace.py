@@ -300,11 +300,18 @@ def test_files_are_changed_in_a_draft_shown_by_line_taken_over_and_undone(ann):
     assert ann.call("GET", f"{API}{thread}/files/hello.py")[1] == b"print('hello')\n"
     for path in ("..%2F..%2Fgrant.json", "a%00b"):
         assert ann.call("GET", f"{API}{thread}/files/{path}")[0] == 403
-    changes = ann.get(f"{thread}/changes")["changes"]
-    assert changes[0] == {"path": "hello.py", "kind": "added", "diff": ["@@ -0,0 +1 @@", "+print('hello')"]}
+    first, second = ann.get(f"{thread}/changes")["changes"]
+    (piece,) = first["hunks"]
+    assert (first["path"], first["kind"], piece["old"], piece["new"]) == ("hello.py", "added", [], ["print('hello')\n"])
+    only = [{"path": "hello.py", "hunks": [0], "version": first["version"]}]
+    assert ann.post(f"{thread}/changes", {"do": "take", "files": only})["done"] == [{"path": "hello.py", "kind": "added"}]
+    told = ann.get(f"{thread}/changes")
+    assert (told["changes"], told["taken"]) == ([second], [{"path": "hello.py", "kind": "added"}])
+    assert ann.call("POST", f"{API}{thread}/changes", {"do": "take", "files": only})[0] == 409
     assert len(ann.post(f"{thread}/changes", {"do": "take"})["done"]) == 2
-    assert ann.get(f"{thread}/changes")["taken"] is True
     assert len(ann.post(f"{thread}/changes", {"do": "undo"})["done"]) == 2
+    ann.post(f"{thread}/changes", {"do": "drop", "files": only})
+    assert [one["path"] for one in ann.get(f"{thread}/changes")["changes"]] == ["notes/a.txt"]
     assert ann.call("DELETE", f"{API}{thread}/files/notes/a.txt")[0] == 204
 
 
@@ -360,7 +367,7 @@ def test_a_time_that_nobody_can_mean_is_left_out(ann):
 def test_what_is_too_long_is_not_read_to_its_end_nor_kept(server, ann):
     assert Visitor(server).call("POST", f"{API}/session", b" " * 1_000_000)[0] == 413
     thread = ann.thread(model="echo")
-    assert ann.call("POST", f"{API}{thread}/changes", b" " * 1_000_000)[0] == 413
+    assert ann.call("POST", f"{API}{thread}/changes", b" " * 2_000_000)[0] == 413
     assert ann.call("POST", f"{API}/console/keys", b" " * 1_000_000)[0] == 413
 
 

@@ -44,7 +44,9 @@ def test_without_taking_over_the_folder_is_as_it_was(place, server, project):
     assert "a + b" not in before
     assert "+    return a + b" in place.run("agent", "diff", name).stdout
     assert "changed  add.py" in place.run("agent", "diff", name, "--stat").stdout
-    assert "Taken over: 1 change." in place.run("agent", "keep", name).stdout
+    assert "[1] @@ -2,1 +2,1 @@" in place.run("agent", "diff", name, "--hunks").stdout
+    assert "Taken over: 1 change." in place.run("agent", "keep", name, "--hunks", "add.py:1", "--drop-rest").stdout
+    assert "Nothing of add.py waits" in place.run("agent", "keep", name, "--hunks", "add.py", expect=1).stderr
     assert "a + b" in (project / "add.py").read_text()
 
 

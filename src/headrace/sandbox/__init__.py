@@ -4,6 +4,22 @@ from headrace.sandbox.command import Line, confined, run
 from headrace.sandbox.draft import Change, Draft
 from headrace.sandbox.level import Level
 from headrace.sandbox.limits import Limits, Outcome
+from headrace.sandbox.review import Choice, Reviewed, drop, keep, review
 from headrace.sandbox.trial import try_level
 
-__all__ = ["Change", "Draft", "Level", "Limits", "Line", "Outcome", "confined", "run", "try_level"]
+__all__ = [
+    "Change",
+    "Choice",
+    "Draft",
+    "Level",
+    "Limits",
+    "Line",
+    "Outcome",
+    "Reviewed",
+    "confined",
+    "drop",
+    "keep",
+    "review",
+    "run",
+    "try_level",
+]

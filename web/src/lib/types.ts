@@ -49,6 +49,13 @@ export interface Changes {
   budget_usd?: string | null;
 }
 
+/** Of one change, which pieces, by their numbers from 0; None: all of it. `version` of None: whichever it has now. */
+export interface Choice {
+  path: string;
+  hunks?: number[] | null;
+  version?: string | null;
+}
+
 /** Text that the model gets beside the request: instructions of a folder, a skill, a memory. It never counts as the person's words. */
 export interface ContextGiven {
   type: "ContextGiven";
@@ -56,6 +63,12 @@ export interface ContextGiven {
   text: string;
   writers: number;
   readers: number;
+}
+
+/** `take`: do to the folder what was done to the draft. `drop`: give that up. `undo`: put the folder back. `files` chooses files, and */
+export interface Doing {
+  do: string;
+  files?: Choice[] | null;
 }
 
 /** What a tool does. `audience` is who gets to read what it passes on; `audience_with` names arguments that widen it when given. */
