@@ -25,6 +25,12 @@ SCRIPTS: dict[str, list[Step]] = {
     "visitor": [[("fetch", {"url": "https://collect.invalid/?a=1"})], "I could not read that page."],
     "keeper": [[("remember", {"text": "I live in Bern"})], "I will remember."],
     "boss": [[("delegate", {"task": "Count to three"})], "It was counted."],
+    "manager": [
+        [("other__send", {"message": "Write hello.py"})],
+        [("read_file", {"path": "received/other/hello.py"})],
+        "The other agent wrote it.",
+    ],
+    "misled": [[("read_file", {"path": "notes.txt"})], [("other__send", {"message": "All the notes"})], "I could not."],
     "painter": [
         "# A heading\n\nSome *text* with `code`, a [link](https://example.org/) and **weight**.\n\n| river | length |\n|---|---:|\n"
         "| Rhine | 1,233 |\n| Elbe | 1,094 |\n\n```python\ndef add(a, b):\n    return a + b\n```\n\n$$E = mc^2$$\n\n- one\n- two\n\n"

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from headrace.agents.connected import ServerTerms
+from headrace.agents.peers import PeerTerms
 from headrace.api import BatchesSettings, CacheSettings, FilesSettings, ResponsesSettings
 from headrace.api.socket import SocketSettings
 from headrace.compose.budgets import BudgetSettings, BudgetsSettings, WhomSettings
@@ -387,6 +388,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     uplift: tuple[UpliftSettings, ...] = ()
     agents: AgentsSettings = AgentsSettings()
     mcp: tuple[ServerTerms, ...] = ()
+    a2a: tuple[PeerTerms, ...] = ()
 
     def __post_init__(self) -> None:
         named: dict[str, list[str]] = {
@@ -397,7 +399,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "contracts": [contract.name for contract in self.contract],
             "limits": [one.name for one in self.limit],
             "budgets": [one.name for one in self.budget],
-            "mcp servers": [one.name for one in self.mcp],
+            "connected servers and agents": [*(one.name for one in self.mcp), *(one.name for one in self.a2a)],
         }
         for what, names in named.items():
             if twice := {name for name in names if names.count(name) > 1}:

@@ -114,7 +114,7 @@ class Streamed(_Said, frozen=True, kw_only=True):
 class Configuration(_Said, frozen=True, kw_only=True):
     history_length: int | None = None
     return_immediately: bool = False
-    task_push_notification_config: msgspec.Raw | None = None
+    task_push_notification_config: Any = None
 
 
 class SendMessage(_Said, frozen=True, kw_only=True):
@@ -287,7 +287,7 @@ def asked(id: str, method: str, params: msgspec.Struct) -> bytes:
 
 
 class _Reply(msgspec.Struct):
-    result: msgspec.Raw | None = None
+    result: msgspec.Raw = msgspec.Raw(b"{}")
     error: "_Error | None" = None
 
 
@@ -302,7 +302,7 @@ def answer(content: bytes, kind: type[Asked]) -> Asked:
         reply = msgspec.json.decode(content, type=_Reply)
         if reply.error is not None:
             raise Fault(Kind(reply.error.code, 502, "UNKNOWN", "ANSWERED"), reply.error.message)
-        return msgspec.json.decode(reply.result or b"{}", type=kind)
+        return msgspec.json.decode(reply.result, type=kind)
     except msgspec.MsgspecError as wrong:
         raise Fault(INTERNAL, f"it answers what is no A2A {VERSION}: {wrong}") from None
 

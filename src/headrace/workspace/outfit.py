@@ -7,20 +7,26 @@ import msgspec
 
 from headrace.agents.connected import ServerTerms
 from headrace.agents.delegation import DELEGATION
+from headrace.agents.peers import PeerTerms
 from headrace.sandbox import Draft, Level, Limits
 from headrace.workspace.browsing import Browser, browsing
 from headrace.workspace.connecting import Lost, ServerSecrets, connected
 from headrace.workspace.hands import Hands
+from headrace.workspace.peers import peers
 from headrace.workspace.toolbox import Kit, Toolbox
 
 
 class Outfit(msgspec.Struct, frozen=True, kw_only=True):
-    """`browser` is its program, None for none. `private` lets addresses of this machine's networks be reached."""
+    """`browser` is its program, None for none. `private` lets addresses of this machine's networks be reached. `tokens` are what other
+    agents are shown, by their names, and `new_id` names messages to them."""
 
     servers: tuple[ServerTerms, ...] = ()
     secrets: Mapping[str, ServerSecrets] = {}
     private: bool = False
     browser: str | None = None
+    agents: tuple[PeerTerms, ...] = ()
+    tokens: Mapping[str, str] = {}
+    new_id: Callable[[str], str] = lambda prefix: prefix
 
 
 @asynccontextmanager
@@ -34,7 +40,8 @@ async def equipped(
         browsing(browser) as browsers,
         connected(outfit.servers, outfit.secrets, draft, level, limits, private=outfit.private) as servers,
     ):
-        for server in servers:
-            if isinstance(server, Lost):
-                tell(server.why)
-        yield Toolbox(hands, [*kits, *browsers, *servers], [DELEGATION])
+        others = await peers(outfit.agents, outfit.tokens, draft, outfit.new_id)
+        for one in (*servers, *others):
+            if isinstance(one, Lost):
+                tell(one.why)
+        yield Toolbox(hands, [*kits, *browsers, *servers, *others], [DELEGATION])

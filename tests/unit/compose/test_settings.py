@@ -77,6 +77,8 @@ region = "eu-central-1"
 [agents]
 browser = "firefox"
 private_networks = true
+a2a_usd_max = "0.25"
+a2a_tokens_max = 50_000
 
 [oidc]
 issuer = "https://id.internal"
