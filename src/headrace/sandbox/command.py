@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 from zlib import crc32
@@ -49,7 +49,11 @@ _GROWTH_CHECK_S: Final = 1.0
 
 async def run(command: str, draft: Draft, level: Level, limits: Limits, *, proxy: Path | None = None) -> Outcome:
     """Run it to its end, or to the first limit. `proxy` is the unix socket of the egress proxy, where hosts may be reached."""
-    line = confined(command, draft, level, limits, proxy=proxy)
+    return await run_line(confined(command, draft, level, limits, proxy=proxy), draft, limits)
+
+
+async def run_line(line: "Line", draft: Draft, limits: Limits, hear: Callable[[bytes], None] = lambda piece: None) -> Outcome:
+    """The same for what is confined already. `hear` hears what it says, as it says it."""
     process = await asyncio.create_subprocess_exec(
         *line.words,
         stdin=asyncio.subprocess.DEVNULL,
@@ -59,7 +63,7 @@ async def run(command: str, draft: Draft, level: Level, limits: Limits, *, proxy
         cwd="/",
         start_new_session=True,
     )
-    return await _watched(process, draft, limits)
+    return await _watched(process, draft, limits, hear)
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -78,8 +82,10 @@ def confined(
     proxy: Path | None = None,
     read: Sequence[Path] = (),
     environment: Mapping[str, str] | None = None,
+    is_proxy: bool = True,
 ) -> Line:
-    """How the command is run, for who starts it; `read` are more paths that it sees. Raises SandboxRefused where nothing confines it."""
+    """How the command is run, for who starts it; `read` are more paths that it sees. What lies behind `proxy` is one, and the command's
+    environment says so, unless it `is_proxy` no more than a door to one server. Raises SandboxRefused where nothing confines it."""
     if level.rung == 0:
         raise SandboxRefused(f"There is {level.says}")
     if level.rung == 2 and proxy is not None:
@@ -87,7 +93,8 @@ def confined(
     _hand_over(draft)
     folder = folder_shown(level, draft, read)
     told = _told(command, folder, draft, level, limits, proxy, read)
-    return Line(_line(told, folder, draft, level, proxy, read), {**_environment(level, draft, proxy), **(environment or {})})
+    own = _environment(level, draft, proxy if is_proxy else None)
+    return Line(_line(told, folder, draft, level, proxy, read), {**own, **(environment or {})})
 
 
 def folder_shown(level: Level, draft: Draft, read: Sequence[Path]) -> str:
@@ -189,7 +196,7 @@ def _hand_over(draft: Draft) -> None:
             os.chown(found.name, user, user, dir_fd=found.folder, follow_symlinks=False)
 
 
-async def _watched(process: asyncio.subprocess.Process, draft: Draft, limits: Limits) -> Outcome:
+async def _watched(process: asyncio.subprocess.Process, draft: Draft, limits: Limits, hear: Callable[[bytes], None]) -> Outcome:
     """Gather what it says until it ends or reaches a limit; then nothing of it is left."""
     assert process.stdout is not None
     assert process.stderr is not None
@@ -206,6 +213,7 @@ async def _watched(process: asyncio.subprocess.Process, draft: Draft, limits: Li
         while piece := await stream.read(_PIECE):
             room = limits.output_bytes_max - len(out) - len(err)
             kept += piece[: max(room, 0)]
+            hear(piece)
             if len(piece) > room:
                 stop("output")
 
