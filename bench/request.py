@@ -236,7 +236,7 @@ async def _steps(clients: Clients) -> Counter[str]:
             steps[f"{Path(code.co_filename).name} {code.co_qualname}"] += 1
         return trace
 
-    count = 10 * LANES
+    count = 16 * LANES  # as many as whole batches of metrics
     asyncio.get_running_loop().call_soon(sys.settrace, trace)
     await asyncio.sleep(0)
     await asyncio.sleep(0)

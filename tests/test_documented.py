@@ -133,7 +133,7 @@ def test_every_route_is_in_the_reference() -> None:
     ]
     paths = [getattr(route, "path", "") for route in (*cold.app().routes, *more)]
     for path in {*HOT_PATHS, *paths}:
-        assert f"{path.replace('{name:path}', '{model}').replace('{path:path}', '{path}').replace(':str', '')}`" in page("api")
+        assert f"{path.replace('{name:path}', '{model}').replace('{path:path}', '{path}').replace('{name:str}', '{name}')}`" in page("api")
 
 
 def test_every_metric_is_in_the_reference() -> None:

@@ -26,7 +26,15 @@ def run(place: Installation, server: Running, project: Path, model: str, task: s
 def test_a_task_is_done_taken_over_and_undone(place, server, project):
     before = (project / "add.py").read_text()
     said, name = run(place, server, project, "coder", "Fix add.py and run a check", "--take")
-    for words in ("▸ edit_file", "passed", "The sign was wrong", "changed  add.py", "Taken over", "440 tokens, $0.00056"):
+    for words in (
+        "▸ edit_file",
+        '{"exit_code":0,',
+        "passed",
+        "The sign was wrong",
+        "changed  add.py",
+        "Taken over",
+        "440 tokens, $0.00056",
+    ):
         assert words in said
     assert "a + b" in (project / "add.py").read_text()
     assert name in place.run("agent", "list").stdout

@@ -187,7 +187,7 @@ def _go_on(place: Place, name: str, model: str | None, *, take: bool, url: str |
     weak = verdict(driver.events)
     if weak is not None:
         click.secho(weak, fg="yellow", err=True)
-    _offer(draft, name, take=take)
+    offer(draft, name, take=take)
     click.secho(f"{driver.turn.tokens:,} tokens, ${Decimal(driver.turn.pico_usd) / PICO:f}", dim=True, err=True)
 
 
@@ -195,7 +195,7 @@ def _warn(what: str) -> None:
     click.secho(what, fg="yellow", err=True)
 
 
-def _offer(draft: Draft, name: str, *, take: bool) -> None:
+def offer(draft: Draft, name: str, *, take: bool) -> None:
     """Show what changed; take it over where that is wanted."""
     changes = draft.changes()
     if not changes:

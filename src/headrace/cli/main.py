@@ -12,6 +12,7 @@ from headrace.cli.batch import batch
 from headrace.cli.budget import budget
 from headrace.cli.chat import chat
 from headrace.cli.doctor import doctor
+from headrace.cli.foreign import foreign
 from headrace.cli.invoice import invoice
 from headrace.cli.keys import keys
 from headrace.cli.ledger import ledger
@@ -32,6 +33,8 @@ from headrace.cli.why import why
 from headrace.cli.workspace import workspace
 from headrace.compose import here, version
 from headrace.core.errors import HeadraceError
+
+agent.add_command(foreign)  # it shows what it changed as the others do
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -1,5 +1,6 @@
 """The workspace wired: threads and runs on the in-process gateway, sessions on the keys, the page, and the link that opens it first."""
 
+import functools
 import logging
 import secrets
 import sqlite3
@@ -25,7 +26,7 @@ from headrace.core.money import pico_of
 from headrace.gateway import Gateway
 from headrace.metering import digest
 from headrace.sandbox import try_level
-from headrace.storage import Archive, KeyRing, Layout, MemoryStore, Thread, TriggerStore, connect, keep_session
+from headrace.storage import Archive, KeyRing, LocalArchive, MemoryStore, SharedState, Thread, TriggerStore, connect, keep_session
 from headrace.workspace import (
     A2A,
     TRIGGER_FILE,
@@ -80,7 +81,7 @@ class Rooms:
         runs: Runs,
         teller: Teller,
         visitors: Visitors,
-        archive: Archive,
+        archive: LocalArchive,
         database: sqlite3.Connection,
         routes: Sequence[BaseRoute],
     ) -> None:
@@ -99,9 +100,12 @@ class Rooms:
         self._database.close()
 
 
-def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: HeldKeys, spawn: Spawn, log: logging.Logger) -> Rooms:
+def workspace(
+    opened: Opened, gateway: Gateway, reloading: Reloading, keys: HeldKeys, shared: Archive, spawn: Spawn, log: logging.Logger
+) -> Rooms:
+    """Sessions are in `shared`, as keys are; threads and runs are this host's."""
     house = opened.house
-    archive = Archive(house.layout.database)
+    archive = LocalArchive(functools.partial(connect, house.layout.database, durable=True))
     clock, new_id = house.clock, opened.names
 
     def speaker(key: bytes, model: str, session: str, tell: Callable[[str, bool], None], *, pictures: bool) -> SpokenModel:
@@ -146,7 +150,7 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
     visitors = Visitors(
         holders=keys,
         may=lambda principal: principal.key in house.admins,
-        archive=archive,
+        archive=shared,
         clock=clock,
         new_secret=lambda: secrets.token_urlsafe(32),
         bearer=lambda key: _BRIDGE + key.hex(),
@@ -173,7 +177,7 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
         built_in=built_in,
         blind=blind,
     )
-    console = Console(visitors, StoredFacts(house.layout, clock, lambda: reloading.settings, gateway), clock)
+    console = Console(visitors, StoredFacts(house.state, clock, lambda: reloading.settings, gateway), clock)
     files = ThreadFiles(visitors, runs, archive)
     memories = Memories(visitors, archive, clock, new_id)
     webhooks = Webhooks(visitors=visitors, archive=archive, teller=teller, clock=clock, new_id=new_id, new_token=new_token, private=private)
@@ -222,12 +226,9 @@ def chat_models(gateway: Gateway, principal: Principal) -> list[str]:
     return [name for name, one in models if "chat" in one.operations and (principal.models is None or name in principal.models)]
 
 
-def link_for(layout: Layout, clock: MachineClock, secret: str) -> str:
+def link_for(state: SharedState, clock: MachineClock, secret: str) -> str:
     """What to put behind the server's address to be signed in with this key, once and soon."""
     token, now = secrets.token_urlsafe(24), clock.moment()
-    database = connect(layout.database, durable=True)
-    try:
+    with state.opened() as database:
         keep_session(database, token, "link", digest(secret), now + LINK_S * SECOND, now)
-    finally:
-        database.close()
     return f"/#/in/{token}"

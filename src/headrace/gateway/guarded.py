@@ -16,6 +16,7 @@ from headrace.core.errors import GuardrailRefused
 from headrace.core.guardrails import Passage
 from headrace.core.stream import Finished, Reasoning, Said, Text, ToolCallArguments, ToolCallBegun, Used, Verbatim
 from headrace.core.translation import Change
+from headrace.gateway.guarded_posts import PostListening
 from headrace.gateway.guarding import CHANGES_MAX, Guardrail, Guards
 from headrace.providers import Between, Hearer, Provider, Tap
 
@@ -34,7 +35,7 @@ class GuardedProvider:
         self.provider, self._guards = provider, guards
 
     def answer(self, ask: Ask, hearer: Hearer) -> Coroutine[Any, Any, None]:
-        rails = self._guards.of(ask, "output") if ask.operation == "chat" else ()
+        rails = () if ask.operation == "embeddings" else self._guards.of(ask, "output")  # those are numbers
         if not rails and not ask.guarded:
             return self.provider.answer(ask, hearer)
         return self._guarded(ask, hearer, rails)
@@ -43,6 +44,13 @@ class GuardedProvider:
         await self.provider.probe()
 
     async def _guarded(self, ask: Ask, hearer: Hearer, rails: tuple[Guardrail, ...]) -> None:
+        listening: _Listening | PostListening
+        if rails and ask.native is not None and ask.native.post is not None:
+            listening = PostListening(hearer, ask, self._guards, rails)
+            listening.translated(())
+            await self.provider.answer(ask, listening)
+            listening.end()
+            return
         if rails and ask.native is not None:  # bytes of another dialect than the chat's can't be read
             ask = msgspec.structs.replace(ask, native=msgspec.structs.replace(ask.native, relayable=False))
         listening = _Listening(hearer, ask, self._guards, rails)

@@ -69,8 +69,8 @@ class Draft:
     """`place` is a folder of ours: `work` in it is what a task sees."""
 
     def __init__(self, place: Path, kept: _Kept) -> None:
-        place = place.absolute()  # what is run in it begins elsewhere
-        self.place, self.work, self._kept = place, place / "work", kept
+        self.place = place.absolute()  # the sandbox is started in another folder than ours
+        self.work, self._kept = self.place / "work", kept
         self.origin = Path(kept.origin)
 
     @classmethod

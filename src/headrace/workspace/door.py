@@ -23,9 +23,9 @@ from headrace.core.errors import Conflict, InvalidApiKey, InvalidRequest, NotAll
 from headrace.core.identity import Principal
 from headrace.core.money import pico_of, usd
 from headrace.storage import (
-    Archive,
     Branch,
     Entry,
+    LocalArchive,
     Thread,
     ThreadState,
     add_text,
@@ -134,7 +134,7 @@ class Door:
         *,
         visitors: Visitors,
         runs: Runs,
-        archive: Archive,
+        archive: LocalArchive,
         clock: Clock,
         new_id: Callable[[str], str],
         new_secret: Callable[[], str],

@@ -16,7 +16,7 @@ from headrace.agents.hunks import Shown, shown
 from headrace.core.errors import Conflict, InvalidRequest, NotFound
 from headrace.sandbox import Change, Choice, Draft, Reviewed, drop, keep, review
 from headrace.sandbox.draft import delete_beneath, open_beneath
-from headrace.storage import Archive, Thread, thread_of
+from headrace.storage import LocalArchive, Thread, thread_of
 from headrace.workspace.runs import Runs
 from headrace.workspace.visitors import Visitors, body_of
 
@@ -43,7 +43,7 @@ class Doing(msgspec.Struct, forbid_unknown_fields=True):
 class ThreadFiles:
     """The handlers."""
 
-    def __init__(self, visitors: Visitors, runs: Runs, archive: Archive) -> None:
+    def __init__(self, visitors: Visitors, runs: Runs, archive: LocalArchive) -> None:
         self._visitors, self._runs, self._archive = visitors, runs, archive
 
     def routes(self) -> list[Route]:

@@ -19,7 +19,7 @@ from headrace.agents.events import Event, PersonSaid, ToolsGiven
 from headrace.core.clock import Clock, Moment
 from headrace.core.errors import HeadraceError, InternalFailure, RunBusy, RunNotFound
 from headrace.sandbox import Draft, Level, Limits
-from headrace.storage import Archive, Entry, RunLog, Thread, ThreadState, add_text, owner_of_thread, read_run, stand, thread_of_run
+from headrace.storage import Entry, LocalArchive, RunLog, Thread, ThreadState, add_text, owner_of_thread, read_run, stand, thread_of_run
 from headrace.workspace.driver import Driver, Granted
 from headrace.workspace.instructions import brought_along
 from headrace.workspace.intents import INTENTS, Intent, intent_of
@@ -85,7 +85,7 @@ class Runs:
         *,
         folder: Path,
         origins: Path,
-        archive: Archive,
+        archive: LocalArchive,
         clock: Clock,
         new_id: Callable[[str], str],
         speakers: Speakers,
