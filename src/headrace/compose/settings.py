@@ -321,11 +321,13 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class AgentsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What agents find here. `browser` is a program, or empty for none; `private_networks` opens addresses that are not the internet's.
-    `a2a_usd_max` and `a2a_tokens_max` are what one task of another agent may use before its owner is asked."""
+    """What agents find here. `browser` is a program, or empty for none; `private_networks` opens addresses that are not the internet's;
+    `schedules`: the server does what is scheduled. `a2a_usd_max` and `a2a_tokens_max` are what one task of another agent may use before its
+    owner is asked."""
 
     browser: str = "chromium"
     private_networks: bool = False
+    schedules: bool = True
     a2a_usd_max: str | None = None
     a2a_tokens_max: int = 1_000_000
 
