@@ -79,6 +79,11 @@ class Cluster:
                 self._refused_until = None
             return connection
 
+    def check(self) -> None:
+        """Raises StoreUnreachable where nobody could connect when it was tried last."""
+        if self._refused_until is not None:
+            raise unreachable()
+
     def _connected(self) -> "psycopg.Connection[tuple[Any, ...]]":
         options = f"-c statement_timeout={STATEMENT_MS} -c synchronous_commit=on"
         connection = self.driver.connect(self._url, autocommit=True, connect_timeout=CONNECT_S, options=options, **DEAD_AFTER)
