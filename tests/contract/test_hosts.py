@@ -12,7 +12,7 @@ from openai import APIStatusError, AuthenticationError, ConflictError, OpenAI
 
 from tests.dialects import TEXT, Polyglot
 from tests.postgres import Postgres, postgres
-from tests.server import Installation, Running, at_once, eventually, pool
+from tests.server import KEY, Installation, Running, at_once, eventually, pool
 from tests.vendor import Vendor
 
 ADMIN = "sk-hr-0123456789012345678901234567890123"
@@ -129,6 +129,24 @@ def test_a_key_that_is_made_or_revoked_is_so_everywhere(hosts: tuple[Running, Ru
     assert eventually(lambda: not works(second, secret))
     listed = Installation(first.folder).run("audit", "list", "--format", "json").stdout
     assert [one["what"] for one in json.loads(listed)] == ["api_key.created", "api_key.deleted"]
+
+
+def test_one_host_becomes_one_of_several(tmp_path: Path, cluster: Postgres, polyglot: Polyglot) -> None:
+    with psycopg.connect(cluster.url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE moved")
+    url, served = cluster.url.replace("/postgres?", "/moved?"), pool("chat", polyglot.url, "chat")
+    alone = Installation(tmp_path / "one", served)
+    secret = KEY.search(alone.run("keys", "create", "old").stdout)
+    assert secret is not None
+    several = installation(tmp_path, "one", url, served)
+    assert "headrace storage move" in several.run("serve", "--port", "0", expect=1).stderr
+    assert {"api_key", "audit_entry"} <= {row["table"] for row in json.loads(several.run("storage", "move", "--format", "json").stdout)}
+    with several.serving() as server:
+        assert works(server, secret[0])
+    assert "lies in PostgreSQL already" in several.run("storage", "move", expect=1).stderr
+    assert "1 entries" in several.run("audit", "verify").stdout
+    (tmp_path / "one" / "headrace.toml").write_text(served)
+    assert "set [storage] url again" in alone.run("serve", "--port", "0", expect=1).stderr
 
 
 def test_without_the_database_chats_go_on_and_the_rest_says_so(hosts: tuple[Running, Running], cluster: Postgres) -> None:

@@ -25,6 +25,7 @@ from headrace.cli.reconcile import reconcile
 from headrace.cli.reload import reload
 from headrace.cli.serve import serve
 from headrace.cli.simulate import simulate
+from headrace.cli.storage import storage
 from headrace.cli.usage import usage
 from headrace.cli.why import why
 from headrace.cli.workspace import workspace
@@ -48,7 +49,7 @@ def headrace(context: click.Context, config: Path | None, data: Path | None) -> 
 
 for command in (
     serve, workspace, chat, agent, memory, mcp, batch, portfolio, simulate, plan, why, usage, ledger, invoice, reconcile, keys, budget,
-    price, audit, models, reload, doctor,
+    price, audit, storage, models, reload, doctor,
 ):  # fmt: skip
     headrace.add_command(command)
 
