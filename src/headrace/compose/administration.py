@@ -108,8 +108,13 @@ class Administration:
             decisions=Decisions(house.layout).of,
             reload=lambda: msgspec.structs.asdict(reloading.reload_all()),
         )
-        organization = Organization(gate=self.gate, clock=house.clock, finance=Reader(house.layout, lambda: reloading.settings))
-        rules = StoredSpending(functools.partial(budgets_at, house.layout, house.settings.storage.url))
+        finance = Reader(house.layout, lambda: reloading.settings)
+        organization = Organization(gate=self.gate, clock=house.clock, finance=finance)
+        rules = StoredSpending(
+            functools.partial(budgets_at, house.layout, house.settings.storage.url),
+            house.clock,
+            lambda whose, since, until: finance.spent(whose.organization, whose.project, since, until),
+        )
         projects = Projects(
             gate=self.gate,
             desk=self.desk,

@@ -195,7 +195,7 @@ class KeyStore:
         return found[0]
 
     def _there(self, organization: str, owner: str) -> bool:
-        """Whether a person or a service account is there yet, seen in the transaction that makes the key: who is removed takes all along."""
+        """Whether a person or a service account is there yet, seen in the transaction that makes the key: who is removed takes all."""
         sql = (
             "SELECT 1 FROM person WHERE organization = ?1 AND id = ?2 "
             "UNION ALL SELECT 1 FROM service_account WHERE organization = ?1 AND id = ?2 AND deleted IS NULL"
