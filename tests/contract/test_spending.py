@@ -100,6 +100,8 @@ def test_a_limit_and_an_alert_count_what_the_month_has_spent_already(place, hook
             return float(row["spent_usd"])
 
         assert told() == pytest.approx(spent)
+        shown = 'headrace_budget_limit_usd{headrace_budget="spend_limit:default/early"} 100.0'
+        assert eventually(lambda: shown in server.get("/metrics")[1].decode(), within_s=20, every_s=0.2)
         there.spend_alerts.create("early", currency="USD", interval="month", threshold_amount=1, notification_channel=CHANNEL)
         assert eventually(lambda: hook.heard, within_s=15), "one cent is spent already"
 
