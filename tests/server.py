@@ -182,7 +182,7 @@ def at_once(*works: Callable[[], object], within_s: float = 60.0) -> None:
     assert not any(thread.is_alive() for thread in threads), f"still at work after {within_s} s"
 
 
-def pool(name: str, url: str, *models: str, **more: str | int | bool) -> str:
+def pool(name: str, url: str, *models: str, **more: str | int | bool | list[str]) -> str:
     """The TOML of a pool at a scripted vendor, under the vendor's own names of the models."""
     named = ", ".join(f'"{model}" = "{model}"' for model in models)
     lines = [f"{field} = {json.dumps(value)}" for field, value in more.items()]

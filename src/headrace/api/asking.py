@@ -24,7 +24,7 @@ from headrace.metering import tier_of
 from headrace.portfolio import ModelProfile, PathBound
 from headrace.routing import TIERS
 from headrace.wire import openai_embeddings, posts
-from headrace.wire.openai_caps import without_max_cost
+from headrace.wire.openai_caps import pictures_bytes, without_max_cost
 from headrace.wire.openai_chat import ChatHead, read_head
 
 FRAMING_TOKENS_MAX = 512
@@ -102,7 +102,7 @@ class Reader:
             model=head.model,
             stream=head.stream is True,
             include_usage=options is not None and options.include_usage is True,
-            tokens_in_max=len(body) + FRAMING_TOKENS_MAX,
+            tokens_in_max=len(body) - pictures_bytes(body, bytes(head.messages)) + FRAMING_TOKENS_MAX,
             tokens_out_max=_tokens_out_max(head),
             body=body,
             traffic_class=traffic_class,

@@ -59,7 +59,6 @@ from headrace.storage import (
     invoices,
     is_open,
     issue,
-    key_names,
     load_once,
     organizations,
     owned,
@@ -318,10 +317,6 @@ class Finance:
         """What is needed to rate a period again: attempts that customers pay for, whose usage is known."""
         with self._open() as database:
             yield from rated(database, since, until)
-
-    def key_names(self) -> dict[str, str]:
-        with self._open() as database:
-            return key_names(database)
 
     # What people enter.
 

@@ -33,6 +33,7 @@ from headrace.core.errors import (
 )
 from headrace.core.stream import Said, Used
 from headrace.core.translation import Change
+from headrace.core.usage import Usage
 from headrace.gateway.attempt import Attempt, Listener, Log, Prices
 from headrace.gateway.guarding import Guards
 from headrace.gateway.meters import Meters, check, give_back, take
@@ -121,7 +122,7 @@ class Gateway:
         limiter, granted = self._limiter(ask, now), None
         if limiter is not None:
             granted = self._granted(ask, limiter, bound, now)
-        visit = Visit(self.world, now, limiter, granted, tokens_in, tokens_out)
+        visit = Visit(self.world, now, limiter, granted, bound, Usage(tokens_in, 0, 0, tokens_out))
         if ask.native is not None and ask.native.post is not None:
             visit.bound = ask.native.post.bound
         if limited:
@@ -157,7 +158,8 @@ class Gateway:
         its budgets, not by what was heard last. Raises BudgetsUnreachable, and what guardrails say of it."""
         if self.world.guards is not None:
             ask = self.world.guards.admitted(ask)
-        visit = Visit(self.world, self.clock.instant(), None, None, ask.tokens_in_max, self._tokens_out_max(ask))
+        tokens_in, tokens_out = ask.tokens_in_max, self._tokens_out_max(ask)
+        visit = Visit(self.world, self.clock.instant(), None, None, tokens_in + tokens_out, Usage(tokens_in, 0, 0, tokens_out))
         if ask.native is not None and ask.native.post is not None:
             visit.bound = ask.native.post.bound
         till = self._till or Till(NOBODY, self.clock)
@@ -219,8 +221,9 @@ class Gateway:
             fits = not visit.capped or _cost_pico(answer, part) <= visit.bound_pico
             if not fits:
                 return False
-            self._tell_price(part, moment)
-            attempt = Attempt(self._log, self.clock, moment, visit.ask or ask, visit, KEPT, (), Prices(part, None), listener)
+            if part is not None and part.id not in self._told_prices:
+                self._tell_price(part, moment)
+            attempt = Attempt.begin(self._log, self.clock, moment, visit.ask or ask, visit, KEPT, (), Prices(part, None), listener)
             try:
                 if answer.translation:
                     attempt.translated(answer.translation)
@@ -259,7 +262,7 @@ class Gateway:
         try:
             moment = self.clock.moment()
             prices = self._prices(ask, visit, pool, moment)
-            attempt = Attempt(self._log, self.clock, moment, ask, visit, choice, placed, prices, listener)
+            attempt = Attempt.begin(self._log, self.clock, moment, ask, visit, choice, placed, prices, listener)
             listener.patience_s = pool.drain_ms_max / 1000
             await world.providers[pool.name].answer(ask, attempt)
             self._done(room, attempt)
@@ -282,17 +285,19 @@ class Gateway:
         """What the customer is promised, by the prices of when money was held for it, and what the vendor is expected to charge; what each
         row says is told once."""
         world = visit.world
-        sell = world.book.sale(_sale(ask, world), visit.priced_at or moment, pool)
+        sell = visit.price
+        if sell is None or world.book.heeds_place:
+            sell = world.book.sale(_sale(ask, world), visit.priced_at or moment, pool)
         buy = world.buys.price_on(pool.name, ask.model, moment)
-        self._tell_price(sell, moment)
-        self._tell_price(buy, moment)
+        for price in (sell, buy):
+            if price is not None and price.id not in self._told_prices:
+                self._tell_price(price, moment)
         return Prices(sell, buy)
 
-    def _tell_price(self, price: Price | None, moment: Moment) -> None:
-        if price is not None and price.id not in self._told_prices:
-            self._told_prices.add(price.id)
-            for card in cards_of(price, moment):
-                self._log.append(card)
+    def _tell_price(self, price: Price, moment: Moment) -> None:
+        self._told_prices.add(price.id)
+        for card in cards_of(price, moment):
+            self._log.append(card)
 
     def _done(self, room: Room, attempt: Attempt) -> None:
         """What an answer says about its pool."""

@@ -152,8 +152,9 @@ class Till:
         return bool(self._budgets or ask.principal.allowances or ask.max_cost_pico is not None)
 
     def admit(self, ask: Ask, visit: Visit, price: Price | None) -> None:
-        """Hold what the request could cost, or leave it to `fetch` where more must be leased. Raises why it is refused."""
-        way = self._way(ask)
+        """Hold what the request could cost at the visit's `priced_at`, or leave it to `fetch` where more must be leased. Raises why it is
+        refused."""
+        way = self._way(ask, visit.priced_at)
         if not way.slices and ask.max_cost_pico is None:
             return
         bound_pico = self._bound_pico(ask, visit, way, price)
@@ -169,7 +170,7 @@ class Till:
 
     async def quote(self, ask: Ask, visit: Visit, price: Price | None, *, fresh: bool) -> Quote:
         """As `admit` would see it, with all that is known of the budgets `fresh`. Raises BudgetsUnreachable."""
-        way = self._way(ask)
+        way = self._way(ask, self._clock.moment())
         why: HeadraceError | None = None
         if way.slices and (fresh or any(one.account is None for one in way.slices)):
             await self._lend(way.slices, 0)
@@ -188,7 +189,7 @@ class Till:
             tokens_in_max=visit.bound.tokens_in,
             tokens_out_max=visit.bound.tokens_out,
             units_max=visit.units,
-            cost_max_pico=None if unbounded else rate_bound(visit.bound, price, visit.units),
+            cost_max_pico=None if unbounded else visit.bound_at(price, visit.units),
             unbounded=unbounded,
             price=None if price is None else price.id,
             capped=visit.capped,
@@ -212,7 +213,7 @@ class Till:
         if held_to and (why := _unbounded(visit.ask or ask, price)) is not None:
             param = None if ask.native is None else ask.native.param
             raise Unbounded(f"Nobody can say what this costs at most, and {held_to}: {why}", param=param)
-        bound_pico = rate_bound(visit.bound, price, visit.units)
+        bound_pico = visit.bound_at(price, visit.units)
         if bound_pico is None:
             if held_to:
                 raise Unpriced(_unpriced(ask.model, visit, price, held_to), param="model")
@@ -282,14 +283,14 @@ class Till:
         if tokens < TOKENS_OUT_CAP_MIN * ask.choices:
             raise _exceeded(scarcest, bound_pico)
         _cap(ask, visit, tokens, "budget")
-        return rate_bound(visit.bound, visit.price) or 0
+        return visit.bound_at(visit.price) or 0
 
     # Which accounts.
 
-    def _way(self, ask: Ask) -> Way:
+    def _way(self, ask: Ask, moment: Moment) -> Way:
         who = ask.principal
         kind = who.key, ask.model, ask.traffic_class, ask.user, ask.session
-        way, moment = self._ways.get(kind), self._clock.moment()
+        way = self._ways.get(kind)
         if way is None or not way.since <= moment < way.until:
             if len(self._ways) >= WAYS_MAX:
                 self._ways.clear()
@@ -406,7 +407,7 @@ def _cap_to_max_cost(ask: Ask, visit: Visit, price: Price | None, max_cost_pico:
             param="max_cost",
         )
     _cap(ask, visit, tokens, "max_cost")
-    return rate_bound(visit.bound, price) or 0
+    return visit.bound_at(price) or 0
 
 
 def _tokens_for(bound: Usage, price: Price | None, pico: int) -> int:

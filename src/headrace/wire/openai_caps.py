@@ -1,19 +1,35 @@
 """What of a chat request is ours and not the upstream's: a cap on the answer's length is put in, `max_cost` is taken out."""
 
+import re
 from collections.abc import Collection
 
 import msgspec
 
-from headrace.wire.elision import without_texts
+from headrace.wire.elision import SHORT, without_texts
 from headrace.wire.openai_chat import read
 
 _members, _tools = msgspec.json.Decoder(dict[str, msgspec.Raw]), msgspec.json.Decoder(list[msgspec.Raw])
+_PICTURE = re.compile(rb'"image_url"\s*:\s*\{\s*(?:"detail"\s*:\s*"\w*"\s*,\s*)?"url"\s*:\s*"')
+"""In a text it would have backslashes before its quotes."""
+_DATA = re.compile(rb"data:image/[\w.+-]+;base64,")
 NAMES = ("max_completion_tokens", "max_tokens")
 
 
 def images_in(body: bytes) -> int:
     """How many names of images stand in it: two an image, and at least one."""
     return without_texts(body).count(b'"image_url"')
+
+
+def pictures_bytes(body: bytes, messages: bytes) -> int:
+    """How many bytes of it are pictures that stand in its messages as data: these are no tokens of text. `messages` may be without their
+    long texts. Where what looks like one stands elsewhere too, none is counted, so that nobody calls a text a picture."""
+    if len(body) < SHORT or b'"image_url"' not in messages:
+        return 0
+    found = list(_PICTURE.finditer(body))
+    if len(found) != len(_PICTURE.findall(messages)):
+        return 0
+    begun = (_DATA.match(body, one.end()) for one in found)
+    return sum(body.find(b'"', data.end()) - data.end() for data in begun if data is not None)
 
 
 def with_tokens_out_max(body: bytes, tokens: int) -> bytes:
