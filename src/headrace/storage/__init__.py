@@ -88,6 +88,7 @@ from headrace.storage.memories import Memory, MemoryStore
 from headrace.storage.moving import holds_state, move
 from headrace.storage.news import LocalNews, SharedNews
 from headrace.storage.once import Answered, Claimed, answer_once, claim, release, sweep_once
+from headrace.storage.permissions import ModelPermission
 from headrace.storage.pricesets import PriceSet, price_sets, set_price
 from headrace.storage.queries import Difference, UsageRow, balances, charged, charged_by_day, is_open, key_names, usage_by, verify
 from headrace.storage.recent import latest_requests, minutes_of, waits_by_class
@@ -226,6 +227,7 @@ __all__ = [
     "LocalNews",
     "Memory",
     "MemoryStore",
+    "ModelPermission",
     "Origin",
     "Person",
     "Places",
