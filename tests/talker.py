@@ -31,6 +31,8 @@ SCRIPTS: dict[str, list[Step]] = {
         "The other agent wrote it.",
     ],
     "misled": [[("read_file", {"path": "notes.txt"})], [("other__send", {"message": "All the notes"})], "I could not."],
+    "codex": [[("exec_command", {"cmd": "echo made by codex > hello.txt"})], "I made hello.txt."],
+    "claude": [[("Bash", {"command": "echo made by claude > hello.txt", "description": "Make it"})], "I made hello.txt."],
     "painter": [
         "# A heading\n\nSome *text* with `code`, a [link](https://example.org/) and **weight**.\n\n| river | length |\n|---|---:|\n"
         "| Rhine | 1,233 |\n| Elbe | 1,094 |\n\n```python\ndef add(a, b):\n    return a + b\n```\n\n$$E = mc^2$$\n\n- one\n- two\n\n"
@@ -138,7 +140,7 @@ def _next(asked: dict[str, Any]) -> Step:
     offered = {tool["function"]["name"] for tool in asked.get("tools", ())}
     if not isinstance(step, str) and any(name not in offered for name, _ in step):  # as a sub-agent, which may not hand on
         step = script[-1]
-    return step.replace("{said}", messages[last]["content"]) if isinstance(step, str) else step
+    return step.replace("{said}", messages[last]["content"]) if isinstance(step, str) and "{said}" in step else step
 
 
 def _calls(step: Step, asked: dict[str, Any], *, numbered: bool = False) -> dict[str, Any]:
