@@ -47,6 +47,11 @@ SCRIPTS: dict[str, list[Step]] = {
     "waiter": [[("run_command", {"command": "echo waiting; sleep 600"})], "Somebody stopped it."],
     "codex": [[("exec_command", {"cmd": "echo made by codex > hello.txt"})], "I made hello.txt."],
     "claude": [[("Bash", {"command": "echo made by claude > hello.txt", "description": "Make it"})], "I made hello.txt."],
+    "drawer": [
+        "The way of a request:\n\n```mermaid\nflowchart LR\n  ask[Ask] -->|key| gate{Gate}-->pool[(Pool)]\n"
+        "  gate -.-> no[<script>alert(1)</script>]\n```\n\nAnd told:\n\n```mermaid\nsequenceDiagram\n  Client->>Gate: ask\n"
+        "  Gate-->>Client: words\n```\n\nA faulty one:\n\n```mermaid\nflowchart LR\n  a --> \n```"
+    ],
     "painter": [
         "# A heading\n\nSome *text* with `code`, a [link](https://example.org/) and **weight**.\n\n| river | length |\n|---|---:|\n"
         "| Rhine | 1,233 |\n| Elbe | 1,094 |\n\n```python\ndef add(a, b):\n    return a + b\n```\n\n$$E = mc^2$$\n\n- one\n- two\n\n"

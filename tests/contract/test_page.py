@@ -167,6 +167,29 @@ def test_what_a_model_writes_is_shown_and_runs_nothing(seen, visitor):
     accessible(page)
 
 
+def test_diagrams_are_drawn_and_a_faulty_one_says_why(seen, visitor):
+    page = seen.page
+    asked: list[str] = []
+    page.on("request", lambda one: asked.append(one.url))
+    thread = visitor.thread(model="echo")
+    visitor.say(thread, "No diagram")
+    seen.go(thread)
+    expect(page.get_by_text("You said: No diagram")).to_be_visible(timeout=SLOW_MS)
+    assert not any("diagrams" in url for url in asked), "it comes with the first diagram"
+    thread = visitor.thread(model="drawer")
+    visitor.say(thread, "Draw")
+    seen.go(thread)
+    pictures = page.locator("article .diagram img")
+    expect(pictures).to_have_count(2, timeout=SLOW_MS)
+    assert all(pictures.nth(at).evaluate("one => one.decode().then(() => one.naturalWidth > 100)") for at in range(2))
+    expect(page.get_by_text("This diagram can't be drawn: this line can't be read: “a -->”.")).to_be_visible()
+    page.get_by_text("Source").first.click()
+    expect(page.get_by_text("flowchart LR ask[Ask]")).to_be_visible()
+    accessible(page)
+    page.emulate_media(color_scheme="dark")
+    assert pictures.first.evaluate("one => one.decode().then(() => one.naturalWidth > 100)")
+
+
 def test_code_is_shown_as_changed_lines_and_an_edit_branches(seen, visitor):
     thread = visitor.thread(model="coder")
     visitor.say(thread, "Write hello.py", intent="code")
