@@ -1,11 +1,13 @@
 """A vendor whose models follow scripts and stream their words, for what is tested through the workspace: over real sockets, in threads.
 
 The model's name says the script. A step is a text, or the calls that it wants made; which step is next follows from the conversation
-alone, so a run that goes on after a crash meets the same model. `{said}` in a text is what the person said last. A model named `slow`
-says a word and then waits, until it is hung up on or `go` is set.
+alone, so a run that goes on after a crash meets the same model. `{said}` in a text is what the person said last, `{url}` in a call the
+address in it and `{ref}` a link of the page seen last. A model named `slow` says a word and then waits, until it is hung up on or `go` is
+set.
 """
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +37,12 @@ SCRIPTS: dict[str, list[Step]] = {
         "It ran.",
     ],
     "waiter": [[("run_command", {"command": "echo waiting; sleep 600"})], "Somebody stopped it."],
+    "reader": [
+        [("browser_open", {"url": "{url}"})],
+        [("browser_hand_over", {"why": "Sign in, please."})],
+        [("browser_click", {"ref": "{ref}"})],
+        "I have read it.",
+    ],
     "painter": [
         "# A heading\n\nSome *text* with `code`, a [link](https://example.org/) and **weight**.\n\n| river | length |\n|---|---:|\n"
         "| Rhine | 1,233 |\n| Elbe | 1,094 |\n\n```python\ndef add(a, b):\n    return a + b\n```\n\n$$E = mc^2$$\n\n- one\n- two\n\n"
@@ -142,7 +150,13 @@ def _next(asked: dict[str, Any]) -> Step:
     offered = {tool["function"]["name"] for tool in asked.get("tools", ())}
     if not isinstance(step, str) and any(name not in offered for name, _ in step):  # as a sub-agent, which may not hand on
         step = script[-1]
-    return step.replace("{said}", messages[last]["content"]) if isinstance(step, str) else step
+    said = str(messages[last]["content"])
+    if isinstance(step, str):
+        return step.replace("{said}", said)
+    refs = re.findall(r"link .*?\[ref=(\w+)\]", str(messages[-1]["content"]))
+    urls = re.findall(r"https?://\S+", said)
+    filled = {"{url}": urls[0] if urls else "none", "{ref}": refs[0] if refs else "none"}
+    return [(name, {argument: filled.get(value, value) for argument, value in given.items()}) for name, given in step]
 
 
 def _calls(step: Step, asked: dict[str, Any], *, numbered: bool = False) -> dict[str, Any]:

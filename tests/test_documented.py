@@ -17,7 +17,7 @@ from headrace.core.identity import Principal
 from headrace.planner import Case, Demand, Held, Limits, Market, Offer, TokenOffer, Training
 from headrace.portfolio import snapshot
 from headrace.telemetry import Metrics
-from headrace.workspace import Console, Door, Memories, ThreadFiles, Visitors, page_routes
+from headrace.workspace import Console, Door, Memories, ThreadBrowser, ThreadFiles, Visitors, page_routes
 from tests.administration import administrative_routes, signing_routes
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
@@ -110,6 +110,7 @@ def test_every_route_is_in_the_reference() -> None:
             visitors=nothing, runs=nothing, archive=nothing, clock=nothing, new_id=nothing, new_secret=nothing, built_in=nothing
         ).routes(),
         *ThreadFiles(nothing, nothing, nothing).routes(),
+        *ThreadBrowser(nothing, nothing, nothing, nothing).routes(),
         *Console(nothing, nothing, nothing).routes(),
         *Memories(nothing, nothing, nothing, nothing).routes(),
         *page_routes(),

@@ -19,7 +19,8 @@ def outfit_of(settings: Settings, environ: Mapping[str, str]) -> Outfit:
         for terms in settings.mcp
     }
     browser = browser_of(settings, environ)
-    return Outfit(servers=settings.mcp, secrets=secrets, private=settings.agents.private_networks, browser=browser)
+    agents = settings.agents
+    return Outfit(servers=settings.mcp, secrets=secrets, private=agents.private_networks, ports=frozenset(agents.ports), browser=browser)
 
 
 def browser_of(settings: Settings, environ: Mapping[str, str]) -> str | None:

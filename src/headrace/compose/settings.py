@@ -315,10 +315,16 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class AgentsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What agents find here. `browser` is a program, or empty for none; `private_networks` opens addresses that are not the internet's."""
+    """What agents find here. `browser` is a program, or empty for none; `private_networks` opens addresses that are not the internet's, and
+    `ports` are those at which hosts may be reached."""
 
     browser: str = "chromium"
     private_networks: bool = False
+    ports: tuple[int, ...] = (80, 443)
+
+    def __post_init__(self) -> None:
+        if not all(1 <= port <= 65_535 for port in self.ports):
+            raise ValueError("agents.ports must be 1 to 65535")
 
 
 class OidcSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

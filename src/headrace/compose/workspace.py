@@ -21,7 +21,7 @@ from headrace.gateway import Gateway
 from headrace.metering import digest
 from headrace.sandbox import try_level
 from headrace.storage import Archive, KeyRing, Layout, MemoryStore, Thread, connect, keep_session
-from headrace.workspace import Console, Door, Memories, OwnMemories, Remembering, Runs, ThreadFiles, Visitors, page_routes
+from headrace.workspace import Console, Door, Memories, OwnMemories, Remembering, Runs, ThreadBrowser, ThreadFiles, Visitors, page_routes
 from headrace.workspace.runs import Spawn
 
 LINK_S = 900
@@ -125,8 +125,9 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
     )
     console = Console(visitors, StoredFacts(house.layout, clock, lambda: reloading.settings, gateway), clock)
     files = ThreadFiles(visitors, runs, archive)
+    browser = ThreadBrowser(visitors, runs, archive, clock)
     memories = Memories(visitors, archive, clock, new_id)
-    routes = [*visitors.routes(), *door.routes(), *files.routes(), *memories.routes(), *console.routes(), *page_routes()]
+    routes = [*visitors.routes(), *door.routes(), *files.routes(), *browser.routes(), *memories.routes(), *console.routes(), *page_routes()]
     return Rooms(runs, visitors, archive, database, routes)
 
 

@@ -9,6 +9,7 @@ from headrace.workspace.files import ThreadFiles
 from headrace.workspace.hands import Hands, Screen
 from headrace.workspace.honesty import BUILT_IN, verdict
 from headrace.workspace.instructions import brought_along
+from headrace.workspace.looking import ThreadBrowser
 from headrace.workspace.memories import Memories, OwnMemories
 from headrace.workspace.nobody import Nobody
 from headrace.workspace.outfit import Outfit, equipped
@@ -47,6 +48,7 @@ __all__ = [
     "ServerSecrets",
     "Speaker",
     "Speakers",
+    "ThreadBrowser",
     "ThreadFiles",
     "Toolbox",
     "Visitors",

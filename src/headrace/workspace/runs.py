@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import shutil
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -28,11 +28,15 @@ from headrace.workspace.mail import Letter, Say, Stop, post, spoken, take, waits
 from headrace.workspace.outfit import Outfit, equipped
 from headrace.workspace.porting import left
 from headrace.workspace.remembering import Remembering
-from headrace.workspace.work import Speaker, Work
+from headrace.workspace.toolbox import Toolbox
+from headrace.workspace.work import LOOK_S, Speaker, Work
 
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 DRIVING: Final = "driving"
 BUSY_S: Final = 0.05
+LINGER_S: Final = 600.0
+LINGERING_MAX: Final = 4
+"""How long, and how many of them at most, browsers stay open after the last step of their runs: people may look, sign in, answer."""
 CEASE_S_MAX: Final = 10.0
 
 
@@ -71,6 +75,7 @@ class Runs:
         self._speakers, self._find_level, self._outfit, self._memory, self._spawn, self._log = speakers, level, outfit, memory, spawn, log
         self._level: Level | None = None
         self._working: dict[str, tuple[asyncio.Task[None], asyncio.Event]] = {}
+        self._rooms = asyncio.Semaphore(LINGERING_MAX)
         self._followers: dict[str, set[asyncio.Event]] = {}
         self.stopping = False
 
@@ -246,13 +251,35 @@ class Runs:
                 log.append(PersonSaid(letter.text), self._clock.moment(), durable=True)
 
     async def _worked(self, run: str, log: RunLog, live: Live, woken: asyncio.Event, *, resumed: bool) -> None:
-        thread = await self._archive.run(thread_of_run, run)
-        if thread is None:
-            raise InternalFailure(f"Run {run} belongs to no thread.")
-        speaker = self._speakers(thread.key, thread.model, thread.id, lambda text, thought: live.words(text, thought=thought))
-        draft = self.draft(run)
+        """Work on it until nothing is left to do, and, while a browser is open that people may use, until they leave it alone."""
+        thread, draft, home = await self._thread(run), self.draft(run), self.home(run)
         if self._level is None:
             self._level = await asyncio.to_thread(self._find_level)
+        events = [entry.event for entry in log.entries]
+        coming: list[Event] = [PersonSaid(text) for text in spoken(home)]
+        talks = _intent(thread, [*events, *coming]) == "chat" and not any(isinstance(event, ToolsGiven) for event in events)
+        bare = Outfit() if talks else self._outfit()  # who only talks needs no servers and no browser to be started
+        owner = await self._archive.run(owner_of_thread, thread.id)
+        memory = None if self._memory is None else self._memory(owner, thread, run)
+        kits = [] if memory is None else [memory]
+
+        async def equip(driver: Driver) -> None:
+            if not talks:
+                toolbox.give(driver)
+            if memory is not None:
+                await memory.bring(driver)
+
+        async with equipped(bare, draft, self._level, Limits(), live.note, *kits, screen=live, home=home) as toolbox:
+            while True:
+                work = await self._work_with(run, log, live, woken, toolbox)
+                await work.go_on(resumed=resumed, equip=equip)
+                resumed = False
+                if not await self._lingers(run, woken, toolbox):
+                    return
+
+    async def _work_with(self, run: str, log: RunLog, live: Live, woken: asyncio.Event, toolbox: Toolbox) -> Work:
+        """Work for the thread as it is now: its model, its intent and its budget may have changed."""
+        thread = await self._thread(run)
 
         async def keep(state: ThreadState, said: list[tuple[int, str]], pico_usd: int, tokens: int) -> None:
             if said:
@@ -260,40 +287,43 @@ class Runs:
             await self._archive.run(stand, run, state, self._clock.moment(), pico_usd, tokens)
             self._news(run)
 
-        def intent(events: list[Event]) -> Intent:
-            last = next((event.text for event in reversed(events) if isinstance(event, PersonSaid)), "")
-            return INTENTS.get(thread.intent) or intent_of(last, folder=thread.folder is not None)
+        return Work(
+            home=self.home(run),
+            log=log,
+            speaker=self._speakers(thread.key, thread.model, thread.id, lambda text, thought: live.words(text, thought=thought)),
+            hands=toolbox,
+            grant=self._grant(run),
+            clock=self._clock,
+            intent=lambda events: _intent(thread, events),
+            live=live,
+            woken=woken,
+            keep=keep,
+            by="the person",
+            interrupt=toolbox.interrupt,
+        )
 
-        events = [entry.event for entry in log.entries]
-        coming: list[Event] = [PersonSaid(text) for text in spoken(self.home(run))]
-        talks = intent([*events, *coming]) == "chat" and not any(isinstance(event, ToolsGiven) for event in events)
-        bare = Outfit() if talks else self._outfit()  # who only talks needs no servers and no browser to be started
-        owner = await self._archive.run(owner_of_thread, thread.id)
-        memory = None if self._memory is None else self._memory(owner, thread, run)
-        kits = [] if memory is None else [memory]
-        async with equipped(bare, draft, self._level, Limits(), live.note, *kits, screen=live) as toolbox:
-            work = Work(
-                home=self.home(run),
-                log=log,
-                speaker=speaker,
-                hands=toolbox,
-                grant=self._grant(run),
-                clock=self._clock,
-                intent=intent,
-                live=live,
-                woken=woken,
-                keep=keep,
-                by="the person",
-                interrupt=toolbox.interrupt,
-            )
+    async def _lingers(self, run: str, woken: asyncio.Event, toolbox: Toolbox) -> bool:
+        """Wait with what is open for people until there is mail, or they have left it alone for long; whether there is mail."""
+        if toolbox.pulse() is None or self._rooms.locked():
+            return False
+        async with self._rooms:
+            pulse, quiet_s = toolbox.pulse(), 0.0
+            while quiet_s < LINGER_S and toolbox.pulse() is not None:
+                if waits(self.home(run)):
+                    return True
+                woken.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_S):
+                        await woken.wait()
+                quiet_s = quiet_s + LOOK_S if toolbox.pulse() == pulse else 0.0
+                pulse = toolbox.pulse()
+        return False
 
-            async def equip(driver: Driver) -> None:
-                if not talks:
-                    toolbox.give(driver)
-                if memory is not None:
-                    await memory.bring(driver)
-
-            await work.go_on(resumed=resumed, equip=equip)
+    async def _thread(self, run: str) -> Thread:
+        thread = await self._archive.run(thread_of_run, run)
+        if thread is None:
+            raise InternalFailure(f"Run {run} belongs to no thread.")
+        return thread
 
     def draft(self, run: str) -> Draft:
         """The files of a run. Raises RunNotFound."""
@@ -308,3 +338,9 @@ class Runs:
     def _news(self, run: str) -> None:
         for news in self._followers.get(run, ()):
             news.set()
+
+
+def _intent(thread: Thread, events: Sequence[Event]) -> Intent:
+    """What the thread says, or else what the person's last words mean."""
+    last = next((event.text for event in reversed(events) if isinstance(event, PersonSaid)), "")
+    return INTENTS.get(thread.intent) or intent_of(last, folder=thread.folder is not None)

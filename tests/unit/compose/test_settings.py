@@ -77,6 +77,7 @@ region = "eu-central-1"
 [agents]
 browser = "firefox"
 private_networks = true
+ports = [80, 443, 8_443]
 
 [oidc]
 issuer = "https://id.internal"

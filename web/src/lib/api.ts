@@ -1,6 +1,6 @@
 // What the page asks of its server. A failure says what happened and what to do, in the server's own words.
 
-import type { Answered, Changes, Event, Forking, Message, NewKey, NewThread } from './types'
+import type { Act, Answered, Changes, Event, Forking, Message, NewKey, NewThread } from './types'
 
 export const API = '/workspace/api'
 
@@ -143,6 +143,7 @@ export const api = {
   say: (id: string, message: Message) => json<{ run: string }>('POST', `${of(id)}/messages`, message),
   stop: (id: string) => json<unknown>('POST', `${of(id)}/stop`, {}),
   halt: (id: string) => json<unknown>('POST', `${of(id)}/halt`, {}),
+  inBrowser: (id: string, act: Act) => json<void>('POST', `${of(id)}/browser`, act),
   go: (id: string) => json<unknown>('POST', `${of(id)}/go`, {}),
   answer: (id: string, answer: Answered) => json<unknown>('POST', `${of(id)}/answer`, answer),
   fork: (id: string, forking: Forking) => json<WholeThread>('POST', `${of(id)}/fork`, forking),
@@ -173,4 +174,5 @@ export const api = {
 }
 
 export const eventsOf = (id: string, run: string, after: number) => new EventSource(`${of(id)}/events?run=${run}&after=${after}`)
+export const browserOf = (id: string) => new EventSource(`${of(id)}/browser`)
 export const exportOf = (id: string) => `${of(id)}/export`
