@@ -11,14 +11,28 @@ from types import FrameType
 import msgspec
 
 from headrace.agents import Grant, Readers, Writers
-from headrace.agents.events import ContextGiven, Ended, Event, PersonSaid, TaskGiven
+from headrace.agents.events import ContextGiven, Ended, Event, ModelSaid, PersonSaid, TaskGiven
+from headrace.cli.telling import tell_run, used
 from headrace.compose import Place, outfit_of, signing_key
 from headrace.compose.clock import MachineClock, Names
-from headrace.core.errors import InvalidRequest
+from headrace.core.errors import HeadraceError, InvalidRequest
 from headrace.core.model import Model
 from headrace.sandbox import Draft, Level, Limits
-from headrace.storage import Entry, MemoryStore, RunLog, ScheduleStore, connect, make_folder, read_run
-from headrace.workspace import Driver, Embeds, Ending, Granted, Keeper, Person, Remembering, Screen, Toolbox, brought_along, equipped
+from headrace.storage import Entry, MemoryStore, RunLog, ScheduleStore, ThreadState, connect, make_folder, read_run
+from headrace.workspace import (
+    Driver,
+    Embeds,
+    Ending,
+    Granted,
+    Keeper,
+    Person,
+    Remembering,
+    Screen,
+    Toolbox,
+    brought_along,
+    equipped,
+    innermost,
+)
 
 
 def home_of(place: Place, name: str) -> Path:
@@ -113,9 +127,25 @@ def drive(
         with database_of(place) as database:
             memory = Remembering(MemoryStore(database), str(draft.origin), name, embeds(), MachineClock(), Names(MachineClock()))
             driven = _driven(place, log, draft, level, model(), person, _granted(place, home, database), hear, tell, memory, screen)
-            return asyncio.run(driven)
+            try:
+                driver, ending = asyncio.run(driven)
+            except HeadraceError as error:
+                _tell_outside(place, home, database, "failed", error)
+                raise
+            _tell_outside(place, home, database, ending, None)
+            return driver, ending
     finally:
         log.close()
+
+
+def _tell_outside(place: Place, home: Path, database: sqlite3.Connection, state: ThreadState, why: HeadraceError | None) -> None:
+    entries = read_run(home / "events.jsonl")
+    events = [entry.event for entry in entries]
+    said = [event for event in map(innermost, events) if isinstance(event, ModelSaid)]
+    about = {"title": task_of(entries), **used(sum(one.tokens for one in said), sum(one.pico_usd for one in said))}
+    if (home / "schedule").exists():
+        about["schedule"] = (home / "schedule").read_text()
+    tell_run(place, database, home.name, about, events, state, why)
 
 
 async def _driven(

@@ -66,7 +66,13 @@ async def run(
 ) -> Outcome:
     """Run it to its end, or to the first limit. `proxy` is the unix socket of the egress proxy, where hosts may be reached; `hear` is told
     what it says as it comes; when `halt` is set it is stopped."""
-    line = confined(command, draft, level, limits, proxy=proxy)
+    return await run_line(confined(command, draft, level, limits, proxy=proxy), draft, limits, hear=hear, halt=halt)
+
+
+async def run_line(
+    line: "Line", draft: Draft, limits: Limits, *, hear: Callable[[str], None] = unheard, halt: asyncio.Event | None = None
+) -> Outcome:
+    """The same for what is confined already."""
     process = await asyncio.create_subprocess_exec(
         *line.words,
         stdin=asyncio.subprocess.DEVNULL,
@@ -95,8 +101,10 @@ def confined(
     proxy: Path | None = None,
     read: Sequence[Path] = (),
     environment: Mapping[str, str] | None = None,
+    is_proxy: bool = True,
 ) -> Line:
-    """How the command is run, for who starts it; `read` are more paths that it sees. Raises SandboxRefused where nothing confines it."""
+    """How the command is run, for who starts it; `read` are more paths that it sees. What lies behind `proxy` is one, and the command's
+    environment says so, unless it `is_proxy` no more than a door to one server. Raises SandboxRefused where nothing confines it."""
     if level.rung == 0:
         raise SandboxRefused(f"There is {level.says}")
     if level.rung == 2 and proxy is not None:
@@ -104,7 +112,8 @@ def confined(
     _hand_over(draft)
     folder = folder_shown(level, draft, read)
     told = _told(command, folder, draft, level, limits, proxy, read)
-    return Line(_line(told, folder, draft, level, proxy, read), {**_environment(level, draft, proxy), **(environment or {})})
+    own = _environment(level, draft, proxy if is_proxy else None)
+    return Line(_line(told, folder, draft, level, proxy, read), {**own, **(environment or {})})
 
 
 def folder_shown(level: Level, draft: Draft, read: Sequence[Path]) -> str:

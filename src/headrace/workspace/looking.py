@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from headrace.core.clock import SECOND, Clock
 from headrace.core.errors import Conflict, InvalidApiKey, InvalidRequest, NotFound
-from headrace.storage import Archive, Thread, thread_of
+from headrace.storage import LocalArchive, Thread, thread_of
 from headrace.workspace.runs import Runs
 from headrace.workspace.visitors import Visitors, body_of
 from headrace.workspace.window import NoBrowser, act_decoder, do, watch
@@ -26,7 +26,7 @@ HELD_EVERY: Final = 2 * SECOND
 class ThreadBrowser:
     """The handlers."""
 
-    def __init__(self, visitors: Visitors, runs: Runs, archive: Archive, clock: Clock) -> None:
+    def __init__(self, visitors: Visitors, runs: Runs, archive: LocalArchive, clock: Clock) -> None:
         self._visitors, self._runs, self._archive, self._clock = visitors, runs, archive, clock
 
     def routes(self) -> list[Route]:

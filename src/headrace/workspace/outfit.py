@@ -8,23 +8,28 @@ import msgspec
 
 from headrace.agents.connected import ServerTerms
 from headrace.agents.delegation import DELEGATION
+from headrace.agents.peers import PeerTerms
 from headrace.sandbox import Draft, Level, Limits
 from headrace.sandbox.egress import PORTS
 from headrace.workspace.browsing import Browser, browsing
 from headrace.workspace.connecting import Lost, ServerSecrets, connected
 from headrace.workspace.hands import Hands, Screen
+from headrace.workspace.peers import peers
 from headrace.workspace.toolbox import Kit, Toolbox
 
 
 class Outfit(msgspec.Struct, frozen=True, kw_only=True):
     """`browser` is its program, None for none. `private` lets addresses of this machine's networks be reached; `ports` are those of pages
-    and of what commands reach."""
+    and of what commands reach. `tokens` are what other agents are shown, by their names, and `new_id` names messages to them."""
 
     servers: tuple[ServerTerms, ...] = ()
     secrets: Mapping[str, ServerSecrets] = {}
     private: bool = False
     ports: frozenset[int] = PORTS
     browser: str | None = None
+    agents: tuple[PeerTerms, ...] = ()
+    tokens: Mapping[str, str] = {}
+    new_id: Callable[[str], str] = lambda prefix: prefix
 
 
 @asynccontextmanager
@@ -50,12 +55,13 @@ async def equipped(
         browsing(browser) as browsers,
         connected(outfit.servers, outfit.secrets, draft, level, limits, private=outfit.private) as servers,
     ):
-        for server in servers:
-            if isinstance(server, Lost):
-                tell(server.why)
+        others = await peers(outfit.agents, outfit.tokens, draft, outfit.new_id)
+        for one in (*servers, *others):
+            if isinstance(one, Lost):
+                tell(one.why)
         yield Toolbox(
             hands,
-            [*kits, *browsers, *servers],
+            [*kits, *browsers, *servers, *others],
             [DELEGATION],
             interrupt=hands.interrupt,
             pulse=lambda: None if browser is None else browser.pulse,

@@ -3,7 +3,7 @@
 import { api, eventsOf, type Entry, type State, type WholeThread } from './api'
 import { app } from './app.svelte'
 import { forksOf, timelineOf } from './timeline'
-import type { Happening } from './types'
+import type { Happening, Message } from './types'
 
 const FLUSH_MS = 40
 
@@ -118,6 +118,20 @@ export class Open {
     this.thought = this.thoughts
     this.printed = this.output
   }
+}
+
+/** What goes with a message: files for the thread's folder, and pictures for the model to see. */
+export interface Attached {
+  files: File[]
+  pictures: Blob[]
+}
+
+/** Say it in a thread, with what goes with it. */
+export async function said(id: string, message: Message, attached: Attached): Promise<void> {
+  for (const file of attached.files) await api.addFile(id, file.name, file)
+  const pictures: string[] = []
+  for (const picture of attached.pictures) pictures.push(await api.addPicture(id, picture))
+  await api.say(id, { ...message, pictures })
 }
 
 /** What was typed and not sent is kept, whatever happens. */

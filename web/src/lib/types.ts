@@ -49,6 +49,13 @@ export interface Changes {
   budget_usd?: string | null;
 }
 
+/** Of one change, which pieces, by their numbers from 0; None: all of it. `version` of None: whichever it has now. */
+export interface Choice {
+  path: string;
+  hunks?: number[] | null;
+  version?: string | null;
+}
+
 /** At this point of the page's view, in its pixels. */
 export interface Click {
   type: "click";
@@ -64,6 +71,12 @@ export interface ContextGiven {
   text: string;
   writers: number;
   readers: number;
+}
+
+/** `take`: do to the folder what was done to the draft. `drop`: give that up. `undo`: put the folder back. `files` chooses files, and */
+export interface Doing {
+  do: string;
+  files?: Choice[] | null;
 }
 
 /** What a tool does. `audience` is who gets to read what it passes on; `audience_with` names arguments that widen it when given. */
@@ -189,8 +202,10 @@ export interface Mark {
   height: number;
 }
 
+/** `pictures` are shown with it, by the names that they were kept under. */
 export interface Message {
   text: string;
+  pictures?: string[];
   intent?: string | null;
   model?: string | null;
   budget_usd?: string | null;
@@ -248,10 +263,11 @@ export interface Paused {
   reason: "money" | "steps" | "stopped" | "tokens";
 }
 
-/** The request, or more of it while the run goes on. */
+/** The request, or more of it while the run goes on. `pictures` are shown with it, by the names under which the run keeps them. */
 export interface PersonSaid {
   type: "PersonSaid";
   text: string;
+  pictures: string[];
 }
 
 /** A key that is no letter, such as Enter or Control+a. */
