@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -12,6 +13,7 @@ from headrace.sandbox import try_level
 from headrace.web import assets
 from tests.needs import missing, need
 from tests.server import Installation, Running, pool, priced
+from tests.shop import shop
 from tests.talker import SCRIPTS, Talker, blind, talking
 from tests.visitor import API, Visitor
 
@@ -39,8 +41,16 @@ def talker() -> Iterator[Talker]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, talker: Talker) -> Installation:
-    return Installation(tmp_path_factory.mktemp("house"), pool("vendor", talker.url, *SCRIPTS) + blind(talker.url) + priced(*SCRIPTS))
+def site() -> Iterator[tuple[str, list[str]]]:
+    with shop() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, talker: Talker, site: tuple[str, list[str]]) -> Installation:
+    settings = f"[agents]\nprivate_networks = true\nports = [{urlsplit(site[0]).port}]\n"
+    pools = pool("vendor", talker.url, *SCRIPTS) + blind(talker.url) + priced(*SCRIPTS)
+    return Installation(tmp_path_factory.mktemp("house"), settings + pools)
 
 
 @pytest.fixture(scope="module")
@@ -323,6 +333,37 @@ def test_a_schedule_is_made_in_words_rests_and_is_taken_back(seen):
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Take back").click()
     expect(page.get_by_text("No schedules yet.")).to_be_visible(timeout=SLOW_MS)
+
+
+@pytest.mark.skipif(try_level().rung < 3, reason="a browser needs level 3 of the sandbox")
+def test_the_agents_browser_is_seen_taken_and_given_back(seen, visitor, site):
+    thread = visitor.thread(model="guest", intent="browse")
+    page = seen.page
+    seen.go(thread)
+    seen.send(f"Read {site[0]}/sign-in")
+    work = page.get_by_role("complementary", name="Work")
+    expect(page.get_by_role("heading", name="This needs your leave")).to_be_visible(timeout=SLOW_MS)
+    expect(work.get_by_text("Sign in, please.")).to_be_visible()
+    picture = work.get_by_role("img", name="What the browser shows: Sign in")
+    expect(picture).to_be_visible(timeout=SLOW_MS)
+    work.get_by_role("button", name="Take over").click()
+    glass = work.get_by_role("textbox", name="The page")
+    expect(glass).to_be_focused()
+    accessible(page)
+    box = picture.bounding_box()
+    assert box is not None
+    scale = box["width"] / 1_280
+    glass.click(position={"x": 40 * scale, "y": 220 * scale})
+    page.keyboard.type("hunter22")
+    page.keyboard.press("Enter")
+    expect(work.get_by_role("img", name="What the browser shows: In")).to_be_visible(timeout=SLOW_MS)
+    work.get_by_role("button", name="Give back at 127.0.0.1").click()
+    expect(page.get_by_text("I have read it.")).to_be_visible(timeout=SLOW_MS)
+    expect(work.get_by_role("img", name="What the browser shows: Details")).to_be_visible(timeout=SLOW_MS)
+    assert "POST 127.0.0.1/in user=&word=hunter22" in site[1]
+    told = visitor.get(f"{thread}/log")["events"]
+    assert "Oak." in str(told), "the click after it was made in the same browser"
+    assert "hunter22" not in str(told)
 
 
 def test_words_are_found_by_the_keyboard_alone(seen, visitor):

@@ -13,6 +13,7 @@ from headrace.workspace.firing import Firings
 from headrace.workspace.hands import Hands, Screen
 from headrace.workspace.honesty import BUILT_IN, verdict
 from headrace.workspace.instructions import brought_along
+from headrace.workspace.looking import ThreadBrowser
 from headrace.workspace.memories import Memories, OwnMemories
 from headrace.workspace.nobody import Nobody
 from headrace.workspace.outfit import Outfit, equipped
@@ -65,6 +66,7 @@ __all__ = [
     "Speaker",
     "Speakers",
     "Teller",
+    "ThreadBrowser",
     "ThreadFiles",
     "Toolbox",
     "Triggers",
