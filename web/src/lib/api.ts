@@ -189,6 +189,7 @@ const at = (path: string) => path.split('/').map(encodeURIComponent).join('/')
 export const api = {
   me: () => json<Visitor>('GET', `${API}/session`),
   signIn: (by: { key: string } | { link: string }) => json<Visitor>('POST', `${API}/session`, by),
+  ways: () => json<{ login: string | null; provider: string | null; why: string | null }>('GET', '/auth/ways'),
   signOut: () => json<void>('DELETE', `${API}/session`),
   threads: () => json<{ threads: Thread[] }>('GET', `${API}/threads`).then((told) => told.threads),
   create: (asked: NewThread) => json<WholeThread>('POST', `${API}/threads`, asked),
