@@ -17,7 +17,7 @@ from headrace.core.identity import Principal
 from headrace.planner import Case, Demand, Held, Limits, Market, Offer, TokenOffer, Training
 from headrace.portfolio import snapshot
 from headrace.telemetry import Metrics
-from headrace.workspace import Console, Door, Memories, ThreadFiles, Visitors, page_routes
+from headrace.workspace import A2A, Console, Door, Memories, ThreadFiles, Triggers, Visitors, Webhooks, page_routes
 from tests.administration import administrative_routes, signing_routes
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
@@ -107,11 +107,25 @@ def test_every_route_is_in_the_reference() -> None:
         *Files(nothing, nothing, nothing, nothing, nothing).routes(),
         *Visitors(holders=nothing, may=nothing, archive=nothing, clock=nothing, new_secret=nothing, bearer=nothing).routes(),
         *Door(
-            visitors=nothing, runs=nothing, archive=nothing, clock=nothing, new_id=nothing, new_secret=nothing, built_in=nothing
+            visitors=nothing,
+            runs=nothing,
+            archive=nothing,
+            clock=nothing,
+            new_id=nothing,
+            new_secret=nothing,
+            built_in=nothing,
+            blind=nothing,
         ).routes(),
         *ThreadFiles(nothing, nothing, nothing).routes(),
         *Console(nothing, nothing, nothing).routes(),
         *Memories(nothing, nothing, nothing, nothing).routes(),
+        *Webhooks(
+            visitors=nothing, archive=nothing, teller=nothing, clock=nothing, new_id=nothing, new_token=nothing, private=nothing
+        ).routes(),
+        *Triggers(
+            visitors=nothing, runs=nothing, archive=nothing, clock=nothing, new_id=nothing, new_token=nothing, sign=nothing, held=nothing
+        ).routes(),
+        *A2A(nothing, nothing, "").routes(),
         *page_routes(),
         *MessageBatches(asgi=nothing, archive=nothing, clock=nothing, batches=nothing, settings=nothing, authenticate=nothing).routes(),
         *administrative_routes(),
@@ -119,7 +133,7 @@ def test_every_route_is_in_the_reference() -> None:
     ]
     paths = [getattr(route, "path", "") for route in (*cold.app().routes, *more)]
     for path in {*HOT_PATHS, *paths}:
-        assert f"{path.replace('{name:path}', '{model}').replace('{path:path}', '{path}').replace(':str', '')}`" in page("api")
+        assert f"{path.replace('{name:path}', '{model}').replace('{path:path}', '{path}').replace('{name:str}', '{name}')}`" in page("api")
 
 
 def test_every_metric_is_in_the_reference() -> None:

@@ -61,12 +61,17 @@ def run(server: Running, *command: str, folder: Path = FRAMEWORKS) -> str:
     return ended.stdout
 
 
-@pytest.mark.parametrize("suite", ["langchain_suite.py", "tools_suite.py"])
-def test_a_framework(server: Running, suite: str) -> None:
+def suite_passes(server: Running, suite: str) -> None:
+    """A suite of that environment, by its own pytest."""
     loops = [part for one in ("test", "fixture") for part in ("-o", f"asyncio_default_{one}_loop_scope=session")]
     options = ["-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(FRAMEWORKS), "--confcutdir", str(FRAMEWORKS)]
     said = run(server, "python", "-m", "pytest", *options, "-o", "asyncio_mode=auto", *loops, suite)
     assert " passed" in said
+
+
+@pytest.mark.parametrize("suite", ["langchain_suite.py", "tools_suite.py"])
+def test_a_framework(server: Running, suite: str) -> None:
+    suite_passes(server, suite)
 
 
 def test_whatever_the_document_allows(server: Running, tmp_path: Path) -> None:

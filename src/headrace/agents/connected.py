@@ -20,7 +20,7 @@ SAYS_CHARS_MAX: Final = 2_000
 NAME_CHARS_MAX: Final = 64
 
 Author: TypeAlias = Literal["anyone", "service", "inside", "own"]
-_WRITERS: Final[dict[Author, Writers]] = {
+WRITERS: Final[dict[Author, Writers]] = {
     "anyone": Writers.ANYONE,
     "service": Writers.SERVICE,
     "inside": Writers.INSIDE,
@@ -98,7 +98,7 @@ def offered(server: ServerTerms, offer: Offer) -> Tool | None:
         says=offer.says[:SAYS_CHARS_MAX],
         effect=_effect(server, offer, terms),
         arguments=_roles(server, offer, terms),
-        rest=Field(writers=_WRITERS[author], readers=Readers.PERSON),
+        rest=Field(writers=WRITERS[author], readers=Readers.PERSON),
         repeatable=_reads(server, offer, terms),
     )
     return Tool(card, schema=offer.schema)

@@ -18,10 +18,11 @@ IMPORTED: Final = "what came in with a file"
 PauseReason: TypeAlias = Literal["money", "tokens", "steps", "stopped"]
 
 
-class PersonSaid(msgspec.Struct, frozen=True, tag=True):
-    """The request, or more of it while the run goes on."""
+class PersonSaid(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
+    """The request, or more of it while the run goes on. `pictures` are shown with it, by the names under which the run keeps them."""
 
     text: str
+    pictures: tuple[str, ...] = ()
 
 
 class ContextGiven(msgspec.Struct, frozen=True, tag=True):
@@ -47,7 +48,7 @@ class TaskGiven(msgspec.Struct, frozen=True, tag=True):
     """The first event of a sub-agent: what it is to do, in the words of the agent above it, which are never the person's.
 
     `grant` is what was handed over to it, and `tools` names those that it has; none named: all. A whole run begins with it, too, where not
-    a person but another program words the task.
+    a person but another program words the task; what that one says later is another of these.
     """
 
     text: str

@@ -20,7 +20,8 @@ TIMES_MAX: Final = 1_000
 
 
 class Mandate(msgspec.Struct, frozen=True, kw_only=True):
-    """`folder` is where the task works. `take`: its changes are taken over unasked. `by` is who gave it."""
+    """`schedule` is whose it is: a schedule, or an address from which outsiders start runs. `folder` is where the task works; "" is one of
+    its own for each run. `take`: its changes are taken over unasked. `by` is who gave it."""
 
     schedule: str
     task: str
@@ -50,10 +51,10 @@ def unsealed(content: bytes, key: bytes) -> Mandate:
         signed = msgspec.json.decode(content, type=_Signed)
         text = signed.mandate.encode()
         if not hmac.compare_digest(signed.hmac_sha256.encode(), _signature(text, key).encode()):
-            raise LeaveInvalid("The leave of this schedule is not the one that was signed here: nothing is done on it.")
+            raise LeaveInvalid("This leave is not the one that was signed here: nothing is done on it.")
         return msgspec.json.decode(text, type=Mandate)
     except msgspec.MsgspecError as wrong:
-        raise LeaveInvalid(f"The leave of this schedule can't be read: {wrong}") from wrong
+        raise LeaveInvalid(f"This leave can't be read: {wrong}") from wrong
 
 
 def allowed(mandate: Mandate, now: Moment, *, ended: bool = False) -> Grant:

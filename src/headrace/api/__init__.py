@@ -22,9 +22,11 @@ from headrace.api.models import Models
 from headrace.api.money import Minting, Money
 from headrace.api.once import Once
 from headrace.api.organization import Asked, Cost, Organization, Used
+from headrace.api.permissions import Permissions
 from headrace.api.posts import POST_PATHS, Posts
 from headrace.api.projectkeys import ProjectKeys
 from headrace.api.projects import Projects
+from headrace.api.quotes import Quotes
 from headrace.api.responses import Responses
 from headrace.api.responses_background import Background
 from headrace.api.responses_keeping import Keeper, ResponsesSettings
@@ -71,9 +73,11 @@ __all__ = [
     "Organization",
     "Page",
     "People",
+    "Permissions",
     "Posts",
     "ProjectKeys",
     "Projects",
+    "Quotes",
     "Responses",
     "ResponsesSettings",
     "Signing",

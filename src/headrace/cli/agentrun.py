@@ -1,22 +1,38 @@
 """Runs of agents as the commands begin them and go on with them: where they lie, what they may do, and the server as their model."""
 
 import asyncio
+import signal
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
+from types import FrameType
 
 import msgspec
 
 from headrace.agents import Grant, Readers, Writers
-from headrace.agents.events import ContextGiven, Ended, Event, PersonSaid, TaskGiven
+from headrace.agents.events import ContextGiven, Ended, Event, ModelSaid, PersonSaid, TaskGiven
+from headrace.cli.telling import tell_run, used
 from headrace.compose import Place, outfit_of, signing_key
 from headrace.compose.clock import MachineClock, Names
-from headrace.core.errors import InvalidRequest
+from headrace.core.errors import HeadraceError, InvalidRequest
 from headrace.core.model import Model
 from headrace.sandbox import Draft, Level, Limits
-from headrace.storage import Entry, MemoryStore, RunLog, ScheduleStore, connect, make_folder, read_run
-from headrace.workspace import Driver, Embeds, Ending, Granted, Keeper, Person, Remembering, brought_along, equipped
+from headrace.storage import Entry, MemoryStore, RunLog, ScheduleStore, ThreadState, connect, make_folder, read_run
+from headrace.workspace import (
+    Driver,
+    Embeds,
+    Ending,
+    Granted,
+    Keeper,
+    Person,
+    Remembering,
+    Screen,
+    Toolbox,
+    brought_along,
+    equipped,
+    innermost,
+)
 
 
 def home_of(place: Place, name: str) -> Path:
@@ -98,8 +114,10 @@ def drive(
     *,
     know: Callable[[Event], None] = lambda event: None,
     embeds: Callable[[], Embeds | None] = lambda: None,
+    screen: Screen | None = None,
 ) -> tuple[Driver, Ending]:
-    """Go on with a run until it is done, or waits for a person who is not there. Raises RunBusy while another process does."""
+    """Go on with a run until it is done, or waits for a person who is not there. Raises RunBusy while another process does. With a `screen`
+    somebody sees what commands say, and an interrupt stops a command before it stops the run."""
     home = home_of(place, name)
     log = RunLog(home / "events.jsonl")
     try:
@@ -108,10 +126,26 @@ def drive(
             know(entry.event)
         with database_of(place) as database:
             memory = Remembering(MemoryStore(database), str(draft.origin), name, embeds(), MachineClock(), Names(MachineClock()))
-            driven = _driven(place, log, draft, level, model(), person, _granted(place, home, database), hear, tell, memory)
-            return asyncio.run(driven)
+            driven = _driven(place, log, draft, level, model(), person, _granted(place, home, database), hear, tell, memory, screen)
+            try:
+                driver, ending = asyncio.run(driven)
+            except HeadraceError as error:
+                _tell_outside(place, home, database, "failed", error)
+                raise
+            _tell_outside(place, home, database, ending, None)
+            return driver, ending
     finally:
         log.close()
+
+
+def _tell_outside(place: Place, home: Path, database: sqlite3.Connection, state: ThreadState, why: HeadraceError | None) -> None:
+    entries = read_run(home / "events.jsonl")
+    events = [entry.event for entry in entries]
+    said = [event for event in map(innermost, events) if isinstance(event, ModelSaid)]
+    about = {"title": task_of(entries), **used(sum(one.tokens for one in said), sum(one.pico_usd for one in said))}
+    if (home / "schedule").exists():
+        about["schedule"] = (home / "schedule").read_text()
+    tell_run(place, database, home.name, about, events, state, why)
 
 
 async def _driven(
@@ -125,12 +159,33 @@ async def _driven(
     hear: Callable[[Event], None],
     tell: Callable[[str], None],
     memory: Remembering,
+    screen: Screen | None,
 ) -> tuple[Driver, Ending]:
-    async with equipped(outfit_of(place.settings(), place.environ), draft, level, Limits(), tell, memory) as toolbox:
+    outfit = outfit_of(place.settings(), place.environ)
+    async with equipped(outfit, draft, level, Limits(), tell, memory, screen=screen) as toolbox:
         driver = Driver(log, model, toolbox, person, grant, MachineClock(), hear)
         toolbox.give(driver)
         await memory.bring(driver)
-        return driver, await driver.run()
+        with _interrupting(toolbox) if screen is not None else nullcontext():
+            return driver, await driver.run()
+
+
+@contextmanager
+def _interrupting(toolbox: Toolbox) -> Iterator[None]:
+    """An interrupt stops the command that runs; where none does, it is what it was."""
+    before, loop = signal.getsignal(signal.SIGINT), asyncio.get_running_loop()
+
+    def interrupted(number: int, frame: FrameType | None) -> None:
+        if toolbox.interrupt():
+            loop.call_soon_threadsafe(lambda: None)  # the loop looks at once
+        elif callable(before):
+            before(number, frame)
+
+    signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _granted(place: Place, home: Path, database: sqlite3.Connection) -> Grant | Granted:

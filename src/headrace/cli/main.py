@@ -12,6 +12,7 @@ from headrace.cli.batch import batch
 from headrace.cli.budget import budget
 from headrace.cli.chat import chat
 from headrace.cli.doctor import doctor
+from headrace.cli.foreign import foreign
 from headrace.cli.invoice import invoice
 from headrace.cli.keys import keys
 from headrace.cli.ledger import ledger
@@ -25,11 +26,16 @@ from headrace.cli.reconcile import reconcile
 from headrace.cli.reload import reload
 from headrace.cli.serve import serve
 from headrace.cli.simulate import simulate
+from headrace.cli.storage import storage
+from headrace.cli.trigger import trigger
 from headrace.cli.usage import usage
+from headrace.cli.webhook import webhook
 from headrace.cli.why import why
 from headrace.cli.workspace import workspace
 from headrace.compose import here, version
 from headrace.core.errors import HeadraceError
+
+agent.add_command(foreign)  # it shows what it changed as the others do
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -47,8 +53,8 @@ def headrace(context: click.Context, config: Path | None, data: Path | None) -> 
 
 
 for command in (
-    serve, workspace, chat, agent, memory, mcp, batch, portfolio, simulate, plan, why, usage, ledger, invoice, reconcile, keys, budget,
-    price, audit, models, reload, doctor,
+    serve, workspace, chat, agent, trigger, webhook, memory, mcp, batch, portfolio, simulate, plan, why, usage, ledger, invoice, reconcile,
+    keys, budget, price, audit, storage, models, reload, doctor,
 ):  # fmt: skip
     headrace.add_command(command)
 

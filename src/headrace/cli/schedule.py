@@ -17,6 +17,7 @@ from headrace.agents.tools import CARDS
 from headrace.cli.agentmodel import PICO, ServedEmbeddings, ServedModel
 from headrace.cli.agentrun import begin, database_of, draft_of, drive, home_of, new_name, runs_of, standing, task_of
 from headrace.cli.client import client_for
+from headrace.cli.telling import tell_due, tell_skipped
 from headrace.cli.terminal import MORE_PICO, MORE_STEPS, MORE_TOKENS, WHY_PAUSED, Terminal, short
 from headrace.compose import Place, signing_key
 from headrace.compose.clock import MachineClock, Names, process_id, shown_moment
@@ -141,12 +142,14 @@ def watch(place: Place, once: bool, url: str | None, key: str | None) -> None:
 def _watch(place: Place, *, once: bool, url: str | None, key: str | None) -> None:
     level, clock, bell = try_level(), MachineClock(), Bell()
     click.secho(level.says, dim=True, err=True)
-    with schedules_of(place) as store:
-        scheduler = Scheduler(store, clock, new_name)
+    with database_of(place) as database:
+        store = ScheduleStore(database)
+        scheduler = Scheduler(store, clock, new_name, lambda each, missed: tell_skipped(place, database, each.id, missed))
         while True:
             _notice_answers(place, store)
             for firing in scheduler.claim():
                 _fire(place, store, firing, level, url, key)
+            tell_due(place, database)
             if once:
                 return
             wakes = scheduler.wakes()
@@ -221,7 +224,7 @@ def inbox(place: Place) -> None:
             _show_question(home.name, entries, asked)
         elif (home / "schedule").exists() and standing(home, entries) == "done":
             draft = Draft.open(home / "draft")
-            changes = len(draft.changes()) if draft is not None else 0
+            changes = len(draft.pending()) if draft is not None else 0
             if changes:
                 empty = False
                 click.echo(f"{home.name}  done, {changes} change{'s' if changes != 1 else ''}  {short(task_of(entries))}")

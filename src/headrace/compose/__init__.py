@@ -1,6 +1,6 @@
 """Builds worlds from settings: the one room that reads the environment, the clock and chance, and names concrete adapters."""
 
-from headrace.compose.acts import audit_log, command_noted
+from headrace.compose.acts import audit_log, command_noted, shared_state
 from headrace.compose.banking import open_budgets
 from headrace.compose.books import Books
 from headrace.compose.budgetbooks import budget_balances, budget_faults
@@ -10,6 +10,7 @@ from headrace.compose.checkup import Finding, examine
 from headrace.compose.clock import MachineClock, now, shown_moment
 from headrace.compose.corrections import correct
 from headrace.compose.finance import DayCheck
+from headrace.compose.moving import move_to_postgres
 from headrace.compose.outfit import outfit_of
 from headrace.compose.place import Place, cache_folder, here, version
 from headrace.compose.prices import price_book
@@ -28,7 +29,7 @@ from headrace.compose.pricing import (
 )
 from headrace.compose.serve import Ready, serve_until_stopped
 from headrace.compose.settings import Settings, load_settings
-from headrace.compose.signing import signing_key
+from headrace.compose.signing import new_token, signing_key
 from headrace.compose.workspace import link_for
 
 __all__ = [
@@ -58,6 +59,8 @@ __all__ = [
     "link_for",
     "load_settings",
     "moment_now",
+    "move_to_postgres",
+    "new_token",
     "now",
     "open_budgets",
     "outfit_of",
@@ -70,6 +73,7 @@ __all__ = [
     "rerate",
     "serve_until_stopped",
     "set_price_row",
+    "shared_state",
     "shown_moment",
     "signing_key",
     "version",

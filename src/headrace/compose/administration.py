@@ -2,7 +2,6 @@
 
 import functools
 import secrets
-import sqlite3
 from collections.abc import Mapping
 from importlib.util import find_spec
 
@@ -18,6 +17,7 @@ from headrace.api import (
     Organization,
     Page,
     People,
+    Permissions,
     ProjectKeys,
     Projects,
     Signing,
@@ -39,7 +39,7 @@ from headrace.core.errors import SettingsInvalid
 from headrace.core.roles import ProjectRole
 from headrace.gateway import Gateway
 from headrace.providers.identity import IdentityProvider
-from headrace.storage import Act, Archive, Author, Person, Register, keep_session, signed_in
+from headrace.storage import Act, Archive, Author, Database, Person, Register, keep_session, signed_in
 
 LINK_S = 60
 
@@ -71,7 +71,7 @@ class PersonsPage(Page):
         author = Author(origin="session", id=person.id, name=person.name, email=person.email)
         act = Act(id=self._new_id("audit_"), moment=now, organization=person.organization, author=author)
 
-        def opened(database: sqlite3.Connection) -> bool:
+        def opened(database: Database) -> bool:
             register = Register(database, self._layout, person.organization)
             key = register.page_key(person, ends, id, secrets.token_bytes(30), act)
             if key is not None:
@@ -105,11 +105,16 @@ class Administration:
             desk=self.desk,
             gateway=gateway,
             clock=house.clock,
-            decisions=Decisions(house.layout).of,
+            decisions=Decisions(house.state).of,
             reload=lambda: msgspec.structs.asdict(reloading.reload_all()),
         )
-        organization = Organization(gate=self.gate, clock=house.clock, finance=Reader(house.layout, lambda: reloading.settings))
-        rules = StoredSpending(functools.partial(budgets_at, house.layout, house.settings.storage.url))
+        finance = Reader(house.layout, lambda: reloading.settings)
+        organization = Organization(gate=self.gate, clock=house.clock, finance=finance)
+        rules = StoredSpending(
+            functools.partial(budgets_at, house.layout, house.settings.storage.url),
+            house.clock,
+            lambda whose, since, until: finance.spent(whose.organization, whose.project, since, until),
+        )
         projects = Projects(
             gate=self.gate,
             desk=self.desk,
@@ -122,6 +127,7 @@ class Administration:
             *organization.routes(),
             *Spending(gate=self.gate, desk=self.desk, rules=rules).routes(),
             *projects.routes(),
+            *Permissions(gate=self.gate, desk=self.desk, models=lambda: gateway.world.snapshot.models).routes(),
             *Members(gate=self.gate, desk=self.desk).routes(),
             *ProjectKeys(gate=self.gate, desk=self.desk).routes(),
             *AuditLogs(gate=self.gate, desk=self.desk).routes(),

@@ -35,6 +35,7 @@ from headrace.metering.ledger import UNKNOWN_HELD, cost, customer, payable, reve
 from headrace.metering.lines import METERS
 from headrace.metering.prices import DAY
 from headrace.storage import (
+    Counted,
     Dimension,
     Exported,
     JournalEntry,
@@ -42,6 +43,7 @@ from headrace.storage import (
     Places,
     Rated,
     Tally,
+    UnitDimension,
     Unknown,
     attempted,
     audit,
@@ -57,12 +59,12 @@ from headrace.storage import (
     invoices,
     is_open,
     issue,
-    key_names,
     load_once,
     organizations,
     owned,
     rated,
     tallies,
+    unit_sums,
 )
 
 DIMENSION: Mapping[str, Dimension] = {
@@ -72,6 +74,14 @@ DIMENSION: Mapping[str, Dimension] = {
     "model": "model",
     "batch": "class",
     "service_tier": "tier",
+}
+UNIT_DIMENSION: Mapping[str, UnitDimension] = {
+    "project_id": "project",
+    "user_id": "user",
+    "api_key_id": "key",
+    "model": "model",
+    "source": "source",
+    "size": "size",
 }
 CLASSES_ALL = frozenset(("realtime", "enterprise", "agentic", "coding", "training"))
 
@@ -120,6 +130,31 @@ class Finance:
 
     def used(self, asked: Asked) -> Sequence[Used]:
         """Usage in buckets; attempts that we bear are none of the organisation's."""
+        return self._tokens(asked) if asked.counted == "tokens" else self._counted(asked, asked.counted)
+
+    def _counted(self, asked: Asked, counted: Counted) -> Sequence[Used]:
+        """What is counted in anything but tokens."""
+        only = {UNIT_DIMENSION[field]: values for field, values in asked.only.items()}
+        group = [UNIT_DIMENSION[field] for field in asked.group]
+        with self._open() as database:
+            found = unit_sums(
+                database,
+                counted,
+                group,
+                organization=asked.organization,
+                operation=asked.operation,
+                unit=asked.unit if counted == "calls" else None,
+                since=asked.start,
+                until=asked.end,
+                width=asked.width,
+                only=only,
+            )
+        return [
+            Used(bucket=bucket, group=names, requests=one.requests, count=one.units.get(asked.unit, 0))
+            for (bucket, names), one in sorted(found.items(), key=lambda item: item[0])
+        ]
+
+    def _tokens(self, asked: Asked) -> Sequence[Used]:
         only: dict[Dimension, frozenset[str]] = {"organization": frozenset((asked.organization,))}
         if asked.operation is not None:
             only["operation"] = frozenset((asked.operation,))
@@ -158,6 +193,14 @@ class Finance:
             Cost(bucket=bucket, group=group, pico=pico, quantity=quantity if items else None, unit="tokens" if items else None)
             for (bucket, group), (pico, quantity) in sorted(found.items())
         ]
+
+    def spent(self, organization: str, project: str | None, since: Moment, until: Moment) -> int:
+        """What an organisation, or one project of it, is charged, in pico-USD."""
+        only: dict[Dimension, frozenset[str]] = {"organization": frozenset((organization,))}
+        if project is not None:
+            only["project"] = frozenset((project,))
+        with self._open() as database:
+            return sum(tally.cost_pico for tally in tallies(database, (), since=since, until=until, only=only).values())
 
     def _costs_by_user(self, asked: Asked) -> Sequence[Cost]:
         only: dict[Dimension, frozenset[str]] = {"organization": frozenset((asked.organization,))}
@@ -275,10 +318,6 @@ class Finance:
         with self._open() as database:
             yield from rated(database, since, until)
 
-    def key_names(self) -> dict[str, str]:
-        with self._open() as database:
-            return key_names(database)
-
     # What people enter.
 
     def enter(self, *asked: JournalEntry) -> int:
@@ -315,13 +354,19 @@ class Finance:
             chain=chain,
         )
 
-    def issue(self, organization: str, month: str, now: Moment) -> Invoice:
+    def issue(self, organization: str, month: str, now: Moment, *, early: bool = False) -> Invoice:
         """Issue the invoice of a month: it is kept, and what its rounding left out is posted.
 
-        Raises ValueError where it was issued, or where the month has not begun: its use would be billed as corrections, a month late.
+        Raises ValueError where it was issued, where the month has not begun, and where it is not over and is not to be billed `early`: what
+        is used after that is billed as corrections, a month late.
         """
-        if month_of(month)[0] > now:
+        since, until = month_of(month)
+        if since > now:
             raise ValueError(f"{month} has not begun: there is nothing to bill yet")
+        if until > now and not early:
+            raise ValueError(
+                f"{month} is not over: what is used from now on would be billed a month late. Wait for its end, or say --early"
+            )
         made = self.draft(organization, month, now)
         owes, pico = customer(organization, ""), made.residue_pico
         debit, credit = ("rounding:invoices", owes) if pico > 0 else (owes, "rounding:invoices")

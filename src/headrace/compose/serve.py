@@ -26,7 +26,8 @@ from headrace.api import HOT_PATHS, WEBSOCKET_PATHS, Cache, Cold, Door, Heads, L
 from headrace.compose.adapters import Adapters
 from headrace.compose.administration import Administration
 from headrace.compose.archive import Kept, keep
-from headrace.compose.banking import BankProcess, Purse
+from headrace.compose.banking import BankProcess, Purse, budgets_at
+from headrace.compose.budgetgauges import BudgetGauges
 from headrace.compose.clock import MachineClock, chance
 from headrace.compose.enginehost import host_engines, seen_by_workers
 from headrace.compose.loading import Loading
@@ -89,7 +90,7 @@ def serve_until_stopped(
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         seconds = (clock.instant() - began) / SECOND
-        page = url + link_for(house.layout, clock, house.secret)
+        page = url + link_for(house.state, clock, house.secret)
         ready(Ready(version=version(), url=url, page=page, secret=house.secret, models=models, data=house.layout.root, seconds=seconds))
 
     with ExitStack() as closing, reserved(settings.server, shared=workers > 1) as held:
@@ -166,7 +167,11 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
             till=purse.till,
         )
         reloading.serve(gateway)
-        reports = _reports(opened, gateway, Metrics(), closing, worker)
+        metrics = Metrics()
+        reports = _reports(opened, gateway, metrics, closing, worker)
+        layout, url = house.layout, house.settings.storage.url
+        budgets = BudgetGauges(lambda: budgets_at(layout, url), lambda: url is not None or layout.budgets.exists(), house.clock)
+        budgets.watch(metrics)
         starting = tasks.create_task(_start(opened, gateway, purse, tasks, tell), name="engines")
         background = [
             tasks.create_task(opened.usage_log.keep_synced(), name="usage-log-sync"),
@@ -174,6 +179,7 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
             tasks.create_task(keep_probing(gateway, lambda: _intervals_ms(reloading.settings, house.local), house.clock), name="probes"),
             tasks.create_task(reloading.watch(), name="settings"),
             tasks.create_task(purse.link.keep(), name="budgets"),
+            tasks.create_task(budgets.keep_reading(), name="budget-metrics"),
         ]
         if worker is not None:
             background.append(tasks.create_task(reports.keep_telling(), name="metrics"))
@@ -187,11 +193,15 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
         cache = Cache(gateway, house.clock, house.settings.cache) if house.settings.cache.bytes_max else None
         kept = keep(opened, gateway, reloading, reports, lambda work: tasks.create_task(work), log, cache)
         closing.callback(kept.close)
+        await kept.begin()
         background.append(tasks.create_task(kept.keep_swept(), name="archive"))
-        tasks.create_task(kept.batches.keep_working(opened.names("runner_")), name="batches")  # it ends when `kept` is stopped
+        if worker is not None or house.state.url is not None:  # else nobody is there to look whether we live
+            background.append(tasks.create_task(kept.keep_alive(), name="runner"))
+        tasks.create_task(kept.batches.keep_working(), name="batches")  # it ends when `kept` is stopped
         held = HeldKeys(reloading, opened.ring)
-        rooms = workspace(opened, gateway, reloading, held, lambda work: tasks.create_task(work), log)
+        rooms = workspace(opened, gateway, reloading, held, kept.archive, lambda work: tasks.create_task(work), log)
         closing.callback(rooms.close)
+        background.append(tasks.create_task(rooms.teller.keep_telling(), name="webhooks"))
         server = _server(opened, gateway, reloading, reports, starting, kept, cache, held, rooms)
 
         def leave() -> None:
@@ -233,7 +243,7 @@ def _reloading(opened: Opened, source: Source, adapters: Adapters, commons: Comm
         ring=opened.ring,
         clock=opened.house.clock,
         commons=commons,
-        layout=opened.house.layout,
+        state=opened.house.state,
         purse=purse,
     )
 
@@ -297,10 +307,8 @@ def _server(
     administration = Administration(opened, gateway, reloading, kept.archive, held)
     money = Money(
         keys=held,
-        gateway=gateway,
         clock=opened.house.clock,
-        new_id=opened.names,
-        mint=functools.partial(mint_key, opened.house.layout, opened.house.clock),
+        mint=functools.partial(mint_key, opened.house.state, opened.house.clock),
     )
     cold = Cold(
         snapshot=lambda: gateway.world.snapshot,
@@ -309,7 +317,7 @@ def _server(
         metrics=reports.text,
         metrics_type=CONTENT_TYPE,
         new_id=opened.names,
-        more=[*administration.routes, *money.routes(), *kept.routes, *rooms.routes],
+        more=[*administration.routes, *money.routes(), *kept.quotes(held), *kept.routes, *rooms.routes],
         models=Models(gateway, opened.house.clock),
         version=version(),
     )

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from headrace.agents.connected import ServerTerms
+from headrace.agents.peers import PeerTerms
 from headrace.api import BatchesSettings, CacheSettings, FilesSettings, ResponsesSettings
 from headrace.api.socket import SocketSettings
 from headrace.compose.budgets import BudgetSettings, BudgetsSettings, WhomSettings
@@ -23,6 +24,7 @@ from headrace.core.ask import Operation
 from headrace.core.errors import SettingsInvalid
 from headrace.core.guardrails import Way
 from headrace.core.identity import TrafficClass
+from headrace.core.money import pico_of
 from headrace.core.roles import Role
 from headrace.core.rules import Capability, DataClass
 from headrace.engine import EngineSettings
@@ -61,15 +63,19 @@ class ServerSettings(SocketSettings, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class StorageSettings(UsageLogSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where everything is kept that must not be lost."""
+    """Where everything is kept that must not be lost. `keys_stale_max_s`: how long what is known of keys holds while `url` can't be
+    reached."""
 
     path: str = ".headrace"
     url: str | None = None
+    keys_stale_max_s: int = 900
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.url is not None and not self.url.startswith(("postgresql://", "postgres://")):
             raise ValueError('storage.url is the address of a PostgreSQL, such as "postgresql://db.internal/headrace"')
+        if self.keys_stale_max_s < 1:
+            raise ValueError("storage.keys_stale_max_s must be at least 1")
 
 
 class LocalEngineSettings(EngineSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -315,10 +321,19 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class AgentsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What agents find here. `browser` is a program, or empty for none; `private_networks` opens addresses that are not the internet's."""
+    """What agents find here. `browser` is a program, or empty for none; `private_networks` opens addresses that are not the internet's.
+    `a2a_usd_max` and `a2a_tokens_max` are what one task of another agent may use before its owner is asked."""
 
     browser: str = "chromium"
     private_networks: bool = False
+    a2a_usd_max: str | None = None
+    a2a_tokens_max: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        if self.a2a_usd_max is not None:
+            pico_of(self.a2a_usd_max)
+        if self.a2a_tokens_max < 1:
+            raise ValueError("agents.a2a_tokens_max is at least 1")
 
 
 class OidcSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -377,6 +392,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     uplift: tuple[UpliftSettings, ...] = ()
     agents: AgentsSettings = AgentsSettings()
     mcp: tuple[ServerTerms, ...] = ()
+    a2a: tuple[PeerTerms, ...] = ()
 
     def __post_init__(self) -> None:
         named: dict[str, list[str]] = {
@@ -387,7 +403,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "contracts": [contract.name for contract in self.contract],
             "limits": [one.name for one in self.limit],
             "budgets": [one.name for one in self.budget],
-            "mcp servers": [one.name for one in self.mcp],
+            "connected servers and agents": [*(one.name for one in self.mcp), *(one.name for one in self.a2a)],
         }
         for what, names in named.items():
             if twice := {name for name in names if names.count(name) > 1}:

@@ -1,27 +1,50 @@
 """The workspace wired: threads and runs on the in-process gateway, sessions on the keys, the page, and the link that opens it first."""
 
+import functools
 import logging
 import secrets
 import sqlite3
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
-from headrace.compose.agentmodel import GatewayEmbeddings, SpokenModel
+from headrace.agents import Budget
+from headrace.compose.agentmodel import GatewayEmbeddings, SpokenModel, sees_pictures
 from headrace.compose.clock import MachineClock
 from headrace.compose.facts import StoredFacts
 from headrace.compose.opening import Opened
 from headrace.compose.outfit import outfit_of
+from headrace.compose.place import version
 from headrace.compose.reload import Reloading
+from headrace.compose.signing import new_token, signing_key_of
 from headrace.core.clock import SECOND
 from headrace.core.errors import ModelNotFound, NotAllowed
 from headrace.core.identity import Principal
+from headrace.core.money import pico_of
 from headrace.gateway import Gateway
 from headrace.metering import digest
 from headrace.sandbox import try_level
-from headrace.storage import Archive, KeyRing, Layout, MemoryStore, Thread, connect, keep_session
-from headrace.workspace import Console, Door, Memories, OwnMemories, Remembering, Runs, ThreadFiles, Visitors, page_routes
+from headrace.storage import Archive, KeyRing, LocalArchive, MemoryStore, SharedState, Thread, TriggerStore, connect, keep_session
+from headrace.workspace import (
+    A2A,
+    TRIGGER_FILE,
+    AgentTasks,
+    Console,
+    Door,
+    Keeper,
+    Memories,
+    OwnMemories,
+    Remembering,
+    Runs,
+    Teller,
+    ThreadFiles,
+    Triggers,
+    Visitors,
+    Webhooks,
+    page_routes,
+)
 from headrace.workspace.runs import Spawn
 
 LINK_S = 900
@@ -53,8 +76,17 @@ class HeldKeys:
 class Rooms:
     """What `serve` needs of it: the routes, the way in for sessions, and what to do at start and stop."""
 
-    def __init__(self, runs: Runs, visitors: Visitors, archive: Archive, database: sqlite3.Connection, routes: Sequence[BaseRoute]) -> None:
-        self.runs, self._visitors, self._archive, self._database, self.routes = runs, visitors, archive, database, routes
+    def __init__(
+        self,
+        runs: Runs,
+        teller: Teller,
+        visitors: Visitors,
+        archive: LocalArchive,
+        database: sqlite3.Connection,
+        routes: Sequence[BaseRoute],
+    ) -> None:
+        self.runs, self.teller, self.routes = runs, teller, routes
+        self._visitors, self._archive, self._database = visitors, archive, database
 
     def bridge(self, app: ASGIApp) -> ASGIApp:
         return self._visitors.bridge(app)
@@ -68,16 +100,19 @@ class Rooms:
         self._database.close()
 
 
-def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: HeldKeys, spawn: Spawn, log: logging.Logger) -> Rooms:
+def workspace(
+    opened: Opened, gateway: Gateway, reloading: Reloading, keys: HeldKeys, shared: Archive, spawn: Spawn, log: logging.Logger
+) -> Rooms:
+    """Sessions are in `shared`, as keys are; threads and runs are this host's."""
     house = opened.house
-    archive = Archive(house.layout.database)
+    archive = LocalArchive(functools.partial(connect, house.layout.database, durable=True))
     clock, new_id = house.clock, opened.names
 
-    def speaker(key: bytes, model: str, session: str, tell: Callable[[str, bool], None]) -> SpokenModel:
+    def speaker(key: bytes, model: str, session: str, tell: Callable[[str, bool], None], *, pictures: bool) -> SpokenModel:
         principal = keys.held(key)
         if principal is None:
             raise NotAllowed("The key that this thread was made with is revoked, or over: nothing more is asked with it.")
-        return SpokenModel(gateway, clock, new_id, principal, model or first_model(gateway, principal), session, tell)
+        return SpokenModel(gateway, clock, new_id, principal, model or first_model(gateway, principal, sees=pictures), session, tell)
 
     database = connect(house.layout.database, durable=True)
 
@@ -87,6 +122,16 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
         store = OwnMemories(MemoryStore(database), owner)
         return Remembering(store, thread.folder or thread.label, run, embeds, clock, new_id)
 
+    def private() -> bool:
+        return reloading.settings.agents.private_networks
+
+    def leaves(home: Path) -> Keeper | None:
+        trigger = home / TRIGGER_FILE
+        if not trigger.exists():
+            return None
+        return Keeper(TriggerStore(database), trigger.read_text(), signing_key_of(house.layout), clock)
+
+    teller = Teller(archive, clock, private, log)
     runs = Runs(
         folder=house.layout.runs,
         origins=house.layout.root / "workspace",
@@ -97,13 +142,15 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
         level=try_level,
         outfit=lambda: outfit_of(reloading.settings, house.environ),
         memory=memory,
+        leaves=leaves,
+        told=teller.run_stands,
         spawn=spawn,
         log=log,
     )
     visitors = Visitors(
         holders=keys,
         may=lambda principal: principal.key in house.admins,
-        archive=archive,
+        archive=shared,
         clock=clock,
         new_secret=lambda: secrets.token_urlsafe(32),
         bearer=lambda key: _BRIDGE + key.hex(),
@@ -114,6 +161,12 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
         pools = snapshot.pools_of.get(model, ()) if model else snapshot.pools.values()
         return all(pool.dialect == "local" for pool in pools)
 
+    def blind(principal: Principal, model: str) -> list[str] | None:
+        name = model or first_model(gateway, principal, sees=True)
+        if sees_pictures(gateway, name):
+            return None
+        return [one for one in chat_models(gateway, principal) if sees_pictures(gateway, one)]
+
     door = Door(
         visitors=visitors,
         runs=runs,
@@ -122,36 +175,60 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
         new_id=new_id,
         new_secret=lambda: secrets.token_urlsafe(32),
         built_in=built_in,
+        blind=blind,
     )
-    console = Console(visitors, StoredFacts(house.layout, clock, lambda: reloading.settings, gateway), clock)
+    console = Console(visitors, StoredFacts(house.state, clock, lambda: reloading.settings, gateway), clock)
     files = ThreadFiles(visitors, runs, archive)
     memories = Memories(visitors, archive, clock, new_id)
-    routes = [*visitors.routes(), *door.routes(), *files.routes(), *memories.routes(), *console.routes(), *page_routes()]
-    return Rooms(runs, visitors, archive, database, routes)
+    webhooks = Webhooks(visitors=visitors, archive=archive, teller=teller, clock=clock, new_id=new_id, new_token=new_token, private=private)
+    triggers = Triggers(
+        visitors=visitors,
+        runs=runs,
+        archive=archive,
+        clock=clock,
+        new_id=new_id,
+        new_token=new_token,
+        sign=lambda: signing_key_of(house.layout),
+        held=keys.held,
+    )
+
+    def budget() -> Budget:
+        said = reloading.settings.agents
+        pico = None if said.a2a_usd_max is None else pico_of(said.a2a_usd_max)
+        return Budget(pico_usd_max=pico, tokens_max=said.a2a_tokens_max)
+
+    a2a = A2A(visitors, AgentTasks(runs, archive, clock, new_id, budget), version())
+    doors = (visitors, door, files, memories, webhooks, triggers, a2a, console)
+    routes = [*(route for one in doors for route in one.routes()), *page_routes()]
+    return Rooms(runs, teller, visitors, archive, database, routes)
 
 
 def embeddings(gateway: Gateway, clock: MachineClock, new_id: Callable[[str], str], principal: Principal) -> GatewayEmbeddings | None:
     """The first model that embeds and that the key may ask; None where there is none."""
     for name, profile in gateway.world.snapshot.models.items():
-        if "embeddings" in profile.operations and (principal.models is None or name in principal.models):
+        if "embeddings" in profile.operations and principal.may_ask(name):
             return GatewayEmbeddings(gateway, clock, new_id, principal, name)
     return None
 
 
-def first_model(gateway: Gateway, principal: Principal) -> str:
-    """The first that chats and that the key may ask. Raises ModelNotFound where there is none."""
-    for name, profile in gateway.world.snapshot.models.items():
-        if "chat" in profile.operations and (principal.models is None or name in principal.models):
-            return name
-    raise ModelNotFound("any that chats")
+def first_model(gateway: Gateway, principal: Principal, *, sees: bool = False) -> str:
+    """The first that chats and that the key may ask; with `sees` the first of them that is shown pictures, if any is. Raises ModelNotFound
+    where there is none."""
+    names = chat_models(gateway, principal)
+    if not names:
+        raise ModelNotFound("any that chats")
+    return next((name for name in names if sees and sees_pictures(gateway, name)), names[0])
 
 
-def link_for(layout: Layout, clock: MachineClock, secret: str) -> str:
+def chat_models(gateway: Gateway, principal: Principal) -> list[str]:
+    """Those that chat and that the key may ask, in order."""
+    models = gateway.world.snapshot.models.items()
+    return [name for name, one in models if "chat" in one.operations and principal.may_ask(name)]
+
+
+def link_for(state: SharedState, clock: MachineClock, secret: str) -> str:
     """What to put behind the server's address to be signed in with this key, once and soon."""
     token, now = secrets.token_urlsafe(24), clock.moment()
-    database = connect(layout.database, durable=True)
-    try:
+    with state.opened() as database:
         keep_session(database, token, "link", digest(secret), now + LINK_S * SECOND, now)
-    finally:
-        database.close()
     return f"/#/in/{token}"

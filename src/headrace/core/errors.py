@@ -3,13 +3,13 @@
 HeadraceError
 ├── side CLIENT    InvalidRequest (ContextLengthExceeded, UnsupportedParameter (NotTranslatable), ModelNotFound,
 │                  PreviousResponseNotFound), InvalidApiKey, NotFound, Conflict,
-│                  NotAllowed, GuardrailRefused, RateLimited, QuotaExceeded, Unpriced,
+│                  NotAllowed, GuardrailRefused, RateLimited, QuotaExceeded (OrganizationSpent, ProjectSpent), Unpriced,
 │                  Unbounded, CostTooHigh, BodyTooLarge, HeadersTooLarge, UnsupportedMediaType, MethodNotAllowed, RouteNotFound,
 │                  RequestNotFound, RequestTimedOut, SandboxRefused, RunNotFound, RunBusy,
 │                  LeaveInvalid
 ├── side UPSTREAM  UpstreamUnreachable, UpstreamTimedOut, UpstreamOverloaded, UpstreamFailed (UpstreamCut, UpstreamGarbled), UpstreamRefused
-└── side SELF      QueueFull, EngineFailed, NotReady, StorageFull, BudgetsUnreachable, NoCapacity, InternalFailure, RunLogDamaged,
-│                  SetupError (what stops a start)
+└── side SELF      QueueFull, EngineFailed, NotReady, StorageFull, BudgetsUnreachable, StoreUnreachable, NoCapacity, InternalFailure,
+                   RunLogDamaged, SetupError (what stops a start)
 
 `api/errors.py` alone turns them into HTTP; the command line prints `str(error)` and exits.
 """
@@ -93,6 +93,18 @@ class QuotaExceeded(HeadraceError):
     code, side, retryable = "insufficient_quota", Side.CLIENT, False
 
 
+class OrganizationSpent(QuotaExceeded):
+    """So it is with the spend limit of an organisation."""
+
+    code = "organization_spend_limit_exceeded"
+
+
+class ProjectSpent(QuotaExceeded):
+    """So it is with the spend limit of a project."""
+
+    code = "project_spend_limit_exceeded"
+
+
 class Unpriced(HeadraceError):
     """Nobody knows what it would cost, and a hard budget or `max_cost` holds for it."""
 
@@ -115,6 +127,12 @@ class BudgetsUnreachable(HeadraceError):
     """The place where budgets are kept does not answer, and what was leased of it is used up: money fails closed."""
 
     code, side, retryable = "budgets_unreachable", Side.SELF, True
+
+
+class StoreUnreachable(HeadraceError):
+    """The database of what all hosts share does not answer: nothing was kept, and nothing was begun that must be."""
+
+    code, side, retryable = "store_unreachable", Side.SELF, True
 
 
 class NotAllowed(HeadraceError):

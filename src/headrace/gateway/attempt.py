@@ -69,8 +69,8 @@ class Attempt(msgspec.Struct):
     _visit: Visit
     _prices: Prices
     _listener: Listener
+    _translation: tuple[Change, ...]
     _open: bool = True
-    _translation: tuple[Change, ...] = ()
     heard: bool = False
     confirmed: bool = False
     first_said_at: Instant | None = None
@@ -118,12 +118,13 @@ class Attempt(msgspec.Struct):
             ask.tier,
             ask.user or None,
             None if buy is None else buy.id,
+            None if post is None else post.detail,
         )
         began = clock.instant()
         log.append(admit)
         if visit.hold is not None:
             visit.hold.open += 1
-        return cls(choice, listener.gate, began, began, bound, post, admit, log, clock, visit, prices, listener)
+        return cls(choice, listener.gate, began, began, bound, post, admit, log, clock, visit, prices, listener, visit.left_out)
 
     def hear(self, said: Said) -> None:
         """Settle as soon as the usage is known, before what follows it is passed on."""
@@ -146,9 +147,10 @@ class Attempt(msgspec.Struct):
             self.verbatim = listener.verbatim
 
     def translated(self, changes: tuple[Change, ...]) -> None:
-        self._translation = changes
+        told = {change.param for change in changes}
+        self._translation = (*(one for one in self._visit.left_out if one.param not in told), *changes)
         if not self._listener.lost:
-            self._visit.translation = changes
+            self._visit.translation = self._translation
 
     def fail(self, failure: HeadraceError) -> None:
         """The upstream failed, or refused."""
@@ -176,8 +178,11 @@ class Attempt(msgspec.Struct):
         self._open = False
         visit, now, prices = self._visit, self._clock.instant(), self._prices
         served, calls = (None, ()) if said is None else (tier_of(said.tier) if said.tier else None, said.calls)
+        units: Units = ()
         if self.post is not None:
-            usage, calls = _counted(usage, calls, self.post, prices.sell)
+            told = calls
+            usage, calls = _counted(usage, told, self.post, prices.sell)
+            units = tuple(sorted((dict(calls) | dict(told)).items()))
         self.ended_at, self.confirmed = now, usage is not None
         self.used = used = usage or self.usage_likely or visit.bound
         sell, cost_pico = sold(used, prices.sell, served, calls)
@@ -211,6 +216,7 @@ class Attempt(msgspec.Struct):
                 buy_pico,
                 ours,
                 calls,
+                units,
             )
         )
         if visit.hold is not None:  # with nothing in between: what the log shows and what was told of the slices must agree

@@ -155,14 +155,19 @@ class Gateway:
             shared.add(1, bound, 0, limiter.paid_at)
         return granted
 
-    async def quote(self, ask: Ask) -> Quote:
-        """What the request could cost at most, and whether there is money for it; nothing is held. Raises BudgetsUnreachable."""
+    async def quote(self, ask: Ask, *, fresh: bool = True) -> Quote:
+        """What the request could cost at most, and whether there is money for it; nothing is held. `fresh`: by what the store says now of
+        its budgets, not by what was heard last. Raises BudgetsUnreachable, and what guardrails say of it."""
+        if self.world.guards is not None:
+            ask = self.world.guards.admitted(ask)
         tokens_in, tokens_out = ask.tokens_in_max, ask.tokens_out_max
         if tokens_out is None:
             tokens_out = self._tokens_out_max(ask)
         visit = Visit(self.world, self.clock.instant(), None, None, tokens_in + tokens_out, Usage(tokens_in, 0, 0, tokens_out))
+        if ask.native is not None and ask.native.post is not None:
+            visit.bound = ask.native.post.bound
         till = self._till or Till(NOBODY, self.clock)
-        return await till.quote(ask, visit, self._price(ask, visit.world, self.clock.moment()))
+        return await till.quote(ask, visit, self._price(ask, visit.world, self.clock.moment()), fresh=fresh)
 
     def _hold(self, ask: Ask, visit: Visit, till: Till) -> None:
         """With its money held, or what it lacks of it known. Raises why it is refused, and has taken nothing then."""

@@ -17,8 +17,8 @@ class Visit(msgspec.Struct):
     """`tried` are the pools that were asked, in their order. `usage`, `cost_pico`, `pool` and `translation` are the last attempt's;
     `tokens_used` are those that the client pays for. `hold` is the money held for it on `accounts`, `lacks` what must be leased for it
     before it can be held; `ask` is the request with the cap on its answer that is due to `capped`, where there is one. `units` are
-    the most that it can use of what its price does not count in tokens. `cache` says what became of a look at answers that are kept,
-    and then `used` is what was confirmed."""
+    the most that it can use of what its price does not count in tokens, and `left_out` is what of it was not asked for the money's sake.
+    `cache` says what became of a look at answers that are kept, and then `used` is what was confirmed."""
 
     world: World
     admitted_at: Instant
@@ -46,6 +46,7 @@ class Visit(msgspec.Struct):
     capped: str = ""
     units: Units = ()
     cache: str = ""
+    left_out: tuple[Change, ...] = ()
     used: Used | None = None
     epoch: int = 0
     accounts: tuple[int, ...] = ()

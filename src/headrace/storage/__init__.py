@@ -1,9 +1,11 @@
 """Hands that keep: the usage log, its recovery, the SQLite database, its loader and queries, keys, and the data folder."""
 
-from headrace.storage.archive import Archive
+from headrace.storage.agent_tasks import AgentTask, claim_task, drop_task, last_of_context, task_of, tasks_of
+from headrace.storage.archive import Archive, LocalArchive
 from headrace.storage.attempts import records_of
 from headrace.storage.audit import audit, head
 from headrace.storage.auditlog import (
+    AUDITED,
     Act,
     AuditEntry,
     AuditFilter,
@@ -28,7 +30,6 @@ from headrace.storage.batches import (
     archive_batches,
     batch_of,
     batches_of,
-    bury_batches,
     cancel_batch,
     change_batch,
     claim_batch,
@@ -39,6 +40,7 @@ from headrace.storage.batches import (
     expire_lines,
     keep_batch,
     keep_batch_with_lines,
+    leave_batch,
     pages_of,
     results_of,
     states_of,
@@ -57,7 +59,7 @@ from headrace.storage.conversations import (
     items_of,
     keep_conversation,
 )
-from headrace.storage.database import connect, transaction
+from headrace.storage.database import Database, connect, transaction
 from headrace.storage.decisions import AttemptRow, DeclinedRow, decision_of, declined_of
 from headrace.storage.export import COLUMNS, Exported, exported
 from headrace.storage.files import (
@@ -83,7 +85,10 @@ from headrace.storage.journal import JournalEntry, enter, entries, invoices, iss
 from headrace.storage.keys import LINEAGE_MAX, KeyRing, KeyStore, archived_projects
 from headrace.storage.loading import Loaded, load_once
 from headrace.storage.memories import Memory, MemoryStore
-from headrace.storage.once import Answered, Claimed, answer_once, bury_once, claim, release, sweep_once
+from headrace.storage.moving import holds_state, move
+from headrace.storage.news import LocalNews, SharedNews
+from headrace.storage.once import Answered, Claimed, answer_once, claim, release, sweep_once
+from headrace.storage.permissions import ModelPermission
 from headrace.storage.pricesets import PriceSet, price_sets, set_price
 from headrace.storage.queries import Difference, UsageRow, balances, charged, charged_by_day, is_open, key_names, usage_by, verify
 from headrace.storage.recent import latest_requests, minutes_of, waits_by_class
@@ -103,7 +108,7 @@ from headrace.storage.responses import (
     Context,
     StoredEvent,
     StoredResponse,
-    bury_responses,
+    begin_response,
     cancel_response,
     context_of,
     drop_response,
@@ -115,10 +120,25 @@ from headrace.storage.responses import (
     sweep_responses,
 )
 from headrace.storage.runlog import Entry, RunLog, read_run
+from headrace.storage.runners import BEAT_S, Vigil, beat, bury, bury_host, bury_work
 from headrace.storage.schedules import Firing, Schedule, ScheduleStore
 from headrace.storage.segment import Damage
 from headrace.storage.sessions import drop_session, keep_session, session_of, take_link
+from headrace.storage.shared import SharedState
 from headrace.storage.signins import SignIn, sign_in, sign_out, sign_out_elsewhere, signed_in
+from headrace.storage.subscribers import (
+    Subscriber,
+    Telling,
+    claim_telling,
+    drop_subscriber,
+    due_tellings,
+    keep_subscriber,
+    subscribers_of,
+    tell,
+    tell_one,
+    telling_heard,
+    tellings_of,
+)
 from headrace.storage.tallies import ALWAYS, DIMENSIONS, Dimension, Places, Tally, tallies
 from headrace.storage.threads import (
     Branch,
@@ -146,16 +166,21 @@ from headrace.storage.threads import (
 from headrace.storage.traffic import Came, traffic
 from headrace.storage.treasury import AccountRow, Alert, Fenced, Recipients, Treasury, Unknown
 from headrace.storage.treasury import opened as opened_treasury
+from headrace.storage.triggers import Delivery, Trigger, TriggerStore
+from headrace.storage.units import Counted, UnitDimension, UnitSum, unit_sums
 from headrace.storage.usagelog import UsageLog, UsageLogSettings
 
 __all__ = [
     "ALWAYS",
+    "AUDITED",
+    "BEAT_S",
     "COLUMNS",
     "DIMENSIONS",
     "LINEAGE_MAX",
     "WORKERS_MAX",
     "AccountRow",
     "Act",
+    "AgentTask",
     "Alert",
     "Answered",
     "AnsweredLine",
@@ -175,10 +200,13 @@ __all__ = [
     "Commons",
     "Context",
     "Conversation",
+    "Counted",
     "Counts",
     "Damage",
     "DataFolder",
+    "Database",
     "DeclinedRow",
+    "Delivery",
     "Difference",
     "Dimension",
     "Entry",
@@ -195,8 +223,11 @@ __all__ = [
     "KeyStore",
     "Layout",
     "Loaded",
+    "LocalArchive",
+    "LocalNews",
     "Memory",
     "MemoryStore",
+    "ModelPermission",
     "Origin",
     "Person",
     "Places",
@@ -214,6 +245,8 @@ __all__ = [
     "ScheduleStore",
     "ServiceAccount",
     "Share",
+    "SharedNews",
+    "SharedState",
     "SignIn",
     "SqliteBudgets",
     "StoredBatch",
@@ -222,14 +255,21 @@ __all__ = [
     "StoredPart",
     "StoredResponse",
     "StoredUpload",
+    "Subscriber",
     "Tally",
+    "Telling",
     "Thread",
     "ThreadState",
     "Treasury",
+    "Trigger",
+    "TriggerStore",
+    "UnitDimension",
+    "UnitSum",
     "Unknown",
     "UsageLog",
     "UsageLogSettings",
     "UsageRow",
+    "Vigil",
     "Webhook",
     "add_items",
     "add_lines",
@@ -247,12 +287,14 @@ __all__ = [
     "balances",
     "batch_of",
     "batches_of",
+    "beat",
+    "begin_response",
     "bought",
     "branches_of",
     "bucket",
-    "bury_batches",
-    "bury_once",
-    "bury_responses",
+    "bury",
+    "bury_host",
+    "bury_work",
     "cancel_batch",
     "cancel_response",
     "cards",
@@ -262,6 +304,8 @@ __all__ = [
     "charged_by_day",
     "claim",
     "claim_batch",
+    "claim_task",
+    "claim_telling",
     "complete_upload",
     "connect",
     "context_of",
@@ -279,7 +323,10 @@ __all__ = [
     "drop_response",
     "drop_session",
     "drop_shares",
+    "drop_subscriber",
+    "drop_task",
     "drop_thread",
+    "due_tellings",
     "end_upload",
     "enter",
     "entries",
@@ -290,6 +337,7 @@ __all__ = [
     "files_of",
     "find_text",
     "head",
+    "holds_state",
     "host_id",
     "invoices",
     "is_cancelled",
@@ -306,14 +354,18 @@ __all__ = [
     "keep_response",
     "keep_session",
     "keep_share",
+    "keep_subscriber",
     "keep_thread",
     "keep_upload",
     "key_names",
+    "last_of_context",
     "latest_requests",
+    "leave_batch",
     "leave_key",
     "load_once",
     "make_folder",
     "minutes_of",
+    "move",
     "note",
     "opened_treasury",
     "organizations",
@@ -341,17 +393,25 @@ __all__ = [
     "signed_in",
     "stand",
     "states_of",
+    "subscribers_of",
     "sweep_files",
     "sweep_once",
     "sweep_responses",
     "take_lines",
     "take_link",
     "tallies",
+    "task_of",
+    "tasks_of",
+    "tell",
+    "tell_one",
+    "telling_heard",
+    "tellings_of",
     "thread_of",
     "thread_of_run",
     "threads_of",
     "traffic",
     "transaction",
+    "unit_sums",
     "upload_of",
     "usage_by",
     "usage_by_hour",

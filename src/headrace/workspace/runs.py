@@ -8,9 +8,9 @@ import asyncio
 import contextlib
 import logging
 import shutil
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
@@ -19,21 +19,47 @@ from headrace.agents.events import Event, PersonSaid, ToolsGiven
 from headrace.core.clock import Clock, Moment
 from headrace.core.errors import HeadraceError, InternalFailure, RunBusy, RunNotFound
 from headrace.sandbox import Draft, Level, Limits
-from headrace.storage import Archive, Entry, RunLog, Thread, ThreadState, add_text, owner_of_thread, read_run, stand, thread_of_run
-from headrace.workspace.driver import Driver
+from headrace.storage import Entry, LocalArchive, RunLog, Thread, ThreadState, add_text, owner_of_thread, read_run, stand, thread_of_run
+from headrace.workspace.driver import Driver, Granted
 from headrace.workspace.instructions import brought_along
 from headrace.workspace.intents import INTENTS, Intent, intent_of
-from headrace.workspace.live import Live
-from headrace.workspace.mail import Letter, Say, Stop, post, spoken, take, waits
+from headrace.workspace.live import Follower, Live
+from headrace.workspace.mail import MAIL, Letter, Say, Stop, Task, post, spoken, take, waits
 from headrace.workspace.outfit import Outfit, equipped
+from headrace.workspace.pictures import copy_pictures, named_in
 from headrace.workspace.porting import left
 from headrace.workspace.remembering import Remembering
-from headrace.workspace.work import Speaker, Work
+from headrace.workspace.telling import RunStands
+from headrace.workspace.work import Speaker, Work, said_in
 
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 DRIVING: Final = "driving"
 BUSY_S: Final = 0.05
 CEASE_S_MAX: Final = 10.0
+LOOK_S, LOOK_IDLE_S, IDLE_S = 0.1, 0.5, 5.0
+"""How often a follower looks for what another worker of this server does, and when for so long nothing was done; what this process does is
+told at once."""
+
+
+class Watched(NamedTuple):
+    """What happened since one looked last: events by number, what was told between them, and for how long nothing has."""
+
+    events: list[tuple[int, bytes]]
+    moments: list[bytes]
+    quiet_s: float
+
+
+class Leaves(Protocol):
+    """The leave that was signed for a run: what it may do now, and whether its changes are taken over unasked."""
+
+    def __call__(self) -> Grant:
+        """Raises LeaveInvalid."""
+        ...
+
+    @property
+    def takes(self) -> bool:
+        """Raises LeaveInvalid."""
+        ...
 
 
 Memory: TypeAlias = Callable[[str, Thread, str], Remembering]
@@ -41,34 +67,39 @@ Memory: TypeAlias = Callable[[str, Thread, str], Remembering]
 
 
 class Speakers(Protocol):
-    """Makes a speaker for one run: on behalf of the key of this digest, by the model's name or any, told of each word as it comes."""
+    """Makes a speaker for one run: on behalf of the key of this digest, by the model's name or any, told of each word as it comes.
+    `pictures`: some are shown, so that of any model one is chosen that sees."""
 
-    def __call__(self, key: bytes, model: str, session: str, tell: Callable[[str, bool], None]) -> Speaker:
+    def __call__(self, key: bytes, model: str, session: str, tell: Callable[[str, bool], None], *, pictures: bool) -> Speaker:
         """Raises HeadraceError where the key or the model is gone."""
         ...
 
 
 class Runs:
     """All runs of the data folder, as far as this process works on them. `level` finds the sandbox's level, once, in a thread; `outfit` is
-    what agents have beside the workspace's own tools, and `memory` what they remember; None: nothing."""
+    what agents have beside the workspace's own tools, and `memory` what they remember; None: nothing. `leaves` finds the leave that was
+    signed for the run in a folder, None where it has only its own grant; `told` hears how runs come to a stand."""
 
     def __init__(
         self,
         *,
         folder: Path,
         origins: Path,
-        archive: Archive,
+        archive: LocalArchive,
         clock: Clock,
         new_id: Callable[[str], str],
         speakers: Speakers,
         level: Callable[[], Level],
         outfit: Callable[[], Outfit],
         memory: Memory | None,
+        leaves: Callable[[Path], Leaves | None],
+        told: RunStands,
         spawn: Spawn,
         log: logging.Logger,
     ) -> None:
         self._folder, self._origins, self._archive, self._clock, self._new_id = folder, origins, archive, clock, new_id
         self._speakers, self._find_level, self._outfit, self._memory, self._spawn, self._log = speakers, level, outfit, memory, spawn, log
+        self._leaves, self._told = leaves, told
         self._level: Level | None = None
         self._working: dict[str, tuple[asyncio.Task[None], asyncio.Event]] = {}
         self._followers: dict[str, set[asyncio.Event]] = {}
@@ -81,7 +112,7 @@ class Runs:
         """The folder that a thread works on: a project of the server's, or one of its own."""
         return Path(thread.folder) if thread.folder is not None else self._origins / thread.id
 
-    def begin(self, run: str, budget: Budget, origin: Path) -> None:
+    def begin(self, run: str, budget: Budget, origin: Path, *, trusted: bool = False) -> None:
         """Make a new run, with a draft of this folder and what the folder brings along. In a thread: it may copy much."""
         home = self.home(run)
         self._make(home, budget)
@@ -92,7 +123,7 @@ class Runs:
         except HeadraceError:
             self.drop(run)
             raise
-        self.write(run, [(self._clock.moment(), given) for given in brought_along(draft, trusted=False)])
+        self.write(run, [(self._clock.moment(), given) for given in brought_along(draft, trusted=trusted)])
 
     def _make(self, home: Path, budget: Budget) -> None:
         home.mkdir(parents=True, mode=0o700)
@@ -119,6 +150,7 @@ class Runs:
         self._make(self.home(fresh), self.budget(run))
         self.write(fresh, left(self.entries(run), at))
         self.draft(run).copy(self.home(fresh) / "draft")
+        copy_pictures(self.home(run), self.home(fresh))
 
     def write(self, run: str, events: list[tuple[Moment, Event]]) -> None:
         """What happened elsewhere, as this new run's own beginning."""
@@ -135,7 +167,15 @@ class Runs:
 
     def post(self, run: str, letter: Letter) -> None:
         """Tell a run something; it is worked on from now on, if that gives it anything to do."""
+        self.put(run, letter)
+        self.take_up(run)
+
+    def put(self, run: str, letter: Letter) -> None:
+        """Have it told as soon as the run is taken up, at the latest at the next start."""
         post(self.home(run), self._new_id("letter_"), letter)
+
+    def take_up(self, run: str) -> None:
+        """Work on it, if there is anything to do."""
         self._ensure(run, resumed=False)
 
     def works_on(self, run: str) -> bool:
@@ -159,14 +199,37 @@ class Runs:
 
     def recover(self) -> None:
         """Go on with what a crash or a stop cut off."""
-        for marker in sorted(self._folder.glob(f"*/{DRIVING}")) if self._folder.exists() else ():
-            self._ensure(marker.parent.name, resumed=True)
+        if not self._folder.exists():
+            return
+        begun = {marker.parent for marker in self._folder.glob(f"*/{DRIVING}")}
+        asked = {letter.parent.parent for letter in self._folder.glob(f"*/{MAIL}/[!.]*")}  # and nobody had taken it up
+        for home in sorted(begun | asked):
+            self._ensure(home.name, resumed=home in begun)
 
     def follow(self, run: str) -> asyncio.Event:
         """Set whenever something happens in a run that this process works on."""
         news = asyncio.Event()
         self._followers.setdefault(run, set()).add(news)
         return news
+
+    async def watch(self, run: str, after: int) -> AsyncGenerator["Watched", None]:
+        """What happens in a run, whoever works on it, after the event of this number; also when nothing did, now and then. It ends with the
+        server."""
+        news, follower, quiet_s = self.follow(run), Follower(self.home(run), after), 0.0
+        try:
+            while not self.stopping:
+                news.clear()
+                events, moments = follower.events(), follower.moments()
+                quiet_s = 0.0 if events or moments else quiet_s
+                yield Watched(events, moments, quiet_s)
+                look_s = LOOK_S if quiet_s < IDLE_S else LOOK_IDLE_S
+                try:
+                    async with asyncio.timeout(look_s):
+                        await news.wait()
+                except TimeoutError:
+                    quiet_s += look_s
+        finally:
+            self.unfollow(run, news)
 
     def unfollow(self, run: str, news: asyncio.Event) -> None:
         followers = self._followers.get(run, set())
@@ -228,61 +291,85 @@ class Runs:
             await self._worked(run, log, live, woken, resumed=resumed)
         except HeadraceError as error:
             live.fail(error)
-            await self._archive.run(stand, run, "failed", self._clock.moment(), 0, 0)
-            self._keep_said(home, log)
+            await self._failed(run, log, error)
         except Exception:  # noqa: BLE001 -- whatever our fault is, the page is told and the log the cause
             self._log.exception("a fault of ours in a run", extra={"run": run})
-            live.fail(InternalFailure("headrace failed. Its log tells why."))
-            await self._archive.run(stand, run, "failed", self._clock.moment(), 0, 0)
-            self._keep_said(home, log)
+            failure = InternalFailure("headrace failed. Its log tells why.")
+            live.fail(failure)
+            await self._failed(run, log, failure)
         finally:
             live.close()
         (home / DRIVING).unlink(missing_ok=True)  # not when we are stopped: then the next start goes on
 
+    async def _failed(self, run: str, log: RunLog, why: HeadraceError) -> None:
+        await self._archive.run(stand, run, "failed", self._clock.moment(), 0, 0)
+        self._keep_said(self.home(run), log)
+        await self._tell(run, [entry.event for entry in self.entries(run)], "failed", why)
+
+    async def _tell(self, run: str, events: Sequence[Event], state: ThreadState, why: HeadraceError | None) -> None:
+        """Outside, as the thread stands by now."""
+        thread = await self._archive.run(thread_of_run, run)
+        if thread is not None:
+            await self._told(await self._archive.run(owner_of_thread, thread.id), thread, run, events, state, why)
+
     def _keep_said(self, home: Path, log: RunLog) -> None:
         """What was told to a run that can't be worked on is not told again for ever, and what the person said is kept."""
         for letter in take(home):
-            if isinstance(letter, Say):
-                log.append(PersonSaid(letter.text), self._clock.moment(), durable=True)
+            if isinstance(letter, Say | Task):
+                log.append(said_in(letter, self._grant(home.name)), self._clock.moment(), durable=True)
 
     async def _worked(self, run: str, log: RunLog, live: Live, woken: asyncio.Event, *, resumed: bool) -> None:
         thread = await self._archive.run(thread_of_run, run)
         if thread is None:
             raise InternalFailure(f"Run {run} belongs to no thread.")
-        speaker = self._speakers(thread.key, thread.model, thread.id, lambda text, thought: live.words(text, thought=thought))
+        events = [entry.event for entry in log.entries]
+        coming = spoken(self.home(run))
+        speaker = self._speakers(
+            thread.key,
+            thread.model,
+            thread.id,
+            lambda text, thought: live.words(text, thought=thought),
+            pictures=bool(named_in([*events, *coming])),
+        )
         draft = self.draft(run)
         if self._level is None:
             self._level = await asyncio.to_thread(self._find_level)
 
-        async def keep(state: ThreadState, said: list[tuple[int, str]], pico_usd: int, tokens: int) -> None:
+        async def keep(
+            state: ThreadState, said: list[tuple[int, str]], pico_usd: int, tokens: int, events: Sequence[Event], why: HeadraceError | None
+        ) -> None:
             if said:
                 await self._archive.run(add_text, thread.id, run, said)
             await self._archive.run(stand, run, state, self._clock.moment(), pico_usd, tokens)
+            await self._tell(run, events, state, why)
             self._news(run)
 
         def intent(events: list[Event]) -> Intent:
             last = next((event.text for event in reversed(events) if isinstance(event, PersonSaid)), "")
             return INTENTS.get(thread.intent) or intent_of(last, folder=thread.folder is not None)
 
-        events = [entry.event for entry in log.entries]
-        coming: list[Event] = [PersonSaid(text) for text in spoken(self.home(run))]
         talks = intent([*events, *coming]) == "chat" and not any(isinstance(event, ToolsGiven) for event in events)
         bare = Outfit() if talks else self._outfit()  # who only talks needs no servers and no browser to be started
         owner = await self._archive.run(owner_of_thread, thread.id)
+        own = self._grant(run)
+        signed = self._leaves(self.home(run))
+        granted: Granted = (lambda: own) if signed is None else signed
         memory = None if self._memory is None else self._memory(owner, thread, run)
-        async with equipped(bare, draft, self._level, Limits(), live.note, *([] if memory is None else [memory])) as toolbox:
+        kits = [] if memory is None else [memory]
+        async with equipped(bare, draft, self._level, Limits(), live.note, *kits, screen=live) as toolbox:
             work = Work(
                 home=self.home(run),
                 log=log,
                 speaker=speaker,
                 hands=toolbox,
-                grant=self._grant(run),
+                grant=granted,
                 clock=self._clock,
                 intent=intent,
                 live=live,
                 woken=woken,
                 keep=keep,
                 by="the person",
+                interrupt=toolbox.interrupt,
             )
 
             async def equip(driver: Driver) -> None:
@@ -292,6 +379,8 @@ class Runs:
                     await memory.bring(driver)
 
             await work.go_on(resumed=resumed, equip=equip)
+        if signed is not None and work.ended and signed.takes:
+            await asyncio.to_thread(draft.take_over)
 
     def draft(self, run: str) -> Draft:
         """The files of a run. Raises RunNotFound."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from headrace.agents import Grant
@@ -53,33 +53,61 @@ def _moments(cron: str, zone: str, after: Moment) -> Iterator[Moment]:
     return (int(time.timestamp()) * SECOND for time in times)
 
 
-class Keeper:
-    """Looks after the leave of one schedule: read, checked and weighed against the time again for each step of a run."""
+class Signed(Protocol):
+    """What has a leave of its own, signed, until it is ended."""
 
-    def __init__(self, store: ScheduleStore, schedule: str, key: bytes, clock: Clock) -> None:
-        self._store, self._schedule, self._key, self._clock = store, schedule, key, clock
+    @property
+    def leave(self) -> bytes: ...
+
+    @property
+    def ended(self) -> Moment | None: ...
+
+
+class Signs(Protocol):
+    """Where such are kept, by their ids."""
+
+    def get(self, id: str) -> Signed: ...
+
+
+class Keeper:
+    """Looks after the leave of one schedule or trigger: read, checked and weighed against the time again for each step of a run."""
+
+    def __init__(self, store: Signs, id: str, key: bytes, clock: Clock) -> None:
+        self._store, self._id, self._key, self._clock = store, id, key, clock
 
     def mandate(self) -> Mandate:
-        """Raises LeaveInvalid when it is not as it was signed, or is another schedule's."""
-        return self._checked(self._store.get(self._schedule))
+        """Raises LeaveInvalid when it is not as it was signed, or is another's."""
+        return self._checked(self._store.get(self._id))
 
-    def _checked(self, held: Schedule) -> Mandate:
+    def _checked(self, held: Signed) -> Mandate:
         mandate = unsealed(held.leave, self._key)
-        if mandate.schedule != self._schedule:
-            raise LeaveInvalid("The leave of this schedule was given to another: nothing is done on it.")
+        if mandate.schedule != self._id:
+            raise LeaveInvalid("This leave was given to another: nothing is done on it.")
         return mandate
+
+    @property
+    def takes(self) -> bool:
+        """Whether what was done is taken over unasked. Raises LeaveInvalid."""
+        held = self._store.get(self._id)
+        return held.ended is None and self._checked(held).take
 
     def __call__(self) -> Grant:
         """What may be done now. Raises LeaveInvalid."""
-        held = self._store.get(self._schedule)
+        held = self._store.get(self._id)
         return allowed(self._checked(held), self._clock.moment(), ended=held.ended is not None)
 
 
 class Scheduler:
-    """Says what is to be done now, and claims it. `new_run` names a run."""
+    """Says what is to be done now, and claims it. `new_run` names a run; `skipped` hears which moments of a schedule were missed."""
 
-    def __init__(self, store: ScheduleStore, clock: Clock, new_run: Callable[[], str]) -> None:
-        self._store, self._clock, self._new_run = store, clock, new_run
+    def __init__(
+        self,
+        store: ScheduleStore,
+        clock: Clock,
+        new_run: Callable[[], str],
+        skipped: Callable[[Schedule, list[Moment]], None] = lambda schedule, moments: None,
+    ) -> None:
+        self._store, self._clock, self._new_run, self._skipped = store, clock, new_run, skipped
 
     def claim(self) -> list[Firing]:
         """Claim whatever is due; then all firings that are to be gone on with, also those of a watch that was killed."""
@@ -89,7 +117,8 @@ class Scheduler:
                 *missed, due = found
                 late_s = (now - due) // SECOND
                 says = f"Late by {_long(late_s)}: no watch was running." if late_s > LATE_S else ""
-                self._store.claim(schedule, missed, due, self._new_run(), says, now)
+                if self._store.claim(schedule, missed, due, self._new_run(), says, now) and missed:
+                    self._skipped(schedule, missed)
         return self._store.firings("begun")
 
     def wakes(self) -> Moment | None:

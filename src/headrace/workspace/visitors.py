@@ -93,6 +93,21 @@ class Visitors:
             raise InvalidApiKey("You are not signed in here, or your session is over: sign in with your key.")
         return visitor
 
+    def by_key(self, request: Request) -> Visitor:
+        """Who makes this request with a key, as programs do. Raises InvalidApiKey."""
+        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+        given = secret.strip() if scheme.casefold() == "bearer" else request.headers.get("x-api-key", "")
+        key = digest(given)
+        principal = self._holders.held(key) if given else None
+        if principal is None:
+            raise InvalidApiKey("Send your key, as `Authorization: Bearer sk-hr-…`. `headrace keys list` shows those that exist.")
+        return self._visitor(principal, key)
+
+    async def of_either(self, request: Request) -> Visitor:
+        """Who makes this request, by a session or by a key. Raises InvalidApiKey or NotAllowed."""
+        keyed = "authorization" in request.headers or "x-api-key" in request.headers
+        return self.by_key(request) if keyed else await self.of(request)
+
     async def _known(self, token: str | None) -> Visitor | None:
         if not token:
             return None
@@ -101,9 +116,7 @@ class Visitors:
         return None if key is None or principal is None else self._visitor(principal, key)
 
     def _visitor(self, principal: Principal, key: bytes) -> Visitor:
-        organization = principal.organization
-        owner = f"{len(organization)}:{organization}/{len(principal.project)}:{principal.project}/{principal.key}"
-        return Visitor(principal=principal, key=key, owner=owner, admin=self._may(principal))
+        return Visitor(principal=principal, key=key, owner=owner_of(principal), admin=self._may(principal))
 
     async def _sign_in(self, request: Request) -> Response:
         check_origin(request)
@@ -147,6 +160,12 @@ class Visitors:
         if visitor is None:
             return scope
         return {**scope, "headers": [*scope["headers"], (b"authorization", f"Bearer {self._bearer(visitor.key)}".encode())]}
+
+
+def owner_of(principal: Principal) -> str:
+    """Whose threads are this principal's."""
+    organization, project = principal.organization, principal.project
+    return f"{len(organization)}:{organization}/{len(project)}:{project}/{principal.key}"
 
 
 async def body_of(request: Request, bytes_max: int) -> bytes:

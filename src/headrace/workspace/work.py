@@ -9,7 +9,7 @@ Nothing here is remembered: who takes the run up next, after a crash as well, fi
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol, assert_never
 
@@ -28,6 +28,7 @@ from headrace.agents.events import (
     PersonSaid,
     Resumed,
     Returned,
+    TaskGiven,
     Within,
 )
 from headrace.agents.question import question
@@ -37,26 +38,39 @@ from headrace.core.clock import Clock
 from headrace.core.errors import HeadraceError
 from headrace.core.model import Model, Reply
 from headrace.storage import RunLog, ThreadState
-from headrace.workspace.driver import Driver, Performs
+from headrace.workspace.driver import Driver, Granted, Performs
 from headrace.workspace.honesty import verdict
 from headrace.workspace.intents import Intent, fitted
 from headrace.workspace.live import Begun, Live, Stands
-from headrace.workspace.mail import Answer, Fate, Go, Letter, More, Say, Stop, take
+from headrace.workspace.mail import Answer, Fate, Go, Halt, Letter, More, Say, Stop, Task, take
+from headrace.workspace.pictures import Shows, shows_of
 
 LOOK_S: Final = 0.1
 STOPPED: Final = "The person stopped it."
 
 
 class Speaker(Model, Protocol):
-    """A model whose words can be heard as they come. `partial` is what it had said, and that cost, when it was cut off."""
+    """A model whose words can be heard as they come. `partial` is what it had said, and that cost, when it was cut off; `sees`: it is
+    shown pictures."""
 
     partial: Reply | None
 
+    @property
+    def sees(self) -> bool: ...
+
 
 class Kept(Protocol):
-    """Where what happened is made known beyond the log: found by words, counted in the thread."""
+    """Where what happened is made known beyond the log: found by words, counted in the thread, told outside."""
 
-    async def __call__(self, state: ThreadState, said: list[tuple[int, str]], pico_usd: int, tokens: int) -> None: ...
+    async def __call__(
+        self,
+        state: ThreadState,
+        said: list[tuple[int, str]],
+        pico_usd: int,
+        tokens: int,
+        events: Sequence[Event],
+        why: HeadraceError | None,
+    ) -> None: ...
 
 
 class _Fitted:
@@ -106,24 +120,25 @@ class Work:
         log: RunLog,
         speaker: Speaker,
         hands: Performs,
-        grant: Grant,
+        grant: Granted,
         clock: Clock,
         intent: Callable[[list[Event]], Intent],
         live: Live,
         woken: asyncio.Event,
         keep: Kept,
         by: str,
+        interrupt: Callable[[], bool],
     ) -> None:
         self._home, self._clock, self._grant, self._speaker = home, clock, grant, speaker
-        self._live, self._woken, self._keep = live, woken, keep
+        self._live, self._woken, self._keep, self._interrupt = live, woken, keep, interrupt
         self._person = _Told()
         self._texts: list[tuple[int, str]] = []
         self._pico = self._tokens = 0
-        self._unheard: list[str] = []
+        self._unheard: list[PersonSaid | TaskGiven] = []
         self._later: list[Letter] = []
         self._stopped = False
         model = _Fitted(speaker, lambda: intent(self._driver.events), live)
-        self._driver = Driver(log, model, hands, self._person, grant, clock, self._hear, by=by)
+        self._driver = Driver(log, model, hands, self._person, grant, clock, self._hear, by=by, shows=self._shows)
 
     async def go_on(self, *, resumed: bool, equip: Callable[[Driver], Awaitable[None]]) -> None:
         """Work until nothing is left to do of what was told by now. `resumed`: whoever worked on it before did not come to an end. `equip`
@@ -138,7 +153,7 @@ class Work:
             self._live.tell(Stands("running"))
             await self._note("running")
             state, failure = await self._watched()
-            await self._note(state)
+            await self._note(state, failure)
             if failure is not None:
                 self._live.fail(failure)
             else:
@@ -147,6 +162,14 @@ class Work:
         if not worked:
             await self._note(self._stands())
             self._live.tell(Stands(self._stands()))
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run is done."""
+        return self._driver.turn.ended
+
+    def _shows(self, events: Sequence[Event]) -> Shows:
+        return shows_of(self._home, events) if self._speaker.sees else lambda name: None
 
     def _stands(self) -> ThreadState:
         """How the run stands while nobody works on it."""
@@ -158,7 +181,7 @@ class Work:
     def _can_go_on(self) -> bool:
         """Whether there is anything but to wait for an answer that nobody has given."""
         answered = self._person.calls or self._person.happened is not None or self._person.granted
-        wish = self._driver.turn.wish(self._grant, self._clock.moment())
+        wish = self._driver.turn.wish(self._grant(), self._clock.moment())
         if isinstance(wish, Finish):
             return not self._driver.turn.ended
         return bool(answered) or not isinstance(wish, Wait)
@@ -167,8 +190,8 @@ class Work:
         """Take in what was told while nobody worked; whether it gives anything to do."""
         for letter in letters:
             match letter:
-                case Say(text):
-                    self._say(text)
+                case Say() | Task():
+                    self._say(self._said(letter))
                 case Answer(calls):
                     self._person.calls |= calls
                 case Fate(happened):
@@ -177,13 +200,16 @@ class Work:
                     self._person.granted = Resumed(pico_usd, tokens, steps)
                 case Go():
                     self._resume()
-                case Stop():
+                case Stop() | Halt():
                     pass  # nothing runs
                 case never:
                     assert_never(never)
-        return any(not isinstance(letter, Stop) for letter in letters)
+        return any(not isinstance(letter, Stop | Halt) for letter in letters)
 
-    def _say(self, text: str) -> None:
+    def _said(self, letter: Say | Task) -> PersonSaid | TaskGiven:
+        return said_in(letter, self._grant())
+
+    def _say(self, said: PersonSaid | TaskGiven) -> None:
         """Who says something else instead of answering has said no."""
         for call in self._asked():
             self._driver.add(LeaveRefused(call, "They said something else instead."))
@@ -191,7 +217,7 @@ class Work:
         if asked is not None:
             self._person.calls |= {call.id: False for call in asked.calls}  # of sub-agents
         self._resume()
-        self._driver.add(PersonSaid(text), durable=True)
+        self._driver.add(said, durable=True)
 
     def _resume(self) -> None:
         if self._driver.turn.waits_for() == "stopped":
@@ -232,11 +258,13 @@ class Work:
     async def _watch(self, running: "asyncio.Task[tuple[ThreadState, HeadraceError | None]]") -> None:
         while True:
             for letter in take(self._home):
-                if isinstance(letter, Say):
-                    self._unheard.append(letter.text)
+                if isinstance(letter, Say | Task):
+                    self._unheard.append(self._said(letter))
                 elif isinstance(letter, Stop):
                     self._stopped = True
                     running.cancel()
+                elif isinstance(letter, Halt):
+                    self._interrupt()
                 else:
                     self._later.append(letter)
             self._woken.clear()
@@ -274,7 +302,7 @@ class Work:
     def _hear(self, event: Event) -> None:
         """The driver has written an event."""
         match innermost(event):
-            case PersonSaid(text):
+            case PersonSaid(text) | TaskGiven(text):
                 self._texts.append((len(self._driver.events) - 1, text))
             case ModelSaid() as said:
                 self._texts.append((len(self._driver.events) - 1, said.text))
@@ -290,14 +318,19 @@ class Work:
 
     def _hear_said(self) -> None:
         """What was said while the model or a tool was at work."""
-        said, self._unheard = self._unheard, []
-        for text in said:
-            self._driver.add(PersonSaid(text), durable=True)
+        unheard, self._unheard = self._unheard, []
+        for said in unheard:
+            self._driver.add(said, durable=True)
 
-    async def _note(self, state: ThreadState) -> None:
+    async def _note(self, state: ThreadState, why: HeadraceError | None = None) -> None:
         texts, pico, tokens = self._texts, self._pico, self._tokens
         self._texts, self._pico, self._tokens = [], 0, 0
-        await self._keep(state, texts, pico, tokens)
+        await self._keep(state, texts, pico, tokens, self._driver.events, why)
+
+
+def said_in(letter: Say | Task, grant: Grant) -> PersonSaid | TaskGiven:
+    """What a letter says, as it is written down."""
+    return letter.event if isinstance(letter, Say) else TaskGiven(letter.text, grant, ())
 
 
 def innermost(event: Event) -> Event:

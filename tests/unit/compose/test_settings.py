@@ -26,6 +26,7 @@ url = "postgresql://db/headrace"
 path = "/var/lib/headrace"
 sync_interval_ms = 20
 segment_size_max = 65536
+keys_stale_max_s = 60
 
 [engine]
 weights = "qwen"
@@ -77,6 +78,8 @@ region = "eu-central-1"
 [agents]
 browser = "firefox"
 private_networks = true
+a2a_usd_max = "0.25"
+a2a_tokens_max = 50_000
 
 [oidc]
 issuer = "https://id.internal"

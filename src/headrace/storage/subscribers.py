@@ -1,0 +1,148 @@
+"""Addresses that are told of what happens to runs, and each message to them: written down first, then told until it is heard.
+
+A message has one name for what happened and whom it is for, so that whoever writes it down again after a crash writes nothing. Any process
+of the data folder may tell it; a claim counts a try before it is made, so two never make the same one.
+"""
+
+import sqlite3
+from typing import Final
+
+import msgspec
+
+from headrace.core.clock import SECOND, Moment
+from headrace.storage.database import transaction
+from headrace.storage.treasury import RETRY_S
+
+DUE_MAX: Final = 50
+SHOWN_MAX: Final = 200
+KEPT_S: Final = 30 * 86_400
+SUBSCRIBERS_MAX: Final = 20
+_SUBSCRIBER: Final = "id, owner, url, secret, kinds, created"
+_TELLING: Final = "telling.id, subscriber, kind, body, telling.created, tries, next_try, delivered, failure"
+
+
+class Subscriber(msgspec.Struct, frozen=True, kw_only=True):
+    """`owner` of "" is told of everybody's runs. `kinds` of none are all."""
+
+    id: str
+    owner: str
+    url: str
+    secret: str
+    kinds: tuple[str, ...] = ()
+    created: Moment
+
+
+class Telling(msgspec.Struct, frozen=True, kw_only=True):
+    """One message. `next_try` of None: it was heard, or given up."""
+
+    id: str
+    subscriber: str
+    kind: str
+    body: bytes
+    created: Moment
+    tries: int = 0
+    next_try: Moment | None = None
+    delivered: Moment | None = None
+    failure: str | None = None
+
+
+def keep_subscriber(database: sqlite3.Connection, subscriber: Subscriber) -> bool:
+    """False where this owner has too many."""
+    with transaction(database):
+        (held,) = database.execute("SELECT count(*) FROM subscriber WHERE owner = ?", (subscriber.owner,)).fetchone()
+        if held >= SUBSCRIBERS_MAX:
+            return False
+        values = (*msgspec.structs.astuple(subscriber)[:4], " ".join(subscriber.kinds), subscriber.created)
+        database.execute(f"INSERT INTO subscriber ({_SUBSCRIBER}) VALUES (?, ?, ?, ?, ?, ?)", values)  # noqa: S608 -- our own column names
+    return True
+
+
+def subscribers_of(database: sqlite3.Connection, owner: str | None) -> list[Subscriber]:
+    """This owner's, the oldest first; of None, all."""
+    where, values = ("", ()) if owner is None else ("WHERE owner = ?", (owner,))
+    rows = database.execute(f"SELECT {_SUBSCRIBER} FROM subscriber {where} ORDER BY created, id", values)  # noqa: S608 -- our own words
+    return [_subscriber(row) for row in rows]
+
+
+def drop_subscriber(database: sqlite3.Connection, owner: str | None, id: str) -> bool:
+    """It is told nothing any more, and what it was told is forgotten. False where this owner, None being any, has none of this name."""
+    with transaction(database):
+        return database.execute("DELETE FROM subscriber WHERE id = ? AND owner = coalesce(?, owner)", (id, owner)).rowcount > 0
+
+
+def tell(database: sqlite3.Connection, owner: str, kind: str, happening: str, body: bytes, now: Moment) -> int:
+    """Write down what each subscriber of this owner and of everybody is to be told; to how many. `happening` names what happened."""
+    with transaction(database):
+        found = database.execute(
+            f"SELECT {_SUBSCRIBER} FROM subscriber WHERE owner IN ('', ?)",  # noqa: S608 -- our own column names
+            (owner,),
+        ).fetchall()
+        wanted = [one for one in map(_subscriber, found) if not one.kinds or kind in one.kinds]
+        database.executemany(
+            "INSERT OR IGNORE INTO telling (id, subscriber, kind, body, created, tries, next_try) VALUES (?, ?, ?, ?, ?, 0, ?)",
+            [(f"msg_{happening}_{one.id}", one.id, kind, body, now, now) for one in wanted],
+        )
+        if wanted:
+            database.execute("DELETE FROM telling WHERE created < ? AND next_try IS NULL", (now - KEPT_S * SECOND,))
+    return len(wanted)
+
+
+def tell_one(database: sqlite3.Connection, telling: Telling) -> None:
+    """Write down one message to one subscriber."""
+    with transaction(database):
+        database.execute(
+            "INSERT OR IGNORE INTO telling (id, subscriber, kind, body, created, tries, next_try) VALUES (?, ?, ?, ?, ?, 0, ?)",
+            (telling.id, telling.subscriber, telling.kind, telling.body, telling.created, telling.created),
+        )
+
+
+def due_tellings(database: sqlite3.Connection, now: Moment) -> list[tuple[Telling, Subscriber]]:
+    """What should be told now, the oldest first."""
+    rows = database.execute(
+        f"SELECT {_TELLING}, {', '.join(f'subscriber.{field}' for field in _SUBSCRIBER.split(', '))} FROM telling "  # noqa: S608 -- ours
+        "JOIN subscriber ON subscriber.id = subscriber WHERE next_try <= ? ORDER BY telling.created, telling.id LIMIT ?",
+        (now, DUE_MAX),
+    )
+    split = len(Telling.__struct_fields__)
+    return [(_telling(row[:split]), _subscriber(row[split:])) for row in rows]
+
+
+def claim_telling(database: sqlite3.Connection, telling: Telling, now: Moment) -> bool:
+    """Take it on oneself to try this: False where another process has. Who dies over it leaves it to the next try."""
+    gone = telling.tries >= len(RETRY_S)
+    again = None if gone else now + RETRY_S[telling.tries] * SECOND
+    with transaction(database):
+        return (
+            database.execute(
+                "UPDATE telling SET tries = tries + 1, next_try = ? WHERE id = ? AND tries = ? AND next_try IS NOT NULL",
+                (again, telling.id, telling.tries),
+            ).rowcount
+            > 0
+        )
+
+
+def telling_heard(database: sqlite3.Connection, id: str, now: Moment, failure: str | None) -> None:
+    """It was heard; or why not, and it is tried again as the claim said."""
+    with transaction(database):
+        if failure is None:
+            database.execute("UPDATE telling SET next_try = NULL, delivered = ?, failure = NULL WHERE id = ?", (now, id))
+        else:
+            database.execute("UPDATE telling SET failure = ? WHERE id = ?", (failure, id))
+
+
+def tellings_of(database: sqlite3.Connection, subscriber: str) -> list[Telling]:
+    """What it was told, the latest first."""
+    rows = database.execute(
+        f"SELECT {_TELLING} FROM telling WHERE subscriber = ? ORDER BY created DESC, id DESC LIMIT ?",  # noqa: S608 -- our own column names
+        (subscriber, SHOWN_MAX),
+    )
+    return [_telling(row) for row in rows]
+
+
+def _subscriber(row: tuple[object, ...]) -> Subscriber:
+    fields = dict(zip(Subscriber.__struct_fields__, row, strict=True))
+    return msgspec.convert({**fields, "kinds": tuple(str(fields["kinds"]).split())}, Subscriber)
+
+
+def _telling(row: tuple[object, ...]) -> Telling:
+    return msgspec.convert(dict(zip(Telling.__struct_fields__, row, strict=True)), Telling, builtin_types=(bytes,))
