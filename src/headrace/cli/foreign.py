@@ -14,7 +14,7 @@ import msgspec
 from headrace.agents import Grant
 from headrace.agents.events import Ended
 from headrace.cli.agent import offer
-from headrace.cli.agentrun import begin, draft_of, home_of
+from headrace.cli.agentrun import begin, draft_of, home_of, new_name
 from headrace.cli.client import Client, client_for
 from headrace.compose import Place
 from headrace.compose.clock import MachineClock
@@ -113,8 +113,9 @@ def foreign(
     command, paths, environment = _started(place, name, line, task, more, model, program, read)
     level = try_level()
     click.secho(level.says, dim=True, err=True)
-    minted = client.post("/keys", _wish(name, model, usd_max, minutes))
-    run = begin(place, task, folder, Grant())
+    run = new_name()
+    minted = client.post("/keys", _wish(run, model, usd_max, minutes))
+    begin(place, task, folder, Grant(), name=run)
     click.secho(f"{run} in {folder.resolve()}", dim=True, err=True)
     draft = draft_of(place, run)
     limits = Limits(
@@ -125,11 +126,14 @@ def foreign(
         memory_bytes_max=ADDRESS_SPACE,
     )
     door = Doorway(client.url, minted["secret"])
-    outcome = asyncio.run(_ran(door, command, draft, level, limits, paths, environment, draft.place / "door.sock"))
-    said = outcome.stdout.strip()[-SAID_CHARS_MAX:]
-    log = RunLog(home_of(place, run) / "events.jsonl")
-    log.append(Ended(said or f"It ended with {outcome.exit_code}."), MachineClock().moment(), durable=True)
-    log.close()
+    said = "It was stopped."
+    try:
+        outcome = asyncio.run(_ran(door, command, draft, level, limits, paths, environment, draft.place / "door.sock"))
+        said = outcome.stdout.strip()[-SAID_CHARS_MAX:] or f"It ended with {outcome.exit_code}."
+    finally:
+        log = RunLog(home_of(place, run) / "events.jsonl")
+        log.append(Ended(said), MachineClock().moment(), durable=True)
+        log.close()
     _tell(outcome, door, _spent(client, minted, model), usd_max)
     offer(draft, run, take=take and outcome.exit_code == 0)
     if outcome.exit_code:
@@ -189,10 +193,10 @@ def installed_at(program: Path, environ: Mapping[str, str]) -> tuple[Path, list[
     return true, [path for path in dict.fromkeys(needed) if not path.is_relative_to("/usr")], runner
 
 
-def _wish(name: str, model: str, usd_max: Decimal, minutes: int) -> dict[str, object]:
+def _wish(run: str, model: str, usd_max: Decimal, minutes: int) -> dict[str, object]:
     """The key that is minted for it."""
     budget = {} if usd_max == 0 else {"budget_usd": f"{usd_max:f}"}
-    return {"name": f"foreign {name}", "models": [model], "expires_in_s": 60 * minutes + KEY_SPARE_S, **budget}
+    return {"name": f"foreign {run}", "models": [model], "expires_in_s": 60 * minutes + KEY_SPARE_S, **budget}
 
 
 async def _ran(

@@ -194,10 +194,9 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
         kept = keep(opened, gateway, reloading, reports, lambda work: tasks.create_task(work), log, cache)
         closing.callback(kept.close)
         await kept.begin()
-        background += [
-            tasks.create_task(kept.keep_alive(), name="runner"),
-            tasks.create_task(kept.keep_swept(), name="archive"),
-        ]
+        background.append(tasks.create_task(kept.keep_swept(), name="archive"))
+        if worker is not None or house.state.url is not None:  # else nobody is there to look whether we live
+            background.append(tasks.create_task(kept.keep_alive(), name="runner"))
         tasks.create_task(kept.batches.keep_working(), name="batches")  # it ends when `kept` is stopped
         held = HeldKeys(reloading, opened.ring)
         rooms = workspace(opened, gateway, reloading, held, kept.archive, lambda work: tasks.create_task(work), log)

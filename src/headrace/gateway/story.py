@@ -120,10 +120,12 @@ class Gateway:
     def admit(self, ask: Ask) -> Visit:
         """Take the request and its bound from all limits that hold for it, and hold what it could cost; or raise why not, and take
         nothing."""
-        asked, guards = ask, self.world.guards
-        if guards is not None:
-            ask = self._guarded(ask, guards)
-        now, tokens_in, tokens_out = self.clock.instant(), ask.tokens_in_max, self._tokens_out_max(ask)
+        asked, world = ask, self.world
+        if world.guards is not None:
+            ask = self._guarded(ask, world.guards)
+        now, tokens_in, tokens_out = self.clock.instant(), ask.tokens_in_max, ask.tokens_out_max
+        if tokens_out is None:
+            tokens_out = self._tokens_out_max(ask)
         bound = tokens_in + tokens_out
         limited = self._meters.of(ask, now)
         if limited:
@@ -131,12 +133,13 @@ class Gateway:
         limiter, granted = self._limiter(ask, now), None
         if limiter is not None:
             granted = self._granted(ask, limiter, bound, now)
-        visit = Visit(self.world, now, limiter, granted, bound, Usage(tokens_in, 0, 0, tokens_out))
+        visit = Visit(world, now, limiter, granted, bound, Usage(tokens_in, 0, 0, tokens_out))
         if ask.native is not None and ask.native.post is not None:
             visit.bound = ask.native.post.bound
         if limited:
             visit.taken = take(limited, bound, now)
-        self._hold(ask, visit)
+        if self._till is not None and self._till.concerns(ask):
+            self._hold(ask, visit, self._till)
         if ask is not asked and visit.ask is None:
             visit.ask = ask
         return visit
@@ -154,35 +157,35 @@ class Gateway:
         shared = self._neighbours.key(ask.principal.limited_as or ask.principal.key) if self._neighbours is not None else None
         if shared is not None and (news := shared.news()):
             limiter.heard(now, *news)
-        match limiter.take(now, bound):
-            case Granted() as granted:
-                if shared is not None:
-                    shared.add(1, bound, 0, limiter.paid_at)
-                return granted
-            case Refused() as refused:
-                raise _limited(ask, limiter, refused, bound)
+        granted = limiter.take(now, bound)
+        if isinstance(granted, Refused):
+            raise _limited(ask, limiter, granted, bound)
+        if shared is not None:
+            shared.add(1, bound, 0, limiter.paid_at)
+        return granted
 
     async def quote(self, ask: Ask, *, fresh: bool = True) -> Quote:
         """What the request could cost at most, and whether there is money for it; nothing is held. `fresh`: by what the store says now of
         its budgets, not by what was heard last. Raises BudgetsUnreachable, and what guardrails say of it."""
         if self.world.guards is not None:
             ask = self.world.guards.admitted(ask)
-        tokens_in, tokens_out = ask.tokens_in_max, self._tokens_out_max(ask)
+        tokens_in, tokens_out = ask.tokens_in_max, ask.tokens_out_max
+        if tokens_out is None:
+            tokens_out = self._tokens_out_max(ask)
         visit = Visit(self.world, self.clock.instant(), None, None, tokens_in + tokens_out, Usage(tokens_in, 0, 0, tokens_out))
         if ask.native is not None and ask.native.post is not None:
             visit.bound = ask.native.post.bound
         till = self._till or Till(NOBODY, self.clock)
         return await till.quote(ask, visit, self._price(ask, visit.world, self.clock.moment()), fresh=fresh)
 
-    def _hold(self, ask: Ask, visit: Visit) -> None:
+    def _hold(self, ask: Ask, visit: Visit, till: Till) -> None:
         """With its money held, or what it lacks of it known. Raises why it is refused, and has taken nothing then."""
-        if self._till is not None and self._till.concerns(ask):
-            try:
-                visit.priced_at = self.clock.moment()
-                self._till.admit(ask, visit, self._price(ask, visit.world, visit.priced_at))
-            except BaseException:
-                self._give_back(ask, visit)
-                raise
+        try:
+            visit.priced_at = moment = self.clock.moment()
+            till.admit(ask, visit, self._price(ask, visit.world, moment))
+        except BaseException:
+            self._give_back(ask, visit)
+            raise
 
     def _price(self, ask: Ask, world: World, moment: Moment) -> Price | None:
         """The most that the request can be sold at, wherever it goes."""
@@ -494,10 +497,9 @@ class Gateway:
         return limiter
 
     def _tokens_out_max(self, ask: Ask) -> int:
+        """The most that an answer can have whose client named no length."""
         if ask.operation == "embeddings":
             return 0
-        if ask.tokens_out_max is not None:
-            return ask.tokens_out_max
         profile = self.world.snapshot.models.get(ask.model)
         return profile.tokens_out_max if profile else TOKENS_OUT_UNBOUNDED
 

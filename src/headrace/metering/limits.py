@@ -128,9 +128,12 @@ class Limiter:
         if tokens < 0:
             self._hold(-tokens)
             return tokens
-        granted.hold.done = True
-        refund = min(tokens * self._window, granted.hold.unpaid)
-        granted.hold.unpaid -= refund
+        hold = granted.hold
+        hold.done = True
+        refund = min(tokens * self._window, hold.unpaid)
+        if not refund:
+            return 0
+        hold.unpaid -= refund
         self._tokens_debt -= refund
         return refund // self._window
 
@@ -196,13 +199,20 @@ class Limiter:
     def _pay(self, now: Instant) -> None:
         elapsed = now - self._at
         self._at = now
-        if self._requests_debt and self.requests_per_minute is not None:
-            self._requests_debt = max(0, self._requests_debt - elapsed * self.requests_per_minute)
+        owed = self._requests_debt
+        if owed and self.requests_per_minute is not None:
+            owed -= elapsed * self.requests_per_minute
+            self._requests_debt = owed if owed > 0 else 0
         if self._tokens_debt and self.tokens_per_minute is not None:
             self._pay_tokens(elapsed * self.tokens_per_minute)
 
     def _pay_tokens(self, units: int) -> None:
-        units = min(units, self._tokens_debt)
+        if units >= self._tokens_debt:
+            self._tokens_debt = 0
+            for hold in self._holds:
+                hold.unpaid = 0
+            self._holds.clear()
+            return
         self._tokens_debt -= units
         holds = self._holds
         while units:

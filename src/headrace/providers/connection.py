@@ -15,6 +15,7 @@ from headrace.providers.answering import HEAD_BYTES_MAX, Answering
 from headrace.providers.outbox import outbox_of
 from headrace.providers.settings import TransportSettings
 from headrace.providers.sweep import Patience
+from headrace.wire.heads import FamiliarHead, familiar
 
 STALE_WALKS_MAX = 4
 """An idle connection that the upstream was just closing ends within a round trip. One that ends a second later may have computed."""
@@ -29,9 +30,12 @@ class Owner(Protocol):
 
 
 class Connection(Answering, asyncio.Protocol):
-    def __init__(self, owner: Owner, origin: str, settings: TransportSettings, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, owner: Owner, origin: str, settings: TransportSettings, loop: asyncio.AbstractEventLoop, heads: "AnswerHeads | None" = None
+    ) -> None:
+        """`heads` is shared by the connections to one upstream."""
         super().__init__(origin, loop)
-        self._owner = owner
+        self._owner, self._heads = owner, heads or AnswerHeads()
         self._parser = httptools.HttpResponseParser(self)
         self._send = outbox_of(loop).send
         self._patience = Patience(settings)
@@ -93,17 +97,15 @@ class Connection(Answering, asyncio.Protocol):
         if not self._between_chunks or self._pieces or self._paused or self.complete:
             return False
         line = data.find(b"\r\n", 1, 10)
-        size = data[:line]
-        if not size.isalnum() or size[1:2] in (b"x", b"X") or not data.endswith(b"\r\n"):
-            return False  # Python would read 0x10, too
-        try:
-            whole = line + 4 + int(size, 16) == len(data)
-        except ValueError:
+        if line < 0:
             return False
-        if not whole or len(data) <= line + 4 or self._take_chunk is None or not self._take_chunk(data):
+        size = _sizes.get(data[:line]) or _size(data[:line])
+        if line + 4 + size != len(data) or not size or not data.endswith(b"\r\n"):
+            return False
+        if self._take_chunk is None or self._tap is None or not self._take_chunk(data):
             return False
         self._stirred = True
-        if self._tap is not None and self._tap[1].must_wait:
+        if self._tap[1].must_wait:
             self._pause()
         return True
 
@@ -111,6 +113,8 @@ class Connection(Answering, asyncio.Protocol):
         """Parse; False when that gives nothing to tell yet, or nothing more."""
         headed = self._headed
         if not headed:
+            if not self.raw_head and self._read_again(data):
+                return True
             self.raw_head = self.raw_head + data if self.raw_head else data
         try:
             self._parser.feed_data(data)
@@ -123,12 +127,34 @@ class Connection(Answering, asyncio.Protocol):
             if len(self.raw_head) > HEAD_BYTES_MAX:
                 self._fail(UpstreamFailed(f"{self._origin} answers with headers of over {HEAD_BYTES_MAX} bytes."))
             return False
-        if not self.complete:
+        if self.complete:
+            if self._kept and self.status == 200 and len(self._pieces) == 1:
+                self._heads.learn(data, self._unread)
+        else:
             self.raw_head = self.raw_head[: len(self.raw_head) - self._unread]  # a stream may be long, and need not hold its beginning
             length = read_headers(self.raw_head).get(b"content-length")
             if length is not None:
                 self._left = int(length) - self._unread
                 self._kept = self._parser.should_keep_alive()
+        return True
+
+    def _read_again(self, data: bytes) -> bool:
+        """A good answer under the very head that this upstream gave before, but for its length: nothing in it is left to parse."""
+        found = self._heads.read(data)
+        if found is None:
+            return False
+        begins, length = found
+        left = length - len(data) + begins
+        if left < 0 or not length:
+            return False  # what comes beside the answer is for the parser to judge
+        self.status, self.raw_head = 200, data[:begins]
+        self._headed = self._kept = True
+        self._pieces.append(data[begins:])
+        self._unread = length - left
+        if left:
+            self._left = left
+        else:
+            self.complete = True
         return True
 
     def _misread(self, wrong: str) -> bool:
@@ -234,6 +260,49 @@ class Connection(Answering, asyncio.Protocol):
     def abort(self) -> None:
         self.closed = True
         self._transport.abort()
+
+
+class AnswerHeads:
+    """The head that an upstream gave last with a good answer of known length, after which its connection stays open."""
+
+    def __init__(self) -> None:
+        self._last: FamiliarHead | None = None
+        self._missed = 0
+
+    def read(self, data: bytes) -> tuple[int, int] | None:
+        """Where the body begins and how long it is, where `data` begins with that head again."""
+        if self._last is None or (found := self._last.read(data)) is None:
+            self._missed += 1
+            return None
+        self._missed = 0
+        return found
+
+    def learn(self, data: bytes, length: int) -> None:
+        """The parser found a body of that length, and nothing else, behind the head that `data` begins with. An upstream that gives another
+        head each time is looked at ever less often."""
+        if self._missed & (self._missed - 1):
+            return
+        head = familiar(data)
+        if head is not None and head.read(data) == (len(data) - length, length) and b"transfer-encoding" not in head.key.lower():
+            self._last = head
+
+
+SIZES_MAX = 4_096
+_sizes: dict[bytes, int] = {}
+"""Sizes of chunks as they were read before."""
+
+
+def _size(shown: bytes) -> int:
+    """What the digits before a chunk say, in plain hexadecimal; 0: they are not plain, or of the last chunk, and for the parser to read."""
+    if not shown.isalnum() or shown[1:2] in (b"x", b"X"):  # Python would read 0x10, too
+        return 0
+    try:
+        size = int(shown, 16)
+    except ValueError:
+        return 0
+    if len(_sizes) < SIZES_MAX:
+        _sizes[shown] = size
+    return size
 
 
 def read_headers(raw: bytes) -> dict[bytes, bytes]:
