@@ -21,6 +21,7 @@ from headrace.compose.clock import MachineClock, Names
 from headrace.core.ask import Ask
 from headrace.core.errors import QuotaExceeded
 from headrace.core.identity import Principal
+from headrace.core.usage import Usage
 from headrace.gateway import Till, Visit
 from headrace.gateway.world import World
 from headrace.metering import Budget, UsdPerMtok, Whom, price_row
@@ -73,7 +74,7 @@ class Worker:
         self.requests = self.refused = 0
 
     async def one(self, ask: Ask) -> None:
-        visit = Visit(self.world, self.clock.instant(), None, None, 1_000, 1_000)
+        visit = Visit(self.world, self.clock.instant(), None, None, 2_000, Usage(1_000, output=1_000), priced_at=self.clock.moment())
         self.till.admit(ask, visit, PRICE)
         if visit.lacks is not None:
             began = self.clock.instant()

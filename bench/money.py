@@ -30,6 +30,7 @@ from headrace.storage import (
     KeyRing,
     KeyStore,
     Layout,
+    LocalNews,
     UsageLog,
     UsageLogSettings,
     balances,
@@ -81,7 +82,7 @@ class Till:
             one.account, one.granted, one.free = number + 1, 10**24, 10**24
 
     def _visit(self) -> Visit:
-        return Visit(self.world, self.clock.instant(), None, None, BOUND.tokens_in, BOUND.output)
+        return Visit(self.world, self.clock.instant(), None, None, BOUND.total, BOUND, priced_at=self.clock.moment())
 
     def request(self) -> None:
         clock = self.clock
@@ -231,7 +232,7 @@ def month_of_rows(root: Path, rows: int) -> dict[str, float]:
 def find_key_us(layout: Layout) -> float:
     database = connect(layout.database, durable=True)
     _, secret = KeyStore(database, layout).create(id="key_1", name="bench", organization="a", project="b", token=os.urandom(32), created=1)
-    ring = KeyRing(database, layout)
+    ring = KeyRing(LocalNews(connect(layout.database), layout))
 
     def once() -> None:
         ring.find(secret)

@@ -3,9 +3,10 @@
     make bench-request          ARGS="--shape 2k --steps"
 
 The door, the gateway and the transport of a real server, with everything on as in `bench.relay`, between two transports that are only
-memory: a client's bytes go in, the upstream's answer comes back, the answer's bytes come out. The figure is processor time a request in a
-tight loop, which is far less than beside a kernel that empties the caches; it is for comparing two versions of this code. `--steps` counts
-the interpreter's steps a request, function by function, which no other work on the machine disturbs.
+memory: a client's bytes go in, the upstream's answer comes back, the answer's bytes come out; a hard budget is lent without end. The
+figure is processor time a request in a tight loop, which is far less than beside a kernel that empties the caches; it is for comparing
+two versions of this code. `--steps` counts the interpreter's steps a request, function by function, which no other work on the machine
+disturbs; what is done by the clock is left out. With `--shape sse` a request is a stream, each event of which comes by itself.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -30,17 +31,19 @@ from uvicorn.server import ServerState
 from bench.machine import machine, tell
 from bench.relay import WORDS
 from bench.relay import settings as settings_for
-from bench.vendor import ANSWER
+from bench.vendor import ANSWER, BEGIN, END, EVENT, EVENTS
 from headrace.api import Door, Heads, Lane
 from headrace.compose.adapters import Adapters
 from headrace.compose.clock import MachineClock, chance
 from headrace.compose.opening import open_house, open_process
 from headrace.compose.reload import Reloading, Source
 from headrace.compose.reports import Reports
+from headrace.compose.serve import calm_collector
 from headrace.compose.settings import load_settings
 from headrace.gateway import Gateway, Till
-from headrace.gateway.till import NOBODY
+from headrace.metering import Slice, Told
 from headrace.providers.dialing import Dialer
+from headrace.providers.sweep import Sweep
 from headrace.telemetry import Metrics
 
 PATH = b"/v1/chat/completions"
@@ -52,7 +55,9 @@ ANSWERED = (
     b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Fri, 27 Nov 2026 12:00:00 GMT\r\nContent-Type: application/json\r\n"
     b"Content-Length: %d\r\nConnection: keep-alive\r\n\r\n%b" % (len(ANSWER), ANSWER.encode())
 )
+STREAMED = (BEGIN, *[EVENT] * EVENTS, END)
 LANES = 32
+PLENTY_PICO = 10**24
 
 
 class Memory(asyncio.Transport):
@@ -87,18 +92,20 @@ class Memory(asyncio.Transport):
 
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ask.add_argument("--shape", default="2k", choices=("2k", "24k", "300k"))
+    ask.add_argument("--shape", default="2k", choices=("2k", "24k", "300k", "sse"))
     ask.add_argument("--requests", type=int, default=4_000)
     ask.add_argument("--rounds", type=int, default=9)
     ask.add_argument("--steps", action="store_true", help="also the interpreter's steps, by function")
     chosen = ask.parse_args()
+    calm_collector()
     with tempfile.TemporaryDirectory(prefix="bench-request-") as scratch, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(Path(scratch), chosen))
 
 
 async def _run(scratch: Path, chosen: argparse.Namespace) -> None:
     with ExitStack() as closing:
-        clients = Clients(_door(scratch, closing), int(chosen.shape.removesuffix("k")) * 1_000)
+        stream = chosen.shape == "sse"
+        clients = Clients(_door(scratch, closing), 2_000 if stream else int(chosen.shape.removesuffix("k")) * 1_000, stream=stream)
         await clients.ask(500)
         us = [await clients.ask(chosen.requests) / chosen.requests * 1e6 for _ in range(chosen.rounds)]
         rows = [(f"{chosen.shape} request", f"{min(us):.1f} us", f"{statistics.median(us):.1f} us")]
@@ -124,9 +131,21 @@ def _door(scratch: Path, closing: ExitStack) -> Served:
     settings = msgspec.structs.replace(settings, storage=msgspec.structs.replace(settings.storage, path=str(scratch / "data")))
 
     async def dial(self: Dialer, protocol: asyncio.Protocol) -> None:
-        protocol.connection_made(Memory(lambda data: loop.call_soon(protocol.data_received, ANSWERED)))
+        def heard(data: bytes) -> None:
+            if b'"stream": true' in data:
+                say(0)
+            else:
+                loop.call_soon(protocol.data_received, ANSWERED)
+
+        def say(index: int) -> None:
+            protocol.data_received(STREAMED[index])
+            if index + 1 < len(STREAMED):
+                loop.call_soon(say, index + 1)
+
+        protocol.connection_made(Memory(lambda data: loop.call_soon(heard, data)))
 
     Dialer.dial = dial  # type: ignore[method-assign]
+    Sweep.watch = lambda self, one: None  # type: ignore[method-assign]
     clock = MachineClock()
     house = open_house(settings, {}, clock, lambda *_: None, closing)
     opened = open_process(house, None, closing)  # type: ignore[arg-type]
@@ -134,28 +153,41 @@ def _door(scratch: Path, closing: ExitStack) -> Served:
     closing.callback(adapters.close)
     source = Source(read=lambda: settings, file=None)
     reloading = Reloading(settings=settings, source=source, environ={}, local=(), adapters=adapters, ring=opened.ring, clock=clock)
+    till = Till(Plenty(), clock)
+    till.change([one.budget for one in settings.budget])
     gateway = Gateway(
         world=reloading.first(),
         log=opened.usage_log,
         clock=clock,
         rng=chance(),
         spawn=lambda work: loop.create_task(work),
-        till=Till(NOBODY, clock),
+        till=till,
     )
     reports = Reports(clock=clock, metrics=Metrics(), tracer=None, access_log=False)
     door = Door(gateway=gateway, keys=reloading.keys, clock=clock, new_id=opened.names, report=reports, log=None)  # type: ignore[arg-type]
     return Served(door, settings.server, house.secret)
 
 
+class Plenty:
+    """Who lends whatever is asked for."""
+
+    epoch = 1
+
+    async def lend(self, slices: Iterable[Slice]) -> None:
+        for number, one in enumerate(slices, 1):
+            one.account = number
+            one.hear(Told(number, PLENTY_PICO, PLENTY_PICO, 0, PLENTY_PICO, PLENTY_PICO))
+
+
 class Clients:
     """Some connections, each with one request at a time."""
 
-    def __init__(self, served: Served, size: int) -> None:
+    def __init__(self, served: Served, size: int, *, stream: bool) -> None:
         self._loop = asyncio.get_running_loop()
-        self._left, self._done = 0, asyncio.Event()
+        self._left, self._done, self._stream = 0, asyncio.Event(), stream
         words = (WORDS * (size // len(WORDS) + 1))[:size]
         messages = [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": words}]
-        body = json.dumps({"model": "mock", "messages": messages, "stream": False, "max_completion_tokens": 256}).encode()
+        body = json.dumps({"model": "mock", "messages": messages, "stream": stream, "max_completion_tokens": 256}).encode()
         self._request = HEAD.format(key=served.key, length=len(body)).encode() + body
         config = uvicorn.Config(_nobody, ws="none", lifespan="off", log_config=None)
         heads, handlers = Heads(), {PATH: served.door.chat}
@@ -176,7 +208,11 @@ class Clients:
         return time.process_time() - began
 
     def _heard(self, lane: Lane, data: bytes) -> None:
-        assert data.startswith(b"HTTP/1.1 200 OK"), data[:400]
+        if self._stream and not data.endswith(b"\r\n\r\n"):
+            return
+        if self._stream and not data.rpartition(b"0\r\n")[2].startswith(b"x-headrace-cost"):
+            return
+        assert self._stream or data.startswith(b"HTTP/1.1 200 OK"), data[:400]
         self._left -= 1
         if self._left >= LANES:
             self._loop.call_soon(lane.data_received, self._request)
@@ -200,7 +236,7 @@ async def _steps(clients: Clients) -> Counter[str]:
             steps[f"{Path(code.co_filename).name} {code.co_qualname}"] += 1
         return trace
 
-    count = 10 * LANES
+    count = 16 * LANES  # as many as whole batches of metrics
     asyncio.get_running_loop().call_soon(sys.settrace, trace)
     await asyncio.sleep(0)
     await asyncio.sleep(0)

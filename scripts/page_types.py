@@ -9,6 +9,7 @@ import msgspec
 from headrace.agents.events import Event
 from headrace.workspace.console import NewKey
 from headrace.workspace.door import Answered, Changes, Forking, Message, NewThread
+from headrace.workspace.files import Doing
 from headrace.workspace.live import Happening
 
 PATH = Path(__file__).resolve().parents[1] / "web" / "src" / "lib" / "types.ts"
@@ -18,7 +19,7 @@ PLAIN = {"string": "string", "integer": "number", "number": "number", "boolean":
 
 def written() -> str:
     """The file as it should be."""
-    kinds: list[Any] = [Event, Happening, NewThread, Changes, Message, Answered, Forking, NewKey]
+    kinds: list[Any] = [Event, Happening, NewThread, Changes, Message, Answered, Forking, NewKey, Doing]
     schemas, components = msgspec.json.schema_components(kinds, ref_template="{name}")
     parts = [HEAD, *(_interface(name, schema) for name, schema in sorted(components.items()))]
     parts += [f"export type Event = {_type(schemas[0])};\n", f"export type Happening = {_type(schemas[1])};\n"]

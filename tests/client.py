@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -85,3 +87,18 @@ def hear_stream(answer: http.client.HTTPResponse, heard: Heard) -> Heard:
         heard.usage = chunk.get("usage") or heard.usage
         heard.text += "".join(choice["delta"].get("content") or "" for choice in chunk["choices"])
     return heard
+
+
+def post(server: Running, path: str, body: object, key: str | None = None, **headers: str) -> tuple[int, dict[str, Any]]:
+    """Post a value as JSON, or bytes as they are."""
+    request = urllib.request.Request(
+        server.url + path,
+        body if isinstance(body, bytes) else json.dumps(body).encode(),
+        {"authorization": f"Bearer {key or server.key}", "content-type": "application/json", **headers},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as wrong:
+        with wrong:
+            return wrong.code, json.loads(wrong.read())

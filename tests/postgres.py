@@ -32,7 +32,9 @@ class Postgres:
         return f"postgresql://headrace@/postgres?host={self._folder}"
 
     def start(self) -> None:
-        options = ("-D", str(self._folder / "data"), "-k", str(self._folder), "-c", "listen_addresses=", "-c", "shared_buffers=16MB")
+        # without fsync, since processes are killed here and the machine is not: what was written stays
+        settings = ("listen_addresses=", "shared_buffers=16MB", "fsync=off")
+        options = ("-D", str(self._folder / "data"), "-k", str(self._folder), *(word for one in settings for word in ("-c", one)))
         with (self._folder / "log").open("ab") as said:
             self.process = subprocess.Popen(
                 [self._binaries / "postgres", *options], user=self._user, stdout=said, stderr=said, start_new_session=True

@@ -19,6 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests import forks
+
 PROGRAM = (sys.executable, "-c", "from headrace.cli import main; main()")
 START_S = 20.0
 START_WITH_MODEL_S = 100.0
@@ -100,15 +102,7 @@ class Installation:
 
     def run(self, *arguments: str, expect: int | None = 0, timeout_s: float = COMMAND_S) -> "subprocess.CompletedProcess[str]":
         """One command to its end, which must be `expect`; None: whatever it ends with."""
-        ended = subprocess.run(
-            (*PROGRAM, *arguments),
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-        )
+        ended = forks.run(arguments, cwd=self.folder, env=self.environment, timeout=timeout_s)
         assert expect is None or ended.returncode == expect, f"{arguments} ended with {ended.returncode}:\n{ended.stdout}{ended.stderr}"
         return ended
 
@@ -188,7 +182,7 @@ def at_once(*works: Callable[[], object], within_s: float = 60.0) -> None:
     assert not any(thread.is_alive() for thread in threads), f"still at work after {within_s} s"
 
 
-def pool(name: str, url: str, *models: str, **more: str | int | bool) -> str:
+def pool(name: str, url: str, *models: str, **more: str | int | bool | list[str]) -> str:
     """The TOML of a pool at a scripted vendor, under the vendor's own names of the models."""
     named = ", ".join(f'"{model}" = "{model}"' for model in models)
     lines = [f"{field} = {json.dumps(value)}" for field, value in more.items()]

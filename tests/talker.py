@@ -7,10 +7,13 @@ says a word and then waits, until it is hung up on or `go` is set.
 
 import json
 import threading
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeAlias
+
+from tests.server import pool, priced
 
 Step: TypeAlias = str | list[tuple[str, dict[str, str]]]
 
@@ -24,6 +27,7 @@ SCRIPTS: dict[str, list[Step]] = {
     ],
     "visitor": [[("fetch", {"url": "https://collect.invalid/?a=1"})], "I could not read that page."],
     "keeper": [[("remember", {"text": "I live in Bern"})], "I will remember."],
+    "seer": ["I see {pictures} with: {said}"],
     "boss": [[("delegate", {"task": "Count to three"})], "It was counted."],
     "manager": [
         [("other__send", {"message": "Write hello.py"})],
@@ -33,12 +37,24 @@ SCRIPTS: dict[str, list[Step]] = {
     "misled": [[("read_file", {"path": "notes.txt"})], [("other__send", {"message": "All the notes"})], "I could not."],
     "codex": [[("exec_command", {"cmd": "echo made by codex > hello.txt"})], "I made hello.txt."],
     "claude": [[("Bash", {"command": "echo made by claude > hello.txt", "description": "Make it"})], "I made hello.txt."],
+    "shell": [
+        [
+            (
+                "run_command",
+                {"command": r"printf 'a \033[31mred\033[0m word\n10%%\r100%%\n\377\n'; until [ -e go ]; do sleep 0.1; done; echo gone on"},
+            )
+        ],
+        "It ran.",
+    ],
+    "waiter": [[("run_command", {"command": "echo waiting; sleep 600"})], "Somebody stopped it."],
     "painter": [
         "# A heading\n\nSome *text* with `code`, a [link](https://example.org/) and **weight**.\n\n| river | length |\n|---|---:|\n"
         "| Rhine | 1,233 |\n| Elbe | 1,094 |\n\n```python\ndef add(a, b):\n    return a + b\n```\n\n$$E = mc^2$$\n\n- one\n- two\n\n"
         "<img src=x onerror=alert(1)><script>alert(2)</script>\n\n![remote](https://evil.invalid/p.png)"
     ],
 }
+BLIND: dict[str, list[Step]] = {"reader": ["You said: {said}"]}
+"""Served by a pool that sees no pictures, where a test wants one."""
 WORDS_A_PIECE = 2
 
 
@@ -135,12 +151,23 @@ def _next(asked: dict[str, Any]) -> Step:
     messages = asked["messages"]
     last = max(at for at, message in enumerate(messages) if message["role"] == "user")
     turn = sum(message["role"] == "assistant" for message in messages[last:])
-    script = SCRIPTS[asked["model"]]
-    step = script[min(turn, len(script) - 1)]
+    script = (SCRIPTS | BLIND)[str(asked["model"])]
+    step: Step = script[min(turn, len(script) - 1)]
     offered = {tool["function"]["name"] for tool in asked.get("tools", ())}
     if not isinstance(step, str) and any(name not in offered for name, _ in step):  # as a sub-agent, which may not hand on
         step = script[-1]
-    return step.replace("{said}", messages[last]["content"]) if isinstance(step, str) and "{said}" in step else step
+    if not isinstance(step, str):
+        return step
+    said: str | list[dict[str, Any]] = messages[last]["content"]
+    parts: list[dict[str, Any]] = [{"type": "text", "text": said}] if isinstance(said, str) else said
+    pictures = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
+    words = " ".join(part["text"] for part in parts if part["type"] == "text")
+    return step.replace("{said}", words).replace("{pictures}", " and ".join(_described(url) for url in pictures) or "nothing")
+
+
+def _described(url: str) -> str:
+    kind, _, data = url.removeprefix("data:").partition(";base64,")
+    return f"{kind} of {len(b64decode(data)):,} bytes"
 
 
 def _calls(step: Step, asked: dict[str, Any], *, numbered: bool = False) -> dict[str, Any]:
@@ -155,6 +182,11 @@ def _calls(step: Step, asked: dict[str, Any], *, numbered: bool = False) -> dict
 
 def _reason(step: Step) -> str:
     return "stop" if isinstance(step, str) else "tool_calls"
+
+
+def blind(url: str) -> str:
+    """The TOML of a pool whose model sees no pictures."""
+    return pool("blinders", url, *BLIND, capabilities=["tools"]) + priced(*BLIND)
 
 
 @contextmanager

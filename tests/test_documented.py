@@ -107,7 +107,14 @@ def test_every_route_is_in_the_reference() -> None:
         *Files(nothing, nothing, nothing, nothing, nothing).routes(),
         *Visitors(holders=nothing, may=nothing, archive=nothing, clock=nothing, new_secret=nothing, bearer=nothing).routes(),
         *Door(
-            visitors=nothing, runs=nothing, archive=nothing, clock=nothing, new_id=nothing, new_secret=nothing, built_in=nothing
+            visitors=nothing,
+            runs=nothing,
+            archive=nothing,
+            clock=nothing,
+            new_id=nothing,
+            new_secret=nothing,
+            built_in=nothing,
+            blind=nothing,
         ).routes(),
         *ThreadFiles(nothing, nothing, nothing).routes(),
         *Console(nothing, nothing, nothing).routes(),

@@ -60,6 +60,8 @@ function packed(): Plugin {
 export default defineConfig({
   plugins: [svelte(), oneFontEach(), licences(), packed()],
   base: '/',
+  // Its package names a file for bundlers that it does not bring along.
+  resolve: { alias: { '@xterm/headless': '@xterm/headless/lib-headless/xterm-headless.mjs' } },
   build: {
     outDir: out,
     emptyOutDir: true,

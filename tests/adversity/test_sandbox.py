@@ -131,6 +131,20 @@ def test_endless_output_is_cut(draft, level):
     assert "more than 10,000 bytes" in found.says
 
 
+def test_what_it_says_is_heard_as_it_comes_and_a_person_stops_it(draft, level):
+    halt, heard = asyncio.Event(), list[str]()
+
+    def hear(text: str) -> None:
+        heard.append(text)
+        halt.set()
+
+    command = r"printf 'caf\303'; printf '\251 \377\n' >&2; printf '\251\n'; sleep 60"
+    found = asyncio.run(run(command, draft, level, LIMITS, hear=hear, halt=halt))
+    assert (found.stopped, found.says) == ("person", "The person stopped it.")
+    assert "caf" in heard[0]
+    assert found.stdout.startswith("caf")
+
+
 def test_what_stays_behind_is_ended_too(draft, level):
     tried("(sleep 3; echo late > late) & exit 0", draft, level, Limits(seconds_max=2))
     assert not (draft.work / "late").exists()

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import openai
 import pytest
 
-from tests.client import Heard, ask, begin
+from tests.client import Heard, ask, begin, post
 from tests.server import KEY, Installation, Running, at_once, eventually, pool, priced
 from tests.vendor import Vendor
 
@@ -29,20 +29,6 @@ COST = "0.000027"
 def budget(name: str, usd: str, **more: str | list[int]) -> str:
     lines = [f"{field} = {json.dumps(value)}" for field, value in {"name": name, "usd": usd, "period": "total", **more}.items()]
     return "\n".join(("[[budget]]", *lines, "\n"))
-
-
-def post(server: Running, path: str, body: object, key: str | None = None, **headers: str) -> tuple[int, dict[str, Any]]:
-    request = urllib.request.Request(
-        server.url + path,
-        json.dumps(body).encode(),
-        {"authorization": f"Bearer {key or server.key}", "content-type": "application/json", **headers},
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return answer.status, json.loads(answer.read())
-    except urllib.error.HTTPError as wrong:
-        with wrong:
-            return wrong.code, json.loads(wrong.read())
 
 
 def standing(installation: Installation, name: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Guardrails as clients and operators meet them, over sockets: what the vendor gets, what the client hears, and what the record says."""
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +17,16 @@ SETTINGS = """
 [[pool]]
 name = "vendor"
 endpoints = ["http://127.0.0.1:{port}/v1"]
-models = {{ "echo" = "echo", "plain" = "plain" }}
+models = {{ "echo" = "echo", "plain" = "plain", "painter" = "painter", "scribe" = "scribe" }}
+pass_through = ["/rerank"]
+
+[[model]]
+name = "painter"
+operations = ["images"]
+
+[[model]]
+name = "scribe"
+operations = ["transcriptions", "pass_through"]
 
 [[guardrail]]
 name = "privacy"
@@ -28,6 +38,21 @@ name = "projects"
 use = "rails:no_bluebird"
 model = "echo"
 reach = 16
+
+[[guardrail]]
+name = "pictures"
+use = "pii"
+model = "painter"
+
+[[guardrail]]
+name = "recordings"
+use = "pii"
+model = "scribe"
+
+[[guardrail]]
+name = "named pictures"
+use = "rails:no_bluebird"
+model = "painter"
 """
 OWN = """
 from headrace.core.guardrails import Allow, Passage, Refuse, Verdict
@@ -51,7 +76,11 @@ class _EchoDoor(BaseHTTPRequestHandler):
     server: Echo
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        raw = self.rfile.read(int(self.headers["content-length"]))
+        if not self.path.endswith("/chat/completions"):
+            self._other(raw)
+            return
+        asked = json.loads(raw)
         self.server.got.append(asked)
         content = asked["messages"][-1]["content"]
         text = content if isinstance(content, str) else "".join(part["text"] for part in content)
@@ -68,6 +97,23 @@ class _EchoDoor(BaseHTTPRequestHandler):
         chunks.append({**head, "object": "chat.completion.chunk", "choices": [], "usage": usage})
         frames = b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks)
         self._send("text/event-stream", frames + b"data: [DONE]\n\n")
+
+    def _other(self, raw: bytes) -> None:
+        """A picture with the words that it was drawn by, or what a recording says: the prompt, words with a ~ turned round."""
+        prompt = json.loads(raw)["prompt"] if raw[:1] == b"{" else re.findall(rb'name="prompt"\r\n\r\n(.*?)\r\n', raw)[0].decode()
+        said = " ".join(word[::-1] if word.startswith("~") else word for word in prompt.split(" ")).replace("~", "")
+        if self.path.endswith("/generations"):
+            picture = {"b64_json": "bm9ib2R5QGV4YW1wbGUub3Jn", "revised_prompt": said}
+            self._send("application/json", json.dumps({"created": 1, "data": [picture], "usage": {"total_tokens": 3}}).encode())
+        elif self.path.endswith("/rerank"):
+            self._send("application/json", json.dumps({"results": [{"document": {"text": said}}], "usage": {"total_tokens": 3}}).encode())
+        elif b'name="stream"' in raw:
+            events: list[dict[str, Any]] = [{"type": "transcript.text.delta", "delta": said[at : at + 3]} for at in range(0, len(said), 3)]
+            events.append({"type": "transcript.text.done", "text": said, "usage": {"type": "duration", "seconds": 1}})
+            frames = b"".join(f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode() for one in events)
+            self._send("text/event-stream", frames)
+        else:
+            self._send("text/plain; charset=utf-8", said.encode())
 
     def _send(self, kind: str, body: bytes) -> None:
         self.send_response(200)
@@ -164,6 +210,50 @@ def test_other_clients_are_guarded_as_well(running, client, asking):
     assert client.responses.create(model="echo", input=text, store=False).output_text == "[EMAIL] and [EMAIL] are here"
     with pytest.raises(anthropic.BadRequestError, match="code name"):
         asking.messages.create(model="echo", max_tokens=50, messages=[{"role": "user", "content": "Bluebird"}])
+
+
+def test_what_is_no_conversation_is_read_as_well(client):
+    drawn = client.images.with_raw_response.generate(model="painter", prompt=f"bob@example.org and {HIDDEN}")
+    (picture,) = drawn.parse().data
+    assert picture.revised_prompt == "[EMAIL] and [EMAIL]"
+    assert picture.b64_json == "bm9ib2R5QGV4YW1wbGUub3Jn", "pictures pass as they came"
+    assert "changed answer" in drawn.headers["x-headrace-translation"]
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.images.generate(model="painter", prompt="show ~dribeulB to me")
+    assert refused.value.code == "content_filter"
+    heard = client.audio.transcriptions.create(model="scribe", file=("a.mp3", b"ID3"), prompt=f"I am {HIDDEN}", response_format="text")
+    assert heard == "I am [EMAIL]"
+    stream = client.audio.transcriptions.create(model="scribe", file=("a.mp3", b"ID3"), prompt=f"I am {HIDDEN} there", stream=True)
+    *deltas, done = stream
+    assert "".join(one.delta for one in deltas) == done.text == "I am [EMAIL] there"
+    assert done.usage.seconds == 1
+    ranked = client.post("/rerank", body={"model": "scribe", "prompt": HIDDEN}, cast_to=object)
+    assert ranked["results"][0]["document"]["text"] == "[EMAIL]"
+
+
+def test_guardrails_hold_on_every_way_to_a_model(client, asking):
+    text, hidden = f"bob@example.org and {HIDDEN} are here", "[EMAIL] and [EMAIL] are here"
+    chat = {"model": "echo", "messages": [{"role": "user", "content": text}]}
+    with asking.messages.stream(max_tokens=50, **chat) as stream:
+        assert stream.get_final_text() == hidden
+    with client.responses.stream(model="echo", input=text) as events:
+        assert events.get_final_response().output_text == hidden
+    with client.responses.connect() as socket:
+        socket.response.create(model="echo", input=text)
+        done = next(event for event in socket if event.type == "response.completed")
+    assert done.response.output[0].content[0].text == hidden
+    behind = client.responses.create(model="echo", input=text, background=True)
+    assert eventually(lambda: (now := client.responses.retrieve(behind.id)).status == "completed" and now.output_text) == hidden
+    line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": chat}
+    file = client.files.create(file=("lines.jsonl", json.dumps(line).encode()), purpose="batch")
+    batch = client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+    theirs = asking.messages.batches.create(requests=[{"custom_id": "a", "params": {"max_tokens": 50, **chat}}])
+    ended = eventually(lambda: (now := client.batches.retrieve(batch.id)).status == "completed" and now, within_s=20, every_s=0.1)
+    answered = json.loads(client.files.content(ended.output_file_id).text)
+    assert answered["response"]["body"]["choices"][0]["message"]["content"] == hidden
+    assert eventually(lambda: asking.messages.batches.retrieve(theirs.id).processing_status == "ended", within_s=20, every_s=0.1)
+    (one,) = asking.messages.batches.results(theirs.id)
+    assert one.result.message.content[0].text == hidden
 
 
 def test_others_models_are_let_alone(client, echo):

@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from headrace.sandbox import try_level
 from headrace.web import assets
 from tests.needs import missing, need
 from tests.server import Installation, Running, pool, priced
-from tests.talker import SCRIPTS, Talker, talking
-from tests.visitor import Visitor
+from tests.talker import SCRIPTS, Talker, blind, talking
+from tests.visitor import API, Visitor
 
 AXE = Path(__file__).resolve().parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 SLOW_MS = 20_000
 pytestmark = pytest.mark.xdist_group("page")
+commands = pytest.mark.skipif(try_level().rung == 0, reason="no command can be confined on this machine")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def talker() -> Iterator[Talker]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, talker: Talker) -> Installation:
-    return Installation(tmp_path_factory.mktemp("house"), pool("vendor", talker.url, *SCRIPTS) + priced(*SCRIPTS))
+    return Installation(tmp_path_factory.mktemp("house"), pool("vendor", talker.url, *SCRIPTS) + blind(talker.url) + priced(*SCRIPTS))
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +185,95 @@ def test_code_is_shown_as_changed_lines_and_an_edit_branches(seen, visitor):
     page.get_by_role("button", name="The branch before").first.click()
     expect(page.get_by_text("1/2").first).to_be_visible(timeout=SLOW_MS)
     expect(page.get_by_text("Write hello.py", exact=True).first).to_be_visible()
+
+
+def test_pictures_are_attached_pasted_and_dropped_and_who_sees_none_is_said_to(seen, tmp_path):
+    page = seen.page
+    seen.go("")
+    page.get_by_label("Model").select_option("reader")
+    dropped = """(name, wide) => {
+        const canvas = new OffscreenCanvas(wide, wide / 2)
+        canvas.getContext("2d").fillRect(0, 0, 9, 9)
+        return canvas.convertToBlob().then((blob) => {
+            const files = new DataTransfer()
+            files.items.add(new File([blob], "river.png", { type: "image/png" }))
+            const said = { bubbles: true, cancelable: true }
+            const field = document.querySelector("textarea")
+            field.dispatchEvent(name === "drop" ? new DragEvent(name, { ...said, dataTransfer: files })
+                : new ClipboardEvent(name, { ...said, clipboardData: files }))
+        })
+    }"""
+    for name, wide in (("drop", 4_000), ("paste", 40)):
+        page.evaluate(f"([name, wide]) => ({dropped})(name, wide)", [name, wide])
+        expect(page.get_by_role("img", name="river.png")).to_have_count(1 if name == "drop" else 2)
+    expect(page.get_by_role("status").filter(has_text="reader sees no pictures")).to_be_visible()
+    expect(page.get_by_role("button", name="Send")).to_be_disabled()
+    accessible(page)
+    page.get_by_role("button", name="Leave river.png out").first.click()
+    page.get_by_label("Model").select_option("seer")
+    seen.send("Which river?")
+    expect(page.get_by_text(re.compile("I see image/png of .* bytes with: Which river"))).to_be_visible(timeout=SLOW_MS)
+    picture = page.get_by_role("img", name="What you showed, 1 of 1")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("picture => picture.decode().then(() => picture.naturalWidth)") == 40
+    accessible(page)
+
+
+def test_changes_are_taken_over_piece_by_piece(seen, visitor, tmp_path):
+    project, lines = tmp_path / "project", [f"line {number}\n" for number in range(12)]
+    project.mkdir()
+    (project / "list.txt").write_text("".join(lines))
+    thread = visitor.thread(model="echo", folder=str(project))
+    visitor.call("PUT", f"/workspace/api{thread}/files/list.txt", "".join(["first\n", *lines[1:11], "last"]).encode())
+    page = seen.page
+    seen.go(thread)
+    panel = page.get_by_role("complementary", name="Work")
+    panel.get_by_role("checkbox", name=re.compile("^Line 1 ")).uncheck(timeout=SLOW_MS)
+    accessible(page)
+    panel.get_by_role("button", name="Take over chosen").click()
+    expect(panel.get_by_text("1 taken over")).to_be_visible(timeout=SLOW_MS)
+    assert (project / "list.txt").read_text() == "".join([*lines[:11], "last"])
+    expect(panel.get_by_text("first")).to_be_visible()
+    panel.get_by_role("button", name="Give up").click()
+    expect(panel.get_by_text("All that was changed is taken over.")).to_be_visible(timeout=SLOW_MS)
+    panel.get_by_role("button", name="Undo all").click()
+    expect(panel.get_by_text("1 changed")).to_be_visible(timeout=SLOW_MS)
+    assert (project / "list.txt").read_text() == "".join(lines)
+
+
+@commands
+def test_what_a_command_says_is_seen_as_it_comes_and_after_a_reload(seen, visitor):
+    thread = visitor.thread(model="shell", intent="code")
+    page = seen.page
+    seen.go(thread)
+    seen.send("Run it")
+    output = page.get_by_role("complementary", name="Work").get_by_role("log")
+    expect(output).to_contain_text("a red word", timeout=SLOW_MS)
+    expect(output.locator(".red")).to_have_text("red")
+    expect(output.get_by_text("100%", exact=True)).to_be_visible()
+    accessible(page)
+    page.reload()
+    expect(output.get_by_text("100%", exact=True)).to_be_visible(timeout=SLOW_MS)
+    assert visitor.call("PUT", f"{API}{thread}/files/go", b"")[0] == 201
+    expect(output).to_contain_text("gone on", timeout=SLOW_MS)
+    expect(page.get_by_text("It ran.", exact=True)).to_be_visible(timeout=SLOW_MS)
+    page.get_by_role("tab", name="Terminal").click()
+    expect(output).to_contain_text("\N{REPLACEMENT CHARACTER}")
+
+
+@commands
+def test_a_command_is_stopped_and_the_run_goes_on(seen, visitor):
+    thread = visitor.thread(model="waiter", intent="code")
+    page = seen.page
+    seen.go(thread)
+    seen.send("Wait")
+    output = page.get_by_role("complementary", name="Work").get_by_role("log")
+    expect(output).to_have_text("waiting", timeout=SLOW_MS)
+    page.get_by_role("button", name="Stop it").click()
+    expect(page.get_by_text("Somebody stopped it.")).to_be_visible(timeout=SLOW_MS)
+    page.get_by_role("tab", name="Terminal").click()
+    expect(page.get_by_text("The person stopped it.")).to_be_visible()
+    expect(output).to_have_text("waiting")
 
 
 def test_words_are_found_by_the_keyboard_alone(seen, visitor):

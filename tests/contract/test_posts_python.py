@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -297,6 +298,53 @@ def test_rules_hold_for_every_path(client: OpenAI, studio: Studio) -> None:
     with pytest.raises(openai.PermissionDeniedError):
         client.audio.transcriptions.create(model="scribe", file=b"x", extra_headers={"x-headrace-vendors": "azure"})
     assert len(studio.sent) == sent
+
+
+# What the organisation used, as OpenAI's own client reads it. In a server of its own, so that nothing else is counted.
+
+
+@pytest.mark.filterwarnings("ignore:deprecated")  # OpenAI's word about variations
+def test_usage_in_pictures_characters_and_seconds(tmp_path: Path, studio: Studio) -> None:
+    models = ", ".join(f'{ours} = "{its}"' for ours, its in NAMES.items())
+    with Installation(tmp_path, SETTINGS.format(url=studio.url, models=models)).serving() as running:
+        client = OpenAI(base_url=running.base_url, api_key=running.key, admin_api_key=running.key, max_retries=0)
+        client.images.generate(model="painter", prompt="A mill", n=2, size="1024x1024", user="ann")
+        client.images.generate(model="counted", prompt="A mill", n=3, user="bob")
+        list(client.images.generate(model="painter", prompt="A mill", size="1024x1024", stream=True))
+        client.images.edit(model="free", prompt="More water", image=b"one", n=4, size="256x256")
+        client.images.create_variation(model="painter", image=b"one")  # type: ignore[deprecated]
+        for model in ("reader", "speaker"):
+            client.audio.speech.create(model=model, voice="alloy", input=WORDS)
+        for model in ("timed", "scribe"):
+            client.audio.transcriptions.create(model=model, file=("a.mp3", SOUND))
+        client.moderations.create(input="x", model="judge")
+        usage, start = client.admin.organization.usage, int(time.time()) - 86_400
+
+        def found(page: Any) -> list[Any]:
+            return [result for bucket in page.data for result in bucket.results]
+
+        (images,) = found(usage.images(start_time=start))
+        assert (images.images, images.num_model_requests) == (2 + 3 + 1 + 4 + 1, 5)
+        by_kind = found(usage.images(start_time=start, group_by=["source", "size"]))
+        assert {(one.source, one.size): (one.images, one.num_model_requests) for one in by_kind} == {
+            ("image.generation", "1024x1024"): (3, 2),
+            ("image.generation", None): (3, 1),
+            ("image.edit", "256x256"): (4, 1),
+            ("image.variation", None): (1, 1),
+        }
+        (edits,) = found(usage.images(start_time=start, sources=["image.edit"], sizes=["256x256"], models=["free"]))
+        assert edits.images == 4
+        by_user = found(usage.images(start_time=start, group_by=["user_id", "model"], bucket_width="1h", limit=48))
+        assert {(one.user_id, one.model): one.images for one in by_user}["bob", "counted"] == 3
+        (spoken,) = found(usage.audio_speeches(start_time=start))
+        assert (spoken.characters, spoken.num_model_requests) == (2 * len(WORDS), 2)
+        heard = {one.model: one.seconds for one in found(usage.audio_transcriptions(start_time=start, group_by=["model"]))}
+        assert heard == {"timed": 3, "scribe": 0}, "one tells its seconds, the other its tokens"
+        (judged,) = found(usage.moderations(start_time=start, group_by=["project_id"]))
+        assert (judged.num_model_requests, judged.project_id is not None) == (1, True)
+        assert not found(usage.vector_stores(start_time=start)) + found(usage.code_interpreter_sessions(start_time=start))
+        with pytest.raises(openai.BadRequestError, match="size"):
+            usage.moderations(start_time=start, group_by=["size"])  # type: ignore[list-item]
 
 
 # What a pool passes through.

@@ -3,14 +3,16 @@
 import functools
 import json
 import re
+import struct
 import urllib.request
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.server import Installation, Running, eventually, pool, priced
-from tests.talker import SCRIPTS, Talker, talking
+from tests.talker import SCRIPTS, Talker, blind, talking
 from tests.visitor import API, Visitor, read_until
 
 
@@ -22,7 +24,7 @@ def talker() -> Iterator[Talker]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, talker: Talker) -> Installation:
-    return Installation(tmp_path_factory.mktemp("house"), pool("vendor", talker.url, *SCRIPTS) + priced(*SCRIPTS))
+    return Installation(tmp_path_factory.mktemp("house"), pool("vendor", talker.url, *SCRIPTS) + blind(talker.url) + priced(*SCRIPTS))
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +141,57 @@ def test_nothing_of_a_thread_is_there_for_anybody_else(ann, ben):
     assert ann.get(thread)["title"] == "My secret is xylophone"
 
 
+def picture(shade: int = 0, size: int = 0) -> bytes:
+    """A PNG of one pixel, with so much behind it that it is of that size."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    head, pixel = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)), chunk(b"IDAT", zlib.compress(bytes((0, shade))))
+    return (b"\x89PNG\r\n\x1a\n" + head + pixel + chunk(b"IEND", b"")).ljust(size, b"\0")
+
+
+def test_a_picture_is_shown_to_the_model_that_sees_and_kept_with_the_thread(ann, ben, talker):
+    thread = ann.thread(model="seer", budget_usd="1")
+    big = picture(7, 1_500_000)  # as a text it would be more than any context, and dearer than the budget
+    status, kept = ann.call("POST", f"{API}{thread}/pictures", big)
+    assert status == 201
+    events = ann.say(thread, "What is it?", pictures=[kept["name"]])
+    assert events[-1]["event"]["text"] == "I see image/png of 1,500,000 bytes with: What is it?"
+    assert ann.call("GET", f"{API}{thread}/pictures/{kept['name']}") == (200, big)
+    assert ben.call("GET", f"{API}{thread}/pictures/{kept['name']}")[0] == 404
+    link = ann.post(f"{thread}/share", {})["path"].rpartition("/")[2]
+    assert Visitor(ann.server).call("GET", f"{API}/shared/{link}/pictures/{kept['name']}") == (200, big)
+    unseen = ann.call("POST", f"{API}{thread}/pictures", picture(9))[1]["name"]
+    assert Visitor(ann.server).call("GET", f"{API}/shared/{link}/pictures/{unseen}")[0] == 404
+
+    ann.post(f"{thread}/fork", {"at": 0, "text": "And in words?", "model": "reader"})  # who sees none is told that there was one
+    assert "And in words?\n[1 picture(s) were shown" in ann.wait(thread, "done")[-1]["event"]["text"]
+    (comes_in,) = ben.post("/import", ann.call("GET", f"{API}{thread}/export")[1])["threads"]
+    assert ben.call("GET", f"{API}/threads/{comes_in}/pictures/{kept['name']}") == (200, big)
+
+
+def test_who_sees_no_pictures_is_not_asked_and_it_is_said_who_does(ann, talker):
+    thread = ann.thread(model="reader")
+    name = ann.call("POST", f"{API}{thread}/pictures", picture())[1]["name"]
+    asked = len(talker.asked)
+    status, told = ann.call("POST", f"{API}{thread}/messages", {"text": "Look", "pictures": [name]})
+    assert (status, told["error"]["param"]) == (400, "model")
+    assert told["error"]["message"].startswith("reader sees no pictures: choose one that does (echo, ")
+    assert len(talker.asked) == asked
+    for content, words in (
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no picture that models read"),
+        (picture(0, 4_000_000), "at most"),
+    ):
+        status, told = ann.call("POST", f"{API}{thread}/pictures", content)
+        assert status in (400, 413)
+        assert words in told["error"]["message"]
+    status, told = ann.call("POST", f"{API}{thread}/messages", {"text": "Look", "pictures": ["../../leave.key"]})
+    assert (status, told["error"]["param"]) == (400, "pictures")
+    shown = {one["id"]: one["x_headrace"]["capabilities"] for one in ann.call("GET", "/v1/models")[1]["data"]}
+    assert (shown["seer"], shown["reader"]) == (None, ["tools"])
+
+
 def test_words_come_as_they_are_said_and_a_stop_keeps_them(ann, talker):
     talker.go.clear()
     thread = ann.thread(model="slow")
@@ -247,11 +300,18 @@ def test_files_are_changed_in_a_draft_shown_by_line_taken_over_and_undone(ann):
     assert ann.call("GET", f"{API}{thread}/files/hello.py")[1] == b"print('hello')\n"
     for path in ("..%2F..%2Fgrant.json", "a%00b"):
         assert ann.call("GET", f"{API}{thread}/files/{path}")[0] == 403
-    changes = ann.get(f"{thread}/changes")["changes"]
-    assert changes[0] == {"path": "hello.py", "kind": "added", "diff": ["@@ -0,0 +1 @@", "+print('hello')"]}
+    first, second = ann.get(f"{thread}/changes")["changes"]
+    (piece,) = first["hunks"]
+    assert (first["path"], first["kind"], piece["old"], piece["new"]) == ("hello.py", "added", [], ["print('hello')\n"])
+    only = [{"path": "hello.py", "hunks": [0], "version": first["version"]}]
+    assert ann.post(f"{thread}/changes", {"do": "take", "files": only})["done"] == [{"path": "hello.py", "kind": "added"}]
+    told = ann.get(f"{thread}/changes")
+    assert (told["changes"], told["taken"]) == ([second], [{"path": "hello.py", "kind": "added"}])
+    assert ann.call("POST", f"{API}{thread}/changes", {"do": "take", "files": only})[0] == 409
     assert len(ann.post(f"{thread}/changes", {"do": "take"})["done"]) == 2
-    assert ann.get(f"{thread}/changes")["taken"] is True
     assert len(ann.post(f"{thread}/changes", {"do": "undo"})["done"]) == 2
+    ann.post(f"{thread}/changes", {"do": "drop", "files": only})
+    assert [one["path"] for one in ann.get(f"{thread}/changes")["changes"]] == ["notes/a.txt"]
     assert ann.call("DELETE", f"{API}{thread}/files/notes/a.txt")[0] == 204
 
 
@@ -307,7 +367,7 @@ def test_a_time_that_nobody_can_mean_is_left_out(ann):
 def test_what_is_too_long_is_not_read_to_its_end_nor_kept(server, ann):
     assert Visitor(server).call("POST", f"{API}/session", b" " * 1_000_000)[0] == 413
     thread = ann.thread(model="echo")
-    assert ann.call("POST", f"{API}{thread}/changes", b" " * 1_000_000)[0] == 413
+    assert ann.call("POST", f"{API}{thread}/changes", b" " * 2_000_000)[0] == 413
     assert ann.call("POST", f"{API}/console/keys", b" " * 1_000_000)[0] == 413
 
 

@@ -18,10 +18,11 @@ IMPORTED: Final = "what came in with a file"
 PauseReason: TypeAlias = Literal["money", "tokens", "steps", "stopped"]
 
 
-class PersonSaid(msgspec.Struct, frozen=True, tag=True):
-    """The request, or more of it while the run goes on."""
+class PersonSaid(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
+    """The request, or more of it while the run goes on. `pictures` are shown with it, by the names under which the run keeps them."""
 
     text: str
+    pictures: tuple[str, ...] = ()
 
 
 class ContextGiven(msgspec.Struct, frozen=True, tag=True):

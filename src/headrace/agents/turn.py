@@ -152,8 +152,10 @@ class Turn:
 
     def add(self, event: Event) -> None:  # noqa: C901 one arm an event: a table in all but form
         match event:
-            case PersonSaid(text):
+            case PersonSaid(text, pictures):
                 self.known.hear(text)
+                if pictures:  # what stands in a picture, anyone can have written
+                    self.known.context = self.known.context.meet(Label(Writers.ANYONE, Readers.PERSON, frozenset(("a picture",))))
                 self._heard, self.ended = True, False
             case ContextGiven(name, _, writers, readers):
                 if name == IMPORTED:

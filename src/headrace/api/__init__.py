@@ -25,6 +25,7 @@ from headrace.api.organization import Asked, Cost, Organization, Used
 from headrace.api.posts import POST_PATHS, Posts
 from headrace.api.projectkeys import ProjectKeys
 from headrace.api.projects import Projects
+from headrace.api.quotes import Quotes
 from headrace.api.responses import Responses
 from headrace.api.responses_background import Background
 from headrace.api.responses_keeping import Keeper, ResponsesSettings
@@ -74,6 +75,7 @@ __all__ = [
     "Posts",
     "ProjectKeys",
     "Projects",
+    "Quotes",
     "Responses",
     "ResponsesSettings",
     "Signing",

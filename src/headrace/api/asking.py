@@ -24,7 +24,7 @@ from headrace.metering import tier_of
 from headrace.portfolio import ModelProfile, PathBound
 from headrace.routing import TIERS
 from headrace.wire import openai_embeddings, posts
-from headrace.wire.openai_caps import without_max_cost
+from headrace.wire.openai_caps import pictures_bytes, without_max_cost
 from headrace.wire.openai_chat import ChatHead, read_head
 
 FRAMING_TOKENS_MAX = 512
@@ -94,8 +94,7 @@ class Reader:
         partial, rules, options = standing.partial, standing.rules, head.stream_options
         user, max_cost_pico = head.safety_identifier or head.user, wishes.max_cost_pico
         if head.max_cost is not None:
-            body, asked_pico = without_max_cost(body), _max_cost(str(head.max_cost), "max_cost")
-            max_cost_pico = asked_pico if max_cost_pico is None else min(asked_pico, max_cost_pico)
+            body, max_cost_pico = without_max_cost(body), _least(head.max_cost, max_cost_pico)
         return Ask(
             request=request,
             operation="chat",
@@ -103,7 +102,7 @@ class Reader:
             model=head.model,
             stream=head.stream is True,
             include_usage=options is not None and options.include_usage is True,
-            tokens_in_max=len(body) + FRAMING_TOKENS_MAX,
+            tokens_in_max=len(body) - pictures_bytes(body, bytes(head.messages)) + FRAMING_TOKENS_MAX,
             tokens_out_max=_tokens_out_max(head),
             body=body,
             traffic_class=traffic_class,
@@ -122,6 +121,7 @@ class Reader:
     def embeddings(self, request: str, principal: Principal, headers: Mapping[bytes, bytes], body: bytes) -> Ask:
         """Embeddings. Raises InvalidRequest and its kin."""
         asked, wishes = openai_embeddings.read_request(body), _wishes(headers)
+        body = without_max_cost(body)
         traffic_class = wishes.traffic_class or principal.traffic_class
         standing = self._standing(principal, asked.model, traffic_class, "embeddings")
         return Ask(
@@ -140,13 +140,14 @@ class Reader:
             strict=wishes.strict or standing.strict,
             user=_name(asked.user or "", "user"),
             session=_name(wishes.session.decode("latin-1"), SESSION.decode()) if wishes.session else "",
-            max_cost_pico=wishes.max_cost_pico,
+            max_cost_pico=_least(asked.max_cost, wishes.max_cost_pico),
         )
 
     def post(self, request: str, principal: Principal, headers: Mapping[bytes, bytes], path: str, body: bytes) -> Ask:
         """What is posted to any other `path`, below the API's root. Raises InvalidRequest and its kin, RouteNotFound."""
         operation = posts.PATHS.get(path, "pass_through")
         asked, wishes = posts.read_post(path, headers.get(b"content-type", b""), body), _wishes(headers)
+        body = b"" if asked.parts else without_max_cost(body)
         model = asked.model or self._only_model(principal, operation, path)
         traffic_class = wishes.traffic_class or principal.traffic_class
         standing = self._standing(principal, model, traffic_class, operation if operation != "pass_through" else None)
@@ -155,6 +156,7 @@ class Reader:
         bound, units = _post_bound(operation, asked, profile, bounds)
         post = Post(
             path=path,
+            detail=posts.detail_of(path, asked.size),
             parts=asked.parts,
             bound=bound,
             units=units,
@@ -170,7 +172,7 @@ class Reader:
             include_usage=True,
             tokens_in_max=bound.tokens_in,
             tokens_out_max=bound.tokens_out,
-            body=b"" if asked.parts else body,
+            body=body,
             traffic_class=traffic_class,
             rules=standing.rules if wishes.rules is NO_RULES else standing.rules.and_(wishes.rules),
             needs=frozenset((path,)),
@@ -178,8 +180,8 @@ class Reader:
             strict=wishes.strict or standing.strict,
             user=_name(asked.user, "user"),
             session=_name(wishes.session.decode("latin-1"), SESSION.decode()) if wishes.session else "",
-            max_cost_pico=wishes.max_cost_pico,
-            native=Native(dialect="posts", body=b"" if asked.parts else body, untold=untold, post=post),
+            max_cost_pico=_least(asked.max_cost, wishes.max_cost_pico),
+            native=Native(dialect="posts", body=body, untold=untold, post=post),
         )
 
     def _only_model(self, principal: Principal, operation: Operation, path: str) -> str:
@@ -368,6 +370,14 @@ def _deadline_ms(headers: Mapping[bytes, bytes]) -> int | None:
 def _check_class(principal: Principal, traffic_class: str) -> None:
     if principal.classes is not None and traffic_class not in principal.classes:
         raise NotAllowed(f"This key may not ask in the class {traffic_class}: it may in {', '.join(sorted(principal.classes))}.")
+
+
+def _least(said: str | float | None, header_pico: int | None) -> int | None:
+    """What a request may cost by its member `max_cost` and by its header."""
+    if said is None:
+        return header_pico
+    asked_pico = _max_cost(str(said), "max_cost")
+    return asked_pico if header_pico is None else min(asked_pico, header_pico)
 
 
 def _max_cost(said: str, param: str) -> int:

@@ -1,10 +1,12 @@
 """Batches: a file of requests, worked on while there is room, at the price of batches, and answered in a file.
 
-Every worker of a server looks for batches that nobody works on, and works on one at a time. What it has taken and not answered when it is
-killed is reported as interrupted, and not asked again; the rest is taken up where it was left.
+Every worker of every host looks for batches that nobody works on, and works on one at a time. What it has taken and not answered when it is
+killed is reported as interrupted, and not asked again; the rest is taken up where it was left. While the database can't be reached, it goes
+on with what it has taken and keeps the answers until it can.
 """
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
 import tempfile
@@ -20,7 +22,7 @@ from headrace.api.asgi import Asgi
 from headrace.api.lines import ENDPOINTS, MESSAGES, Lines, line_answer
 from headrace.api.listing import page_of
 from headrace.core.clock import SECOND, Clock
-from headrace.core.errors import Conflict, HeadraceError, InvalidRequest, NotFound
+from headrace.core.errors import Conflict, HeadraceError, InvalidRequest, NotFound, StoreUnreachable
 from headrace.storage import (
     AnsweredLine,
     Archive,
@@ -44,6 +46,7 @@ from headrace.storage import (
     file_of,
     keep_batch,
     keep_file,
+    leave_batch,
     pages_of,
     take_lines,
 )
@@ -81,7 +84,9 @@ class BatchesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             raise ValueError("batches.concurrency_max and batches.lines_max are at least 1")
 
 
-class _New(msgspec.Struct, frozen=True):
+class NewBatch(msgspec.Struct, frozen=True):
+    """What a batch is made of."""
+
     input_file_id: str
     endpoint: str
     completion_window: str
@@ -99,7 +104,7 @@ class _Body(msgspec.Struct, frozen=True):
     model: str
 
 
-_news = msgspec.json.Decoder(_New)
+_news = msgspec.json.Decoder(NewBatch)
 _lines = msgspec.json.Decoder(_Line)
 _bodies = msgspec.json.Decoder(_Body)
 
@@ -112,6 +117,7 @@ class Batches:
         *,
         asgi: Asgi,
         archive: Archive,
+        runner: str,
         clock: Clock,
         blobs: Blobs,
         lines: Lines,
@@ -120,7 +126,7 @@ class Batches:
         spawn: Spawn,
         log: logging.Logger,
     ) -> None:
-        self._asgi, self._archive, self._clock, self._blobs, self._lines = asgi, archive, clock, blobs, lines
+        self._asgi, self._archive, self._runner, self._clock, self._blobs, self._lines = asgi, archive, runner, clock, blobs, lines
         self._settings, self._quota, self._spawn, self._log = settings, quota, spawn, log
         self._stopping = False
         self._news = asyncio.Event()
@@ -136,7 +142,7 @@ class Batches:
     async def create(self, request: Request) -> Response:
         """POST /v1/batches"""
         principal, owner = self._asgi.principal(request), self._asgi.owner(request)
-        asked = read(_news, await self._asgi.body(request))
+        asked = read_new(await self._asgi.body(request))
         check_headers(request.headers.keys())
         check_metadata(asked.metadata)
         if asked.endpoint not in ENDPOINTS:
@@ -187,15 +193,17 @@ class Batches:
         """There is another batch to work on."""
         self._news.set()
 
-    async def keep_working(self, runner: str) -> None:
+    async def keep_working(self) -> None:
         """Look for batches and work on them; run it as a task of the server's group."""
         while not self._stopping:
             self._news.clear()
             try:
-                batch = await self._archive.run(claim_batch, runner, self._now_s())
+                batch = await self._archive.run(claim_batch, self._runner)
                 if batch is not None:
-                    await self._work(batch)
+                    await self._worked(batch)
                     continue
+            except StoreUnreachable:
+                pass  # which is in the log
             except (HeadraceError, sqlite3.Error, OSError):
                 self._log.exception("a batch can't be worked on now")
             try:
@@ -204,6 +212,17 @@ class Batches:
             except TimeoutError:
                 pass
 
+    async def _worked(self, batch: StoredBatch) -> None:
+        """Work on it as far as it goes, and leave what remains of it to whoever is next."""
+        try:
+            await self._work(batch)
+        except Conflict:
+            self._log.warning("batch %s was taken from this process, which was thought to be dead", batch.id)
+            return
+        finally:
+            with contextlib.suppress(Conflict):
+                await self._archive.insist(leave_batch, batch)
+
     async def stop(self) -> None:
         """Take no more lines."""
         self._stopping = True
@@ -211,7 +230,6 @@ class Batches:
 
     async def _work(self, batch: StoredBatch) -> None:
         """All of one batch, from wherever it is."""
-        owner, id = batch.owner, batch.id
         if batch.status == "validating" and not await self._validate(batch):
             return
         ended = await self._answer_all(batch)
@@ -221,23 +239,23 @@ class Batches:
             await self._end_messages(batch, cancelled=ended == "cancelling")
             return
         if ended == "in_progress":
-            await self._archive.run(change_batch, owner, id, "finalizing", {"finalizing_at": self._now_s()})
+            await self._archive.insist(change_batch, batch, "finalizing", {"finalizing_at": self._now_s()})
         await self._finalize(batch, cancelled=ended == "cancelling")
 
     async def _validate(self, batch: StoredBatch) -> bool:
         """Every line is read before any is worked on. Whether they may be."""
         lines, errors = await asyncio.to_thread(
-            _checked, self._blobs, batch.body["input_file_id"], batch.body["endpoint"], self._settings.lines_max
+            read_lines, self._blobs, batch.body["input_file_id"], batch.body["endpoint"], self._settings.lines_max
         )
         if errors:
             told = {"object": "list", "data": errors}
-            await self._archive.run(change_batch, batch.owner, batch.id, "failed", {"errors": told, "failed_at": self._now_s()})
+            await self._archive.insist(change_batch, batch, "failed", {"errors": told, "failed_at": self._now_s()})
             return False
         for start in range(0, len(lines), ADDED_AT_ONCE):
-            await self._archive.run(add_lines, batch.owner, batch.id, lines[start : start + ADDED_AT_ONCE])
-        held = await self._archive.run(batch_of, batch.owner, batch.id)
+            await self._archive.insist(add_lines, batch, lines[start : start + ADDED_AT_ONCE])
+        held = await self._archive.insist(batch_of, batch.owner, batch.id)
         if held is not None and held[0].status == "validating":
-            await self._archive.run(change_batch, batch.owner, batch.id, "in_progress", {"in_progress_at": self._now_s()})
+            await self._archive.insist(change_batch, batch, "in_progress", {"in_progress_at": self._now_s()})
         return True
 
     async def _answer_all(self, batch: StoredBatch) -> str | None:
@@ -245,26 +263,30 @@ class Batches:
         running: dict[asyncio.Task[None], BatchLine] = {}
         answered: Answers = []
         expires_s = int(batch.body["expires_at"])
-        while True:
-            if self._now_s() >= expires_s:
-                await self._archive.run(expire_lines, batch.owner, batch.id, EXPIRED, _state(batch, "expired"))
-            wanted = 0 if self._stopping else self._settings.concurrency_max - len(running)
-            done = list(answered)
-            answered.clear()  # the same list, which who works holds, too
-            status, taken = await self._archive.run(take_lines, batch.owner, batch.id, done, wanted, self._now_s())
-            for line in taken:
-                running[self._spawn(self._answer(batch, line, expires_s, answered))] = line
-            if not running:
-                return None if self._stopping else status
-            finished, _ = await asyncio.wait(running, timeout=STOP_S if self._stopping else BEAT_S, return_when=asyncio.FIRST_COMPLETED)
-            if self._stopping and not finished:
-                for task in running:
-                    task.cancel()
-                finished, _ = await asyncio.wait(running)
-            for task in finished:
-                line = running.pop(task)
-                if task.cancelled():
-                    answered.append(AnsweredLine(number=line.number, custom_id=line.custom_id, failed=True, answer=INTERRUPTED))
+        try:
+            while True:
+                if self._now_s() >= expires_s:
+                    await self._archive.insist(expire_lines, batch, EXPIRED, _state(batch, "expired"))
+                wanted = 0 if self._stopping else self._settings.concurrency_max - len(running)
+                done = list(answered)
+                answered.clear()  # the same list, which who works holds, too
+                status, taken = await self._archive.insist(take_lines, batch, done, wanted)
+                for line in taken:
+                    running[self._spawn(self._answer(batch, line, expires_s, answered))] = line
+                if not running:
+                    return None if self._stopping else status
+                finished, _ = await asyncio.wait(running, timeout=STOP_S if self._stopping else BEAT_S, return_when=asyncio.FIRST_COMPLETED)
+                if self._stopping and not finished:
+                    for task in running:
+                        task.cancel()
+                    finished, _ = await asyncio.wait(running)
+                for task in finished:
+                    line = running.pop(task)
+                    if task.cancelled():
+                        answered.append(AnsweredLine(number=line.number, custom_id=line.custom_id, failed=True, answer=INTERRUPTED))
+        finally:
+            for task in running:
+                task.cancel()  # it is not ours any more
 
     async def _answer(self, batch: StoredBatch, line: BatchLine, until_s: int, answered: Answers) -> None:
         headers = {name.encode(): value.encode("latin-1", "replace") for name, value in batch.body.get("headers", {}).items()}
@@ -273,13 +295,13 @@ class Batches:
 
     async def _end_messages(self, batch: StoredBatch, *, cancelled: bool) -> None:
         """One of Anthropic's: what came of its lines is read where they are kept."""
-        owner, id, now_s = batch.owner, batch.id, self._now_s()
+        now_s = self._now_s()
         if cancelled:
-            await self._archive.run(expire_lines, owner, id, CANCELLED, "canceled")
-        await self._archive.run(drop_requests, owner, id)
+            await self._archive.insist(expire_lines, batch, CANCELLED, "canceled")
+        await self._archive.insist(drop_requests, batch)
         late = now_s >= int(batch.body["expires_at"])
         status: BatchStatus = "cancelled" if cancelled else "expired" if late else "completed"
-        await self._archive.run(change_batch, owner, id, status, {"ended_at": now_s})
+        await self._archive.insist(change_batch, batch, status, {"ended_at": now_s})
 
     async def _finalize(self, batch: StoredBatch, *, cancelled: bool) -> None:
         files: dict[str, str | None] = {}
@@ -287,30 +309,34 @@ class Batches:
             files[f"{kind}_file_id"] = await self._written(batch, kind, failed=failed)
         now_s = self._now_s()
         if cancelled:
-            await self._archive.run(change_batch, batch.owner, batch.id, "cancelled", {"cancelled_at": now_s, **files})
+            await self._archive.insist(change_batch, batch, "cancelled", {"cancelled_at": now_s, **files})
         elif now_s >= int(batch.body["expires_at"]):
-            await self._archive.run(change_batch, batch.owner, batch.id, "expired", {"expired_at": now_s, **files})
+            await self._archive.insist(change_batch, batch, "expired", {"expired_at": now_s, **files})
         else:
-            await self._archive.run(change_batch, batch.owner, batch.id, "completed", {"completed_at": now_s, **files})
-        await self._archive.run(drop_lines, batch.owner, batch.id)
+            await self._archive.insist(change_batch, batch, "completed", {"completed_at": now_s, **files})
+        await self._archive.insist(drop_lines, batch)
 
     async def _written(self, batch: StoredBatch, kind: str, *, failed: bool) -> str | None:
         """The file of all lines that were answered, or that failed; None where there are none."""
-        counts = await self._archive.run(counts_of, batch.owner, batch.id)
+        counts = await self._archive.insist(counts_of, batch.owner, batch.id)
         if not (counts.failed if failed else counts.completed):
             return None
         id, after = f"file-{batch.id.removeprefix('batch_')}-{kind}", -1
         with tempfile.TemporaryFile() as draft:
-            while lines := await self._archive.run(answered_lines, batch.owner, batch.id, failed=failed, after=after, count=ADDED_AT_ONCE):
+            while lines := await self._archive.insist(
+                answered_lines, batch.owner, batch.id, failed=failed, after=after, count=ADDED_AT_ONCE
+            ):
                 await asyncio.to_thread(draft.write, b"".join(pages_of(lines)))
                 after = lines[-1].number
             draft.seek(0)
             size = await asyncio.to_thread(self._blobs.write, id, draft)
-        if await self._archive.run(file_of, batch.owner, id, self._now_s()) is None:
+        if await self._archive.insist(file_of, batch.owner, id, self._now_s()) is None:
             made = StoredFile(
                 id=id, created_s=self._now_s(), expires_s=0, size=size, filename=f"{batch.id}_{kind}.jsonl", purpose="batch_output"
             )
-            await self._archive.run(keep_file, batch.owner, made, max(self._quota, 1 << 62))  # the answers are theirs, whatever the quota
+            await self._archive.insist(
+                keep_file, batch.owner, made, max(self._quota, 1 << 62)
+            )  # the answers are theirs, whatever the quota
         return id
 
     def _now_s(self) -> int:
@@ -322,7 +348,12 @@ def _state(batch: StoredBatch, state: str) -> str:
     return state if batch.body["endpoint"] == MESSAGES else "failed"
 
 
-def _checked(blobs: Blobs, file: str, endpoint: str, lines_max: int) -> tuple[list[BatchLine], list[dict[str, Any]]]:
+def read_new(body: bytes) -> NewBatch:
+    """A batch as it is asked for. Raises InvalidJson or InvalidRequest."""
+    return read(_news, body)
+
+
+def read_lines(blobs: Blobs, file: str, endpoint: str, lines_max: int) -> tuple[list[BatchLine], list[dict[str, Any]]]:
     """The lines of an input file, and what is wrong with them."""
     lines: list[BatchLine] = []
     errors: list[dict[str, Any]] = []
@@ -354,6 +385,8 @@ def _line(number: int, text: bytes, endpoint: str, seen: set[str]) -> BatchLine:
         raise InvalidRequest("Invalid value for 'method': it is POST.", param="method")
     if line.url != endpoint:
         raise InvalidRequest(f"Invalid value for 'url': the batch's endpoint is {endpoint}.", param="url")
+    if "\0" in line.custom_id:
+        raise InvalidRequest("Invalid value for 'custom_id': it holds a NUL character.", param="custom_id")
     if line.custom_id in seen:
         raise InvalidRequest(f"Invalid value for 'custom_id': '{line.custom_id}' stands in the file twice.", param="custom_id")
     seen.add(line.custom_id)
@@ -368,7 +401,7 @@ def check_headers(names: Iterable[str]) -> None:
             raise InvalidRequest(f"{name} does not hold for the lines of a batch: rules for its key do. Leave it out.", param=name)
 
 
-def _body(id: str, asked: _New, now_s: int) -> dict[str, Any]:
+def _body(id: str, asked: NewBatch, now_s: int) -> dict[str, Any]:
     times = ("in_progress_at", "finalizing_at", "completed_at", "failed_at", "expired_at", "cancelling_at", "cancelled_at")
     return {
         "id": id,

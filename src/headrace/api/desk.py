@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from headrace.api.gate import Actor
 from headrace.core.clock import SECOND, Clock, Moment
-from headrace.storage import Act, Archive, Layout, Register, note, transaction
+from headrace.storage import AUDITED, Act, Archive, Layout, Register, note, transaction
 
 Got = TypeVar("Got")
 
@@ -54,7 +54,7 @@ class Desk:
         act = self.act(actor)
 
         def write(register: Register) -> None:
-            with transaction(register.database):
+            with transaction(register.database, AUDITED):
                 note(register.database, act, kind, resource, details, project=project)
 
         await self.on(actor, write)

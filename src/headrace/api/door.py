@@ -176,10 +176,8 @@ def limits_told(left: Mapping[str, tuple[int, int, int]]) -> str:
     """The header lines that say what limits leave."""
     lines = ""
     for name, (limit, remaining, reset_ms) in left.items():
-        lines += (
-            f"x-ratelimit-limit-{name}: {limit}\r\nx-ratelimit-remaining-{name}: {remaining}\r\n"
-            f"x-ratelimit-reset-{name}: {duration(reset_ms)}\r\n"
-        )
+        reset = f"{reset_ms}ms" if reset_ms < 1_000 else duration(reset_ms)
+        lines += f"x-ratelimit-limit-{name}: {limit}\r\nx-ratelimit-remaining-{name}: {remaining}\r\nx-ratelimit-reset-{name}: {reset}\r\n"
     return lines
 
 

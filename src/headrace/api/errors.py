@@ -49,6 +49,7 @@ STATUS: dict[type[HeadraceError], int] = {
     errors.NotReady: 503,
     errors.StorageFull: 503,
     errors.BudgetsUnreachable: 503,
+    errors.StoreUnreachable: 503,
     errors.UpstreamTimedOut: 504,
 }
 

@@ -51,8 +51,8 @@ EXPIRES_S = (3_600, 2_592_000)
 
 class FilesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How large one file may be, and how much a project may keep. `retention_days` is how long files are kept whose clients name no time;
-    0: for ever. `url` is the bucket in which their bytes lie (`s3://bucket/prefix`; None: the data folder), `endpoint` the address of what
-    speaks S3 where that is not AWS, and `region` its region."""
+    0: for ever. `url` is the bucket (`s3://bucket/prefix`) or the folder (`file:///path`) in which their bytes lie; None: one of the data
+    folder's. `endpoint` is the address of what speaks S3 where that is not AWS, and `region` its region."""
 
     bytes_max: int = 512 * MIB
     project_bytes_max: int = 10_240 * MIB
@@ -62,12 +62,18 @@ class FilesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     region: str | None = None
 
     def __post_init__(self) -> None:
-        if self.url is not None and not BUCKET.fullmatch(self.url):
-            raise ValueError('files.url is a bucket, such as "s3://headrace-files/eu"')
-        if self.url is None and (self.endpoint or self.region):
+        if self.url is not None and not BUCKET.fullmatch(self.url) and self.folder is None:
+            raise ValueError('files.url is a bucket, such as "s3://headrace-files/eu", or a folder, such as "file:///mnt/headrace-files"')
+        if not (self.url or "").startswith("s3:") and (self.endpoint or self.region):
             raise ValueError("files.endpoint and files.region are of files.url: name the bucket, too")
         if min(self.bytes_max, self.project_bytes_max) < 1 or self.retention_days < 0:
             raise ValueError("files.bytes_max and files.project_bytes_max are at least 1, files.retention_days 0 (for ever) or more")
+
+    @property
+    def folder(self) -> str | None:
+        """The folder of `url`, where it names one."""
+        path = (self.url or "").removeprefix("file://")
+        return path if self.url != path and path.startswith("/") else None
 
 
 class _Expiry(msgspec.Struct, frozen=True):

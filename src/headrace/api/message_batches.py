@@ -110,8 +110,7 @@ class MessageBatches:
         """POST /v1/messages/batches"""
         principal = self._principal(request)
         check_headers(request.headers.keys())
-        asked = read(_news, await self._asgi.body(request))
-        lines = _checked(asked.requests, self._settings.lines_max)
+        lines = read_requests(await self._asgi.body(request), self._settings.lines_max)
         now_s, id = self._now_s(), self._asgi.new_id(PREFIX)
         headers = {name.decode(): request.headers[name.decode()] for name in HEADERS if name.decode() in request.headers}
         body = {"id": id, "endpoint": MESSAGES, "created_at": now_s, "expires_at": now_s + WINDOW_S, "headers": headers}
@@ -223,7 +222,9 @@ class MessageBatches:
         return self._clock.moment() // SECOND
 
 
-def _checked(requests: Sequence[_Request], lines_max: int) -> list[BatchLine]:
+def read_requests(body: bytes, lines_max: int) -> list[BatchLine]:
+    """The lines of a batch as it is asked for. Raises InvalidJson or InvalidRequest."""
+    requests = read(_news, body).requests
     if not 1 <= len(requests) <= lines_max:
         raise InvalidRequest(f"requests: a batch has 1 to {lines_max} of them (batches.lines_max).", param="requests")
     seen: set[str] = set()

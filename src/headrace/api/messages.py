@@ -28,6 +28,7 @@ from headrace.wire.messages_answer import Event, MessageEvents, frame, gathered
 from headrace.wire.messages_failure import failure_body
 from headrace.wire.messages_request import chat_for
 from headrace.wire.messages_tokens import tokens_likely
+from headrace.wire.openai_caps import without_max_cost
 
 HEADERS = (b"anthropic-beta", b"anthropic-version")
 """What a server of the dialect must see of the client's headers."""
@@ -86,12 +87,14 @@ class MessagesManner:
         ask = self._reader.chat(request, principal, headers, asked.body)
         native = Native(
             dialect="messages",
-            body=body,
+            body=without_max_cost(body),
             headers=tuple((name.decode(), headers[name].decode("latin-1")) for name in HEADERS if name in headers),
             changes=asked.changes,
             untold=asked.untold,
             param=asked.param,
             relayable=asked.relayable,
+            hosted=asked.hosted,
+            open_ended=asked.open_ended,
         )
         return msgspec.structs.replace(ask, native=native, tokens_in_max=max(ask.tokens_in_max, len(body)))
 

@@ -8,7 +8,7 @@ from headrace.core.clock import SECOND, Clock
 from headrace.core.money import usd_per_mtok
 from headrace.gateway import Gateway
 from headrace.metering import Price
-from headrace.portfolio import ModelProfile
+from headrace.portfolio import ModelProfile, abilities
 
 ANTHROPIC = "anthropic-version"
 """A header that Anthropic's clients send, and nobody else."""
@@ -37,12 +37,12 @@ class Models:
 
     def _facts(self, profile: ModelProfile) -> dict[str, Any]:
         world = self._gateway.world
-        pools = world.snapshot.pools_of.get(profile.name, ())
+        pools, known = world.snapshot.pools_of.get(profile.name, ()), abilities(world.snapshot, profile.name)
         price = world.book.price_on(profile.name, self._clock.moment())
         classes = {name: terms.price_permille for name, terms in world.board.classes.items()}
         return {
             "operations": sorted(profile.operations),
-            "capabilities": None if profile.capabilities is None else sorted(profile.capabilities),
+            "capabilities": None if known is None else sorted(known),
             "tokens_context_max": profile.tokens_context_max,
             "tokens_out_max": profile.tokens_out_max,
             "pools": [pool.name for pool in pools],

@@ -1,8 +1,7 @@
-"""What a client may ask about money: what a request could cost before it is sent, and a key with less than its own."""
+"""A key with less than one's own: POST /v1/keys."""
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -10,13 +9,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from headrace.api.askers import Keys, authenticate
-from headrace.api.asking import CLASSES, Reader
-from headrace.api.heads import Headers
+from headrace.api.asking import CLASSES
 from headrace.core.clock import SECOND, Clock
-from headrace.core.errors import HeadraceError, InvalidRequest
+from headrace.core.errors import InvalidRequest
 from headrace.core.identity import Principal, TrafficClass
 from headrace.core.money import pico_of, usd
-from headrace.gateway import Gateway, Quote
 from headrace.metering import KeyRow
 
 KEY_NAME_MAX = 64
@@ -58,25 +55,13 @@ class Money:
         self,
         *,
         keys: Keys,
-        gateway: Gateway,
         clock: Clock,
-        new_id: Callable[[str], str],
         mint: Callable[[Principal, Minting], tuple[KeyRow, str]],
     ) -> None:
-        self._keys, self._gateway, self._clock, self._new_id, self._mint = keys, gateway, clock, new_id, mint
-        self._reader = Reader(gateway, clock)
+        self._keys, self._clock, self._mint = keys, clock, mint
 
     def routes(self) -> list[Route]:
-        return [Route("/v1/quotes", self.quote, methods=["POST"]), Route("/v1/keys", self.create_key, methods=["POST"])]
-
-    async def quote(self, request: Request) -> Response:
-        """POST /v1/quotes: a request as it would be sent, answered with what it could cost."""
-        principal, body = self._principal(request), await request.body()
-        headers = Headers({name: value for name, value in request.headers.raw if name.startswith(b"x-headrace-")})
-        read = self._reader.embeddings if b'"input"' in body and b'"messages"' not in body else self._reader.chat
-        ask = read(self._new_id("req_"), principal, headers, body)
-        quote = await self._gateway.quote(ask)
-        return _json(_quoted(ask.model, quote))
+        return [Route("/v1/keys", self.create_key, methods=["POST"])]
 
     async def create_key(self, request: Request) -> Response:
         """POST /v1/keys: a key that may do less than the one that asks, and ends with it."""
@@ -125,35 +110,6 @@ class Money:
     def _principal(self, request: Request) -> Principal:
         authorization = request.headers.get("authorization")
         return authenticate(authorization.encode("latin-1") if authorization is not None else None, self._keys)
-
-
-def _quoted(model: str, quote: Quote) -> dict[str, Any]:
-    return {
-        "object": "quote",
-        "model": model,
-        "tokens_in_max": quote.tokens_in_max,
-        "tokens_out_max": quote.tokens_out_max,
-        "cost_max_usd": None if quote.cost_max_pico is None else usd(quote.cost_max_pico),
-        "price": quote.price,
-        "capped_by": quote.capped or None,
-        "fits": quote.why is None,
-        "refusal": None if quote.why is None else _refused(quote.why),
-        "budgets": [
-            {
-                "budget": one.budget,
-                "instance": one.instance or None,
-                "period": one.period or None,
-                "mode": one.mode,
-                "limit_usd": usd(one.limit_pico),
-                "free_usd": usd(one.free_pico),
-            }
-            for one in quote.budgets
-        ],
-    }
-
-
-def _refused(error: HeadraceError) -> dict[str, str]:
-    return {"code": error.code, "message": error.message}
 
 
 def _json(value: object) -> Response:

@@ -20,7 +20,7 @@ from headrace.api.responses_asking import owner_of
 from headrace.api.socket import Exchange
 from headrace.api.taping import Recorder
 from headrace.core.clock import SECOND, Clock
-from headrace.core.errors import BodyTooLarge, Conflict, HeadraceError, InvalidRequest
+from headrace.core.errors import BodyTooLarge, Conflict, HeadraceError, InvalidRequest, StoreUnreachable
 from headrace.storage import Answered, Archive, answer_once, claim, release
 
 HEADER = b"idempotency-key"
@@ -30,6 +30,9 @@ KEY_SIZE_MAX = 255
 ANSWER_BYTES_MAX = 32 * 1024 * 1024
 """A longer answer is not kept, and its key stays taken: it can't be had twice."""
 COME_BACK_MS = 1_000
+KEEPING_S = 10.0
+"""How long a connection waits until its answer is kept; then that goes on without it."""
+UNKEPT = "what was answered under an Idempotency-Key can't be kept"
 REPLAYED = b"idempotent-replayed: true\r\n"
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 
@@ -37,8 +40,10 @@ Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 class Once:
     """Guards handlers of the hot lane and an ASGI application."""
 
-    def __init__(self, *, archive: Archive, keys: Keys, clock: Clock, spawn: Spawn, body_bytes_max: int, log: logging.Logger) -> None:
-        self._archive, self._keys, self._clock, self._spawn, self._log = archive, keys, clock, spawn, log
+    def __init__(
+        self, *, archive: Archive, runner: str, keys: Keys, clock: Clock, spawn: Spawn, body_bytes_max: int, log: logging.Logger
+    ) -> None:
+        self._archive, self._runner, self._keys, self._clock, self._spawn, self._log = archive, runner, keys, clock, spawn, log
         self._body_bytes_max = body_bytes_max
         self._works: set[asyncio.Task[None]] = set()
 
@@ -93,20 +98,34 @@ class Once:
             if recorder.tape.done:
                 await self._settle(owner, path, key, recorder.tape.answered)
             else:
-                await self._archive.run(release, owner, path, key)  # it broke in the middle
+                await self._archive.insist(release, owner, path, key)  # it broke in the middle
         except Exception:  # noqa: BLE001 -- a task that raises would end the server, which owns it
-            self._log.exception("what was answered under an Idempotency-Key can't be kept")
+            self._log.exception(UNKEPT)
         except asyncio.CancelledError:
-            await self._archive.run(release, owner, path, key)
+            if not recorder.tape.done:
+                await self._released(owner, path, key)
             raise
 
     async def _settle(self, owner: str, path: str, key: str, answered: Answered | None) -> None:
+        """Keep what was answered, however long that takes."""
         if answered is not None and (answered.status in (408, 409, 429) or answered.status >= 500):
-            await self._archive.run(release, owner, path, key)
+            await self._archive.insist(release, owner, path, key)
         elif answered is not None and answered.status < 300 and SECRETIVE.fullmatch(path):
-            await self._archive.run(answer_once, owner, path, key, _without_secret())
+            await self._archive.insist(answer_once, owner, path, key, _without_secret())
         elif answered is not None:
-            await self._archive.run(answer_once, owner, path, key, answered)
+            await self._archive.insist(answer_once, owner, path, key, answered)
+
+    async def _kept(self, owner: str, path: str, key: str, answered: Answered) -> None:
+        try:
+            await self._settle(owner, path, key, answered)
+        except Exception:  # noqa: BLE001 -- a task that raises would end the server, which owns it
+            self._log.exception(UNKEPT)
+
+    async def _released(self, owner: str, path: str, key: str) -> None:
+        try:
+            await self._archive.run(release, owner, path, key)
+        except StoreUnreachable:
+            self._log.warning("an Idempotency-Key whose request was not answered stays taken: the database can't be reached")
 
     # On Starlette.
 
@@ -139,10 +158,13 @@ class Once:
         try:
             await app(scope, again, record)
         except BaseException:
-            await self._archive.run(release, *claimed)
+            await self._released(*claimed)
             raise
         if len(said) <= ANSWER_BYTES_MAX:
-            await self._settle(*claimed, Answered(status=status, headers=lines, body=bytes(said), streamed=False))
+            keeping = self._spawn(self._kept(*claimed, Answered(status=status, headers=lines, body=bytes(said), streamed=False)))
+            self._works.add(keeping)
+            keeping.add_done_callback(self._works.discard)
+            await asyncio.wait((keeping,), timeout=KEEPING_S)
 
     async def _whole(self, receive: Receive) -> bytes:
         body = bytearray()
@@ -163,7 +185,7 @@ class Once:
         if not 1 <= len(key) <= KEY_SIZE_MAX:
             raise InvalidRequest(f"Invalid Idempotency-Key: it has 1 to {KEY_SIZE_MAX} characters.", param="Idempotency-Key")
         digest = blake2b(body, digest_size=16).digest()
-        held = await self._archive.run(claim, owner, path, key, digest, self._clock.moment() // SECOND)
+        held = await self._archive.run(claim, owner, path, key, digest, self._runner, self._clock.moment() // SECOND)
         if held is None:
             return owner, path, key
         if held.digest != digest:

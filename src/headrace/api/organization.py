@@ -9,36 +9,42 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from headrace.api.gate import Actor, Gate, guarded
+from headrace.api.usage_kinds import KINDS, UNKNOWN, Amount, Counted, told
 from headrace.core.clock import SECOND, Clock, Moment
 from headrace.core.errors import InvalidRequest
 from headrace.core.money import usd
-from headrace.core.usage import Usage
+from headrace.core.usage import NOTHING, Usage
 
-OPERATIONS = {"completions": "chat", "embeddings": "embeddings", "moderations": "moderations"}
-"""What we count by the name that OpenAI has for it; of the others nothing is told here."""
-OTHERS = (
-    "images", "audio_speeches", "audio_transcriptions", "vector_stores", "code_interpreter_sessions", "file_search_calls",
-    "web_search_calls", "decisions",
-)  # fmt: skip
 WIDTHS: Mapping[str, tuple[int, int, int]] = {"1m": (60, 60, 1_440), "1h": (3_600, 24, 168), "1d": (86_400, 7, 31)}
 """Seconds of a bucket, how many are told unasked, and at most."""
 COSTS_MAX = 180
-USAGE_GROUPS = ("project_id", "user_id", "api_key_id", "model", "batch", "service_tier")
 COST_GROUPS = ("project_id", "user_id", "line_item", "api_key_id")
-FILTERS = {"project_ids": "project_id", "user_ids": "user_id", "api_key_ids": "api_key_id", "models": "model", "line_items": "line_item"}
+FILTERS = {
+    "project_ids": "project_id",
+    "user_ids": "user_id",
+    "api_key_ids": "api_key_id",
+    "models": "model",
+    "line_items": "line_item",
+    "sizes": "size",
+    "sources": "source",
+}
 TIME_MAX = 2**33
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What to count: from `start` on and before `end`, in buckets of `width` nanoseconds; `only` keeps these values of a field."""
+    """What to count: from `start` on and before `end`, in buckets of `width` nanoseconds; `only` keeps these values of a field.
+    What is not tokens is counted in one `unit`."""
 
     organization: str
     operation: str | None
+    counted: Counted = "tokens"
+    unit: str = ""
     start: Moment
     end: Moment
     width: int
@@ -52,7 +58,8 @@ class Used(msgspec.Struct, frozen=True, kw_only=True):
     bucket: int
     group: tuple[str, ...]
     requests: int
-    usage: Usage
+    usage: Usage = NOTHING
+    count: int = 0
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,20 +100,24 @@ class Organization:
 
     async def usage(self, request: Request, actor: Actor) -> Response:
         """GET /v1/organization/usage/{kind}"""
-        kind = request.path_params["kind"]
-        if kind not in OPERATIONS and kind not in OTHERS:
-            raise InvalidRequest(f"There is no usage of {kind!r}: ask for {', '.join((*OPERATIONS, *OTHERS))}.", param="kind")
-        asked, limit = self._asked(request, actor, USAGE_GROUPS, {**WIDTHS}, OPERATIONS.get(kind))
+        name = request.path_params["kind"]
+        if name not in KINDS:
+            raise InvalidRequest(f"There is no usage of {name!r}: ask for {', '.join(KINDS)}.", param="kind")
+        kind = KINDS[name]
+        asked, limit = self._asked(request, actor, kind.groups, {**WIDTHS})
+        known = tuple(one for one in asked.group if one not in UNKNOWN)
+        asked = replace(asked, operation=kind.operation, counted=kind.counted, unit=kind.unit, group=known)
         part, more = _page(asked, limit)
-        found = await asyncio.to_thread(self._finance.used, part) if kind in OPERATIONS else ()
+        found = await asyncio.to_thread(self._finance.used, part) if kind.operation or kind.unit else ()
         results: dict[int, list[dict[str, Any]]] = {}
         for each in found:
-            results.setdefault(each.bucket, []).append(_used(kind, asked.group, each))
+            amount = Amount(requests=each.requests, usage=each.usage, count=each.count)
+            results.setdefault(each.bucket, []).append(told(name, known, each.group, amount))
         return _told(part, results, more)
 
     async def costs(self, request: Request, actor: Actor) -> Response:
         """GET /v1/organization/costs"""
-        asked, limit = self._asked(request, actor, COST_GROUPS, {"1d": (86_400, 7, COSTS_MAX)}, None)
+        asked, limit = self._asked(request, actor, COST_GROUPS, {"1d": (86_400, 7, COSTS_MAX)})
         if "user_id" in asked.group and "line_item" in asked.group:
             raise InvalidRequest("Costs are grouped by user_id or by line_item, not by both.", param="group_by")
         part, more = _page(asked, limit)
@@ -129,7 +140,7 @@ class Organization:
         return Response(msgspec.json.encode({"object": "list", "data": rows}), media_type="application/json")
 
     def _asked(
-        self, request: Request, actor: Actor, groups: Sequence[str], widths: Mapping[str, tuple[int, int, int]], operation: str | None
+        self, request: Request, actor: Actor, groups: Sequence[str], widths: Mapping[str, tuple[int, int, int]]
     ) -> tuple[Asked, int]:
         said: dict[str, list[str]] = {}
         for name, value in request.query_params.multi_items():
@@ -153,7 +164,7 @@ class Organization:
             raise InvalidRequest(f"Invalid value for 'limit': it must be 1 to {limit_max}.", param="limit")
         asked = Asked(
             organization=actor.organization,
-            operation=operation,
+            operation=None,
             start=start * SECOND,
             end=max(start, end) * SECOND,
             width=seconds * SECOND,
@@ -169,7 +180,7 @@ def _page(asked: Asked, limit: int) -> tuple[Asked, int | None]:
     stop = (first + limit) * asked.width
     if stop >= asked.end:
         return asked, None
-    return msgspec.structs.replace(asked, end=stop), stop // SECOND
+    return replace(asked, end=stop), stop // SECOND
 
 
 def _told(asked: Asked, results: Mapping[int, list[dict[str, Any]]], more: int | None) -> Response:
@@ -186,43 +197,6 @@ def _told(asked: Asked, results: Mapping[int, list[dict[str, Any]]], more: int |
     ]
     page = {"object": "page", "data": buckets, "has_more": more is not None, "next_page": None if more is None else f"page_{more}"}
     return Response(msgspec.json.encode(page), media_type="application/json")
-
-
-def _used(kind: str, group: Sequence[str], each: Used) -> dict[str, Any]:
-    named: dict[str, Any] = dict.fromkeys(USAGE_GROUPS) | dict(zip(group, each.group, strict=True))
-    if named["batch"] is not None:
-        named["batch"] = named["batch"] == "true"
-    usage = each.usage
-    told: dict[str, Any] = {
-        "object": f"organization.usage.{kind}.result",
-        "input_tokens": usage.tokens_in,
-        "num_model_requests": each.requests,
-        "project_id": named["project_id"],
-        "user_id": named["user_id"],
-        "api_key_id": named["api_key_id"],
-        "model": named["model"],
-    }
-    if kind in ("embeddings", "moderations"):
-        return told
-    return told | {
-        "output_tokens": usage.tokens_out,
-        "input_cached_tokens": usage.cached,
-        "input_cache_write_tokens": usage.cache_written,
-        "input_cache_write_30m_tokens": usage.cache_write_30m,
-        "input_cache_write_12h_tokens": usage.cache_write_12h,
-        "input_uncached_tokens": usage.uncached + usage.audio_in + usage.image_in,
-        "input_text_tokens": usage.uncached,
-        "input_audio_tokens": usage.audio_in,
-        "input_image_tokens": usage.image_in,
-        "input_cached_text_tokens": usage.cache_read,
-        "input_cached_audio_tokens": usage.audio_read,
-        "input_cached_image_tokens": usage.image_read,
-        "output_text_tokens": usage.output + usage.reasoning,
-        "output_audio_tokens": usage.audio_out,
-        "output_image_tokens": usage.image_out,
-        "batch": named["batch"],
-        "service_tier": named["service_tier"],
-    }
 
 
 def _cost(group: Sequence[str], each: Cost) -> dict[str, Any]:

@@ -94,6 +94,8 @@ class Asking:
             changes=asked.changes,
             untold=asked.untold,
             param=asked.param,
+            hosted=asked.hosted,
+            open_ended=asked.open_ended,
         )
         include = request.include or ()
         summary = request.reasoning is not None and bool(request.reasoning.summary or request.reasoning.generate_summary)

@@ -16,18 +16,16 @@ from headrace.api.errors import status_of
 from headrace.api.responses_asking import Asked
 from headrace.api.responses_keeping import Keeper
 from headrace.api.responses_voice import Response, ResponseVoice
-from headrace.core.clock import SECOND, Clock, Instant
-from headrace.core.errors import HeadraceError, InternalFailure, NotFound, NotReady
+from headrace.core.clock import SECOND, Clock
+from headrace.core.errors import HeadraceError, InternalFailure, NotFound, NotReady, StoreUnreachable
 from headrace.gateway import Gateway, Visit
 from headrace.providers import Gate
-from headrace.storage import StoredEvent, events_after, is_cancelled, keep_events, response_of
+from headrace.storage import StoredEvent, StoredResponse, begin_response, events_after, is_cancelled, keep_events, response_of
 from headrace.wire.responses_answer import TERMINAL, Event, ResponseEvents
 from headrace.wire.sse import frames, payload
 
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
-TOLD_EVERY_S, BEAT = 0.1, 5 * SECOND
-GONE_S = 30
-"""Whose worker has not said for so long that it works on a response, it has failed."""
+TOLD_EVERY_S = 0.1
 JOBS_MAX = 1_024
 """How many one worker works on at once; one more is refused with a time to come back."""
 COME_BACK_MS = 2_000
@@ -47,7 +45,6 @@ class _Collecting:
         self.must_wait = False
         self.events: list[StoredEvent] = []
         self.last: Event | None = None
-        self.told_at: Instant = 0
 
     async def drained(self) -> None:
         """It always keeps up."""
@@ -75,8 +72,10 @@ class _Collecting:
 
 
 class Background:
-    def __init__(self, *, gateway: Gateway, keeper: Keeper, clock: Clock, spawn: Spawn, report: Report, log: logging.Logger) -> None:
-        self._gateway, self._keeper, self._clock, self._spawn = gateway, keeper, clock, spawn
+    def __init__(
+        self, *, gateway: Gateway, keeper: Keeper, runner: str, clock: Clock, spawn: Spawn, report: Report, log: logging.Logger
+    ) -> None:
+        self._gateway, self._keeper, self._runner, self._clock, self._spawn = gateway, keeper, runner, clock, spawn
         self._report, self._log = report, log
         self._jobs: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -89,7 +88,8 @@ class Background:
         for event in events.queue():
             sink.tell(event)
         response = dict(events.response)
-        await self._told(asked, sink, response)
+        began, sink.events = sink.events, []
+        await self._keeper.archive.run(begin_response, asked.owner, self._stored(asked, sink, response), began, self._runner)
         job = self._spawn(self._job(asked, visit, events, sink))
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
@@ -126,7 +126,11 @@ class Background:
         try:
             while not work.done():
                 await asyncio.wait((work,), timeout=TOLD_EVERY_S)
-                if await self._told(asked, sink, events.response) and not work.done():
+                try:
+                    ends = await self._told(asked, sink, events.response)
+                except StoreUnreachable:
+                    continue  # what is said meanwhile is told later
+                if ends and not work.done():
                     cancelled = True
                     work.cancel()
         except Exception:  # noqa: BLE001 -- a task that raises would end the server, which owns it
@@ -137,13 +141,15 @@ class Background:
         await asyncio.wait((work,))
         status = 499 if cancelled else 200
         if sink.last is None:
-            ends = (
+            closing = (
                 events.cancel() if cancelled else events.fail(InternalFailure("The server was stopped while it worked on this response."))
             )
-            for event in ends:
+            for event in closing:
                 sink.tell(event)
         try:
-            await self._told(asked, sink, events.response)
+            await self._keeper.archive.insist(
+                keep_events, asked.owner, self._stored(asked, sink, events.response), list(sink.events), self._runner
+            )
         except Exception:  # noqa: BLE001 -- a task that raises would end the server, which owns it
             self._log.exception("a response in the background can't be kept", extra={"request": asked.ask.request})
         self._report(
@@ -171,12 +177,15 @@ class Background:
             await self._keeper.place(asked, response)
 
     async def _told(self, asked: Asked, sink: _Collecting, response: Response) -> bool:
-        """Tell the archive what is new, and now and then that somebody works on it. Whether the client wants it to end."""
-        now, archive = self._clock.instant(), self._keeper.archive
-        if not sink.events and now - sink.told_at < BEAT:
-            return await archive.run(is_cancelled, asked.owner, asked.id)
-        events, sink.events, sink.told_at = sink.events, [], now
-        last = sink.last
-        known = response if last is None else last.get("response", response)
-        stored = self._keeper.stored(asked, known | {"id": asked.id})
-        return await archive.run(keep_events, asked.owner, stored, events, self._clock.moment() // SECOND)
+        """Tell the archive what is new. Whether the work is to end."""
+        archive = self._keeper.archive
+        if not sink.events:
+            return await archive.run(is_cancelled, asked.owner, asked.id, self._runner)
+        told = list(sink.events)
+        ends = await archive.run(keep_events, asked.owner, self._stored(asked, sink, response), told, self._runner)
+        del sink.events[: len(told)]
+        return ends
+
+    def _stored(self, asked: Asked, sink: _Collecting, response: Response) -> StoredResponse:
+        known = response if sink.last is None else sink.last.get("response", response)
+        return self._keeper.stored(asked, known | {"id": asked.id})

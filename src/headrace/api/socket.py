@@ -187,6 +187,7 @@ class Lane(HttpToolsProtocol):
         self._handlers, self._heads, self._settings = handlers, heads, settings
         self.outbox = outbox_of(self.loop)
         self._open: list[Exchange] = []
+        self._last: Head | None = None
         self._in_head = self._receiving = self._refused = False
         self._head_bytes = self._body_left = 0
         self._offer = self._first = b""
@@ -203,7 +204,7 @@ class Lane(HttpToolsProtocol):
         elif self._receiving or self.pipeline or not (self.cycle is None or self.cycle.response_complete):
             self._parse(data)
         else:
-            known = self._heads.read(data)
+            known = self._heads.read(data, self._last)
             if known is None or not self._hear(data, *known):
                 self._parse(data)
 
@@ -212,6 +213,7 @@ class Lane(HttpToolsProtocol):
         left = length - len(data) + begins
         if left < 0 or length > self._settings.body_bytes_max:
             return False
+        self._last = head
         self.cycle = exchange = Exchange(self, head.handler, head.headers, keep_alive=True, chunked=True)
         self._open.append(exchange)
         exchange.in_turn = True

@@ -85,16 +85,32 @@ class Streamed(_Voice):
 class Gathered(_Voice):
     """One answer, when all is said."""
 
+    verbatim = None  # a part of an answer is not said
+
     def __init__(self, exchange: Exchange, ask: Ask, created: Callable[[], int], headers: Callable[[], bytes]) -> None:
         super().__init__(exchange, headers)
-        self._gatherer = AnswerGatherer(id=f"chatcmpl-{ask.request[4:]}", model=ask.model, created=created())
-        self.hear = self._gatherer.hear
+        self._ask, self._created = ask, created
+        self._whole: list[bytes] = []
+        self._said: list[Said] = []
 
-    verbatim = None  # a part of an answer is not said
+    def hear(self, said: Said) -> None:
+        if type(said) is Verbatim:
+            self._whole.append(said.data)
+        else:
+            self._said.append(said)
 
     def finish(self, trailer: bytes) -> None:
         self.begun = True
-        self._exchange.answer(200, JSON_HEADERS + self._headers(), self._gatherer.answer())
+        whole = self._whole
+        answer = self._written() if not whole else whole[0] if len(whole) == 1 else b"".join(whole)
+        self._exchange.answer(200, JSON_HEADERS + self._headers(), answer)
+
+    def _written(self) -> bytes:
+        """In our own words, which a relayed answer needs none of."""
+        gatherer = AnswerGatherer(id=f"chatcmpl-{self._ask.request[4:]}", model=self._ask.model, created=self._created())
+        for said in self._said:
+            gatherer.hear(said)
+        return gatherer.answer()
 
     def break_off(self, error: HeadraceError) -> None:
         raise error  # nothing is said before all is

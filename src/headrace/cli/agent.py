@@ -12,11 +12,14 @@ from headrace.agents.mandate import grant_with
 from headrace.cli.agentmodel import PICO, ServedEmbeddings, ServedModel
 from headrace.cli.agentrun import begin, draft_of, drive, home_of, runs_of, standing, task_of
 from headrace.cli.client import client_for
+from headrace.cli.hunks import asked_for, choice_of, show_change
 from headrace.cli.schedule import DAY, PERSON, answer, inbox, list_schedules, schedule, unschedule, watch
-from headrace.cli.terminal import Terminal, can_ask, short
+from headrace.cli.terminal import Terminal, can_ask, drawing, short
 from headrace.compose import Place
 from headrace.compose.clock import MachineClock, shown_moment
-from headrace.sandbox import Change, Draft, try_level
+from headrace.sandbox import Change, Choice, Draft, review, try_level
+from headrace.sandbox import drop as drop_pieces
+from headrace.sandbox import keep as keep_pieces
 from headrace.storage import RunLog
 from headrace.workspace import BUILT_IN, verdict
 
@@ -62,7 +65,9 @@ def run(
     url: str | None,
     key: str | None,
 ) -> None:
-    """Do TASK. What it does to files is a draft until you take it over, and can be undone afterwards."""
+    """Do TASK. What it does to files is a draft until you take it over, and can be undone afterwards.
+
+    What commands say is shown as it comes. Ctrl-C stops the command that runs; where none does, the run, to be resumed."""
     budget = Budget(pico_usd_max=None if usd_max is None else int(usd_max * PICO), tokens_max=tokens_max, steps_max=steps_max)
     hosts = frozenset(host.casefold() for host in allow_host)
     grant = grant_with(budget, hosts, tuple(leave), MachineClock().moment() + DAY, PERSON)
@@ -103,23 +108,41 @@ def list_runs(place: Place) -> None:
 @agent.command("diff")
 @click.argument("run")
 @click.option("--stat", is_flag=True, help="Only which files, and what became of them.")
+@click.option("--hunks", is_flag=True, help="What waits to be taken over, piece by piece, with the numbers that `keep --hunks` takes.")
 @click.pass_obj
-def diff(place: Place, run: str, stat: bool) -> None:
+def diff(place: Place, run: str, stat: bool, hunks: bool) -> None:
     """What RUN has changed in its draft, as a unified diff."""
     draft = draft_of(place, run)
     if stat:
         _show(draft.changes(), "in the draft")
+    elif hunks:
+        for change in review(draft):
+            show_change(change)
     else:
         click.echo("".join(draft.difference()), nl=False)
 
 
 @agent.command("keep")
 @click.argument("run")
+@click.option("--hunks", "wanted", multiple=True, help="Only this: PATH, or of it the pieces PATH:1,3 of `diff --hunks`; may be repeated.")
+@click.option("--choose", is_flag=True, help="Ask about each piece.")
+@click.option("--drop-rest", is_flag=True, help="Give up what is not kept: in the draft it is again as in the folder.")
 @click.pass_obj
-def keep(place: Place, run: str) -> None:
-    """Take the changes of RUN's draft over into its folder, all together."""
+def keep(place: Place, run: str, wanted: Sequence[str], choose: bool, drop_rest: bool) -> None:
+    """Take the changes of RUN's draft over into its folder: all together, or what you choose of them."""
     draft = draft_of(place, run)
-    _take_over(draft, run)
+    if not wanted and not choose:
+        _take_over(draft, run)
+        return
+    choices = asked_for(review(draft)) if choose else [choice_of(text) for text in wanted]
+    taken = keep_pieces(draft, choices)
+    left = review(draft)
+    if drop_rest and left:
+        drop_pieces(draft, [Choice(change.path) for change in left])
+    _say_taken(len(taken), run)
+    if left:
+        what = f"{len(left)} change{'s' if len(left) != 1 else ''}"
+        click.echo(f"{what} given up." if drop_rest else f"{what} left in the draft: headrace agent diff {run} --hunks shows them.")
 
 
 @agent.command("undo")
@@ -137,7 +160,7 @@ def undo(place: Place, run: str) -> None:
 def _go_on(place: Place, name: str, model: str | None, *, take: bool, url: str | None, key: str | None) -> None:
     draft, level = draft_of(place, name), try_level()
     click.secho(level.says, dim=True, err=True)
-    terminal = Terminal(asks=can_ask())
+    terminal = Terminal(asks=can_ask(), draw=drawing())
 
     def served() -> ServedModel:
         client = client_for(place, url, key)
@@ -156,6 +179,7 @@ def _go_on(place: Place, name: str, model: str | None, *, take: bool, url: str |
         _warn,
         know=terminal.know,
         embeds=lambda: ServedEmbeddings.found(client_for(place, url, key)),
+        screen=terminal,
     )
     if ending == "waiting":
         click.secho(f"The run waits for you: headrace agent resume {name}", fg="cyan", err=True)
@@ -186,8 +210,11 @@ def offer(draft: Draft, name: str, *, take: bool) -> None:
 
 
 def _take_over(draft: Draft, name: str) -> None:
-    taken = draft.take_over()
-    click.echo(f"Taken over: {len(taken)} change{'s' if len(taken) != 1 else ''}. To undo it: headrace agent undo {name}")
+    _say_taken(len(draft.take_over()), name)
+
+
+def _say_taken(count: int, name: str) -> None:
+    click.echo(f"Taken over: {count} change{'s' if count != 1 else ''}. To undo it: headrace agent undo {name}")
 
 
 def _show(changes: Sequence[Change], where: str) -> None:

@@ -1,10 +1,12 @@
 """Runs of agents as the commands begin them and go on with them: where they lie, what they may do, and the server as their model."""
 
 import asyncio
+import signal
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
+from types import FrameType
 
 import msgspec
 
@@ -17,7 +19,20 @@ from headrace.core.errors import HeadraceError, InvalidRequest
 from headrace.core.model import Model
 from headrace.sandbox import Draft, Level, Limits
 from headrace.storage import Entry, MemoryStore, RunLog, ScheduleStore, ThreadState, connect, make_folder, read_run
-from headrace.workspace import Driver, Embeds, Ending, Granted, Keeper, Person, Remembering, brought_along, equipped, innermost
+from headrace.workspace import (
+    Driver,
+    Embeds,
+    Ending,
+    Granted,
+    Keeper,
+    Person,
+    Remembering,
+    Screen,
+    Toolbox,
+    brought_along,
+    equipped,
+    innermost,
+)
 
 
 def home_of(place: Place, name: str) -> Path:
@@ -99,8 +114,10 @@ def drive(
     *,
     know: Callable[[Event], None] = lambda event: None,
     embeds: Callable[[], Embeds | None] = lambda: None,
+    screen: Screen | None = None,
 ) -> tuple[Driver, Ending]:
-    """Go on with a run until it is done, or waits for a person who is not there. Raises RunBusy while another process does."""
+    """Go on with a run until it is done, or waits for a person who is not there. Raises RunBusy while another process does. With a `screen`
+    somebody sees what commands say, and an interrupt stops a command before it stops the run."""
     home = home_of(place, name)
     log = RunLog(home / "events.jsonl")
     try:
@@ -109,7 +126,7 @@ def drive(
             know(entry.event)
         with database_of(place) as database:
             memory = Remembering(MemoryStore(database), str(draft.origin), name, embeds(), MachineClock(), Names(MachineClock()))
-            driven = _driven(place, log, draft, level, model(), person, _granted(place, home, database), hear, tell, memory)
+            driven = _driven(place, log, draft, level, model(), person, _granted(place, home, database), hear, tell, memory, screen)
             try:
                 driver, ending = asyncio.run(driven)
             except HeadraceError as error:
@@ -142,12 +159,33 @@ async def _driven(
     hear: Callable[[Event], None],
     tell: Callable[[str], None],
     memory: Remembering,
+    screen: Screen | None,
 ) -> tuple[Driver, Ending]:
-    async with equipped(outfit_of(place.settings(), place.environ), draft, level, Limits(), tell, memory) as toolbox:
+    outfit = outfit_of(place.settings(), place.environ)
+    async with equipped(outfit, draft, level, Limits(), tell, memory, screen=screen) as toolbox:
         driver = Driver(log, model, toolbox, person, grant, MachineClock(), hear)
         toolbox.give(driver)
         await memory.bring(driver)
-        return driver, await driver.run()
+        with _interrupting(toolbox) if screen is not None else nullcontext():
+            return driver, await driver.run()
+
+
+@contextmanager
+def _interrupting(toolbox: Toolbox) -> Iterator[None]:
+    """An interrupt stops the command that runs; where none does, it is what it was."""
+    before, loop = signal.getsignal(signal.SIGINT), asyncio.get_running_loop()
+
+    def interrupted(number: int, frame: FrameType | None) -> None:
+        if toolbox.interrupt():
+            loop.call_soon_threadsafe(lambda: None)  # the loop looks at once
+        elif callable(before):
+            before(number, frame)
+
+    signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _granted(place: Place, home: Path, database: sqlite3.Connection) -> Grant | Granted:

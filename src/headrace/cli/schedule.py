@@ -224,7 +224,7 @@ def inbox(place: Place) -> None:
             _show_question(home.name, entries, asked)
         elif (home / "schedule").exists() and standing(home, entries) == "done":
             draft = Draft.open(home / "draft")
-            changes = len(draft.changes()) if draft is not None else 0
+            changes = len(draft.pending()) if draft is not None else 0
             if changes:
                 empty = False
                 click.echo(f"{home.name}  done, {changes} change{'s' if changes != 1 else ''}  {short(task_of(entries))}")

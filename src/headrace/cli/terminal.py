@@ -1,6 +1,8 @@
 """A run at a terminal: its steps as they happen, and a person who is asked there."""
 
 import asyncio
+import json
+import shutil
 import sys
 from collections.abc import Callable
 from typing import assert_never
@@ -32,6 +34,7 @@ from headrace.agents.events import (
     Within,
 )
 from headrace.agents.remembering import MEMORY
+from headrace.cli.printed import Printed
 
 SHOWN_CHARS_MAX = 400
 ALWAYS = frozenset((DELEGATE, *(tool.card.tool for tool in MEMORY)))
@@ -39,11 +42,47 @@ MORE_STEPS, MORE_TOKENS, MORE_PICO = 50, 100_000, 10**12
 
 
 class Terminal:
-    """Shows and asks. `asks` is False where nobody can answer: then a run that needs an answer waits."""
+    """Shows and asks. `asks` is False where nobody can answer: then a run that needs an answer waits. `draw` writes without ending
+    the line, where lines can be drawn again."""
 
-    def __init__(self, *, asks: bool, say: Callable[[str], None] = click.echo) -> None:
-        self._asks, self._say = asks, say
+    def __init__(self, *, asks: bool, say: Callable[[str], None] = click.echo, draw: Callable[[str], None] | None = None) -> None:
+        self._asks, self._out, self._draw = asks, say, draw
         self._calls: dict[str, Call] = {}
+        self._printed: Printed | None = None
+        self._drawn = False
+
+    def _say(self, line: str) -> None:
+        self._undraw()
+        self._out(line)
+
+    def shell(self, command: str) -> None:
+        """A command begins; what it says is shown as it comes."""
+        self._printed = Printed()
+
+    def printed(self, text: str) -> None:
+        if self._printed is None:
+            return
+        for line in self._printed.add(text):
+            self._say(click.style(f"  │ {line}", dim=True))
+        self._undraw()
+        if self._draw is not None and self._printed.line:
+            self._draw(click.style(f"  │ {self._printed.line}"[: shutil.get_terminal_size().columns - 1], dim=True))
+            self._drawn = True
+
+    def _undraw(self) -> None:
+        if self._drawn and self._draw is not None:
+            self._draw("\r\x1b[K")
+            self._drawn = False
+
+    def _ended(self, value: str) -> str:
+        """What came back, without what was shown already."""
+        printed, self._printed = self._printed, None
+        if printed is None:
+            return short(value)
+        if printed.line:
+            self._say(click.style(f"  │ {printed.line}", dim=True))
+        told = json.loads(value)
+        return " ".join([f"exit {told['exit_code']}", *([told["stopped"]] if "stopped" in told else [])])
 
     def hear(self, event: Event) -> None:  # noqa: C901 one arm an event: a table in all but form
         """Show one step."""
@@ -55,8 +94,9 @@ class Terminal:
             case Intended(call):
                 self._say(click.style(f"▸ {self._shown(call)}", bold=True))
             case Returned(_, value):
-                self._say(click.style(f"  {short(value)}", dim=True))
+                self._say(click.style(f"  {self._ended(value)}", dim=True))
             case Failed(call, says):
+                self._printed = None
                 self._say(click.style(f"  ✗ {self._shown(call)}: {short(says)}", fg="yellow"))
             case Ended(text):
                 self._say(f"\n{text}")
@@ -138,3 +178,8 @@ def short(text: str) -> str:
 
 def can_ask() -> bool:
     return sys.stdin.isatty()
+
+
+def drawing() -> Callable[[str], None] | None:
+    """How to write at a terminal without ending the line; None where the output goes elsewhere."""
+    return (lambda text: click.echo(text, nl=False)) if sys.stdout.isatty() else None

@@ -7,7 +7,7 @@ import click
 from headrace.cli.output import opened, write_csv, write_jsonl, write_parquet
 from headrace.cli.periods import Month, When, span, this_month
 from headrace.cli.tables import FORMATS, Cell, Format, show
-from headrace.compose import Books, Place, capacity, chargeback, finance_of
+from headrace.compose import Books, Place, capacity, chargeback, finance_of, shared_state
 from headrace.compose.chargeback import shown
 from headrace.compose.finance import month_of
 from headrace.core.clock import Moment
@@ -16,7 +16,7 @@ from headrace.core.usage import SEGMENTS
 from headrace.metering.capacity import CACHED, INPUT, OUTPUT
 from headrace.metering.focus import COLUMNS as FOCUS
 from headrace.metering.focus import Names, rows_of
-from headrace.storage import COLUMNS, DIMENSIONS, Dimension, UsageRow
+from headrace.storage import COLUMNS, DIMENSIONS, Dimension, UsageRow, key_names
 
 WORK = (("input", INPUT), ("cached", CACHED), ("output", OUTPUT))
 NUMBERS = ("requests", "input", "cached", "output", "usd")
@@ -109,8 +109,10 @@ def focus(place: Place, month: str, organization: str | None, output: Path | Non
     finance = finance_of(place)
     lines = finance.lines(organization, *month_of(month))
     issued = {(one.organization, one.month): one for one in finance.invoices(organization) if one.month == month}
+    with shared_state(place).opened() as database:
+        names = key_names(database)
     with opened(output) as file:
-        write_csv(rows_of(lines, Names(keys=finance.key_names()), issued), FOCUS, file)
+        write_csv(rows_of(lines, Names(keys=names), issued), FOCUS, file)
 
 
 @usage.command("capacity")

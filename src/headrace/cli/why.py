@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from headrace.compose import Place
+from headrace.compose import Place, shared_state
 from headrace.compose.decisions import Decisions
 from headrace.core.errors import InvalidRequest
 from headrace.core.translation import Changed
@@ -102,7 +102,7 @@ def why(place: Place, request: str, kind: Literal["table", "json"]) -> None:
     REQUEST_ID is the `x-request-id` of its answer. Needs no server, only the data folder.
     """
     layout = place.layout()
-    found = Decisions(layout).of(request) if layout.root.exists() else None
+    found = Decisions(shared_state(place)).of(request) if layout.root.exists() else None
     if found is None:
         raise InvalidRequest(
             f"No request {request!r} is on record in {layout.root}. A request's id is the `x-request-id` of its answer, and is kept as "

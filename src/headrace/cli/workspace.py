@@ -2,7 +2,7 @@
 
 import click
 
-from headrace.compose import MachineClock, Place, link_for
+from headrace.compose import MachineClock, Place, link_for, shared_state
 from headrace.core.errors import SetupError
 
 
@@ -18,4 +18,4 @@ def workspace(place: Place, url: str | None, key: str | None) -> None:
     server = place.settings().server
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)  # noqa: S104 -- compared with, not bound to
     own = f"http://{f'[{host}]' if ':' in host else host}:{server.port}"
-    click.echo((url or own).rstrip("/") + link_for(place.layout(), MachineClock(), secret))
+    click.echo((url or own).rstrip("/") + link_for(shared_state(place), MachineClock(), secret))

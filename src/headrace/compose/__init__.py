@@ -1,6 +1,6 @@
 """Builds worlds from settings: the one room that reads the environment, the clock and chance, and names concrete adapters."""
 
-from headrace.compose.acts import audit_log, command_noted
+from headrace.compose.acts import audit_log, command_noted, shared_state
 from headrace.compose.banking import open_budgets
 from headrace.compose.books import Books
 from headrace.compose.budgetbooks import budget_balances, budget_faults
@@ -71,6 +71,7 @@ __all__ = [
     "rerate",
     "serve_until_stopped",
     "set_price_row",
+    "shared_state",
     "shown_moment",
     "signing_key",
     "version",

@@ -1,8 +1,6 @@
 """What commands change, as the audit log tells it; and the log itself, for commands."""
 
-import contextlib
 import getpass
-import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,10 +8,16 @@ from pathlib import Path
 from headrace.compose.clock import MachineClock, Names
 from headrace.compose.place import Place
 from headrace.core.identity import Principal
-from headrace.storage import Act, Author, connect, make_folder, note, transaction
+from headrace.storage import AUDITED, Act, Author, Database, SharedState, make_folder, note, transaction
 
 HOUSE = "default"
 """The organisation that runs the server: the development key is of it, and what is of no organisation in particular is told as its."""
+
+
+def shared_state(place: Place) -> SharedState:
+    """What the hosts of this installation share. Raises SetupError."""
+    storage = place.settings().storage
+    return SharedState(make_folder(Path(storage.path)), storage.url, MachineClock().instant)
 
 
 def command_act(organization: str = HOUSE) -> Act:
@@ -30,10 +34,9 @@ def key_act(principal: Principal) -> Act:
 
 
 @contextmanager
-def audit_log(place: Place) -> Iterator[sqlite3.Connection]:
+def audit_log(place: Place) -> Iterator[Database]:
     """The database that the audit log is in. Raises SetupError."""
-    layout = make_folder(Path(place.settings().storage.path))
-    with contextlib.closing(connect(layout.database, durable=True)) as database:
+    with shared_state(place).opened() as database:
         yield database
 
 
@@ -41,7 +44,7 @@ def command_noted(
     place: Place, kind: str, resource: str, details: Mapping[str, object], *, organization: str | None = None, project: str | None = None
 ) -> None:
     """Tell the audit log of what a command has done."""
-    with audit_log(place) as database, transaction(database):
+    with audit_log(place) as database, transaction(database, AUDITED):
         note(database, command_act(organization or HOUSE), kind, resource, details, project=project or "")
 
 

@@ -2,7 +2,6 @@
 
 import functools
 import secrets
-import sqlite3
 from collections.abc import Mapping
 from importlib.util import find_spec
 
@@ -39,7 +38,7 @@ from headrace.core.errors import SettingsInvalid
 from headrace.core.roles import ProjectRole
 from headrace.gateway import Gateway
 from headrace.providers.identity import IdentityProvider
-from headrace.storage import Act, Archive, Author, Person, Register, keep_session, signed_in
+from headrace.storage import Act, Archive, Author, Database, Person, Register, keep_session, signed_in
 
 LINK_S = 60
 
@@ -71,7 +70,7 @@ class PersonsPage(Page):
         author = Author(origin="session", id=person.id, name=person.name, email=person.email)
         act = Act(id=self._new_id("audit_"), moment=now, organization=person.organization, author=author)
 
-        def opened(database: sqlite3.Connection) -> bool:
+        def opened(database: Database) -> bool:
             register = Register(database, self._layout, person.organization)
             key = register.page_key(person, ends, id, secrets.token_bytes(30), act)
             if key is not None:
@@ -105,7 +104,7 @@ class Administration:
             desk=self.desk,
             gateway=gateway,
             clock=house.clock,
-            decisions=Decisions(house.layout).of,
+            decisions=Decisions(house.state).of,
             reload=lambda: msgspec.structs.asdict(reloading.reload_all()),
         )
         organization = Organization(gate=self.gate, clock=house.clock, finance=Reader(house.layout, lambda: reloading.settings))

@@ -10,6 +10,7 @@ from headrace.core.identity import Principal
 from headrace.core.model import Reply
 from headrace.core.stream import Reasoning, Said, Text, Verbatim
 from headrace.gateway import Gateway
+from headrace.portfolio import abilities
 from headrace.wire.openai_answer import AnswerGatherer
 from headrace.wire.openai_reply import reply_of
 from headrace.wire.openai_said import ChatReader
@@ -81,6 +82,12 @@ class GatewayEmbeddings:
         return [each["embedding"] for each in sorted(told["data"], key=lambda each: int(each["index"]))]
 
 
+def sees_pictures(gateway: Gateway, model: str) -> bool:
+    """Whether a model is shown pictures: one of which nothing else is known is."""
+    can = abilities(gateway.world.snapshot, model)
+    return can is None or "images" in can
+
+
 class SpokenModel(GatewayModel):
     """The same, whose words are told as they come. `tell` takes each piece, and whether it is only thought.
 
@@ -100,6 +107,10 @@ class SpokenModel(GatewayModel):
         super().__init__(gateway, clock, new_id, principal, name)
         self._session, self._tell = session, tell
         self.partial: Reply | None = None
+
+    @property
+    def sees(self) -> bool:
+        return sees_pictures(self._gateway, self._name)
 
     async def reply(self, body: bytes) -> Reply:
         request, self.partial = self._new_id("req_"), None

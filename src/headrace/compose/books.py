@@ -5,11 +5,10 @@ import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import msgspec
 
-from headrace.compose.acts import command_act
+from headrace.compose.acts import command_act, shared_state
 from headrace.compose.clock import MachineClock, Names, process_id
 from headrace.compose.finance import places_of
 from headrace.compose.minting import NOBODYS, mint_key, minting
@@ -22,17 +21,17 @@ from headrace.core.roles import Role
 from headrace.metering import KeyRow, principal_of
 from headrace.storage import (
     Came,
+    Database,
     Difference,
     Dimension,
     HourRow,
     KeyStore,
-    Layout,
+    SharedState,
     UsageRow,
     balances,
     connect,
     key_names,
     load_once,
-    make_folder,
     traffic,
     usage_by,
     usage_by_hour,
@@ -43,19 +42,20 @@ from headrace.storage import (
 class Books:
     """An open database of a data folder. `usage`, `balances` and `verify` show all that the usage log holds as of now."""
 
-    def __init__(self, settings: Settings, layout: Layout, database: sqlite3.Connection) -> None:
-        self._settings, self._layout, self._database = settings, layout, database
+    def __init__(self, settings: Settings, database: sqlite3.Connection, state: SharedState, shared: Database) -> None:
+        """`database` has the usage of this host, `shared` what all hosts share."""
+        self._settings, self._layout, self._database = settings, state.layout, database
+        self._state, self._shared = state, shared
         self._clock = MachineClock()
-        self._store = KeyStore(database, layout)
+        self._store = KeyStore(shared, state.layout)
 
     @classmethod
     @contextmanager
     def open(cls, place: Place) -> Iterator["Books"]:
         """Raises SetupError where the folder or the database can't be used."""
-        settings = place.settings()
-        layout = make_folder(Path(settings.storage.path))
-        with contextlib.closing(connect(layout.database, durable=True)) as database:
-            yield cls(settings, layout, database)
+        state = shared_state(place)
+        with contextlib.closing(connect(state.layout.database, durable=True)) as database, state.opened() as shared:
+            yield cls(place.settings(), database, state, shared)
 
     def usage(self, group: Sequence[Dimension], since: Moment | None, until: Moment | None) -> list[UsageRow]:
         """Usage by group, keys under their names."""
@@ -63,7 +63,7 @@ class Books:
         rows = usage_by(self._database, group, since=since, until=until, places=places_of(self._settings))
         if "key" not in group:
             return rows
-        names, at = key_names(self._database), tuple(group).index("key")
+        names, at = key_names(self._shared), tuple(group).index("key")
         return [_named(row, at, names) for row in rows]
 
     def load(self) -> None:
@@ -128,7 +128,7 @@ class Books:
             owner = principal_of(self._store.lineage(parent))
             if owner.role is not None:
                 raise InvalidRequest(f"the key {parent!r} administers, and nothing is minted from it")
-        return mint_key(self._layout, self._clock, owner, asked, command_act(owner.organization))
+        return mint_key(self._state, self._clock, owner, asked, command_act(owner.organization))
 
     def _admin_key(self, name: str, organization: str, role: Role, expires: Moment | None) -> tuple[KeyRow, str]:
         act = command_act(organization)

@@ -19,7 +19,9 @@ class MachineClock:
 
     def moment(self) -> Moment:
         now = time.time_ns()
-        self._latest = now if now > self._latest else self._latest
+        if now > self._latest:
+            self._latest = now
+            return now
         return self._latest
 
 

@@ -7,26 +7,30 @@ from typing import Any
 from headrace.compose.clock import process_id, shown_moment
 from headrace.core.money import usd
 from headrace.routing import VERDICTS, Evidence, read_evidence
-from headrace.storage import AttemptRow, DeclinedRow, Layout, connect, decision_of, declined_of, key_names, load_once
+from headrace.storage import AttemptRow, DeclinedRow, SharedState, connect, decision_of, declined_of, key_names, load_once
 
 NOBODY = Evidence(snapshot=0, model="", rules={}, needs=(), considered=(), excluded=())
 
 
 class Decisions:
-    """The decisions on record in one data folder."""
+    """The decisions on record on one host."""
 
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
+    def __init__(self, state: SharedState) -> None:
+        self._state, self._layout = state, state.layout
 
     def of(self, request: str) -> dict[str, Any] | None:
         """The decision of one request, as plain values; None: nothing is known of it. Raises NotReady while the books are far behind."""
         load_once(self._layout, process_id())
         with contextlib.closing(connect(self._layout.database)) as database:
-            rows, names = decision_of(database, request), key_names(database)
+            rows = decision_of(database, request)
             declined = None if rows else declined_of(database, request)
+        if not rows and declined is None:
+            return None
+        with self._state.opened() as database:
+            names = key_names(database)
         if declined is not None:
             return _declined(declined, names)
-        return _told(rows, names) if rows else None
+        return _told(rows, names)
 
 
 def _declined(row: DeclinedRow, names: Mapping[str, str]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from headrace.storage import (
     DIMENSIONS,
     Dimension,
     KeyStore,
-    Layout,
+    SharedState,
     Tally,
     audit,
     connect,
@@ -43,8 +43,8 @@ MINUTES = 60
 class StoredFacts:
     """Implements `workspace.Facts`."""
 
-    def __init__(self, layout: Layout, clock: MachineClock, settings: Callable[[], Settings], gateway: Gateway) -> None:
-        self._layout, self._clock, self._settings, self._gateway = layout, clock, settings, gateway
+    def __init__(self, state: SharedState, clock: MachineClock, settings: Callable[[], Settings], gateway: Gateway) -> None:
+        self._state, self._layout, self._clock, self._settings, self._gateway = state, state.layout, clock, settings, gateway
 
     def now(self, now: Moment) -> dict[str, Any]:
         since = (now // MINUTE - MINUTES + 1) * MINUTE
@@ -76,8 +76,8 @@ class StoredFacts:
         ]
 
     def requests(self, owner: tuple[str, str] | None, limit: int, before: Moment, only: Mapping[str, str]) -> list[dict[str, Any]]:
+        names = self._names()
         with self._open() as database:
-            names = key_names(database)
             rows = latest_requests(database, owner, limit, before, only)
         for row in rows:
             row["key"] = names.get(row["key"], row["key"].removeprefix("settings:"))
@@ -90,8 +90,8 @@ class StoredFacts:
         if dimension is None:
             raise ValueError(f"usage can't be grouped by {group!r}: choose from {', '.join(DIMENSIONS)}")
         asked: tuple[Dimension, ...] = (dimension,)
+        names = self._names() if group == "key" else {}
         with self._open() as database:
-            names = key_names(database) if group == "key" else {}
             found = tallies(database, asked, since=since, until=until, width=width, places=places_of(self._settings()))
         return [
             {
@@ -131,7 +131,7 @@ class StoredFacts:
         ]
 
     def keys(self) -> list[dict[str, Any]]:
-        with contextlib.closing(connect(self._layout.database, durable=True)) as database:
+        with self._state.opened() as database:
             rows = KeyStore(database, self._layout).rows()
         return [
             {
@@ -168,11 +168,11 @@ class StoredFacts:
             requests_per_minute=asked.requests_per_minute,
             tokens_per_minute=asked.tokens_per_minute,
         )
-        row, secret = mint_key(self._layout, self._clock, owner, wish)
+        row, secret = mint_key(self._state, self._clock, owner, wish)
         return {"id": row.id, "name": row.name, "secret": secret}
 
     def revoke_key(self, key: str) -> None:
-        with contextlib.closing(connect(self._layout.database, durable=True)) as database:
+        with self._state.opened() as database:
             KeyStore(database, self._layout).revoke(key, self._clock.moment())
 
     def prices(self, now: Moment) -> list[dict[str, Any]]:
@@ -187,6 +187,10 @@ class StoredFacts:
         with self._open() as database:
             faults: Sequence[str] = audit(database, self._layout.usage)
             return {"faults": list(faults), "head": head(database)}
+
+    def _names(self) -> dict[str, str]:
+        with self._state.opened() as database:
+            return key_names(database)
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

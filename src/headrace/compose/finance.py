@@ -35,6 +35,7 @@ from headrace.metering.ledger import UNKNOWN_HELD, cost, customer, payable, reve
 from headrace.metering.lines import METERS
 from headrace.metering.prices import DAY
 from headrace.storage import (
+    Counted,
     Dimension,
     Exported,
     JournalEntry,
@@ -42,6 +43,7 @@ from headrace.storage import (
     Places,
     Rated,
     Tally,
+    UnitDimension,
     Unknown,
     attempted,
     audit,
@@ -57,12 +59,12 @@ from headrace.storage import (
     invoices,
     is_open,
     issue,
-    key_names,
     load_once,
     organizations,
     owned,
     rated,
     tallies,
+    unit_sums,
 )
 
 DIMENSION: Mapping[str, Dimension] = {
@@ -72,6 +74,14 @@ DIMENSION: Mapping[str, Dimension] = {
     "model": "model",
     "batch": "class",
     "service_tier": "tier",
+}
+UNIT_DIMENSION: Mapping[str, UnitDimension] = {
+    "project_id": "project",
+    "user_id": "user",
+    "api_key_id": "key",
+    "model": "model",
+    "source": "source",
+    "size": "size",
 }
 CLASSES_ALL = frozenset(("realtime", "enterprise", "agentic", "coding", "training"))
 
@@ -120,6 +130,31 @@ class Finance:
 
     def used(self, asked: Asked) -> Sequence[Used]:
         """Usage in buckets; attempts that we bear are none of the organisation's."""
+        return self._tokens(asked) if asked.counted == "tokens" else self._counted(asked, asked.counted)
+
+    def _counted(self, asked: Asked, counted: Counted) -> Sequence[Used]:
+        """What is counted in anything but tokens."""
+        only = {UNIT_DIMENSION[field]: values for field, values in asked.only.items()}
+        group = [UNIT_DIMENSION[field] for field in asked.group]
+        with self._open() as database:
+            found = unit_sums(
+                database,
+                counted,
+                group,
+                organization=asked.organization,
+                operation=asked.operation,
+                unit=asked.unit if counted == "calls" else None,
+                since=asked.start,
+                until=asked.end,
+                width=asked.width,
+                only=only,
+            )
+        return [
+            Used(bucket=bucket, group=names, requests=one.requests, count=one.units.get(asked.unit, 0))
+            for (bucket, names), one in sorted(found.items(), key=lambda item: item[0])
+        ]
+
+    def _tokens(self, asked: Asked) -> Sequence[Used]:
         only: dict[Dimension, frozenset[str]] = {"organization": frozenset((asked.organization,))}
         if asked.operation is not None:
             only["operation"] = frozenset((asked.operation,))
@@ -274,10 +309,6 @@ class Finance:
         """What is needed to rate a period again: attempts that customers pay for, whose usage is known."""
         with self._open() as database:
             yield from rated(database, since, until)
-
-    def key_names(self) -> dict[str, str]:
-        with self._open() as database:
-            return key_names(database)
 
     # What people enter.
 

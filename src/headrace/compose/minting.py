@@ -1,6 +1,5 @@
 """Keys that are minted from others: what they may is what both may, and who could not keep to that is refused at once."""
 
-import contextlib
 import secrets
 from typing import get_args
 
@@ -12,7 +11,7 @@ from headrace.core.errors import InvalidRequest, NotAllowed
 from headrace.core.identity import Principal, TrafficClass
 from headrace.core.money import pico_of
 from headrace.metering import KeyRow
-from headrace.storage import LINEAGE_MAX, Act, KeyStore, Layout, SqliteBudgets, connect
+from headrace.storage import LINEAGE_MAX, Act, KeyStore, SharedState, SqliteBudgets
 
 NOBODYS = Principal(organization="", project="", key="")
 """The parent of a key that is minted from none."""
@@ -47,17 +46,17 @@ def minting(
     )
 
 
-def mint_key(layout: Layout, clock: MachineClock, parent: Principal, asked: Minting, act: Act | None = None) -> tuple[KeyRow, str]:
+def mint_key(state: SharedState, clock: MachineClock, parent: Principal, asked: Minting, act: Act | None = None) -> tuple[KeyRow, str]:
     """A key with less than its parent has, for the parent's owner; by who holds the parent, where no `act` says otherwise.
 
     Raises InvalidRequest or NotAllowed. It may be called in any thread."""
     now = clock.moment()
     check_attenuation(parent, asked, now)
     if asked.budget_pico is not None:
-        SqliteBudgets(layout.budgets).close()  # a server sees by its file that there are budgets now
+        SqliteBudgets(state.layout.budgets).close()  # a server sees by its file that there are budgets now
     classes = asked.classes or ()
-    with contextlib.closing(connect(layout.database, durable=True)) as database:
-        return KeyStore(database, layout).create(
+    with state.opened() as database:
+        return KeyStore(database, state.layout).create(
             id=Names(clock)("key_"),
             name=asked.name,
             organization=parent.organization,

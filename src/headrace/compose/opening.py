@@ -4,7 +4,6 @@ import contextlib
 import logging
 import secrets
 import socket
-import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -18,20 +17,19 @@ from headrace.compose.prices import price_book
 from headrace.compose.settings import ServerSettings, Settings
 from headrace.compose.world import Fetched, LocalPool, fixed_keys, local_pools, what_exists
 from headrace.core.clock import SECOND, Instant
-from headrace.core.errors import DataFolderLocked, PortInUse, SetupError
+from headrace.core.errors import DataFolderLocked, PortInUse, SetupError, StoreUnreachable
 from headrace.metering import KeyRow, digest, shown
 from headrace.storage import (
+    Database,
     DataFolder,
     KeyRing,
     KeyStore,
     Layout,
-    PostgresBudgets,
+    SharedState,
     UsageLog,
-    bury_batches,
-    bury_once,
-    bury_responses,
-    connect,
+    bury_host,
     development_key,
+    host_id,
     recover,
 )
 
@@ -43,23 +41,26 @@ LOOK_S = 0.1
 
 
 class House(msgspec.Struct, frozen=True, kw_only=True):
-    """What a server has once, however many processes serve: the data folder, the development key, the weights."""
+    """What a server has once, however many processes serve: the data folder, its name among the hosts, the development key, the weights."""
 
     settings: Settings
     environ: Mapping[str, str]
     clock: MachineClock
     names: Names
     layout: Layout
+    state: SharedState
+    host: str
     secret: str
     admins: frozenset[str]
     local: Sequence[LocalPool]
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
-    """What one process of a server serves with."""
+    """What one process of a server serves with. `runner` is its name among those that work on what is kept."""
 
     house: House
     names: Names
+    runner: str
     listener: socket.socket
     usage_log: UsageLog
     ring: KeyRing
@@ -86,14 +87,12 @@ def open_house(settings: Settings, environ: Mapping[str, str], clock: MachineClo
     names = Names(clock)
     layout = closing.enter_context(_hold(settings, clock)).layout
     fixed_keys(settings, environ, clock.moment())
-    if settings.storage.url is not None:
-        PostgresBudgets(settings.storage.url)  # without its driver nothing is started
+    state = SharedState(layout, settings.storage.url, clock.instant)
     what_exists(settings, (), price_book(settings), clock.moment())  # what is wrong with it is said before anything is fetched
-    with contextlib.closing(connect(layout.database, durable=True)) as database:
+    host = host_id(layout, names("host_"))
+    with _reached(), state.opened() as database:
         development, secret = _development_key(database, layout, clock, names)
-        bury_responses(database)
-        bury_once(database)
-        bury_batches(database)
+        bury_host(database, host)
     local = local_pools(settings, cache_folder(environ), names, log, fetched)
     bury(layout, clock, names, settings)
     return House(
@@ -102,6 +101,8 @@ def open_house(settings: Settings, environ: Mapping[str, str], clock: MachineClo
         clock=clock,
         names=names,
         layout=layout,
+        state=state,
+        host=host,
         secret=secret,
         admins=frozenset((development, *(f"settings:{key.name}" for key in settings.key if key.admin))),
         local=local,
@@ -112,12 +113,23 @@ def open_process(house: House, listener: socket.socket, closing: ExitStack) -> O
     """A usage log and a view of the keys of this process's own."""
     names = Names(house.clock)
     settings = house.settings
-    database = closing.enter_context(contextlib.closing(connect(house.layout.database, durable=True)))
     usage_log = UsageLog(house.layout.usage, clock=house.clock, pid=process_id(), process=names("process_"), settings=settings.storage)
     closing.callback(usage_log.close)
     fixed = fixed_keys(settings, house.environ, house.clock.moment())
-    ring = closing.enter_context(contextlib.closing(KeyRing(database, house.layout, fixed)))
-    return Opened(house=house, names=names, listener=listener, usage_log=usage_log, ring=ring)
+    with _reached():
+        news = house.state.follow(settings.storage.keys_stale_max_s * SECOND)
+    ring = closing.enter_context(contextlib.closing(KeyRing(news, fixed)))
+    return Opened(house=house, names=names, runner=names("runner_"), listener=listener, usage_log=usage_log, ring=ring)
+
+
+@contextlib.contextmanager
+def _reached() -> Iterator[None]:
+    """At a start, a database that can't be reached is a reason not to start."""
+    try:
+        yield
+    except StoreUnreachable as error:
+        cause = " ".join(str(error.__cause__ or error).split())
+        raise SetupError(f"PostgreSQL can't be reached ({cause}): check [storage] url, and that the database runs") from error
 
 
 def bury(layout: Layout, clock: MachineClock, names: Names, settings: Settings) -> None:
@@ -136,7 +148,7 @@ def bury(layout: Layout, clock: MachineClock, names: Names, settings: Settings) 
         )
 
 
-def _development_key(database: sqlite3.Connection, layout: Layout, clock: MachineClock, names: Names) -> tuple[str, str]:
+def _development_key(database: Database, layout: Layout, clock: MachineClock, names: Names) -> tuple[str, str]:
     """The id and the secret of a key that works, for whoever can read the data folder; a revoked one is followed by another."""
     while True:
         secret = development_key(layout, secrets.token_bytes(30))

@@ -1,13 +1,12 @@
 """What commands ask of the price books: their rows, another row, another book beside ours, what is wrong, a period under other prices."""
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from headrace.compose.acts import command_noted
+from headrace.compose.acts import command_noted, shared_state
 from headrace.compose.clock import MachineClock
 from headrace.compose.finance import Finance
 from headrace.compose.place import Place
@@ -21,7 +20,7 @@ from headrace.core.usage import SEGMENTS
 from headrace.metering import Price, PriceBook, Purchases, WrittenPrice, parse_prices, read_prices
 from headrace.portfolio import Rented
 from headrace.routing import CLASSES
-from headrace.storage import PriceSet, connect, make_folder, price_sets, set_price
+from headrace.storage import PriceSet, make_folder, set_price
 
 Grade = Literal["error", "warning"]
 
@@ -55,9 +54,7 @@ def finance_of(place: Place) -> Finance:
 
 def sets_of(place: Place) -> list[PriceSet]:
     """The prices that were set at run time."""
-    layout = make_folder(Path(place.settings().storage.path))
-    with contextlib.closing(connect(layout.database)) as database:
-        return price_sets(database)
+    return shared_state(place).prices()
 
 
 def price_rows(place: Place, *, buy: bool, model: str | None, everything: bool) -> list[Price]:
@@ -74,12 +71,12 @@ def price_rows(place: Place, *, buy: bool, model: str | None, everything: bool) 
 
 def set_price_row(place: Place, written: WrittenPrice, vendor: str | None) -> Price:
     """Add a row. Raises ValueError for what is no price."""
-    layout = make_folder(Path(place.settings().storage.path))
+    state = shared_state(place)
     if vendor is not None:
         written = msgspec.structs.replace(written, model=f"{vendor}/{written.model}")
     asked = PriceSet("sell" if vendor is None else "buy", vendor, written, moment_now())
-    with contextlib.closing(connect(layout.database, durable=True)) as database:
-        set_price(database, layout, asked)
+    with state.opened() as database:
+        set_price(database, state.layout, asked)
     command_noted(place, "price.updated", written.model, {"vendor": vendor, "source": written.source})
     return asked.price
 

@@ -5,7 +5,6 @@ A bad file changes nothing and says why. Requests that run keep the world that t
 """
 
 import asyncio
-import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +21,7 @@ from headrace.core.clock import Clock
 from headrace.core.errors import HeadraceError
 from headrace.gateway import Gateway, GuardedProvider, World
 from headrace.metering import Limit
-from headrace.storage import Commons, KeyRing, Layout, PriceSet, connect, price_sets, project_limits
+from headrace.storage import Commons, KeyRing, PriceSet, SharedState
 
 log = logging.getLogger("headrace")
 LOOK_S = 0.5
@@ -58,13 +57,13 @@ class Reloading:
         ring: KeyRing,
         clock: Clock,
         commons: Commons | None = None,
-        layout: Layout | None = None,
+        state: SharedState | None = None,
         purse: Purse | None = None,
     ) -> None:
-        """`commons`: the other workers of this server, which read the settings again when one does. `layout`: of the data folder in which
-        prices are set."""
+        """`commons`: the other workers of this server, which read the settings again when one does. `state`: where prices and limits
+        are set."""
         self.guarded: Counter[tuple[str, str, str]] = Counter()
-        self._commons, self._layout, self._purse = commons, layout, purse
+        self._commons, self._state, self._purse = commons, state, purse
         self.settings, self._read, self._file = settings, source.read, source.file
         self._environ, self._local, self._adapters, self._ring, self._clock = environ, local, adapters, ring, clock
         self._gateway: Gateway | None = None
@@ -163,23 +162,17 @@ class Reloading:
 
     def _project_limits(self) -> list[Limit]:
         """Those that are set by the administration API."""
-        if self._layout is None:
-            return []
-        with contextlib.closing(connect(self._layout.database)) as database:
-            return [one.limit for one in project_limits(database)]
+        return [] if self._state is None else [one.limit for one in self._state.limits()]
 
-    def _limits_mark(self) -> tuple[int, int, int] | None:
-        return _mark_of(None if self._layout is None else self._layout.limits_generation)
+    def _limits_mark(self) -> object:
+        return None if self._state is None else self._state.limits_mark()
 
     def _prices(self) -> list[PriceSet]:
-        if self._layout is None:
-            return []
-        with contextlib.closing(connect(self._layout.database)) as database:
-            return price_sets(database)
+        return [] if self._state is None else self._state.prices()
 
-    def _mark(self) -> tuple[tuple[int, int, int] | None, ...]:
+    def _mark(self) -> tuple[object, ...]:
         """What changes when the file does, or a price is set."""
-        return _mark_of(self._file), _mark_of(None if self._layout is None else self._layout.prices_generation)
+        return _mark_of(self._file), None if self._state is None else self._state.prices_mark()
 
 
 def _mark_of(file: Path | None) -> tuple[int, int, int] | None:

@@ -89,7 +89,7 @@ def serve_until_stopped(
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         seconds = (clock.instant() - began) / SECOND
-        page = url + link_for(house.layout, clock, house.secret)
+        page = url + link_for(house.state, clock, house.secret)
         ready(Ready(version=version(), url=url, page=page, secret=house.secret, models=models, data=house.layout.root, seconds=seconds))
 
     with ExitStack() as closing, reserved(settings.server, shared=workers > 1) as held:
@@ -117,7 +117,7 @@ def _work(house: House, source: Source, worker: Worker) -> None:
 
 
 def _run(life: Coroutine[Any, Any, None]) -> None:
-    _calm_collector()
+    calm_collector()
     _calm_allocator()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
@@ -126,7 +126,7 @@ def _run(life: Coroutine[Any, Any, None]) -> None:
             raise _first(group) from None
 
 
-def _calm_collector() -> None:
+def calm_collector() -> None:
     """What is loaded by now stays, and a request leaves no cycles: look for garbage seldom, or each look costs some requests 20 ms."""
     gc.collect()
     gc.freeze()
@@ -187,10 +187,14 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
         cache = Cache(gateway, house.clock, house.settings.cache) if house.settings.cache.bytes_max else None
         kept = keep(opened, gateway, reloading, reports, lambda work: tasks.create_task(work), log, cache)
         closing.callback(kept.close)
-        background.append(tasks.create_task(kept.keep_swept(), name="archive"))
-        tasks.create_task(kept.batches.keep_working(opened.names("runner_")), name="batches")  # it ends when `kept` is stopped
+        await kept.begin()
+        background += [
+            tasks.create_task(kept.keep_alive(), name="runner"),
+            tasks.create_task(kept.keep_swept(), name="archive"),
+        ]
+        tasks.create_task(kept.batches.keep_working(), name="batches")  # it ends when `kept` is stopped
         held = HeldKeys(reloading, opened.ring)
-        rooms = workspace(opened, gateway, reloading, held, lambda work: tasks.create_task(work), log)
+        rooms = workspace(opened, gateway, reloading, held, kept.archive, lambda work: tasks.create_task(work), log)
         closing.callback(rooms.close)
         background.append(tasks.create_task(rooms.teller.keep_telling(), name="webhooks"))
         server = _server(opened, gateway, reloading, reports, starting, kept, cache, held, rooms)
@@ -234,7 +238,7 @@ def _reloading(opened: Opened, source: Source, adapters: Adapters, commons: Comm
         ring=opened.ring,
         clock=opened.house.clock,
         commons=commons,
-        layout=opened.house.layout,
+        state=opened.house.state,
         purse=purse,
     )
 
@@ -298,10 +302,8 @@ def _server(
     administration = Administration(opened, gateway, reloading, kept.archive, held)
     money = Money(
         keys=held,
-        gateway=gateway,
         clock=opened.house.clock,
-        new_id=opened.names,
-        mint=functools.partial(mint_key, opened.house.layout, opened.house.clock),
+        mint=functools.partial(mint_key, opened.house.state, opened.house.clock),
     )
     cold = Cold(
         snapshot=lambda: gateway.world.snapshot,
@@ -310,7 +312,7 @@ def _server(
         metrics=reports.text,
         metrics_type=CONTENT_TYPE,
         new_id=opened.names,
-        more=[*administration.routes, *money.routes(), *kept.routes, *rooms.routes],
+        more=[*administration.routes, *money.routes(), *kept.quotes(held), *kept.routes, *rooms.routes],
         models=Models(gateway, opened.house.clock),
         version=version(),
     )

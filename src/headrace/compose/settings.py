@@ -63,15 +63,19 @@ class ServerSettings(SocketSettings, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class StorageSettings(UsageLogSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where everything is kept that must not be lost."""
+    """Where everything is kept that must not be lost. `keys_stale_max_s`: how long what is known of keys holds while `url` can't be
+    reached."""
 
     path: str = ".headrace"
     url: str | None = None
+    keys_stale_max_s: int = 900
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.url is not None and not self.url.startswith(("postgresql://", "postgres://")):
             raise ValueError('storage.url is the address of a PostgreSQL, such as "postgresql://db.internal/headrace"')
+        if self.keys_stale_max_s < 1:
+            raise ValueError("storage.keys_stale_max_s must be at least 1")
 
 
 class LocalEngineSettings(EngineSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,5 +1,6 @@
 """The workspace wired: threads and runs on the in-process gateway, sessions on the keys, the page, and the link that opens it first."""
 
+import functools
 import logging
 import secrets
 import sqlite3
@@ -10,7 +11,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from headrace.agents import Budget
-from headrace.compose.agentmodel import GatewayEmbeddings, SpokenModel
+from headrace.compose.agentmodel import GatewayEmbeddings, SpokenModel, sees_pictures
 from headrace.compose.clock import MachineClock
 from headrace.compose.facts import StoredFacts
 from headrace.compose.opening import Opened
@@ -25,7 +26,7 @@ from headrace.core.money import pico_of
 from headrace.gateway import Gateway
 from headrace.metering import digest
 from headrace.sandbox import try_level
-from headrace.storage import Archive, KeyRing, Layout, MemoryStore, Thread, TriggerStore, connect, keep_session
+from headrace.storage import Archive, KeyRing, LocalArchive, MemoryStore, SharedState, Thread, TriggerStore, connect, keep_session
 from headrace.workspace import (
     A2A,
     TRIGGER_FILE,
@@ -80,7 +81,7 @@ class Rooms:
         runs: Runs,
         teller: Teller,
         visitors: Visitors,
-        archive: Archive,
+        archive: LocalArchive,
         database: sqlite3.Connection,
         routes: Sequence[BaseRoute],
     ) -> None:
@@ -99,16 +100,19 @@ class Rooms:
         self._database.close()
 
 
-def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: HeldKeys, spawn: Spawn, log: logging.Logger) -> Rooms:
+def workspace(
+    opened: Opened, gateway: Gateway, reloading: Reloading, keys: HeldKeys, shared: Archive, spawn: Spawn, log: logging.Logger
+) -> Rooms:
+    """Sessions are in `shared`, as keys are; threads and runs are this host's."""
     house = opened.house
-    archive = Archive(house.layout.database)
+    archive = LocalArchive(functools.partial(connect, house.layout.database, durable=True))
     clock, new_id = house.clock, opened.names
 
-    def speaker(key: bytes, model: str, session: str, tell: Callable[[str, bool], None]) -> SpokenModel:
+    def speaker(key: bytes, model: str, session: str, tell: Callable[[str, bool], None], *, pictures: bool) -> SpokenModel:
         principal = keys.held(key)
         if principal is None:
             raise NotAllowed("The key that this thread was made with is revoked, or over: nothing more is asked with it.")
-        return SpokenModel(gateway, clock, new_id, principal, model or first_model(gateway, principal), session, tell)
+        return SpokenModel(gateway, clock, new_id, principal, model or first_model(gateway, principal, sees=pictures), session, tell)
 
     database = connect(house.layout.database, durable=True)
 
@@ -146,7 +150,7 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
     visitors = Visitors(
         holders=keys,
         may=lambda principal: principal.key in house.admins,
-        archive=archive,
+        archive=shared,
         clock=clock,
         new_secret=lambda: secrets.token_urlsafe(32),
         bearer=lambda key: _BRIDGE + key.hex(),
@@ -157,6 +161,12 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
         pools = snapshot.pools_of.get(model, ()) if model else snapshot.pools.values()
         return all(pool.dialect == "local" for pool in pools)
 
+    def blind(principal: Principal, model: str) -> list[str] | None:
+        name = model or first_model(gateway, principal, sees=True)
+        if sees_pictures(gateway, name):
+            return None
+        return [one for one in chat_models(gateway, principal) if sees_pictures(gateway, one)]
+
     door = Door(
         visitors=visitors,
         runs=runs,
@@ -165,8 +175,9 @@ def workspace(opened: Opened, gateway: Gateway, reloading: Reloading, keys: Held
         new_id=new_id,
         new_secret=lambda: secrets.token_urlsafe(32),
         built_in=built_in,
+        blind=blind,
     )
-    console = Console(visitors, StoredFacts(house.layout, clock, lambda: reloading.settings, gateway), clock)
+    console = Console(visitors, StoredFacts(house.state, clock, lambda: reloading.settings, gateway), clock)
     files = ThreadFiles(visitors, runs, archive)
     memories = Memories(visitors, archive, clock, new_id)
     webhooks = Webhooks(visitors=visitors, archive=archive, teller=teller, clock=clock, new_id=new_id, new_token=new_token, private=private)
@@ -200,20 +211,24 @@ def embeddings(gateway: Gateway, clock: MachineClock, new_id: Callable[[str], st
     return None
 
 
-def first_model(gateway: Gateway, principal: Principal) -> str:
-    """The first that chats and that the key may ask. Raises ModelNotFound where there is none."""
-    for name, profile in gateway.world.snapshot.models.items():
-        if "chat" in profile.operations and (principal.models is None or name in principal.models):
-            return name
-    raise ModelNotFound("any that chats")
+def first_model(gateway: Gateway, principal: Principal, *, sees: bool = False) -> str:
+    """The first that chats and that the key may ask; with `sees` the first of them that is shown pictures, if any is. Raises ModelNotFound
+    where there is none."""
+    names = chat_models(gateway, principal)
+    if not names:
+        raise ModelNotFound("any that chats")
+    return next((name for name in names if sees and sees_pictures(gateway, name)), names[0])
 
 
-def link_for(layout: Layout, clock: MachineClock, secret: str) -> str:
+def chat_models(gateway: Gateway, principal: Principal) -> list[str]:
+    """Those that chat and that the key may ask, in order."""
+    models = gateway.world.snapshot.models.items()
+    return [name for name, one in models if "chat" in one.operations and (principal.models is None or name in principal.models)]
+
+
+def link_for(state: SharedState, clock: MachineClock, secret: str) -> str:
     """What to put behind the server's address to be signed in with this key, once and soon."""
     token, now = secrets.token_urlsafe(24), clock.moment()
-    database = connect(layout.database, durable=True)
-    try:
+    with state.opened() as database:
         keep_session(database, token, "link", digest(secret), now + LINK_S * SECOND, now)
-    finally:
-        database.close()
     return f"/#/in/{token}"

@@ -22,7 +22,7 @@ from headrace.core.clock import SECOND, Moment
 from headrace.core.errors import SettingsInvalid, WeightsUnavailable
 from headrace.core.guardrails import Guard
 from headrace.core.identity import Principal
-from headrace.core.rules import Rules
+from headrace.core.rules import CAPABILITIES, Rules
 from headrace.engine import Embedder, Engine, find, obtain, obtain_embedding
 from headrace.engine.choosing import missing_for
 from headrace.engine.gguf import read_gguf
@@ -39,6 +39,8 @@ Fetched = Callable[[str, int, int | None], None]
 
 EMBEDDING_MODEL = "all-minilm-l6-v2"
 EMBEDDED = PoolSettings(name="embedded", dialect="local")
+TEXT_ONLY = frozenset(CAPABILITIES) - {"images", "audio"}
+"""What the engine of this process can do."""
 EMBEDDED_CONCURRENCY_MAX = 1_000_000  # the engine's own waiting line is the bound, and answers with a time to come back
 
 
@@ -68,6 +70,7 @@ def _local_pool(settings: Settings, asked: PoolSettings, cache: Path, names: Nam
         operations=frozenset({"chat"}),
         tokens_context_max=facts.context,
         tokens_out_max=settings.engine.context_max or facts.context or 16_384,
+        capabilities=TEXT_ONLY,
     )
     engine = Engine(weights, settings.engine, cache, lambda: names("call_"), log)
     embedder = _embedder(cache, log, fetched) if asked.embeddings else None

@@ -8,8 +8,8 @@ HeadraceError
 │                  RequestNotFound, RequestTimedOut, SandboxRefused, RunNotFound, RunBusy,
 │                  LeaveInvalid
 ├── side UPSTREAM  UpstreamUnreachable, UpstreamTimedOut, UpstreamOverloaded, UpstreamFailed (UpstreamCut, UpstreamGarbled), UpstreamRefused
-└── side SELF      QueueFull, EngineFailed, NotReady, StorageFull, BudgetsUnreachable, NoCapacity, InternalFailure, RunLogDamaged,
-│                  SetupError (what stops a start)
+└── side SELF      QueueFull, EngineFailed, NotReady, StorageFull, BudgetsUnreachable, StoreUnreachable, NoCapacity, InternalFailure,
+                   RunLogDamaged, SetupError (what stops a start)
 
 `api/errors.py` alone turns them into HTTP; the command line prints `str(error)` and exits.
 """
@@ -115,6 +115,12 @@ class BudgetsUnreachable(HeadraceError):
     """The place where budgets are kept does not answer, and what was leased of it is used up: money fails closed."""
 
     code, side, retryable = "budgets_unreachable", Side.SELF, True
+
+
+class StoreUnreachable(HeadraceError):
+    """The database of what all hosts share does not answer: nothing was kept, and nothing was begun that must be."""
+
+    code, side, retryable = "store_unreachable", Side.SELF, True
 
 
 class NotAllowed(HeadraceError):

@@ -44,9 +44,10 @@ def pico_of(usd: str) -> int:
 
 def usd(pico: int) -> str:
     """All of an amount, to its last digit: 1,234,500 pico-USD is `"0.0000012345"`."""
-    whole, rest = divmod(abs(pico), PICO_PER_USD)
-    digits = f"{rest:012d}".rstrip("0").ljust(2, "0")
-    return f"{'-' if pico < 0 else ''}{whole}.{digits}"
+    if pico < 0:
+        return f"-{usd(-pico)}"
+    digits = f"{pico % PICO_PER_USD:012d}".rstrip("0")
+    return f"{pico // PICO_PER_USD}.{digits.ljust(2, '0')}"
 
 
 def usd_per_mtok(pico: int) -> str:

@@ -31,9 +31,10 @@ class Post(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is posted to `path`, below the API's root: a form of `parts`, else the JSON of `Native.body`.
 
     `bound` and `units` are the most that it can use. `bounded` is whether that is sure: where only the vendor knows what a request can come
-    to, nothing can be held for it."""
+    to, nothing can be held for it. `detail` says what is made, for the books."""
 
     path: str
+    detail: str = ""
     parts: tuple[Part, ...] = ()
     bound: Usage
     units: Units = ()
@@ -43,7 +44,10 @@ class Post(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Native(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """`headers` are those of the client that a server of its dialect must see. `changes` is what the chat does not say as it was asked;
     `untold` is why it can't say it at all, and then only a server of the dialect may be asked. `param` names the field of that reason.
-    `relayable` is whether `body` may be sent as it is: it may hold what only we understand. `post` is there in the dialect `posts` only."""
+    `relayable` is whether `body` may be sent as it is: it may hold what only we understand. `post` is there in the dialect `posts` only.
+
+    `hosted` are the tools that the vendor would run beside the client's own, by their paths in `body`: nobody can say beforehand what they
+    come to. `open_ended` is the same of what can't be left out: why there is no bound to what the request costs."""
 
     dialect: ClientDialect
     body: bytes
@@ -52,4 +56,6 @@ class Native(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     untold: str | None = None
     param: str | None = None
     relayable: bool = True
+    hosted: tuple[str, ...] = ()
+    open_ended: str | None = None
     post: Post | None = None

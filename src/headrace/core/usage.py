@@ -50,7 +50,8 @@ class Usage(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def tokens_in(self) -> int:
-        return self.uncached + self.cached + self.cache_written + self.audio_in + self.image_in
+        text = self.uncached + self.cache_read + self.cache_write + self.cache_write_30m + self.cache_write_1h + self.cache_write_12h
+        return text + self.audio_in + self.audio_read + self.image_in + self.image_read
 
     @property
     def tokens_out(self) -> int:
@@ -58,7 +59,7 @@ class Usage(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def total(self) -> int:
-        return self.tokens_in + self.tokens_out
+        return sum(msgspec.structs.astuple(self))
 
 
 NOTHING = Usage(0)

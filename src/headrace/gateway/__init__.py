@@ -5,7 +5,7 @@ from headrace.gateway.guarded import GuardedProvider
 from headrace.gateway.guarding import GUARDS, REACH, Action, Guardrail, Guards
 from headrace.gateway.room import Room
 from headrace.gateway.story import Answer, Gateway
-from headrace.gateway.till import Lender, Quote, Till, remaining_pico
+from headrace.gateway.till import BudgetLeft, Lender, Quote, Till, remaining_pico
 from headrace.gateway.visit import Visit
 from headrace.gateway.world import RuleFor, Terms, World, rooms_for
 
@@ -14,6 +14,7 @@ __all__ = [
     "REACH",
     "Action",
     "Answer",
+    "BudgetLeft",
     "Gateway",
     "GuardedProvider",
     "Guardrail",

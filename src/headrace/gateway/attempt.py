@@ -2,6 +2,8 @@
 
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from headrace.core.ask import Ask
 from headrace.core.clock import MS, Clock, Instant, Moment
 from headrace.core.errors import HeadraceError, Side
@@ -10,7 +12,7 @@ from headrace.core.stream import Said, Used, Verbatim
 from headrace.core.translation import Change
 from headrace.core.usage import NOTHING, Usage
 from headrace.gateway.visit import Visit
-from headrace.metering import Admit, Aside, Outcome, Price, Record, Settle, Void, bought, priced_units, rate_bound, sold, tier_of
+from headrace.metering import Admit, Aside, Outcome, Price, Record, Settle, Void, bought, priced_units, sold, tier_of
 from headrace.providers import Gate, Tap
 from headrace.routing import Choice, Placed
 
@@ -52,34 +54,33 @@ class Prices(NamedTuple):
     buy: Price | None
 
 
-class Attempt:
-    """A hearer for a provider, and a book-keeper for the log."""
+class Attempt(msgspec.Struct):
+    """A hearer for a provider, and a book-keeper for the log: see `begin`."""
 
-    __slots__ = (
-        "_admit",
-        "_clock",
-        "_listener",
-        "_log",
-        "_open",
-        "_prices",
-        "_translation",
-        "_visit",
-        "began",
-        "choice",
-        "confirmed",
-        "ended_at",
-        "first_said_at",
-        "gate",
-        "heard",
-        "post",
-        "usage",
-        "usage_likely",
-        "used",
-        "verbatim",
-    )
+    choice: Choice
+    gate: Gate
+    began: Instant
+    ended_at: Instant
+    used: Usage
+    post: Post | None
+    _admit: Admit
+    _log: Log
+    _clock: Clock
+    _visit: Visit
+    _prices: Prices
+    _listener: Listener
+    _translation: tuple[Change, ...]
+    _open: bool = True
+    heard: bool = False
+    confirmed: bool = False
+    first_said_at: Instant | None = None
+    usage: Usage | None = None
+    usage_likely: Usage | None = None
+    verbatim: Tap | None = None
 
-    def __init__(
-        self,
+    @classmethod
+    def begin(
+        cls,
         log: Log,
         clock: Clock,
         moment: Moment,
@@ -87,24 +88,15 @@ class Attempt:
         visit: Visit,
         choice: Choice,
         placed: Placed,
-        prices: "Prices",
+        prices: Prices,
         listener: Listener,
-    ) -> None:
-        self._clock, self._log, self._visit, self._listener, self._prices = clock, log, visit, listener, prices
-        self._open, self.heard, self.confirmed = True, False, False
-        self._translation: tuple[Change, ...] = ()
-        self.choice = choice
-        self.usage = self.usage_likely = self.verbatim = None
-        self.gate = listener.gate
-        self.began = self.ended_at = clock.instant()
-        self.first_said_at = None
-        who, bound = ask.principal, visit.bound
+    ) -> "Attempt":
+        """Put the admission on record: from here on it must end. Raises what the log raises, and nothing has begun then."""
+        who, bound, sell, buy = ask.principal, visit.bound, prices.sell, prices.buy
+        post = None if ask.native is None else ask.native.post
         visit.attempts += 1
-        visit.pool = choice.pool.name
-        self.used = bound
-        self.post = post = None if ask.native is None else ask.native.post
-        units = () if post is None else priced_units(post.units, prices.sell)
-        self._admit = Admit(
+        visit.pool = pool = choice.pool.name
+        admit = Admit(
             ask.request,
             visit.attempts,
             moment,
@@ -114,27 +106,25 @@ class Attempt:
             ask.traffic_class,
             ask.operation,
             ask.model,
-            choice.pool.name,
+            pool,
             ask.stream,
             bound,
-            rate_bound(bound, prices.sell, units),
-            _id(prices.sell),
+            visit.bound_at(sell, () if post is None else tuple(priced_units(post.units, sell))),
+            None if sell is None else sell.id,
             visit.evidence,
             placed,
             visit.epoch,
             visit.accounts,
             ask.tier,
             ask.user or None,
-            _id(prices.buy),
+            None if buy is None else buy.id,
+            None if post is None else post.detail,
         )
-        log.append(self._admit)
+        began = clock.instant()
+        log.append(admit)
         if visit.hold is not None:
             visit.hold.open += 1
-
-    usage: Usage | None
-    usage_likely: Usage | None
-    verbatim: Tap | None
-    first_said_at: Instant | None
+        return cls(choice, listener.gate, began, began, bound, post, admit, log, clock, visit, prices, listener, visit.left_out)
 
     def hear(self, said: Said) -> None:
         """Settle as soon as the usage is known, before what follows it is passed on."""
@@ -157,9 +147,10 @@ class Attempt:
             self.verbatim = listener.verbatim
 
     def translated(self, changes: tuple[Change, ...]) -> None:
-        self._translation = changes
+        told = {change.param for change in changes}
+        self._translation = (*(one for one in self._visit.left_out if one.param not in told), *changes)
         if not self._listener.lost:
-            self._visit.translation = changes
+            self._visit.translation = self._translation
 
     def fail(self, failure: HeadraceError) -> None:
         """The upstream failed, or refused."""
@@ -187,8 +178,11 @@ class Attempt:
         self._open = False
         visit, now = self._visit, self._clock.instant()
         served, calls = (None, ()) if said is None else (tier_of(said.tier), said.calls)
+        units: Units = ()
         if self.post is not None:
-            usage, calls = _counted(usage, calls, self.post, self._prices.sell)
+            told = calls
+            usage, calls = _counted(usage, told, self.post, self._prices.sell)
+            units = tuple(sorted((dict(calls) | dict(told)).items()))
         self.ended_at, self.confirmed = now, usage is not None
         self.used = used = usage or self.usage_likely or visit.bound
         sell, cost_pico = sold(used, self._prices.sell, served, calls)
@@ -221,6 +215,7 @@ class Attempt:
                 buy_pico,
                 ours,
                 calls,
+                units,
             )
         )
         if visit.hold is not None:  # with nothing in between: what the log shows and what was told of the slices must agree
@@ -240,10 +235,6 @@ def _counted(usage: Usage | None, units: Units, post: Post, price: Price | None)
 
 
 PAID: frozenset[Outcome] = frozenset(("completed", "client_left"))
-
-
-def _id(price: Price | None) -> str | None:
-    return None if price is None else price.id
 
 
 def _other(price: Price | None, admitted: str | None) -> str | None:

@@ -16,10 +16,9 @@ from headrace.core.errors import GuardrailRefused
 from headrace.core.guardrails import Passage
 from headrace.core.stream import Finished, Reasoning, Said, Text, ToolCallArguments, ToolCallBegun, Used, Verbatim
 from headrace.core.translation import Change
-from headrace.core.usage import Usage
+from headrace.gateway.guarded_posts import PostListening
 from headrace.gateway.guarding import CHANGES_MAX, Guardrail, Guards
-from headrace.providers import Gate, Hearer, Provider, Tap
-from headrace.wire.openai_said import ChatReader
+from headrace.providers import Between, Hearer, Provider, Tap
 
 CONTEXT = 64
 """So much of what was passed on is shown again, so that a guardrail sees what stands before."""
@@ -36,7 +35,7 @@ class GuardedProvider:
         self.provider, self._guards = provider, guards
 
     def answer(self, ask: Ask, hearer: Hearer) -> Coroutine[Any, Any, None]:
-        rails = self._guards.of(ask, "output") if ask.operation == "chat" else ()
+        rails = () if ask.operation == "embeddings" else self._guards.of(ask, "output")  # those are numbers
         if not rails and not ask.guarded:
             return self.provider.answer(ask, hearer)
         return self._guarded(ask, hearer, rails)
@@ -45,6 +44,13 @@ class GuardedProvider:
         await self.provider.probe()
 
     async def _guarded(self, ask: Ask, hearer: Hearer, rails: tuple[Guardrail, ...]) -> None:
+        listening: _Listening | PostListening
+        if rails and ask.native is not None and ask.native.post is not None:
+            listening = PostListening(hearer, ask, self._guards, rails)
+            listening.translated(())
+            await self.provider.answer(ask, listening)
+            listening.end()
+            return
         if rails and ask.native is not None:  # bytes of another dialect than the chat's can't be read
             ask = msgspec.structs.replace(ask, native=msgspec.structs.replace(ask.native, relayable=False))
         listening = _Listening(hearer, ask, self._guards, rails)
@@ -53,15 +59,13 @@ class GuardedProvider:
         listening.end()
 
 
-class _Listening:
+class _Listening(Between):
     """Hears an adapter for `hearer`."""
 
     def __init__(self, hearer: Hearer, ask: Ask, guards: Guards, rails: tuple[Guardrail, ...]) -> None:
-        self._hearer, self._guards, self._rails, self._stream = hearer, guards, rails, ask.stream
+        super().__init__(hearer, ask.stream)
+        self._guards, self._rails = guards, rails
         self._before, self._changes, self._after = ask.guarded, (), list[Change]()
-        self._reader = ChatReader()
-        self._used: Used | None = None
-        self._begun = False
         self._held: dict[int, _Held] = {}
         self._refused: set[int] = set()
         self._unsigned: set[int] = set()
@@ -77,54 +81,17 @@ class _Listening:
     def verbatim(self, tap: Tap | None) -> None:
         """Who hears says where bytes go, not who speaks."""
 
-    @property
-    def usage(self) -> Usage | None:
-        return self._hearer.usage
-
-    @usage.setter
-    def usage(self, usage: Usage | None) -> None:
-        self._hearer.usage = usage
-
-    @property
-    def usage_likely(self) -> Usage | None:
-        return self._hearer.usage_likely
-
-    @usage_likely.setter
-    def usage_likely(self, usage: Usage | None) -> None:
-        self._hearer.usage_likely = usage
-
-    @property
-    def gate(self) -> Gate:
-        return self._hearer.gate
-
     def translated(self, changes: tuple[Change, ...]) -> None:
         self._changes = changes
         self._tell()
 
     def hear(self, said: Said) -> None:
-        if not self._rails:
-            self._hearer.hear(said)
-        elif isinstance(said, Verbatim):
-            self._read(said.data)
-        elif isinstance(said, Used) and not self._stream and not self._begun:
-            self._used = said  # an unstreamed answer in bytes may follow it, and what it says comes before
-            self._hearer.usage = said.usage or self._hearer.usage
+        if self._rails:
+            super().hear(said)
         else:
-            self._begun = True
-            self._guard(said)
+            self._hearer.hear(said)
 
-    def end(self) -> None:
-        """The adapter has said all."""
-        used, self._used = self._used, None
-        if used is not None:
-            self._guard(used)
-
-    def _read(self, data: bytes) -> None:
-        for one in self._reader.frames(data) if self._stream else self._reader.whole(data):
-            self._guard(one)
-        self.end()
-
-    def _guard(self, said: Said) -> None:
+    def event(self, said: Said) -> None:
         match said:
             case Used():
                 for choice in tuple(self._held):

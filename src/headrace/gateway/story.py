@@ -33,6 +33,7 @@ from headrace.core.errors import (
 )
 from headrace.core.stream import Said, Used
 from headrace.core.translation import Change
+from headrace.core.usage import Usage
 from headrace.gateway.attempt import Attempt, Listener, Log, Prices
 from headrace.gateway.guarding import Guards
 from headrace.gateway.meters import Meters, check, give_back, take
@@ -110,10 +111,12 @@ class Gateway:
     def admit(self, ask: Ask) -> Visit:
         """Take the request and its bound from all limits that hold for it, and hold what it could cost; or raise why not, and take
         nothing."""
-        asked, guards = ask, self.world.guards
-        if guards is not None:
-            ask = self._guarded(ask, guards)
-        now, tokens_in, tokens_out = self.clock.instant(), ask.tokens_in_max, self._tokens_out_max(ask)
+        asked, world = ask, self.world
+        if world.guards is not None:
+            ask = self._guarded(ask, world.guards)
+        now, tokens_in, tokens_out = self.clock.instant(), ask.tokens_in_max, ask.tokens_out_max
+        if tokens_out is None:
+            tokens_out = self._tokens_out_max(ask)
         bound = tokens_in + tokens_out
         limited = self._meters.of(ask, now)
         if limited:
@@ -121,12 +124,13 @@ class Gateway:
         limiter, granted = self._limiter(ask, now), None
         if limiter is not None:
             granted = self._granted(ask, limiter, bound, now)
-        visit = Visit(self.world, now, limiter, granted, tokens_in, tokens_out)
+        visit = Visit(world, now, limiter, granted, bound, Usage(tokens_in, 0, 0, tokens_out))
         if ask.native is not None and ask.native.post is not None:
             visit.bound = ask.native.post.bound
         if limited:
             visit.taken = take(limited, bound, now)
-        self._hold(ask, visit)
+        if self._till is not None and self._till.concerns(ask):
+            self._hold(ask, visit, self._till)
         if ask is not asked and visit.ask is None:
             visit.ask = ask
         return visit
@@ -144,29 +148,35 @@ class Gateway:
         shared = self._neighbours.key(ask.principal.limited_as or ask.principal.key) if self._neighbours is not None else None
         if shared is not None and (news := shared.news()):
             limiter.heard(now, *news)
-        match limiter.take(now, bound):
-            case Granted() as granted:
-                if shared is not None:
-                    shared.add(1, bound, 0, limiter.paid_at)
-                return granted
-            case Refused() as refused:
-                raise _limited(ask, limiter, refused, bound)
+        granted = limiter.take(now, bound)
+        if isinstance(granted, Refused):
+            raise _limited(ask, limiter, granted, bound)
+        if shared is not None:
+            shared.add(1, bound, 0, limiter.paid_at)
+        return granted
 
-    async def quote(self, ask: Ask) -> Quote:
-        """What the request could cost at most, and whether there is money for it; nothing is held. Raises BudgetsUnreachable."""
-        visit = Visit(self.world, self.clock.instant(), None, None, ask.tokens_in_max, self._tokens_out_max(ask))
+    async def quote(self, ask: Ask, *, fresh: bool = True) -> Quote:
+        """What the request could cost at most, and whether there is money for it; nothing is held. `fresh`: by what the store says now of
+        its budgets, not by what was heard last. Raises BudgetsUnreachable, and what guardrails say of it."""
+        if self.world.guards is not None:
+            ask = self.world.guards.admitted(ask)
+        tokens_in, tokens_out = ask.tokens_in_max, ask.tokens_out_max
+        if tokens_out is None:
+            tokens_out = self._tokens_out_max(ask)
+        visit = Visit(self.world, self.clock.instant(), None, None, tokens_in + tokens_out, Usage(tokens_in, 0, 0, tokens_out))
+        if ask.native is not None and ask.native.post is not None:
+            visit.bound = ask.native.post.bound
         till = self._till or Till(NOBODY, self.clock)
-        return await till.quote(ask, visit, self._price(ask, visit.world, self.clock.moment()))
+        return await till.quote(ask, visit, self._price(ask, visit.world, self.clock.moment()), fresh=fresh)
 
-    def _hold(self, ask: Ask, visit: Visit) -> None:
+    def _hold(self, ask: Ask, visit: Visit, till: Till) -> None:
         """With its money held, or what it lacks of it known. Raises why it is refused, and has taken nothing then."""
-        if self._till is not None and self._till.concerns(ask):
-            try:
-                visit.priced_at = self.clock.moment()
-                self._till.admit(ask, visit, self._price(ask, visit.world, visit.priced_at))
-            except BaseException:
-                self._give_back(ask, visit)
-                raise
+        try:
+            visit.priced_at = moment = self.clock.moment()
+            till.admit(ask, visit, self._price(ask, visit.world, moment))
+        except BaseException:
+            self._give_back(ask, visit)
+            raise
 
     def _price(self, ask: Ask, world: World, moment: Moment) -> Price | None:
         """The most that the request can be sold at, wherever it goes."""
@@ -214,8 +224,9 @@ class Gateway:
             fits = not visit.capped or _cost_pico(answer, part) <= visit.bound_pico
             if not fits:
                 return False
-            self._tell_price(part, moment)
-            attempt = Attempt(self._log, self.clock, moment, visit.ask or ask, visit, KEPT, (), Prices(part, None), listener)
+            if part is not None and part.id not in self._told_prices:
+                self._tell_price(part, moment)
+            attempt = Attempt.begin(self._log, self.clock, moment, visit.ask or ask, visit, KEPT, (), Prices(part, None), listener)
             try:
                 if answer.translation:
                     attempt.translated(answer.translation)
@@ -254,7 +265,7 @@ class Gateway:
         try:
             moment = self.clock.moment()
             prices = self._prices(ask, visit, pool, moment)
-            attempt = Attempt(self._log, self.clock, moment, ask, visit, choice, placed, prices, listener)
+            attempt = Attempt.begin(self._log, self.clock, moment, ask, visit, choice, placed, prices, listener)
             listener.patience_s = pool.drain_ms_max / 1000
             await world.providers[pool.name].answer(ask, attempt)
             self._done(room, attempt)
@@ -277,17 +288,19 @@ class Gateway:
         """What the customer is promised, by the prices of when money was held for it, and what the vendor is expected to charge; what each
         row says is told once."""
         world = visit.world
-        sell = world.book.sale(_sale(ask, world), visit.priced_at or moment, pool)
+        sell = visit.price
+        if sell is None or world.book.heeds_place:
+            sell = world.book.sale(_sale(ask, world), visit.priced_at or moment, pool)
         buy = world.buys.price_on(pool.name, ask.model, moment)
-        self._tell_price(sell, moment)
-        self._tell_price(buy, moment)
+        for price in (sell, buy):
+            if price is not None and price.id not in self._told_prices:
+                self._tell_price(price, moment)
         return Prices(sell, buy)
 
-    def _tell_price(self, price: Price | None, moment: Moment) -> None:
-        if price is not None and price.id not in self._told_prices:
-            self._told_prices.add(price.id)
-            for card in cards_of(price, moment):
-                self._log.append(card)
+    def _tell_price(self, price: Price, moment: Moment) -> None:
+        self._told_prices.add(price.id)
+        for card in cards_of(price, moment):
+            self._log.append(card)
 
     def _done(self, room: Room, attempt: Attempt) -> None:
         """What an answer says about its pool."""
@@ -475,10 +488,9 @@ class Gateway:
         return limiter
 
     def _tokens_out_max(self, ask: Ask) -> int:
+        """The most that an answer can have whose client named no length."""
         if ask.operation == "embeddings":
             return 0
-        if ask.tokens_out_max is not None:
-            return ask.tokens_out_max
         profile = self.world.snapshot.models.get(ask.model)
         return profile.tokens_out_max if profile else TOKENS_OUT_UNBOUNDED
 

@@ -14,7 +14,8 @@ from headrace.core.ask import Ask
 from headrace.core.clock import Clock, Moment
 from headrace.core.errors import BudgetsUnreachable, CostTooHigh, HeadraceError, NotReady, QuotaExceeded, Unbounded, Unpriced
 from headrace.core.money import usd
-from headrace.core.native import Post
+from headrace.core.native import Units
+from headrace.core.translation import Change
 from headrace.core.usage import Usage
 from headrace.gateway.visit import Visit
 from headrace.metering import (
@@ -36,7 +37,7 @@ from headrace.metering import (
     span_of,
 )
 from headrace.metering.periods import ALWAYS
-from headrace.wire.openai_caps import images_in, native_with_tokens_out_max, with_tokens_out_max
+from headrace.wire.openai_caps import images_in, native_with_tokens_out_max, open_ended, with_tokens_out_max, without_tools
 
 WAYS_MAX = 20_000
 IMAGE_TOKENS_MAX = 16_384
@@ -84,12 +85,15 @@ class BudgetLeft(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Quote(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request is bound by before it is sent. `cost_max_pico` of None: its model has no price. `why`: it would be refused, and so
-    it says."""
+    """What a request is bound by before it is sent. `cost_max_pico` of None: its model has no price, or it has no bound, and `unbounded`
+    says why. `units_max` are the most that it takes of what its price does not count in tokens. `why`: it would be refused, and so it
+    says."""
 
     tokens_in_max: int
     tokens_out_max: int
+    units_max: Units
     cost_max_pico: int | None
+    unbounded: str | None
     price: str | None
     capped: str
     budgets: tuple[BudgetLeft, ...]
@@ -136,8 +140,9 @@ class Till:
         return bool(self._budgets or ask.principal.allowances or ask.max_cost_pico is not None)
 
     def admit(self, ask: Ask, visit: Visit, price: Price | None) -> None:
-        """Hold what the request could cost, or leave it to `fetch` where more must be leased. Raises why it is refused."""
-        way = self._way(ask)
+        """Hold what the request could cost at the visit's `priced_at`, or leave it to `fetch` where more must be leased. Raises why it is
+        refused."""
+        way = self._way(ask, visit.priced_at)
         if not way.slices and ask.max_cost_pico is None:
             return
         bound_pico = self._bound_pico(ask, visit, way, price)
@@ -151,11 +156,11 @@ class Till:
         else:
             self._held(visit)
 
-    async def quote(self, ask: Ask, visit: Visit, price: Price | None) -> Quote:
-        """As `admit` would see it, with all that is known of the budgets fresh. Raises BudgetsUnreachable."""
-        way = self._way(ask)
+    async def quote(self, ask: Ask, visit: Visit, price: Price | None, *, fresh: bool) -> Quote:
+        """As `admit` would see it, with all that is known of the budgets `fresh`. Raises BudgetsUnreachable."""
+        way = self._way(ask, self._clock.moment())
         why: HeadraceError | None = None
-        if way.slices:
+        if way.slices and (fresh or any(one.account is None for one in way.slices)):
             await self._lend(way.slices, 0)
         try:
             bound_pico = self._bound_pico(ask, visit, way, price)
@@ -167,10 +172,13 @@ class Till:
                 why = _exceeded(spent, bound_pico)
         except HeadraceError as refused:
             why = refused
+        unbounded = _unbounded(visit.ask or ask, price)
         return Quote(
             tokens_in_max=visit.bound.tokens_in,
-            tokens_out_max=visit.bound.output,
-            cost_max_pico=rate_bound(visit.bound, price, visit.units),
+            tokens_out_max=visit.bound.tokens_out,
+            units_max=visit.units,
+            cost_max_pico=None if unbounded else visit.bound_at(price, visit.units),
+            unbounded=unbounded,
             price=None if price is None else price.id,
             capped=visit.capped,
             budgets=tuple(_left(one) for one in way.slices),
@@ -179,21 +187,25 @@ class Till:
 
     def _bound_pico(self, ask: Ask, visit: Visit, way: Way, price: Price | None) -> int:
         """What the request could cost, with its answer capped to what may be paid for it. Raises why it can't be served."""
+        held_to = (
+            "a hard budget holds for this key" if way.hard else "the request names a max_cost" if ask.max_cost_pico is not None else ""
+        )
         if ask.operation == "chat":
             self._bound(ask, visit)
+            if held_to:
+                _leave_out(ask, visit, held_to)
         visit.price = price
         post = None if ask.native is None else ask.native.post
         if post is not None:
             visit.units = tuple(priced_units(post.units, price))
-            if way.hard or ask.max_cost_pico is not None:
-                _check_bounded(post, ask.model, price, "a hard budget holds for this key" if way.hard else "the request names a max_cost")
-        bound_pico = rate_bound(visit.bound, price, visit.units)
+        if held_to and (why := _unbounded(visit.ask or ask, price)) is not None:
+            param = None if ask.native is None else ask.native.param
+            raise Unbounded(f"Nobody can say what this costs at most, and {held_to}: {why}", param=param)
+        bound_pico = visit.bound_at(price, visit.units)
         if bound_pico is None:
-            if not way.hard and ask.max_cost_pico is None:
-                bound_pico = 0  # it is counted as what it is: unpriced, and flagged where usage is shown
-            else:
-                what = "a hard budget holds for this key" if way.hard else "the request names a max_cost"
-                raise Unpriced(f"The model {ask.model} has no price, and {what}: give it one with [[model]] usd_per_mtok.", param="model")
+            if held_to:
+                raise Unpriced(_unpriced(ask.model, visit, price, held_to), param="model")
+            bound_pico = 0  # it is counted as what it is: unpriced, and flagged where usage is shown
         if ask.max_cost_pico is not None and bound_pico > ask.max_cost_pico:
             bound_pico = _cap_to_max_cost(ask, visit, price, ask.max_cost_pico)
         return bound_pico
@@ -259,14 +271,14 @@ class Till:
         if tokens < TOKENS_OUT_CAP_MIN * ask.choices:
             raise _exceeded(scarcest, bound_pico)
         _cap(ask, visit, tokens, "budget")
-        return rate_bound(visit.bound, visit.price) or 0
+        return visit.bound_at(visit.price) or 0
 
     # Which accounts.
 
-    def _way(self, ask: Ask) -> Way:
+    def _way(self, ask: Ask, moment: Moment) -> Way:
         who = ask.principal
         kind = who.key, ask.model, ask.traffic_class, ask.user, ask.session
-        way, moment = self._ways.get(kind), self._clock.moment()
+        way = self._ways.get(kind)
         if way is None or not way.since <= moment < way.until:
             if len(self._ways) >= WAYS_MAX:
                 self._ways.clear()
@@ -330,17 +342,40 @@ def _opening(budget: Budget, instance: str, span: Span) -> AccountOpening:
     return AccountOpening(name, budget.name, instance, span.name, span.end, budget.limit_pico, budget.mode, budget.alerts_percent)
 
 
-def _check_bounded(post: Post, model: str, price: Price | None, what: str) -> None:
-    if price is not None and not post.bounded and not by_request_only(price):
-        raise Unbounded(
-            f"Nobody can say what a request to {post.path} costs at most, and {what}: give its path bounds in the pool's pass_through, or "
-            f"price {model} by the request."
-        )
+def _leave_out(ask: Ask, visit: Visit, held_to: str) -> None:
+    """Tools that the vendor would run beside the client's own stay away where nobody may pay for them without end."""
+    native = ask.native
+    if native is None or not native.hosted:
+        return
+    form = "tools[{}]" if native.dialect == "responses" else "tools.{}"
+    shorter = msgspec.structs.replace(native, body=without_tools(native.body, native.hosted, form), hosted=())
+    visit.ask = msgspec.structs.replace(visit.ask or ask, native=shorter)
+    visit.left_out = tuple(Change("dropped", path, f"nobody can say what it costs at most, and {held_to}") for path in native.hosted)
+
+
+def _unpriced(model: str, visit: Visit, price: Price | None, held_to: str) -> str:
+    if price is None:
+        return f"The model {model} has no price, and {held_to}: give it one with [[model]] usd_per_mtok."
+    what = "answer" if visit.bound.tokens_out else "prompt"
+    return f"The {what} of the model {model} has no price, and {held_to}: give it one with [[model]] usd_per_mtok."
+
+
+def _unbounded(ask: Ask, price: Price | None) -> str | None:
+    """Why nobody can say what a request costs at most; None: it has a bound."""
+    native = ask.native
+    if native is None:
+        return open_ended(ask.body) if ask.operation == "chat" else None
+    if native.post is None:
+        hosted = f"the vendor runs tools for it ({', '.join(native.hosted)})." if native.hosted else None
+        return native.open_ended or hosted
+    if native.post.bounded or price is None or by_request_only(price):
+        return None
+    return f"give {native.post.path} bounds in the pool's pass_through, or price {ask.model} by the request."
 
 
 def _cap(ask: Ask, visit: Visit, tokens: int, why: str) -> None:
     """The answer may have so many tokens in all, and the upstream is told so."""
-    each = max(1, tokens // ask.choices)
+    ask, each = visit.ask or ask, max(1, tokens // ask.choices)
     visit.bound = Usage(visit.bound.tokens_in, 0, 0, each * ask.choices)
     native = ask.native
     if native is not None:  # where the client's own words are relayed, they must say so too
@@ -351,7 +386,13 @@ def _cap(ask: Ask, visit: Visit, tokens: int, why: str) -> None:
 
 
 def _cap_to_max_cost(ask: Ask, visit: Visit, price: Price | None, max_cost_pico: int) -> int:
-    tokens = _tokens_for(visit.bound, price, max_cost_pico) if ask.operation == "chat" else 0
+    if ask.operation != "chat":
+        most = rate_bound(visit.bound, price, visit.units) or 0
+        raise CostTooHigh(
+            f"This could cost {usd(most)} USD, which is more than its max_cost of {usd(max_cost_pico)}, and nothing of it can be capped.",
+            param="max_cost",
+        )
+    tokens = _tokens_for(visit.bound, price, max_cost_pico)
     if tokens < ask.choices:
         least = rate_bound(msgspec.structs.replace(visit.bound, output=ask.choices if visit.bound.output else 0), price) or 0
         raise CostTooHigh(
@@ -359,7 +400,7 @@ def _cap_to_max_cost(ask: Ask, visit: Visit, price: Price | None, max_cost_pico:
             param="max_cost",
         )
     _cap(ask, visit, tokens, "max_cost")
-    return rate_bound(visit.bound, price) or 0
+    return visit.bound_at(price) or 0
 
 
 def _tokens_for(bound: Usage, price: Price | None, pico: int) -> int:

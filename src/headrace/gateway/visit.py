@@ -1,5 +1,7 @@
 """What is known of one request while it is served: read by the door for headers, by telemetry when it is over."""
 
+import msgspec
+
 from headrace.core.ask import Ask
 from headrace.core.clock import Instant, Moment
 from headrace.core.native import Units
@@ -10,79 +12,59 @@ from headrace.gateway.meters import Taken, left_of_all
 from headrace.gateway.world import World
 from headrace.metering import Granted, Hold, Limiter, Price, Refused, Slice, rate_bound
 
-NO_ACCOUNTS: tuple[int, ...] = ()
 
-
-class Visit:
+class Visit(msgspec.Struct):
     """`tried` are the pools that were asked, in their order. `usage`, `cost_pico`, `pool` and `translation` are the last attempt's;
     `tokens_used` are those that the client pays for. `hold` is the money held for it on `accounts`, `lacks` what must be leased for it
     before it can be held; `ask` is the request with the cap on its answer that is due to `capped`, where there is one. `units` are
-    the most that it can use of what its price does not count in tokens. `cache` says what became of a look at answers that are kept,
-    and then `used` is what was confirmed."""
+    the most that it can use of what its price does not count in tokens, and `left_out` is what of it was not asked for the money's sake.
+    `cache` says what became of a look at answers that are kept, and then `used` is what was confirmed."""
 
-    __slots__ = (
-        "accounts",
-        "admitted_at",
-        "ask",
-        "attempts",
-        "bound",
-        "cache",
-        "capped",
-        "cost_pico",
-        "epoch",
-        "evidence",
-        "first_said_at",
-        "granted",
-        "heard",
-        "hold",
-        "lacks",
-        "limiter",
-        "pool",
-        "price",
-        "priced_at",
-        "taken",
-        "tokens_bound",
-        "tokens_used",
-        "translation",
-        "tried",
-        "units",
-        "usage",
-        "used",
-        "waited_ms",
-        "world",
-    )
-
-    def __init__(
-        self, world: World, admitted_at: Instant, limiter: Limiter | None, granted: Granted | None, tokens_in: int, tokens_out: int
-    ) -> None:
-        self.bound = Usage(tokens_in, 0, 0, tokens_out)
-        tokens_bound = tokens_in + tokens_out
-        self.world, self.admitted_at, self.limiter, self.granted, self.tokens_bound = world, admitted_at, limiter, granted, tokens_bound
-        self.attempts = self.tokens_used = self.waited_ms = 0
-        self.heard = False
-        self.pool: str | None = None
-        self.evidence: str | None = None
-        self.tried: tuple[str, ...] = ()
-        self.translation: tuple[Change, ...] = ()
-        self.first_said_at: Instant | None = None
-        self.usage: Usage | None = None
-        self.cost_pico: int | None = None
-        self.hold: Hold | None = None
-        self.lacks: tuple[tuple[Slice, ...], int] | None = None
-        self.taken: tuple[Taken, ...] = ()
-        self.ask: Ask | None = None
-        self.price: Price | None = None
-        self.priced_at: Moment = 0
-        self.capped = ""
-        self.units: Units = ()
-        self.cache = ""
-        self.used: Used | None = None
-        self.epoch, self.accounts = 0, NO_ACCOUNTS
+    world: World
+    admitted_at: Instant
+    limiter: Limiter | None
+    granted: Granted | None
+    tokens_bound: int
+    bound: Usage
+    attempts: int = 0
+    tokens_used: int = 0
+    waited_ms: int = 0
+    heard: bool = False
+    pool: str | None = None
+    evidence: str | None = None
+    tried: tuple[str, ...] = ()
+    translation: tuple[Change, ...] = ()
+    first_said_at: Instant | None = None
+    usage: Usage | None = None
+    cost_pico: int | None = None
+    hold: Hold | None = None
+    lacks: tuple[tuple[Slice, ...], int] | None = None
+    taken: tuple[Taken, ...] = ()
+    ask: Ask | None = None
+    price: Price | None = None
+    priced_at: Moment = 0
+    capped: str = ""
+    units: Units = ()
+    cache: str = ""
+    left_out: tuple[Change, ...] = ()
+    used: Used | None = None
+    epoch: int = 0
+    accounts: tuple[int, ...] = ()
+    _rated: tuple[Usage, Price, int | None] | None = None
 
     @property
     def bound_pico(self) -> int:
         """What one attempt could cost; 0: it has no price."""
-        return rate_bound(self.bound, self.price, self.units) or 0
+        return self.bound_at(self.price, self.units) or 0
+
+    def bound_at(self, price: Price | None, units: Units = ()) -> int | None:
+        """The same at a price, which is worked out once as long as bound and price stay what they are; None: unpriced."""
+        if price is None or units:
+            return rate_bound(self.bound, price, units)
+        rated = self._rated
+        if rated is None or rated[0] is not self.bound or rated[1] is not price:
+            self._rated = rated = self.bound, price, rate_bound(self.bound, price)
+        return rated[2]
 
     @property
     def left(self) -> dict[str, tuple[int, int, int]]:

@@ -96,10 +96,13 @@ class Limiter:
     def room(self, now: Instant, tokens_bound: int) -> Refused | None:
         """Why a request of so many tokens can't pass now; None: it can. Nothing is taken."""
         self._pay(now)
-        wait_requests = self._wait_ns(self._requests_debt, 1, self.requests_per_minute)
-        wait_tokens = self._wait_ns(self._tokens_debt, tokens_bound, self.tokens_per_minute)
-        if not wait_requests and not wait_tokens:
+        window, requests, tokens = self._window, self.requests_per_minute, self.tokens_per_minute
+        if (requests is None or self._requests_debt <= (requests - 1) * window) and (
+            tokens is None or self._tokens_debt <= (tokens - tokens_bound) * window
+        ):
             return None
+        wait_requests = self._wait_ns(self._requests_debt, 1, requests)
+        wait_tokens = self._wait_ns(self._tokens_debt, tokens_bound, tokens)
         never = self.tokens_per_minute is not None and tokens_bound > self.tokens_per_minute
         kind: Limited = "tokens" if wait_tokens >= wait_requests or never else "requests"
         return Refused(kind, None if never else -(-max(wait_requests, wait_tokens) // MS), *self._left())
@@ -125,9 +128,12 @@ class Limiter:
         if tokens < 0:
             self._hold(-tokens)
             return tokens
-        granted.hold.done = True
-        refund = min(tokens * self._window, granted.hold.unpaid)
-        granted.hold.unpaid -= refund
+        hold = granted.hold
+        hold.done = True
+        refund = min(tokens * self._window, hold.unpaid)
+        if not refund:
+            return 0
+        hold.unpaid -= refund
         self._tokens_debt -= refund
         return refund // self._window
 
@@ -193,13 +199,20 @@ class Limiter:
     def _pay(self, now: Instant) -> None:
         elapsed = now - self._at
         self._at = now
-        if self._requests_debt and self.requests_per_minute is not None:
-            self._requests_debt = max(0, self._requests_debt - elapsed * self.requests_per_minute)
+        owed = self._requests_debt
+        if owed and self.requests_per_minute is not None:
+            owed -= elapsed * self.requests_per_minute
+            self._requests_debt = owed if owed > 0 else 0
         if self._tokens_debt and self.tokens_per_minute is not None:
             self._pay_tokens(elapsed * self.tokens_per_minute)
 
     def _pay_tokens(self, units: int) -> None:
-        units = min(units, self._tokens_debt)
+        if units >= self._tokens_debt:
+            self._tokens_debt = 0
+            for hold in self._holds:
+                hold.unpaid = 0
+            self._holds.clear()
+            return
         self._tokens_debt -= units
         holds = self._holds
         while units:
@@ -210,17 +223,16 @@ class Limiter:
                 holds.popleft()
 
     def _left(self) -> tuple[int | None, int | None, int | None, int | None]:
-        requests, tokens = self.requests_per_minute, self.tokens_per_minute
-        return (
-            None if requests is None else self._remaining(self._requests_debt, requests),
-            None if tokens is None else self._remaining(self._tokens_debt, tokens),
-            None if requests is None else -(-self._requests_debt // (requests * MS)),
-            None if tokens is None else -(-self._tokens_debt // (tokens * MS)),
-        )
-
-    def _remaining(self, debt: int, limit: int) -> int:
-        """Whole tokens that are there now."""
-        return max(0, (limit * self._window - debt) // self._window)
+        """Whole requests and tokens that are there now, and in how many milliseconds all is there again."""
+        requests, tokens, window = self.requests_per_minute, self.tokens_per_minute, self._window
+        requests_left = tokens_left = requests_ms = tokens_ms = None
+        if requests is not None:
+            owed = -self._requests_debt
+            requests_left, requests_ms = max(0, requests + owed // window), -(owed // (requests * MS))
+        if tokens is not None:
+            owed = -self._tokens_debt
+            tokens_left, tokens_ms = max(0, tokens + owed // window), -(owed // (tokens * MS))
+        return requests_left, tokens_left, requests_ms, tokens_ms
 
     def _wait_ns(self, debt: int, count: int, limit: int | None) -> int:
         """How long until `count` fit, to the nanosecond, rounded up; 0: they fit now."""

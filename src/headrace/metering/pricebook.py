@@ -100,6 +100,11 @@ class PriceBook:
         return tuple(row for model in sorted(self._rows) for row in self._rows[model])
 
     @property
+    def heeds_place(self) -> bool:
+        """Whether a price depends on where it is served."""
+        return bool(self._uplifts)
+
+    @property
     def contracts(self) -> tuple[CustomerContract, ...]:
         return self._contracts
 

@@ -58,7 +58,7 @@ def sold(usage: Usage, price: Price | None, served: str | None = None, calls: Ca
         return None, None
     other = price.tiers.get(served) if served is not None and served != price.tier else None
     if other is None:
-        return price.at(usage.tokens_in), rate(usage, price, calls)
+        return price.at(usage.tokens_in) if price.above else price, rate(usage, price, calls)
     asked, got = rate(usage, price, calls), rate(usage, other, calls)
     cheaper = price if asked is not None and (got is None or asked <= got) else other
     return cheaper.at(usage.tokens_in), asked if cheaper is price else got

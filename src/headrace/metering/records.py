@@ -33,7 +33,8 @@ class Admit(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
     `evidence` names the record that says which pools were considered; `placed` has for each that was looked at its index in that list,
     the code of the verdict and its score. `accounts` are the numbers of the budgets' accounts that it is charged to, out of what the
     holder of this `epoch` has leased. `tier` is the service tier that was asked for by name, `user` whom the client asks for, and `buy`
-    the id of the row by which the vendor is expected to charge.
+    the id of the row by which the vendor is expected to charge. `detail` is there where more than tokens is counted: of pictures it says
+    how they are made, and their size where one was named (`image.edit/1024x1024`), of all else nothing.
     """
 
     request: str
@@ -57,6 +58,7 @@ class Admit(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
     tier: str | None = None
     user: str | None = None
     buy: str | None = None
+    detail: str | None = None
 
     @property
     def id(self) -> AttemptId:
@@ -69,7 +71,8 @@ class Settle(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
     `translation` is what became of parameters that the upstream's dialect does not take as they were asked. `tier` is the service tier in
     which the vendor says it served. `price` and `buy` are the rows by which it was charged at last, where those differ from the admission's
     (a longer prompt, another tier). `buy_pico` is what the vendor charges: None where it is paid by the hour, or nobody knows. `ours`: no
-    customer pays for this attempt, since nothing of it was heard; we bear what it cost. `calls` are the tools that the vendor ran.
+    customer pays for this attempt, since nothing of it was heard; we bear what it cost. `calls` are the tools that the vendor ran, and of
+    what is not counted in tokens that which has a price of its own; `units` is all of the latter, whatever it is paid by.
     """
 
     admitted: Admit
@@ -88,6 +91,7 @@ class Settle(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
     buy_pico: int | None = None
     ours: bool = False
     calls: tuple[tuple[str, int], ...] = ()
+    units: tuple[tuple[str, int], ...] = ()
 
 
 class Lost(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=3):

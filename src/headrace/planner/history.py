@@ -16,6 +16,8 @@ from headrace.simulator.prefix import PrefixCache
 
 SECONDS_PER_HOUR = 3_600
 ENDLESS = 1 << 60
+Sums: TypeAlias = defaultdict[tuple[int, TrafficClass, str], list[int]]
+"""Requests, uncached, cached and output tokens by hour since 1970, class and model."""
 Stream: TypeAlias = tuple[TrafficClass, str, str]
 """Class, geography and model."""
 
@@ -100,38 +102,32 @@ def parse_trace(text: str, *, traffic_class: TrafficClass, model: str) -> tuple[
     if time is None or asked is None or said is None:
         raise ValueError("the trace has no columns for the time, the tokens in and the tokens out that we know: see the guide")
     cached, hours = names.get("tokens_cached"), "hour" in names and "timestamp" not in names
-    sums: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    sums: Sums = defaultdict(lambda: [0, 0, 0, 0])
     for number, row in enumerate(rows, start=2):
         try:
             hour = int(row[time]) if hours else int(_seconds(row[time]) // SECONDS_PER_HOUR)
             found = (1, int(row[asked]), int(row[cached] or 0) if cached else 0, int(row[said]))
         except (TypeError, ValueError) as wrong:
             raise ValueError(f"line {number} of the trace: {wrong}") from None
-        sums[hour] = [held + more for held, more in zip(sums[hour], found, strict=True)]
-    return tuple(
-        HourlyUsage(
-            hour=hour,
-            traffic_class=traffic_class,
-            model=model,
-            requests=held[0],
-            tokens_uncached=held[1],
-            tokens_cached=held[2],
-            tokens_out=held[3],
-        )
-        for hour, held in sorted(sums.items())
-    )
+        key = hour, traffic_class, model
+        sums[key] = [held + more for held, more in zip(sums[key], found, strict=True)]
+    return _hourly(sums)
 
 
 def usage_of(calls: Iterable[Call]) -> tuple[HourlyUsage, ...]:
     """What the calls of a recorded workload come to, by hour. What of a prompt is cached is what a cache without end would hold of it."""
     cache = PrefixCache()
-    sums: defaultdict[tuple[int, TrafficClass, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    sums: Sums = defaultdict(lambda: [0, 0, 0, 0])
     for call in calls:
         found = min(cache.found(call.segments), call.tokens_in) if call.segments else 0
         cache.keep(call.segments, ENDLESS)
         key = int(call.at_ms // (SECONDS_PER_HOUR * 1_000)), call.traffic_class, call.model
         added = (1, call.tokens_in - found, found, call.tokens_out)
         sums[key] = [held + more for held, more in zip(sums[key], added, strict=True)]
+    return _hourly(sums)
+
+
+def _hourly(sums: Sums) -> tuple[HourlyUsage, ...]:
     return tuple(
         HourlyUsage(
             hour=hour,

@@ -5,7 +5,7 @@ from headrace.portfolio.clouds import Cloud
 from headrace.portfolio.contracts import Contract, OnDemand, Owned, Rented, Reserved, Spot, Tokens, kind_of, pico_per_accelerator_hour
 from headrace.portfolio.costs import owned_pico_per_token, pico_per_hour
 from headrace.portfolio.jurisdictions import COUNTRIES, Jurisdiction
-from headrace.portfolio.pools import Dialect, ModelProfile, PathBound, Pool, Snapshot, TokenCost, snapshot
+from headrace.portfolio.pools import Dialect, ModelProfile, PathBound, Pool, Snapshot, TokenCost, abilities, snapshot
 from headrace.portfolio.prices import PriceRow
 from headrace.portfolio.regions import Region
 from headrace.portfolio.serving import ServingPoint
@@ -33,6 +33,7 @@ __all__ = [
     "Spot",
     "TokenCost",
     "Tokens",
+    "abilities",
     "catalog",
     "kind_of",
     "owned_pico_per_token",

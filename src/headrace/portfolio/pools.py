@@ -86,6 +86,14 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     pools_of: Mapping[str, tuple[Pool, ...]]
 
 
+def abilities(snapshot: Snapshot, model: str) -> frozenset[Capability] | None:
+    """What some pool of a model can do with it; None where of one nothing is known, so that it may do anything."""
+    profile = snapshot.models.get(model)
+    of_model = profile.capabilities if profile else None
+    known = [pool.capabilities if pool.capabilities is not None else of_model for pool in snapshot.pools_of.get(model, ())]
+    return None if None in known else frozenset().union(*(one for one in known if one is not None))
+
+
 def snapshot(version: int, pools: Iterable[Pool], models: Iterable[ModelProfile]) -> Snapshot:
     """Index `pools` by the models that they serve. Raises ValueError when a name is taken twice."""
     named: dict[str, Pool] = {}

@@ -1,5 +1,6 @@
 """Hands that reach upstreams: the transport and one adapter a dialect."""
 
+from headrace.providers.between import Between
 from headrace.providers.interpreting import Interpreter
 from headrace.providers.outbox import Outbox, outbox_of
 from headrace.providers.provider import Gate, Hearer, Provider, Tap
@@ -7,6 +8,7 @@ from headrace.providers.spread import Spread
 from headrace.providers.transport import Endpoint, TransportSettings
 
 __all__ = [
+    "Between",
     "Endpoint",
     "Gate",
     "Hearer",

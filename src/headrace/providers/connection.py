@@ -15,6 +15,7 @@ from headrace.providers.answering import HEAD_BYTES_MAX, Answering
 from headrace.providers.outbox import outbox_of
 from headrace.providers.settings import TransportSettings
 from headrace.providers.sweep import Patience
+from headrace.wire.heads import FamiliarHead, familiar
 
 STALE_WALKS_MAX = 4
 """An idle connection that the upstream was just closing ends within a round trip. One that ends a second later may have computed."""
@@ -29,9 +30,12 @@ class Owner(Protocol):
 
 
 class Connection(Answering, asyncio.Protocol):
-    def __init__(self, owner: Owner, origin: str, settings: TransportSettings, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, owner: Owner, origin: str, settings: TransportSettings, loop: asyncio.AbstractEventLoop, heads: "AnswerHeads | None" = None
+    ) -> None:
+        """`heads` is shared by the connections to one upstream."""
         super().__init__(origin, loop)
-        self._owner = owner
+        self._owner, self._heads = owner, heads or AnswerHeads()
         self._parser = httptools.HttpResponseParser(self)
         self._send = outbox_of(loop).send
         self._patience = Patience(settings)
@@ -111,6 +115,8 @@ class Connection(Answering, asyncio.Protocol):
         """Parse; False when that gives nothing to tell yet, or nothing more."""
         headed = self._headed
         if not headed:
+            if not self.raw_head and self._read_again(data):
+                return True
             self.raw_head = self.raw_head + data if self.raw_head else data
         try:
             self._parser.feed_data(data)
@@ -123,12 +129,34 @@ class Connection(Answering, asyncio.Protocol):
             if len(self.raw_head) > HEAD_BYTES_MAX:
                 self._fail(UpstreamFailed(f"{self._origin} answers with headers of over {HEAD_BYTES_MAX} bytes."))
             return False
-        if not self.complete:
+        if self.complete:
+            if self._kept and self.status == 200 and len(self._pieces) == 1:
+                self._heads.learn(data, self._unread)
+        else:
             self.raw_head = self.raw_head[: len(self.raw_head) - self._unread]  # a stream may be long, and need not hold its beginning
             length = read_headers(self.raw_head).get(b"content-length")
             if length is not None:
                 self._left = int(length) - self._unread
                 self._kept = self._parser.should_keep_alive()
+        return True
+
+    def _read_again(self, data: bytes) -> bool:
+        """A good answer under the very head that this upstream gave before, but for its length: nothing in it is left to parse."""
+        found = self._heads.read(data)
+        if found is None:
+            return False
+        begins, length = found
+        left = length - len(data) + begins
+        if left < 0 or not length:
+            return False  # what comes beside the answer is for the parser to judge
+        self.status, self.raw_head = 200, data[:begins]
+        self._headed = self._kept = True
+        self._pieces.append(data[begins:])
+        self._unread = length - left
+        if left:
+            self._left = left
+        else:
+            self.complete = True
         return True
 
     def _misread(self, wrong: str) -> bool:
@@ -234,6 +262,31 @@ class Connection(Answering, asyncio.Protocol):
     def abort(self) -> None:
         self.closed = True
         self._transport.abort()
+
+
+class AnswerHeads:
+    """The head that an upstream gave last with a good answer of known length, after which its connection stays open."""
+
+    def __init__(self) -> None:
+        self._last: FamiliarHead | None = None
+        self._missed = 0
+
+    def read(self, data: bytes) -> tuple[int, int] | None:
+        """Where the body begins and how long it is, where `data` begins with that head again."""
+        if self._last is None or (found := self._last.read(data)) is None:
+            self._missed += 1
+            return None
+        self._missed = 0
+        return found
+
+    def learn(self, data: bytes, length: int) -> None:
+        """The parser found a body of that length, and nothing else, behind the head that `data` begins with. An upstream that gives another
+        head each time is looked at ever less often."""
+        if self._missed & (self._missed - 1):
+            return
+        head = familiar(data)
+        if head is not None and head.read(data) == (len(data) - length, length) and b"transfer-encoding" not in head.key.lower():
+            self._last = head
 
 
 def read_headers(raw: bytes) -> dict[bytes, bytes]:

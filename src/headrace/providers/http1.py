@@ -7,7 +7,7 @@ from typing import Self
 
 from headrace.core.errors import UpstreamCut
 from headrace.providers.answering import TakeChunk
-from headrace.providers.connection import Connection, read_headers
+from headrace.providers.connection import AnswerHeads, Connection, read_headers
 from headrace.providers.dialing import Dialer
 from headrace.providers.provider import Gate
 from headrace.providers.settings import TransportSettings
@@ -73,6 +73,7 @@ class Http1Connections:
         self._idle: list[Connection] = []
         self._idle_max = settings.idle_connections_max
         self._open: set[Connection] = set()
+        self._heads = AnswerHeads()
         self._sweep = Sweep(loop)
 
     def exchange(self, parts: list[bytes]) -> Http1Exchange:
@@ -88,7 +89,7 @@ class Http1Connections:
 
     async def fresh(self) -> Connection:
         """A new connection. Raises UpstreamUnreachable."""
-        connection = Connection(self, self._dialer.origin, self._settings, self._loop)
+        connection = Connection(self, self._dialer.origin, self._settings, self._loop, self._heads)
         await self._dialer.dial(connection)
         self._open.add(connection)
         self._sweep.watch(connection)

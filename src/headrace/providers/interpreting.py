@@ -12,12 +12,10 @@ import msgspec
 from headrace.core.ask import Ask
 from headrace.core.errors import NotTranslatable
 from headrace.core.native import ClientDialect, Native
-from headrace.core.stream import Said, Used, Verbatim
 from headrace.core.translation import Change
-from headrace.core.usage import Usage
-from headrace.providers.provider import Gate, Hearer, Provider, Tap
+from headrace.providers.between import Between
+from headrace.providers.provider import Hearer, Provider
 from headrace.wire.openai_plain import plain
-from headrace.wire.openai_said import ChatReader
 
 NONE: frozenset[ClientDialect] = frozenset()
 
@@ -48,56 +46,17 @@ class Interpreter:
             raise NotTranslatable(f"{self._name} can't be asked so, and strict was asked for: {what}.", param=changes[0].param)
         if changes:
             hearer.translated(changes)
-        await self.provider.answer(msgspec.structs.replace(ask, body=body, native=None), _Listening(hearer, changes, ask.stream))
+        listening = _Listening(hearer, changes, ask.stream)
+        await self.provider.answer(msgspec.structs.replace(ask, body=body, native=None), listening)
+        listening.end()
 
 
-class _Listening:
-    """Hears an adapter for `hearer`."""
-
-    verbatim: Tap | None = None
+class _Listening(Between):
+    """Hears an adapter for `hearer`, and tells the `changes` made before it was asked beside its own."""
 
     def __init__(self, hearer: Hearer, changes: tuple[Change, ...], stream: bool) -> None:
-        self._hearer, self._changes, self._stream = hearer, changes, stream
-        self._reader = ChatReader()
-        self._used: Used | None = None
-        self._begun = False
-
-    @property
-    def usage(self) -> Usage | None:
-        return self._hearer.usage
-
-    @usage.setter
-    def usage(self, usage: Usage | None) -> None:
-        self._hearer.usage = usage
-
-    @property
-    def usage_likely(self) -> Usage | None:
-        return self._hearer.usage_likely
-
-    @usage_likely.setter
-    def usage_likely(self, usage: Usage | None) -> None:
-        self._hearer.usage_likely = usage
-
-    @property
-    def gate(self) -> Gate:
-        return self._hearer.gate
-
-    def hear(self, said: Said) -> None:
-        if isinstance(said, Verbatim):
-            self._read(said.data)
-        elif isinstance(said, Used) and not self._stream and not self._begun:
-            self._used = said  # an unstreamed answer in bytes may follow it, and what it says comes before
-            self._hearer.usage = said.usage or self._hearer.usage
-        else:
-            self._begun = True
-            self._hearer.hear(said)
+        super().__init__(hearer, stream)
+        self._changes = changes
 
     def translated(self, changes: tuple[Change, ...]) -> None:
-        self._hearer.translated((*self._changes, *changes))
-
-    def _read(self, data: bytes) -> None:
-        used, self._used = self._used, None
-        for one in self._reader.frames(data) if self._stream else self._reader.whole(data):
-            self._hearer.hear(one)
-        if used is not None:
-            self._hearer.hear(used)
+        super().translated((*self._changes, *changes))

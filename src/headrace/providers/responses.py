@@ -2,7 +2,7 @@
 
 from headrace.core.ask import Ask
 from headrace.core.errors import UpstreamCut, UpstreamGarbled
-from headrace.core.stream import Used, Verbatim
+from headrace.core.stream import Verbatim
 from headrace.providers.provider import Hearer
 from headrace.providers.transport import Exchange
 from headrace.wire.openai_failure import failure_for
@@ -15,7 +15,7 @@ async def relay_response(pool: str, exchange: Exchange, ask: Ask, hearer: Hearer
         raise failure_for(exchange.status, exchange.headers, await exchange.whole(), pool)
     if not ask.stream:
         answer = await exchange.whole()
-        hearer.hear(Used(*read_whole(answer)))
+        hearer.hear(read_whole(answer))
         hearer.hear(Verbatim(answer))
         return
     kind = exchange.headers.get(b"content-type", b"text/event-stream")
@@ -37,5 +37,5 @@ async def relay_response(pool: str, exchange: Exchange, ask: Ask, hearer: Hearer
         if not relay.done:  # else the response was whole, and its connection is no matter
             raise
     relay.close()
-    hearer.hear(Used(relay.usage, relay.model))
+    hearer.hear(relay.used)
     hearer.hear(Verbatim(relay.held))

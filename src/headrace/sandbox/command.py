@@ -6,6 +6,7 @@ leads to our proxy, and nowhere else. Started as root, it runs as a user that ha
 """
 
 import asyncio
+import codecs
 import contextlib
 import json
 import os
@@ -45,15 +46,33 @@ _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TMP_BYTES: Final = 256 << 20
 _PIECE: Final = 65_536
 _GROWTH_CHECK_S: Final = 1.0
+TOLD_EVERY_S: Final = 0.05
+"""What is said in between is told at once: nobody reads faster."""
 
 
-async def run(command: str, draft: Draft, level: Level, limits: Limits, *, proxy: Path | None = None) -> Outcome:
-    """Run it to its end, or to the first limit. `proxy` is the unix socket of the egress proxy, where hosts may be reached."""
-    return await run_line(confined(command, draft, level, limits, proxy=proxy), draft, limits)
+def unheard(said: str) -> None:
+    """For who needs nothing of it before the end."""
 
 
-async def run_line(line: "Line", draft: Draft, limits: Limits, hear: Callable[[bytes], None] = lambda piece: None) -> Outcome:
-    """The same for what is confined already. `hear` hears what it says, as it says it."""
+async def run(
+    command: str,
+    draft: Draft,
+    level: Level,
+    limits: Limits,
+    *,
+    proxy: Path | None = None,
+    hear: Callable[[str], None] = unheard,
+    halt: asyncio.Event | None = None,
+) -> Outcome:
+    """Run it to its end, or to the first limit. `proxy` is the unix socket of the egress proxy, where hosts may be reached; `hear` is told
+    what it says as it comes; when `halt` is set it is stopped."""
+    return await run_line(confined(command, draft, level, limits, proxy=proxy), draft, limits, hear=hear, halt=halt)
+
+
+async def run_line(
+    line: "Line", draft: Draft, limits: Limits, *, hear: Callable[[str], None] = unheard, halt: asyncio.Event | None = None
+) -> Outcome:
+    """The same for what is confined already."""
     process = await asyncio.create_subprocess_exec(
         *line.words,
         stdin=asyncio.subprocess.DEVNULL,
@@ -63,7 +82,7 @@ async def run_line(line: "Line", draft: Draft, limits: Limits, hear: Callable[[b
         cwd="/",
         start_new_session=True,
     )
-    return await _watched(process, draft, limits, hear)
+    return await _watched(process, draft, limits, hear, halt or asyncio.Event())
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -171,6 +190,7 @@ def _environment(level: Level, draft: Draft, proxy: Path | None) -> dict[str, st
         "LANG": "C.UTF-8",
         "TERM": "dumb",
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",  # what it prints is seen when it does
         "HEADRACE_SANDBOX": str(level.rung),
     }
     address = f"http://127.0.0.1:{PROXY_PORT}"
@@ -196,11 +216,13 @@ def _hand_over(draft: Draft) -> None:
             os.chown(found.name, user, user, dir_fd=found.folder, follow_symlinks=False)
 
 
-async def _watched(process: asyncio.subprocess.Process, draft: Draft, limits: Limits, hear: Callable[[bytes], None]) -> Outcome:
+async def _watched(
+    process: asyncio.subprocess.Process, draft: Draft, limits: Limits, hear: Callable[[str], None], halt: asyncio.Event
+) -> Outcome:
     """Gather what it says until it ends or reaches a limit; then nothing of it is left."""
     assert process.stdout is not None
     assert process.stderr is not None
-    out, err = bytearray(), bytearray()
+    speech = _Speech(hear, limits.output_bytes_max)
     stopped: list[Stopped] = []
 
     def stop(why: Stopped) -> None:
@@ -209,28 +231,24 @@ async def _watched(process: asyncio.subprocess.Process, draft: Draft, limits: Li
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 
-    async def gather(stream: asyncio.StreamReader, kept: bytearray) -> None:
-        while piece := await stream.read(_PIECE):
-            room = limits.output_bytes_max - len(out) - len(err)
-            kept += piece[: max(room, 0)]
-            hear(piece)
-            if len(piece) > room:
-                stop("output")
-
     async def weigh() -> None:
         while True:
             await asyncio.sleep(_GROWTH_CHECK_S)
             if await asyncio.to_thread(draft.size_bytes) > limits.draft_bytes_max:
                 stop("draft")
 
-    weighing = None
+    async def obey() -> None:
+        await halt.wait()
+        stop("person")
+
     try:
         async with asyncio.timeout(limits.seconds_max), asyncio.TaskGroup() as tasks:
-            weighing = tasks.create_task(weigh())
-            tasks.create_task(gather(process.stdout, out))
-            tasks.create_task(gather(process.stderr, err))
+            beside = [tasks.create_task(each) for each in (weigh(), obey(), speech.tell())]
+            tasks.create_task(speech.gather(process.stdout, speech.out, stop))
+            tasks.create_task(speech.gather(process.stderr, speech.err, stop))
             await process.wait()
-            weighing.cancel()
+            for task in beside:
+                task.cancel()
     except TimeoutError:
         stop("time")
     finally:
@@ -240,7 +258,46 @@ async def _watched(process: asyncio.subprocess.Process, draft: Draft, limits: Li
         for stream in (process.stdout, process.stderr):
             while await stream.read(_PIECE):
                 pass  # whoever held the other end is gone
+        speech.pass_on()
     why = stopped[0] if stopped else None
     limit = {"time": f"{limits.seconds_max:g}", "output": f"{limits.output_bytes_max:,}", "draft": f"{limits.draft_bytes_max:,}"}
-    says = STOPPED_SAYS[why].format(limit=limit[why]) if why else ""
-    return Outcome(code, out.decode(errors="replace"), err.decode(errors="replace"), why, says)
+    says = STOPPED_SAYS[why].format(limit=limit.get(why, "")) if why else ""
+    return Outcome(code, speech.out.decode(errors="replace"), speech.err.decode(errors="replace"), why, says)
+
+
+class _Speech:
+    """What a command says, kept up to a bound, and passed on as it comes: the first words at once, more of them together."""
+
+    def __init__(self, hear: Callable[[str], None], bytes_max: int) -> None:
+        self._hear, self._bytes_max = hear, bytes_max
+        self.out, self.err = bytearray(), bytearray()
+        self._said: list[str] = []
+        self._news = asyncio.Event()
+
+    async def gather(self, stream: asyncio.StreamReader, kept: bytearray, stop: Callable[[Stopped], None]) -> None:
+        """Keep all of it; `stop` is told when that is too much."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        while piece := await stream.read(_PIECE):
+            room = max(self._bytes_max - len(self.out) - len(self.err), 0)
+            kept += piece[:room]
+            self._add(decoder.decode(piece[:room]))
+            if len(piece) > room:
+                stop("output")
+        self._add(decoder.decode(b"", final=True))
+
+    def _add(self, text: str) -> None:
+        if text:
+            self._said.append(text)
+            self._news.set()
+
+    async def tell(self) -> None:
+        while True:
+            await self._news.wait()
+            self.pass_on()
+            await asyncio.sleep(TOLD_EVERY_S)
+
+    def pass_on(self) -> None:
+        self._news.clear()
+        said, self._said = "".join(self._said), []
+        if said:
+            self._hear(said)

@@ -6,7 +6,6 @@ looks at where that goes, and puts our key in the place of whichever the agent h
 
 import asyncio
 import contextlib
-import os
 import ssl
 from pathlib import Path
 from typing import Final
@@ -15,8 +14,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from headrace.core.errors import InvalidRequest
+from headrace.sandbox.listening import listen
 
-HEAD_BYTES_MAX: Final = 64 << 10
 CONNECT_S_MAX: Final = 10
 ROUTES: Final = frozenset(
     (
@@ -58,11 +57,7 @@ class Doorway:
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def start(self, path: Path) -> None:
-        """Listen, where anybody who can see the socket may come: it lies in a folder that only we may enter."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        self._server = await asyncio.start_unix_server(self._serve, path, limit=HEAD_BYTES_MAX)
-        os.chmod(path, 0o666)  # noqa: S103 the sandbox's user is not ours
+        self._server = await listen(self._serve, path)
 
     async def stop(self) -> None:
         if self._server is not None:

@@ -11,11 +11,12 @@ becomes a link meanwhile leads nowhere.
 import contextlib
 import difflib
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from io import BufferedReader
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias
@@ -49,11 +50,12 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class _Taken(msgspec.Struct, frozen=True):
-    """One file that was taken over, as which it was; None where it was deleted."""
+    """One file that was taken over, as which it was; None where it was deleted. `was` is what it was just before, of an earlier time."""
 
     path: str
     kind: Kind
     digest: str | None = None
+    was: str | None = None
 
 
 class _Kept(msgspec.Struct):
@@ -124,30 +126,116 @@ class Draft:
         """How many bytes each of them has, by path."""
         return {found.path: found.status.st_size for found in _files(self.work)}
 
-    def take_over(self) -> tuple[Change, ...]:
-        """Do to the folder what was done to the draft, or nothing at all when that can't be done safely."""
-        changes = self.changes()
+    def pending(self) -> tuple[Change, ...]:
+        """What of the draft is not in the folder as that is now, by path: all of it at first, then what was not taken over yet, or was
+        changed again since. What others did to the folder counts only where the draft has changed the same file."""
+        found = []
+        for path in sorted({change.path for change in self.changes()} | {taken.path for taken in self._taken()}):
+            there, drafted = self.digest_now(path), self.digest_drafted(path)
+            if there != drafted:
+                found.append(Change(path, "added" if there is None else "deleted" if drafted is None else "changed"))
+        return tuple(found)
+
+    def digest_now(self, path: str) -> str | None:
+        """What the folder has there, as a digest; None: nothing."""
+        return _digest(self.origin, path)
+
+    def digest_drafted(self, path: str) -> str | None:
+        """The same of the draft."""
+        return _digest(self.work, path)
+
+    def is_foreign(self, path: str) -> bool:
+        """Whether the folder has something there that neither the draft began with nor took over."""
+        return self.digest_now(path) not in self._known(path, {taken.path: taken for taken in self._taken()}.get(path))
+
+    def take_over(self, chosen: Mapping[str, bytes | None] | None = None) -> tuple[Change, ...]:
+        """Do to the folder what was done to the draft, or nothing at all when that can't be done safely. With `chosen` only at these paths,
+        and where there is a content, so that the file holds that."""
+        with self._alone():
+            return self._take_over(chosen)
+
+    def _take_over(self, chosen: Mapping[str, bytes | None] | None) -> tuple[Change, ...]:
         before = {taken.path: taken for taken in self._taken()}
+        all_changes = self.changes()
+        drafted = {change.path for change in all_changes}
+        changes = [change for change in all_changes if chosen is None or change.path in chosen]
+        parted = [path for path, content in (chosen or {}).items() if content is not None and path not in drafted and path in before]
+        changes += [Change(path, "changed") for path in parted]  # the task has put it back, and only a part of that is chosen
         for change in changes:
             self._check(change, before.get(change.path))
-        undo = self.place / "undo"
+        undo, parts = self.place / "undo", self._parts(chosen or {})
         for change in changes:
             if change.kind != "added" and change.path not in before:
                 (undo / change.path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(self.origin / change.path, undo / change.path, follow_symlinks=False)
-        back = [taken for path, taken in before.items() if path not in {change.path for change in changes}]
-        now = [_Taken(change.path, change.kind, _digest(self.work, change.path)) for change in changes]
-        _write_whole(self.place / "taken.json", msgspec.json.encode([*back, *now]))
+        touched = {change.path for change in changes}
+        back = [taken for path, taken in before.items() if path not in drafted | touched and (chosen is None or path in chosen)]
+        now = [
+            _Taken(change.path, change.kind, _digest(parts.get(change.path, self.work), change.path), self.digest_now(change.path))
+            for change in changes
+        ]
+        rest = [taken for path, taken in before.items() if path not in touched]
+        _write_whole(self.place / "taken.json", msgspec.json.encode([*rest, *now]))
         for change in changes:
-            self._apply(change, self.work)
+            self._apply(change, parts.get(change.path, self.work))
         for taken in back:  # the task has put it back since it was taken over
             self._apply(Change(taken.path, _BACK[taken.kind]), undo)
-        return changes
+        return (*changes, *([] if chosen is None else [Change(taken.path, _BACK[taken.kind]) for taken in back]))
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Of those who take over, give up or undo, one at a time."""
+        lock = os.open(self.place / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def _parts(self, chosen: Mapping[str, bytes | None]) -> dict[str, Path]:
+        """Where the files lie of which only a part is taken over, each as it is to be in the folder."""
+        folder = self.place / "parts"
+        shutil.rmtree(folder, ignore_errors=True)
+        for path, content in chosen.items():
+            if content is not None:
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).write_bytes(content)
+                there = self.origin / path
+                runs = there.stat().st_mode & 0o100 if there.is_file() else (self.digest_drafted(path) or "").startswith("x")
+                (folder / path).chmod(0o755 if runs else 0o644)
+        return {path: folder for path, content in chosen.items() if content is not None}
+
+    def put_back(self, path: str, content: bytes | None = None) -> None:
+        """In the draft the file is again as in the folder; or, where there is a content, it holds that."""
+        with self._alone():
+            self._put_back(path, content)
+
+    def _put_back(self, path: str, content: bytes | None) -> None:
+        digest = self.digest_now(path) if content is None else self.digest_drafted(path)
+        if digest is None:
+            delete_beneath(self.work, path, links=True)
+            return
+        fresh = self.place / "fresh"
+        fresh.unlink(missing_ok=True)
+        if content is None:
+            _copy_from(self.origin, path, fresh)
+        else:
+            fresh.write_bytes(content)
+            fresh.chmod(0o755 if digest.startswith("x") else 0o644)
+        try:
+            with _beneath(self.work, path, make=True) as (folder, name):
+                os.replace(fresh, name, dst_dir_fd=folder)
+        except OSError as error:
+            raise SandboxRefused(f"{path} can't be put back: {(error.strerror or 'failed').lower()}.") from error
 
     @property
     def is_taken(self) -> bool:
         """Whether something of it was taken over, and not undone."""
         return (self.place / "taken.json").exists()
+
+    def taken(self) -> tuple[Change, ...]:
+        """What was taken over, and not undone."""
+        return tuple(Change(each.path, each.kind) for each in self._taken())
 
     def _taken(self) -> tuple[_Taken, ...]:
         try:
@@ -157,11 +245,15 @@ class Draft:
 
     def undo(self) -> tuple[Change, ...]:
         """Put the folder back as it was before taking over; what changed since then by other hands stops it."""
+        with self._alone():
+            return self._undo()
+
+    def _undo(self) -> tuple[Change, ...]:
         if not self.is_taken:
             raise SandboxRefused("This run has taken nothing over, so there is nothing to undo.")
         taken = self._taken()
         for each in taken:
-            if _digest(self.origin, each.path) not in (each.digest, self._kept.digests.get(each.path)):
+            if self.digest_now(each.path) not in self._known(each.path, each):
                 raise SandboxRefused(f"{each.path} was changed since: nothing was undone.")
         for each in taken:
             self._apply(Change(each.path, _BACK[each.kind]), self.place / "undo")
@@ -206,8 +298,7 @@ class Draft:
 
     def _check(self, change: Change, before: _Taken | None) -> None:
         target = self.origin / change.path
-        known = {self._kept.digests.get(change.path), *((before.digest,) if before else ())}
-        if _digest(self.origin, change.path) not in known:
+        if self.digest_now(change.path) not in self._known(change.path, before):
             raise SandboxRefused(f"{change.path} was changed while the task ran: nothing was taken over.")
         for parent in target.relative_to(self.origin).parents:
             if (self.origin / parent).is_symlink():
@@ -215,6 +306,10 @@ class Draft:
         digest = _digest(self.work, change.path) or ""
         if change.kind != "deleted" and digest.startswith(LINK) and self._leads_out(change.path, digest.removeprefix(LINK)):
             raise SandboxRefused(f"{change.path} is a link that leads out of the workspace: nothing was taken over.")
+
+    def _known(self, path: str, taken: _Taken | None) -> set[str | None]:
+        """What the folder may hold there without that anybody else has been at it; when taking over was cut off, what was there before."""
+        return {self._kept.digests.get(path), *((taken.digest, taken.was) if taken else ())}
 
     def _leads_out(self, path: str, leads_to: str) -> bool:
         there = Path(os.path.normpath((self.work / path).parent / leads_to))
@@ -258,11 +353,12 @@ def open_beneath(root: Path, path: str, flags: int) -> int:
     return found
 
 
-def delete_beneath(root: Path, path: str) -> None:
-    """Delete a file under `root`, by such a path. Raises SandboxRefused for what is none."""
+def delete_beneath(root: Path, path: str, *, links: bool = False) -> None:
+    """Delete a file under `root`, by such a path; with `links` also one that is a link. Raises SandboxRefused for what is none."""
     try:
         with _beneath(root, path) as (folder, name):
-            if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+            if not (stat.S_ISREG(mode) or (links and stat.S_ISLNK(mode))):
                 raise SandboxRefused(f"{path} is no plain file.")
             os.unlink(name, dir_fd=folder)
     except OSError as error:
@@ -426,6 +522,22 @@ def _digest_in(folder: int, name: str) -> str | None:
     except FileNotFoundError:
         return None
     return f"{'x' if mode & 0o100 else '-'} {digest}"
+
+
+def read_text(root: Path, path: str) -> bytes | None:
+    """What a file holds that is text in UTF-8; None of what is no plain file, no text, too long to be read, or gone."""
+    try:
+        with _beneath(root, path) as (folder, name), _opened(folder, name) as file:
+            content = file.read(TEXT_BYTES_MAX + 1)
+    except OSError:
+        return None
+    if len(content) > TEXT_BYTES_MAX or b"\0" in content:
+        return None
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return None
+    return content
 
 
 def _lines(root: Path, path: str) -> list[str] | None:

@@ -6,9 +6,7 @@ name's server leads elsewhere. What it refuses it says in the answer.
 """
 
 import asyncio
-import contextlib
 import ipaddress
-import os
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from headrace.core.errors import SandboxRefused
+from headrace.sandbox.listening import listen
 
 HEAD_BYTES_MAX: Final = 16_384
 PORTS: Final = frozenset((80, 443))
@@ -69,11 +68,7 @@ class Egress:
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def start(self, path: Path) -> None:
-        """Listen on a unix socket, that anybody on this machine who can see it may use: it lies in a folder that only we may enter."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        self._server = await asyncio.start_unix_server(self._serve, path)
-        os.chmod(path, 0o666)  # noqa: S103 the sandbox's user is not ours
+        self._server = await listen(self._serve, path)
 
     async def stop(self) -> None:
         if self._server is not None:

@@ -4,12 +4,13 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-Stopped: TypeAlias = Literal["time", "output", "draft"]
+Stopped: TypeAlias = Literal["time", "output", "draft", "person"]
 
 STOPPED_SAYS: dict[Stopped, str] = {
     "time": "It was stopped: it ran longer than {limit} seconds.",
     "output": "It was stopped: it wrote more than {limit} bytes of output.",
     "draft": "It was stopped: the workspace grew beyond {limit} bytes.",
+    "person": "The person stopped it.",
 }
 
 

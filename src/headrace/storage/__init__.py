@@ -1,10 +1,11 @@
 """Hands that keep: the usage log, its recovery, the SQLite database, its loader and queries, keys, and the data folder."""
 
 from headrace.storage.agent_tasks import AgentTask, claim_task, drop_task, last_of_context, task_of, tasks_of
-from headrace.storage.archive import Archive
+from headrace.storage.archive import Archive, LocalArchive
 from headrace.storage.attempts import records_of
 from headrace.storage.audit import audit, head
 from headrace.storage.auditlog import (
+    AUDITED,
     Act,
     AuditEntry,
     AuditFilter,
@@ -29,7 +30,6 @@ from headrace.storage.batches import (
     archive_batches,
     batch_of,
     batches_of,
-    bury_batches,
     cancel_batch,
     change_batch,
     claim_batch,
@@ -40,6 +40,7 @@ from headrace.storage.batches import (
     expire_lines,
     keep_batch,
     keep_batch_with_lines,
+    leave_batch,
     pages_of,
     results_of,
     states_of,
@@ -58,7 +59,7 @@ from headrace.storage.conversations import (
     items_of,
     keep_conversation,
 )
-from headrace.storage.database import connect, transaction
+from headrace.storage.database import Database, connect, transaction
 from headrace.storage.decisions import AttemptRow, DeclinedRow, decision_of, declined_of
 from headrace.storage.export import COLUMNS, Exported, exported
 from headrace.storage.files import (
@@ -84,7 +85,8 @@ from headrace.storage.journal import JournalEntry, enter, entries, invoices, iss
 from headrace.storage.keys import LINEAGE_MAX, KeyRing, KeyStore, archived_projects
 from headrace.storage.loading import Loaded, load_once
 from headrace.storage.memories import Memory, MemoryStore
-from headrace.storage.once import Answered, Claimed, answer_once, bury_once, claim, release, sweep_once
+from headrace.storage.news import LocalNews, SharedNews
+from headrace.storage.once import Answered, Claimed, answer_once, claim, release, sweep_once
 from headrace.storage.pricesets import PriceSet, price_sets, set_price
 from headrace.storage.queries import Difference, UsageRow, balances, charged, charged_by_day, is_open, key_names, usage_by, verify
 from headrace.storage.recent import latest_requests, minutes_of, waits_by_class
@@ -104,7 +106,7 @@ from headrace.storage.responses import (
     Context,
     StoredEvent,
     StoredResponse,
-    bury_responses,
+    begin_response,
     cancel_response,
     context_of,
     drop_response,
@@ -116,9 +118,11 @@ from headrace.storage.responses import (
     sweep_responses,
 )
 from headrace.storage.runlog import Entry, RunLog, read_run
+from headrace.storage.runners import BEAT_S, Vigil, beat, bury, bury_host, bury_work
 from headrace.storage.schedules import Firing, Schedule, ScheduleStore
 from headrace.storage.segment import Damage
 from headrace.storage.sessions import drop_session, keep_session, session_of, take_link
+from headrace.storage.shared import SharedState
 from headrace.storage.signins import SignIn, sign_in, sign_out, sign_out_elsewhere, signed_in
 from headrace.storage.subscribers import (
     Subscriber,
@@ -161,10 +165,13 @@ from headrace.storage.traffic import Came, traffic
 from headrace.storage.treasury import AccountRow, Alert, Fenced, Recipients, Treasury, Unknown
 from headrace.storage.treasury import opened as opened_treasury
 from headrace.storage.triggers import Delivery, Trigger, TriggerStore
+from headrace.storage.units import Counted, UnitDimension, UnitSum, unit_sums
 from headrace.storage.usagelog import UsageLog, UsageLogSettings
 
 __all__ = [
     "ALWAYS",
+    "AUDITED",
+    "BEAT_S",
     "COLUMNS",
     "DIMENSIONS",
     "LINEAGE_MAX",
@@ -191,9 +198,11 @@ __all__ = [
     "Commons",
     "Context",
     "Conversation",
+    "Counted",
     "Counts",
     "Damage",
     "DataFolder",
+    "Database",
     "DeclinedRow",
     "Delivery",
     "Difference",
@@ -212,6 +221,8 @@ __all__ = [
     "KeyStore",
     "Layout",
     "Loaded",
+    "LocalArchive",
+    "LocalNews",
     "Memory",
     "MemoryStore",
     "Origin",
@@ -231,6 +242,8 @@ __all__ = [
     "ScheduleStore",
     "ServiceAccount",
     "Share",
+    "SharedNews",
+    "SharedState",
     "SignIn",
     "SqliteBudgets",
     "StoredBatch",
@@ -247,10 +260,13 @@ __all__ = [
     "Treasury",
     "Trigger",
     "TriggerStore",
+    "UnitDimension",
+    "UnitSum",
     "Unknown",
     "UsageLog",
     "UsageLogSettings",
     "UsageRow",
+    "Vigil",
     "Webhook",
     "add_items",
     "add_lines",
@@ -268,12 +284,14 @@ __all__ = [
     "balances",
     "batch_of",
     "batches_of",
+    "beat",
+    "begin_response",
     "bought",
     "branches_of",
     "bucket",
-    "bury_batches",
-    "bury_once",
-    "bury_responses",
+    "bury",
+    "bury_host",
+    "bury_work",
     "cancel_batch",
     "cancel_response",
     "cards",
@@ -338,6 +356,7 @@ __all__ = [
     "key_names",
     "last_of_context",
     "latest_requests",
+    "leave_batch",
     "leave_key",
     "load_once",
     "make_folder",
@@ -387,6 +406,7 @@ __all__ = [
     "threads_of",
     "traffic",
     "transaction",
+    "unit_sums",
     "upload_of",
     "usage_by",
     "usage_by_hour",

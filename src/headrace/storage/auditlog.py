@@ -4,15 +4,17 @@ An entry is written in the transaction of the change that it tells, so neither i
 hashes over all organisations together; what is at the end of the chain is to be kept elsewhere by whoever doesn't trust the disk.
 """
 
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
 from headrace.core.clock import Moment
 from headrace.metering.chain import START, broken, linked
+from headrace.storage.database import Database
 
+AUDITED: Final = "administration"
+"""What the audit log tells of has one writer at a time, since entries are chained: the name for `transaction`."""
 Origin: TypeAlias = Literal["api_key", "session", "command", "server"]
 _FIELDS = "id, moment, organization, kind, project, resource, author, details"
 
@@ -53,10 +55,8 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     hash: bytes
 
 
-def note(
-    database: sqlite3.Connection, act: Act, kind: str, resource: str, details: Mapping[str, object] | None = None, *, project: str = ""
-) -> None:
-    """Append an entry; to be called in the transaction of the change itself."""
+def note(database: Database, act: Act, kind: str, resource: str, details: Mapping[str, object] | None = None, *, project: str = "") -> None:
+    """Append an entry; to be called in the transaction of the change itself, which is one of `AUDITED`."""
     last = database.execute("SELECT number, hash FROM audit_entry ORDER BY number DESC LIMIT 1").fetchone()
     number, before = (1, START) if last is None else (last[0] + 1, last[1])
     told = msgspec.json.encode(details or {}, order="sorted").decode()
@@ -81,7 +81,7 @@ class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def audit_entries(
-    database: sqlite3.Connection,
+    database: Database,
     asked: AuditFilter,
     *,
     limit: int | None = None,
@@ -104,23 +104,23 @@ def audit_entries(
     return rows[::-1] if backwards else rows
 
 
-def audit_entry_there(database: sqlite3.Connection, organization: str, id: str) -> bool:
+def audit_entry_there(database: Database, organization: str, id: str) -> bool:
     """Whether the organisation has such an entry."""
     return database.execute("SELECT 1 FROM audit_entry WHERE organization = ? AND id = ?", (organization, id)).fetchone() is not None
 
 
-def audit_break(database: sqlite3.Connection) -> str | None:
+def audit_break(database: Database) -> str | None:
     """Where the chain breaks, in words; None: nowhere."""
     return broken(_links(database))
 
 
-def audit_head(database: sqlite3.Connection) -> tuple[int, bytes]:
+def audit_head(database: Database) -> tuple[int, bytes]:
     """How many entries there are, and the hash of the last."""
     last = database.execute("SELECT number, hash FROM audit_entry ORDER BY number DESC LIMIT 1").fetchone()
     return (0, START) if last is None else (last[0], last[1])
 
 
-def _links(database: sqlite3.Connection) -> Iterator[tuple[int, tuple[object, ...], bytes]]:
+def _links(database: Database) -> Iterator[tuple[int, tuple[object, ...], bytes]]:
     for number, *fields, found in database.execute(f"SELECT number, {_FIELDS}, hash FROM audit_entry ORDER BY number"):  # noqa: S608 -- ours
         yield number, tuple(fields), found
 

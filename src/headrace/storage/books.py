@@ -48,9 +48,9 @@ HOUR: Final = 3_600 * SECOND
 HELD, VOID = RANK["held"], RANK["void"]
 LABELS_MAX: Final = 100_000  # that are kept in memory
 MANY: Final = 64  # rows of one statement
-FIRST: Final = ("request", "number", "admitted", "bound_pico", "placed", "user")  # what an admission says, and no end changes
+FIRST: Final = ("request", "number", "admitted", "bound_pico", "placed", "user", "detail")  # what an admission says, and no end changes
 REST: Final = (
-    "state", "label", "ended", *SEGMENTS, "cost_pico", "ttft_ms", "duration_ms", "translation", "buy_pico", "calls",
+    "state", "label", "ended", *SEGMENTS, "cost_pico", "ttft_ms", "duration_ms", "translation", "buy_pico", "calls", "units",
 )  # fmt: skip
 LABEL: Final = (
     "organization", "project", "key", "class", "operation", "model", "pool", "streamed", "price", "evidence", "outcome", "model_served",
@@ -95,6 +95,7 @@ class _Admitted(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
     tier: str | None = None
     user: str | None = None
     buy: str | None = None
+    detail: str | None = None
 
 
 class _Settled(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
@@ -114,6 +115,7 @@ class _Settled(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
     buy_pico: int | None = None
     ours: bool = False
     calls: msgspec.Raw = msgspec.Raw(b"\x90")
+    units: msgspec.Raw = msgspec.Raw(b"\x90")
 
 
 class _Voided(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=4):
@@ -287,9 +289,9 @@ class Bookkeeper:
                     usage = (*usage, *NOTHING[len(usage) :])
                 translation = None if len(end.translation) == 1 else bytes(end.translation)
                 values += (
-                    admit.request, admit.attempt, admit.moment, admit.bound_pico, placed, admit.user, RANK[end.state], label, end.moment,
-                    *usage, pico, end.ttft_ms, end.duration_ms, translation, end.buy_pico,
-                    None if len(end.calls) == 1 else bytes(end.calls),
+                    admit.request, admit.attempt, admit.moment, admit.bound_pico, placed, admit.user, admit.detail, RANK[end.state], label,
+                    end.moment, *usage, pico, end.ttft_ms, end.duration_ms, translation, end.buy_pico,
+                    None if len(end.calls) == 1 else bytes(end.calls), None if admit.detail is None else bytes(end.units),
                 )  # fmt: skip
                 if pico:
                     charged[label] = charged.get(label, 0) + pico
@@ -298,8 +300,8 @@ class Bookkeeper:
             else:
                 label = self._label(admit, end.reason, None)
                 values += (
-                    admit.request, admit.attempt, admit.moment, admit.bound_pico, placed, admit.user, VOID, label, end.moment,
-                    *NOTHING, None, None, None, None, None, None,
+                    admit.request, admit.attempt, admit.moment, admit.bound_pico, placed, admit.user, admit.detail, VOID, label, end.moment,
+                    *NOTHING, None, None, None, None, None, None, None,
                 )  # fmt: skip
         return values
 
@@ -314,8 +316,8 @@ class Bookkeeper:
                 bound = _decode_counts(admit.bound)
                 placed = None if len(admit.placed) == 1 else bytes(admit.placed)
                 values += (
-                    admit.request, admit.attempt, admit.moment, admit.bound_pico, placed, admit.user,
-                    HELD, self._label(admit, None, None), None, *bound, *NOTHING[len(bound) :], None, None, None, None, None, None,
+                    admit.request, admit.attempt, admit.moment, admit.bound_pico, placed, admit.user, admit.detail,
+                    HELD, self._label(admit, None, None), None, *bound, *NOTHING[len(bound) :], None, None, None, None, None, None, None,
                 )  # fmt: skip
             self._database.execute(_holding(len(part)), values)
 
@@ -326,9 +328,11 @@ class Bookkeeper:
         end = record if isinstance(record, Settle) else None
         return (
             admit.request, admit.attempt, admit.moment, admit.bound_pico, _encode(admit.placed) if admit.placed else None,
-            admit.user, RANK[stands.state], self._label(admit, outcome, model_served, end), None if record is admit else stands.moment,
+            admit.user, admit.detail, RANK[stands.state], self._label(admit, outcome, model_served, end),
+            None if record is admit else stands.moment,
             *msgspec.structs.astuple(usage), stands.cost_pico, ttft_ms, duration_ms, translation, stands.buy_pico,
             _encode(end.calls) if end is not None and end.calls else None,
+            None if admit.detail is None else _encode(() if end is None else end.units),
         )  # fmt: skip
 
     def _label(self, admit: _Admitted | Admit, outcome: str | None, model_served: str | None, end: _Settled | Settle | None = None) -> int:

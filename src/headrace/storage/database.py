@@ -1,4 +1,5 @@
-"""The SQLite database of a data folder: opened, checked, and brought to the schema that this code knows."""
+"""The databases: SQLite's, in a data folder, opened, checked, and brought to the schema that this code knows; and what stores know of
+either kind. A store is written once, against what `sqlite3.Connection` and `PostgresDatabase` have in common."""
 
 import os
 import sqlite3
@@ -6,10 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from headrace.core.errors import NotReady, SetupError
+from headrace.storage.postgres import PostgresDatabase, ported
 
+Database: TypeAlias = sqlite3.Connection | PostgresDatabase
+
+FOR_POSTGRES: Final = ".postgresql.sql"
 BUSY_TIMEOUT_MS: Final = 5_000
 CACHE_KIB: Final = 32_768
 
@@ -43,8 +48,12 @@ def connect(path: Path, *, durable: bool = False) -> sqlite3.Connection:
 
 
 @contextmanager
-def transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """All of it or nothing, as the only writer."""
+def transaction(database: Database, of: str = "") -> Iterator[None]:
+    """All of it or nothing, as the only writer of what `of` names: SQLite has one writer for all, PostgreSQL one for each name."""
+    if isinstance(database, PostgresDatabase):
+        with database.transaction(of):
+            yield
+        return
     try:
         database.execute("BEGIN IMMEDIATE")
     except sqlite3.OperationalError as error:
@@ -70,8 +79,24 @@ def snapshot(database: sqlite3.Connection) -> Iterator[None]:
 
 def migrations() -> tuple[str, ...]:
     """The SQL of each version, first to last: `migrations/0001_initial.sql` leads to version 1."""
+    return tuple(sql for name, sql in _written() if not name.endswith(FOR_POSTGRES))
+
+
+def shared_migrations() -> list[tuple[str, str]]:
+    """Name and SQL of each for PostgreSQL, first to last: what SQLite's say about the tables that hosts share, and `*.postgresql.sql`."""
+    found = []
+    for name, sql in _written():
+        ours = sql if name.endswith(FOR_POSTGRES) else "".join(ported(statement) for statement in _statements(sql))
+        if ours:
+            found.append((name.removesuffix(".sql"), ours))
+    return found
+
+
+def _written() -> Iterator[tuple[str, str]]:
     folder = files("headrace.storage") / "migrations"
-    return tuple(file.read_text() for file in sorted(folder.iterdir(), key=lambda file: file.name) if file.name.endswith(".sql"))
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".sql"):
+            yield file.name, file.read_text()
 
 
 def _prepare(database: sqlite3.Connection, path: Path, durable: bool) -> None:

@@ -4,14 +4,13 @@ Bytes are written whole before a row names them, and a row goes before its bytes
 the sweep removes.
 """
 
-import sqlite3
 from typing import Final, Literal, TypeAlias
 
 import msgspec
 
 from headrace.core.errors import BodyTooLarge, Conflict
 from headrace.storage.blobs import Blobs
-from headrace.storage.database import transaction
+from headrace.storage.database import Database, transaction
 
 UploadStatus: TypeAlias = Literal["pending", "completed", "cancelled", "expired"]
 ORPHANED_S: Final = 3_600
@@ -49,15 +48,15 @@ _FILE: Final = "id, created, expires, bytes, filename, purpose"
 _UPLOAD: Final = "id, created, expires, status, bytes, filename, purpose, file_expires, file"
 
 
-def keep_file(database: sqlite3.Connection, owner: str, file: StoredFile, quota: int) -> None:
+def keep_file(database: Database, owner: str, file: StoredFile, quota: int) -> None:
     """Raises BodyTooLarge where the project may keep no more."""
-    with transaction(database):
+    with transaction(database, owner):
         _check_quota(database, owner, file.size, quota)
         row = (owner, file.id, file.created_s, file.expires_s, file.size, file.filename, file.purpose)
         database.execute("INSERT INTO file (owner, id, created, expires, bytes, filename, purpose) VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
 
-def _check_quota(database: sqlite3.Connection, owner: str, size: int, quota: int) -> None:
+def _check_quota(database: Database, owner: str, size: int, quota: int) -> None:
     held = database.execute("SELECT coalesce(sum(bytes), 0) FROM file WHERE owner = ?", (owner,)).fetchone()[0]
     coming = database.execute("SELECT coalesce(sum(bytes), 0) FROM upload WHERE owner = ? AND status = 'pending'", (owner,)).fetchone()[0]
     if held + coming + size > quota:
@@ -66,7 +65,7 @@ def _check_quota(database: sqlite3.Connection, owner: str, size: int, quota: int
         )
 
 
-def file_of(database: sqlite3.Connection, owner: str, id: str, now_s: int) -> StoredFile | None:
+def file_of(database: Database, owner: str, id: str, now_s: int) -> StoredFile | None:
     row = database.execute(
         f"SELECT {_FILE} FROM file WHERE owner = ? AND id = ? AND (expires = 0 OR expires > ?)",  # noqa: S608 -- our own column names
         (owner, id, now_s),
@@ -74,17 +73,14 @@ def file_of(database: sqlite3.Connection, owner: str, id: str, now_s: int) -> St
     return None if row is None else _file(row)
 
 
-def files_of(database: sqlite3.Connection, owner: str, purpose: str | None, now_s: int) -> list[StoredFile]:
+def files_of(database: Database, owner: str, purpose: str | None, now_s: int) -> list[StoredFile]:
     """First to last."""
-    rows = database.execute(
-        f"SELECT {_FILE} FROM file WHERE owner = ?1 AND (?2 IS NULL OR purpose = ?2) AND (expires = 0 OR expires > ?3) "  # noqa: S608 -- our own
-        "ORDER BY created, id",
-        (owner, purpose, now_s),
-    )
-    return [_file(row) for row in rows]
+    sql = f"SELECT {_FILE} FROM file WHERE owner = ? AND (expires = 0 OR expires > ?) ORDER BY created, id"  # noqa: S608 -- our own names
+    found = [_file(row) for row in database.execute(sql, (owner, now_s))]
+    return found if purpose is None else [one for one in found if one.purpose == purpose]
 
 
-def drop_file(database: sqlite3.Connection, blobs: Blobs, owner: str, id: str) -> bool:
+def drop_file(database: Database, blobs: Blobs, owner: str, id: str) -> bool:
     """Whether it was there."""
     gone = database.execute("DELETE FROM file WHERE owner = ? AND id = ?", (owner, id)).rowcount > 0
     if gone:
@@ -92,7 +88,7 @@ def drop_file(database: sqlite3.Connection, blobs: Blobs, owner: str, id: str) -
     return gone
 
 
-def sweep_files(database: sqlite3.Connection, blobs: Blobs, now_s: int) -> int:
+def sweep_files(database: Database, blobs: Blobs, now_s: int) -> int:
     """Remove what is over, and bytes that nobody names. How many files."""
     over = database.execute("SELECT owner, id FROM file WHERE expires > 0 AND expires <= ?", (now_s,)).fetchall()
     for owner, id in over:
@@ -107,22 +103,22 @@ def sweep_files(database: sqlite3.Connection, blobs: Blobs, now_s: int) -> int:
 # Uploads.
 
 
-def keep_upload(database: sqlite3.Connection, owner: str, upload: StoredUpload, quota: int) -> None:
+def keep_upload(database: Database, owner: str, upload: StoredUpload, quota: int) -> None:
     """Raises BodyTooLarge where the project may keep no more."""
-    with transaction(database):
+    with transaction(database, owner):
         _check_quota(database, owner, upload.size, quota)
         row = (owner, *msgspec.structs.astuple(upload))
         database.execute(f"INSERT INTO upload (owner, {_UPLOAD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608 -- our own column names
 
 
-def upload_of(database: sqlite3.Connection, owner: str, id: str) -> StoredUpload | None:
+def upload_of(database: Database, owner: str, id: str) -> StoredUpload | None:
     row = database.execute(f"SELECT {_UPLOAD} FROM upload WHERE owner = ? AND id = ?", (owner, id)).fetchone()  # noqa: S608 -- our own column names
     return None if row is None else msgspec.convert(dict(zip(StoredUpload.__struct_fields__, row, strict=True)), StoredUpload)
 
 
-def keep_part(database: sqlite3.Connection, owner: str, upload: str, part: StoredPart) -> None:
+def keep_part(database: Database, owner: str, upload: str, part: StoredPart) -> None:
     """Raises Conflict for an upload that takes no more, BodyTooLarge for more than was announced."""
-    with transaction(database):
+    with transaction(database, upload):
         held = upload_of(database, owner, upload)
         if held is None or held.status != "pending":
             raise Conflict(f"Upload '{upload}' takes no more parts.")
@@ -132,27 +128,27 @@ def keep_part(database: sqlite3.Connection, owner: str, upload: str, part: Store
         database.execute("INSERT INTO upload_part VALUES (?, ?, ?, ?, ?)", (owner, upload, part.id, part.size, part.created_s))
 
 
-def parts_of(database: sqlite3.Connection, owner: str, upload: str) -> list[StoredPart]:
+def parts_of(database: Database, owner: str, upload: str) -> list[StoredPart]:
     rows = database.execute(
         "SELECT id, bytes, created FROM upload_part WHERE owner = ? AND upload = ? ORDER BY created, id", (owner, upload)
     )
     return [StoredPart(id=id, size=size, created_s=created_s) for id, size, created_s in rows]
 
 
-def end_upload(database: sqlite3.Connection, blobs: Blobs, owner: str, id: str, status: UploadStatus) -> None:
+def end_upload(database: Database, blobs: Blobs, owner: str, id: str, status: UploadStatus) -> None:
     """Cancel it, or find it expired: its parts are gone."""
     parts = parts_of(database, owner, id)
-    with transaction(database):
+    with transaction(database, id):
         database.execute("UPDATE upload SET status = ? WHERE owner = ? AND id = ? AND status = 'pending'", (status, owner, id))
         database.execute("DELETE FROM upload_part WHERE owner = ? AND upload = ?", (owner, id))
     for part in parts:
         blobs.drop(part.id)
 
 
-def complete_upload(database: sqlite3.Connection, blobs: Blobs, owner: str, id: str, file: StoredFile) -> None:
+def complete_upload(database: Database, blobs: Blobs, owner: str, id: str, file: StoredFile) -> None:
     """The upload has become `file`, whose bytes are there. Raises Conflict where it is not pending any more."""
     parts = parts_of(database, owner, id)
-    with transaction(database):
+    with transaction(database, id):
         done = database.execute(
             "UPDATE upload SET status = 'completed', file = ? WHERE owner = ? AND id = ? AND status = 'pending'", (file.id, owner, id)
         )

@@ -1,30 +1,23 @@
-"""API keys: kept in SQLite as digests, and known to the server without a query a request.
+"""API keys: kept in the database as digests, and known to the server without a query a request.
 
-Every change of any key, by any process, moves a counter that lies in a small file which the server has mapped into its memory. The
-server compares it at each request, a hundred nanoseconds, and reads what changed when it has moved: a revoked key is refused at once.
+A server has all of them in its memory, and hears of every change by any process; how is told in `news.py`.
 """
 
-import fcntl
 import hmac
-import mmap
-import os
-import sqlite3
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
 from headrace.core.clock import Moment
-from headrace.core.errors import InvalidRequest, NotReady
+from headrace.core.errors import InvalidRequest, NotFound
 from headrace.core.identity import Principal, TrafficClass
 from headrace.core.roles import Role
 from headrace.metering import KeyRow, digest, principal_of, secret_from, shown
-from headrace.storage.auditlog import Act, note
-from headrace.storage.database import transaction
+from headrace.storage.auditlog import AUDITED, Act, note
+from headrace.storage.database import Database, transaction
 from headrace.storage.folder import Layout
-
-GENERATION_SIZE: Final = 8
+from headrace.storage.generations import announce
 
 _FIELDS: Final = (
     "id, name, organization, project, class, requests_per_minute, tokens_per_minute, digest, shown, created, revoked, parent, budget_pico, "
@@ -39,7 +32,7 @@ CHILDREN_MAX: Final = 10_000
 class KeyStore:
     """The keys of a data folder, for who makes and revokes them. The database should be a `durable` one."""
 
-    def __init__(self, database: sqlite3.Connection, layout: Layout, *, children_max: int = CHILDREN_MAX) -> None:
+    def __init__(self, database: Database, layout: Layout, *, children_max: int = CHILDREN_MAX) -> None:
         self._database, self._generation, self._children_max = database, layout.keys_generation, children_max
 
     def create(
@@ -66,7 +59,7 @@ class KeyStore:
         """Make a key of the random bytes `token`; return it with its secret, which nobody can read again. `act` is what the audit log says.
 
         Raises InvalidRequest when a key of this name is in use in the project, or among the keys that were minted from the same one, or
-        when that one has minted too many, or when the project is archived.
+        when that one has minted too many, or when the project is archived; NotFound when its owner is gone.
         """
         secret = secret_from(token)
         row = KeyRow(
@@ -88,9 +81,11 @@ class KeyStore:
             owner=owner,
             role=role,
         )
-        with transaction(self._database):
+        with transaction(self._database, AUDITED):
             if (organization, project) in archived_projects(self._database):
                 raise InvalidRequest(f"the project {organization}/{project} is archived: no keys are made in it")
+            if owner is not None and not self._there(organization, owner):
+                raise NotFound("User", owner)
             namesakes = key_rows(self._database, "WHERE organization = ? AND project = ? AND name = ?", organization, project, name)
             ours = [one for one in namesakes if (one.parent, one.owner, one.role) == (parent, None, role) and _in_use(one, created)]
             if ours and owner is None:
@@ -100,17 +95,17 @@ class KeyStore:
             self._insert(row)
             if act is not None:
                 note(self._database, act, "api_key.created", id, _told(row), project=project)
-        bump(self._generation)
+        announce(self._database, self._generation)
         return row, secret
 
     def ensure(self, row: KeyRow) -> KeyRow:
         """Have a key whose secret is known already, such as the development key; a revoked one stays revoked."""
-        with transaction(self._database):
+        with transaction(self._database, AUDITED):
             found = self._database.execute(f"SELECT {_FIELDS} FROM api_key WHERE digest = ?", (row.digest,)).fetchone()  # noqa: S608 -- ours
             if found is not None:
                 return _key_row(found)
             self._insert(row)
-        bump(self._generation)
+        announce(self._database, self._generation)
         return row
 
     def rows(self) -> list[KeyRow]:
@@ -122,7 +117,7 @@ class KeyStore:
 
         Raises InvalidRequest when no key is meant, or more than one.
         """
-        with transaction(self._database):
+        with transaction(self._database, AUDITED):
             found = self._meant(key)
             revoked = msgspec.structs.replace(found, revoked=moment if found.revoked is None else found.revoked)
             if found.revoked is None:
@@ -130,7 +125,7 @@ class KeyStore:
                 if act is not None:
                     act = msgspec.structs.replace(act, organization=found.organization)
                     note(self._database, act, "api_key.deleted", found.id, {"name": found.name}, project=found.project)
-        bump(self._generation)
+        announce(self._database, self._generation)
         return revoked
 
     def revoke_owned(self, owner: str, moment: Moment, project: str | None = None) -> None:
@@ -145,7 +140,7 @@ class KeyStore:
 
     def expire(self, id: str, expires: Moment, act: Act | None = None) -> KeyRow | None:
         """Have a key in use end at that moment; None: there is no such key."""
-        with transaction(self._database):
+        with transaction(self._database, AUDITED):
             rows = key_rows(self._database, "WHERE id = ? AND revoked IS NULL", id)
             if not rows:
                 return None
@@ -154,7 +149,7 @@ class KeyStore:
                 self._database.execute("UPDATE api_key SET changed = (SELECT max(changed) + 1 FROM api_key) WHERE id = ?", (each,))
             if act is not None:
                 note(self._database, act, "api_key.updated", id, {"expires": expires}, project=rows[0].project)
-        bump(self._generation)
+        announce(self._database, self._generation)
         return msgspec.structs.replace(rows[0], expires=expires)
 
     def _end(self, id: str, moment: Moment) -> None:
@@ -192,6 +187,14 @@ class KeyStore:
             raise InvalidRequest(f"{len(found)} keys are named {key!r}: give the id, one of {', '.join(row.id for row in found)}")
         return found[0]
 
+    def _there(self, organization: str, owner: str) -> bool:
+        """Whether a person or a service account is there, seen in the transaction that makes the key: who is removed takes all along."""
+        sql = (
+            "SELECT 1 FROM person WHERE organization = ? AND id = ? "
+            "UNION ALL SELECT 1 FROM service_account WHERE organization = ? AND id = ? AND deleted IS NULL"
+        )
+        return self._database.execute(sql, (organization, owner) * 2).fetchone() is not None
+
     def _children(self, parent: str, now: Moment) -> int:
         sql = "SELECT count(*) FROM api_key WHERE parent = ? AND revoked IS NULL AND (expires IS NULL OR expires > ?)"
         return int(self._database.execute(sql, (parent, now)).fetchone()[0])
@@ -204,25 +207,40 @@ class KeyStore:
         )
 
 
-class KeyRing:
-    """The keys in a server's memory, by digest. `fixed` ones come from settings."""
+class KeyNews(msgspec.Struct, frozen=True):
+    """Keys as they are since they changed, and the projects that are archived now, by organisation and id."""
 
-    def __init__(self, database: sqlite3.Connection, layout: Layout, fixed: Iterable[KeyRow] = ()) -> None:
-        self._database = database
+    changed: tuple[KeyRow, ...]
+    archived: frozenset[tuple[str, str]]
+
+
+class Source(Protocol):
+    """Where a ring hears of changes."""
+
+    def __call__(self) -> KeyNews | None:
+        """What is new; None: nothing, which is said within a microsecond. Raises NotReady or StoreUnreachable where that can't be known:
+        a key that may be revoked is not taken."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class KeyRing:
+    """The keys in a server's memory, by digest. `news` tells what changed of them, and `fixed` ones come from settings."""
+
+    def __init__(self, news: "Source", fixed: Iterable[KeyRow] = ()) -> None:
+        self._news = news
         self._rows: dict[bytes, tuple[bytes, Principal]] = {}
         self._living: dict[str, KeyRow] = {}
         self._fixed: list[KeyRow] = []
         self._archived: frozenset[tuple[str, str]] = frozenset()
         self._add(fixed)
-        self._file = _open(layout.keys_generation)
-        self._map = mmap.mmap(self._file, GENERATION_SIZE, access=mmap.ACCESS_READ)
-        self._seen = b""
-        self._changed = self.changes = 0
+        self.changes = 0
 
     def version(self) -> int:
         """Another number whenever any key may have changed; what was found of one holds until then."""
-        if self._map[:GENERATION_SIZE] != self._seen:
-            self._reload()
+        while (news := self._news()) is not None:
+            self._learn(news)
         return self.changes
 
     def find(self, secret: str) -> Principal | None:
@@ -270,54 +288,32 @@ class KeyRing:
         self._rows[row.digest] = row.digest, principal_of(lineage)
 
     def close(self) -> None:
-        self._map.close()
-        os.close(self._file)
+        self._news.close()
 
-    def _reload(self) -> None:
-        """Read what changed. The counter is read first: a change that comes in between moves it again."""
-        seen = self._map[:GENERATION_SIZE]
-        sql = f"SELECT changed, {_FIELDS} FROM api_key WHERE changed > ? ORDER BY changed"  # noqa: S608 -- our own column names
-        try:
-            rows = self._database.execute(sql, (self._changed,)).fetchall()
-            self._archived = archived_projects(self._database)
-        except sqlite3.Error as error:  # a key that may be revoked is not taken
-            raise NotReady(f"the API keys can't be read ({error}): check the database with `headrace doctor`") from error
-        for changed, *fields in rows:
-            row = _key_row(fields)
+    def _learn(self, news: KeyNews) -> None:
+        self._archived = news.archived
+        for row in news.changed:
             if row.revoked is None:
                 self._take(row)
             else:
                 self._rows.pop(row.digest, None)
                 self._living.pop(row.id, None)
-            self._changed = changed
-        self._seen = seen
         self.changes += 1
 
 
-def archived_projects(database: sqlite3.Connection) -> frozenset[tuple[str, str]]:
+def changed_keys(database: Database, after: int) -> tuple[int, tuple[KeyRow, ...]]:
+    """The keys that changed after so many changes, in the order of it, and how many changes there were."""
+    sql = f"SELECT changed, {_FIELDS} FROM api_key WHERE changed > ? ORDER BY changed"  # noqa: S608 -- our own column names
+    rows = database.execute(sql, (after,)).fetchall()
+    return (rows[-1][0] if rows else after), tuple(_key_row(fields) for _, *fields in rows)
+
+
+def archived_projects(database: Database) -> frozenset[tuple[str, str]]:
     """Organisation and id of each."""
     return frozenset(database.execute("SELECT organization, id FROM project WHERE archived IS NOT NULL"))
 
 
-def bump(path: Path) -> None:
-    """Move the counter. Whoever changes a key does it after the change is there to be read."""
-    file = _open(path)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        count = int.from_bytes(os.pread(file, GENERATION_SIZE, 0), "little")
-        os.pwrite(file, (count + 1).to_bytes(GENERATION_SIZE, "little"), 0)
-    finally:
-        os.close(file)
-
-
-def _open(path: Path) -> int:
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    if os.fstat(file).st_size < GENERATION_SIZE:
-        os.pwrite(file, bytes(GENERATION_SIZE), 0)
-    return file
-
-
-def key_rows(database: sqlite3.Connection, rest: str, *values: str) -> list[KeyRow]:
+def key_rows(database: Database, rest: str, *values: str) -> list[KeyRow]:
     """The keys that SQL after the table's name says."""
     rows = database.execute(f"SELECT {_FIELDS} FROM api_key {rest}", values)  # noqa: S608 -- our own words
     return [_key_row(row) for row in rows]

@@ -2,7 +2,8 @@
 
 A process of its own, since a thread would fight the event loop for the interpreter; and it has a child that syncs the log every
 INTERVAL_MS, since that must not wait while it loads. The server keeps a pipe to its standard input; when that closes, because the server
-ended or died, the loader takes a last look and ends. It looks once a second, and at once when the log's folder has changed.
+ended or died, the loader takes a last look and ends. It looks once a second, and at once when the log's folder has changed, and gives way
+to the server: what it knows may be a moment old, and no request shall wait for it.
 """
 
 import gc
@@ -26,6 +27,9 @@ from headrace.storage.usagelog import SYNC_INTERVAL_MS
 INTERVAL_S: Final = 1.0
 TICK_S: Final = 0.1
 STDIN: Final = 0
+NICE: Final = 10
+"""A pass takes tens of milliseconds of a processor, once a second. Where all are busy, requests go first, and the loader still has a tenth
+of one: that is as many requests a second as a server can take."""
 
 
 def follow(layout: Layout, pid: int) -> None:
@@ -74,6 +78,7 @@ def main(arguments: list[str]) -> int:
     try:
         layout = make_folder(Path(arguments[0]))
         with syncing(layout.usage, int(arguments[1]) if len(arguments) > 1 else SYNC_INTERVAL_MS):
+            os.nice(NICE)  # the child that syncs goes on as it was: durability waits for nobody
             follow(layout, os.getpid())
     except (HeadraceError, sqlite3.Error, OSError) as error:
         sys.stderr.write(f"the usage loader stopped: {error}\n")

@@ -1,11 +1,10 @@
 """What was answered to a request that must not be worked on twice: claimed before the work, kept with its answer, for a day."""
 
-import sqlite3
 from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from headrace.storage.database import transaction
+from headrace.storage.database import Database, transaction
 
 OnceState: TypeAlias = Literal["working", "done", "lost"]
 KEPT_S: Final = 86_400
@@ -28,17 +27,17 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     answered: Answered
 
 
-def claim(database: sqlite3.Connection, owner: str, path: str, key: str, digest: bytes, now_s: int) -> Claimed | None:
-    """Take the key. None: it is taken by this request now; else by whom it was before."""
-    with transaction(database):
+def claim(database: Database, owner: str, path: str, key: str, digest: bytes, runner: str, now_s: int) -> Claimed | None:
+    """Take the key, for a request that `runner` works on. None: it is taken now; else by whom it was before."""
+    with transaction(database, f"{owner} {path} {key}"):
         database.execute("DELETE FROM once WHERE owner = ? AND path = ? AND key = ? AND created <= ?", (owner, path, key, now_s - KEPT_S))
         row = database.execute(
             "SELECT digest, state, status, headers, body, streamed FROM once WHERE owner = ? AND path = ? AND key = ?", (owner, path, key)
         ).fetchone()
         if row is None:
             database.execute(
-                "INSERT INTO once (owner, path, key, created, digest, state) VALUES (?, ?, ?, ?, ?, 'working')",
-                (owner, path, key, now_s, digest),
+                "INSERT INTO once (owner, path, key, created, digest, state, runner) VALUES (?, ?, ?, ?, ?, 'working', ?)",
+                (owner, path, key, now_s, digest, runner),
             )
             return None
     held, state, status, headers, body, streamed = row
@@ -46,22 +45,22 @@ def claim(database: sqlite3.Connection, owner: str, path: str, key: str, digest:
     return Claimed(digest=held, state=state, answered=answered)
 
 
-def answer_once(database: sqlite3.Connection, owner: str, path: str, key: str, answered: Answered) -> None:
+def answer_once(database: Database, owner: str, path: str, key: str, answered: Answered) -> None:
     database.execute(
         "UPDATE once SET state = 'done', status = ?, headers = ?, body = ?, streamed = ? WHERE owner = ? AND path = ? AND key = ?",
         (answered.status, answered.headers, answered.body, answered.streamed, owner, path, key),
     )
 
 
-def release(database: sqlite3.Connection, owner: str, path: str, key: str) -> None:
+def release(database: Database, owner: str, path: str, key: str) -> None:
     """Nothing was done that must not be done again: the key is free."""
     database.execute("DELETE FROM once WHERE owner = ? AND path = ? AND key = ? AND state = 'working'", (owner, path, key))
 
 
-def bury_once(database: sqlite3.Connection) -> None:
-    """What a killed server was working on is lost: whether it was done, nobody knows."""
-    database.execute("UPDATE once SET state = 'lost' WHERE state = 'working'")
+def lose_once(database: Database) -> None:
+    """What nobody works on any more is lost: whether it was done, nobody knows."""
+    database.execute("UPDATE once SET state = 'lost' WHERE state = 'working' AND (runner IS NULL OR runner NOT IN (SELECT id FROM runner))")
 
 
-def sweep_once(database: sqlite3.Connection, now_s: int) -> None:
+def sweep_once(database: Database, now_s: int) -> None:
     database.execute("DELETE FROM once WHERE created <= ?", (now_s - KEPT_S,))

@@ -1,14 +1,14 @@
 """Prices that were set at run time: appended with the moment at which they were, never changed."""
 
-import sqlite3
 from typing import Final, Literal, TypeAlias
 
 import msgspec
 
 from headrace.core.clock import Moment
 from headrace.metering import Price, WrittenPrice, compiled
-from headrace.storage.database import transaction
+from headrace.storage.database import Database, transaction
 from headrace.storage.folder import Layout
+from headrace.storage.generations import announce
 
 Side: TypeAlias = Literal["sell", "buy"]
 _written: Final = msgspec.json.Decoder(WrittenPrice).decode
@@ -27,18 +27,18 @@ class PriceSet(msgspec.Struct, frozen=True):
         return compiled(self.written, recorded=self.recorded)
 
 
-def price_sets(database: sqlite3.Connection) -> list[PriceSet]:
+def price_sets(database: Database) -> list[PriceSet]:
     """All that were set, in their order."""
     rows = database.execute("SELECT side, vendor, content, recorded FROM price_set ORDER BY id")
     return [PriceSet(side, vendor, _written(content), recorded) for side, vendor, content, recorded in rows]
 
 
-def set_price(database: sqlite3.Connection, layout: Layout, asked: PriceSet) -> None:
+def set_price(database: Database, layout: Layout, asked: PriceSet) -> None:
     """Add a row; a running server sees it within a second. Raises ValueError for an amount that is not a price."""
     assert asked.price.recorded == asked.recorded
-    with transaction(database):
+    with transaction(database, "prices"):
         database.execute(
             "INSERT INTO price_set (side, vendor, content, recorded) VALUES (?, ?, ?, ?)",
             (asked.side, asked.vendor, msgspec.json.encode(asked.written), asked.recorded),
         )
-    layout.prices_generation.touch()
+    announce(database, layout.prices_generation)

@@ -10,7 +10,7 @@ import msgspec
 from headrace.core.clock import Moment
 from headrace.core.usage import NOTHING, Usage
 from headrace.metering import Account
-from headrace.storage.database import snapshot
+from headrace.storage.database import Database, snapshot
 from headrace.storage.replay import Parts, balances_of, charged_of, days_of
 from headrace.storage.rollups import PART
 from headrace.storage.segment import segments
@@ -79,7 +79,7 @@ def usage_by(
     return sorted(rows or ([] if group else [UsageRow(group=())]), key=lambda row: (-row.cost_pico, row.group))
 
 
-def key_names(database: sqlite3.Connection) -> dict[str, str]:
+def key_names(database: Database) -> dict[str, str]:
     """The name of each key by its id, revoked ones too."""
     return dict(database.execute("SELECT id, name FROM api_key"))
 

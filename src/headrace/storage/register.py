@@ -4,7 +4,6 @@ A project is there as soon as a key carries its name; it needs no row before som
 loses his keys in the same transaction.
 """
 
-import sqlite3
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TypeVar
@@ -15,10 +14,11 @@ from headrace.core.clock import Moment
 from headrace.core.errors import Conflict, NotFound
 from headrace.core.roles import MAY, ProjectRole, Role, may
 from headrace.metering import KeyRow, Limit, Whom
-from headrace.storage.auditlog import Act, note
-from headrace.storage.database import transaction
+from headrace.storage.auditlog import AUDITED, Act, note
+from headrace.storage.database import Database, transaction
 from headrace.storage.folder import Layout
-from headrace.storage.keys import KeyStore, archived_projects, bump, key_rows
+from headrace.storage.generations import announce
+from headrace.storage.keys import KeyStore, archived_projects, key_rows
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 
@@ -99,9 +99,7 @@ class Register:
     """What one organisation has, read and changed. The database should be a `durable` one. `settled` are the projects of its keys in the
     settings, since when they are there."""
 
-    def __init__(
-        self, database: sqlite3.Connection, layout: Layout, organization: str, settled: Mapping[str, Moment] = MappingProxyType({})
-    ) -> None:
+    def __init__(self, database: Database, layout: Layout, organization: str, settled: Mapping[str, Moment] = MappingProxyType({})) -> None:
         self._settled = settled
         self.database, self._layout, self._organization = database, layout, organization
         self.keys = KeyStore(database, layout)
@@ -129,25 +127,28 @@ class Register:
 
     def create_project(self, id: str, name: str, act: Act) -> Project:
         made = Project(id=id, name=name, created=act.moment)
-        with transaction(self.database):
+        with transaction(self.database, AUDITED):
             self._keep_project(made)
             note(self.database, act, "project.created", id, {"name": name}, project=id)
         return made
 
     def rename_project(self, id: str, name: str, act: Act) -> Project:
-        with transaction(self.database):
+        with transaction(self.database, AUDITED):
             renamed = msgspec.structs.replace(self._live(id), name=name)
             self._keep_project(renamed)
             note(self.database, act, "project.updated", id, {"name": name}, project=id)
         return renamed
 
     def archive_project(self, id: str, act: Act) -> Project:
-        """From its return on no server takes a key of the project, also none of the settings'. There is no way back."""
-        with transaction(self.database):
+        """From its return on no server takes a key of the project. There is no way back. Raises Conflict for a project of the settings'
+        keys, which no word at run time may end for good."""
+        if id in self._settled:
+            raise Conflict(f"The project '{id}' has keys in headrace.toml: take its [[key]] sections out first, and reload.")
+        with transaction(self.database, AUDITED):
             archived = msgspec.structs.replace(self._live(id), archived=act.moment)
             self._keep_project(archived)
             note(self.database, act, "project.archived", id, project=id)
-        bump(self._layout.keys_generation)
+        announce(self.database, self._layout.keys_generation)
         return archived
 
     def _live(self, id: str) -> Project:
@@ -176,22 +177,22 @@ class Register:
         return found[0]
 
     def person_of(self, email: str) -> Person | None:
-        found = self._people("AND email = ?", email)
+        found = self._people("AND lower(email) = lower(?)", email)
         return found[0] if found else None
 
     def add_person(self, one: Person, act: Act) -> None:
-        with transaction(self.database):
+        with transaction(self.database, AUDITED):
             self._add(one)
             note(self.database, act, "user.added", one.id, {"email": one.email, "role": one.role})
 
     def change_role(self, id: str, role: Role, act: Act) -> Person:
         """Keys of his that administer with more than that are revoked."""
-        with transaction(self.database):
+        with transaction(self.database, AUDITED):
             changed = msgspec.structs.replace(self.person(id), role=role)
             self.database.execute("UPDATE person SET role = ? WHERE id = ?", (role, id))
             self._revoke_above(id, role, act.moment)
             note(self.database, act, "user.updated", id, {"role": role})
-        bump(self._layout.keys_generation)
+        announce(self.database, self._layout.keys_generation)
         return changed
 
     def _revoke_above(self, id: str, role: Role, moment: Moment) -> None:
@@ -202,20 +203,19 @@ class Register:
 
     def remove_person(self, id: str, act: Act) -> None:
         """With his keys, his parts in projects and his sign-ins."""
-        with transaction(self.database):
+        with transaction(self.database, AUDITED):
             gone = self.person(id)
             for table, column in (("project_person", "person"), ("sign_in", "person"), ("person", "id")):
                 self.database.execute(f"DELETE FROM {table} WHERE {column} = ?", (id,))  # noqa: S608 -- our own names
             self.keys.revoke_owned(id, act.moment)
             note(self.database, act, "user.deleted", id, {"email": gone.email})
-        bump(self._layout.keys_generation)
+        announce(self.database, self._layout.keys_generation)
 
     def _add(self, one: Person) -> None:
+        if self.person_of(one.email) is not None:
+            raise Conflict(f"There is a user with the address {one.email} already.")
         sql = f"INSERT INTO person ({_PERSON}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 -- our own column names
-        try:
-            self.database.execute(sql, msgspec.structs.astuple(one))
-        except sqlite3.IntegrityError:
-            raise Conflict(f"There is a user with the address {one.email} already.") from None
+        self.database.execute(sql, msgspec.structs.astuple(one))
 
     # Who comes in.
 
@@ -235,7 +235,7 @@ class Register:
         """Who that is, signed in by an identity provider; None where nobody knows him. `role` is what the provider's claims make of him,
         and has the last word; else he is what he was, or was invited as, or `otherwise`. Who is known by his address only, or invited by
         it, is taken for him where it is `verified`."""
-        with transaction(self.database):
+        with transaction(self.database, AUDITED):
             known = self._people("AND issuer = ? AND subject = ?", issuer, subject)
             found = known[0] if known else (self.person_of(email) if verified else None)
             if found is not None and found.issuer is not None and (found.issuer, found.subject) != (issuer, subject):
@@ -260,7 +260,7 @@ class Register:
                 self._revoke_above(entered.id, entered.role, act.moment)
                 note(self.database, _next(act, "r"), "user.updated", entered.id, {"role": entered.role})
         if entered.role != found.role:
-            bump(self._layout.keys_generation)
+            announce(self.database, self._layout.keys_generation)
         return entered
 
     def _open_invite(self, email: str, now: Moment) -> Invite | None:
@@ -289,7 +289,7 @@ class Register:
         raise NotFound("Invite", id)
 
     def send_invite(self, one: Invite, act: Act) -> None:
-        with transaction(self.database):
+        with transaction(self.database, AUDITED):
             if self.person_of(one.email) is not None:
                 raise Conflict(f"There is a user with the address {one.email} already.")
             for project, _ in one.projects:
@@ -301,7 +301,7 @@ class Register:
             note(self.database, act, "invite.sent", one.id, {"email": one.email, "role": one.role})
 
     def drop_invite(self, id: str, act: Act) -> None:
-        with transaction(self.database):
+        with transaction(self.database, AUDITED):
             if self.invite(id).accepted is not None:
                 raise Conflict("This invite is accepted: remove the user instead.")
             self.database.execute("DELETE FROM invite WHERE id = ?", (id,))
@@ -332,7 +332,7 @@ class Register:
 
     def place_person(self, project: str, person: str, role: ProjectRole, act: Act) -> ProjectPerson:
         """Give him a part, or another one."""
-        with transaction(self.database):
+        with transaction(self.database, AUDITED):
             self._live(project)
             self.person(person)
             kind = "user.updated" if person in {one.id for one in self.project_people(project)} else "user.added"
@@ -342,13 +342,13 @@ class Register:
 
     def displace_person(self, project: str, person: str, act: Act) -> None:
         """With his keys in the project."""
-        with transaction(self.database):
+        with transaction(self.database, AUDITED):
             self.project_person(project, person)
             sql = "DELETE FROM project_person WHERE organization = ? AND project = ? AND person = ?"
             self.database.execute(sql, (self._organization, project, person))
             self.keys.revoke_owned(person, act.moment, project)
             note(self.database, act, "user.deleted", person, project=project)
-        bump(self._layout.keys_generation)
+        announce(self.database, self._layout.keys_generation)
 
     def _place(self, project: str, person: str, role: ProjectRole, moment: Moment) -> None:
         sql = (
@@ -375,7 +375,7 @@ class Register:
         raise NotFound("Service account", id)
 
     def create_service_account(self, one: ServiceAccount, act: Act) -> None:
-        with transaction(self.database):
+        with transaction(self.database, AUDITED):
             self._live(one.project)
             self.database.execute(
                 "INSERT INTO service_account (organization, id, project, name, role, created) VALUES (?, ?, ?, ?, ?, ?)",
@@ -384,7 +384,7 @@ class Register:
             note(self.database, act, "service_account.created", one.id, {"name": one.name, "role": one.role}, project=one.project)
 
     def change_service_account(self, project: str, id: str, name: str | None, role: ProjectRole | None, act: Act) -> ServiceAccount:
-        with transaction(self.database):
+        with transaction(self.database, AUDITED):
             found = self.service_account(project, id)
             changed = msgspec.structs.replace(found, name=name or found.name, role=role or found.role)
             self.database.execute("UPDATE service_account SET name = ?, role = ? WHERE id = ?", (changed.name, changed.role, id))
@@ -393,12 +393,12 @@ class Register:
 
     def delete_service_account(self, project: str, id: str, act: Act) -> None:
         """With its keys."""
-        with transaction(self.database):
+        with transaction(self.database, AUDITED):
             self.service_account(project, id)
             self.database.execute("UPDATE service_account SET deleted = ? WHERE id = ?", (act.moment, id))
             self.keys.revoke_owned(id, act.moment)
             note(self.database, act, "service_account.deleted", id, project=project)
-        bump(self._layout.keys_generation)
+        announce(self.database, self._layout.keys_generation)
 
     # Keys.
 
@@ -477,25 +477,27 @@ class Register:
 
     def set_limit(self, one: ProjectLimit, act: Act) -> None:
         """It holds in every worker within a second; the caller has his own take it on at once."""
-        with transaction(self.database):
+        with transaction(self.database, AUDITED):
             self._live(one.project)
             self.database.execute(
-                "INSERT OR REPLACE INTO project_limit VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO project_limit VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (organization, project, model) DO UPDATE SET "
+                "requests_per_minute = excluded.requests_per_minute, tokens_per_minute = excluded.tokens_per_minute, "
+                "requests_per_day = excluded.requests_per_day",
                 (one.organization, one.project, one.model, one.requests_per_minute, one.tokens_per_minute, one.requests_per_day),
             )
             amounts = {name: value for name in LIMITED if (value := getattr(one, name)) is not None}
             note(self.database, act, "rate_limit.updated", f"rl-{one.model}", amounts, project=one.project)
-        bump(self._layout.limits_generation)
+        announce(self.database, self._layout.limits_generation)
 
     def drop_limit(self, project: str, model: str, act: Act) -> bool:
         """False: there was none."""
-        with transaction(self.database):
+        with transaction(self.database, AUDITED):
             self.project(project)
             sql = "DELETE FROM project_limit WHERE organization = ? AND project = ? AND model = ?"
             if not self.database.execute(sql, (self._organization, project, model)).rowcount:
                 return False
             note(self.database, act, "rate_limit.deleted", f"rl-{model}", project=project)
-        bump(self._layout.limits_generation)
+        announce(self.database, self._layout.limits_generation)
         return True
 
     # How rows are read.
@@ -514,7 +516,7 @@ _PERSON = "id, organization, email, name, role, added, issuer, subject"
 LIMITED = ("requests_per_minute", "tokens_per_minute", "requests_per_day")
 
 
-def project_limits(database: sqlite3.Connection) -> list[ProjectLimit]:
+def project_limits(database: Database) -> list[ProjectLimit]:
     """The limits of all projects that are not archived."""
     gone = archived_projects(database)
     rows = database.execute(f"SELECT {', '.join(ProjectLimit.__struct_fields__)} FROM project_limit ORDER BY organization, project, model")  # noqa: S608 -- ours
@@ -522,7 +524,7 @@ def project_limits(database: sqlite3.Connection) -> list[ProjectLimit]:
     return [one for one in limits if (one.organization, one.project) not in gone]
 
 
-def person_by_id(database: sqlite3.Connection, id: str) -> Person | None:
+def person_by_id(database: Database, id: str) -> Person | None:
     """Somebody of any organisation."""
     row = database.execute(f"SELECT {_PERSON} FROM person WHERE id = ?", (id,)).fetchone()  # noqa: S608 -- our own column names
     return None if row is None else _made(Person, dict(zip(_PERSON.split(", "), row, strict=True)))

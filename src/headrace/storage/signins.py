@@ -1,12 +1,11 @@
 """Who is signed in: by the digest of a cookie, until it expires, is idle for too long, or is ended here or by the identity provider."""
 
 import hashlib
-import sqlite3
 
 import msgspec
 
 from headrace.core.clock import SECOND, Moment
-from headrace.storage.database import transaction
+from headrace.storage.database import Database, transaction
 from headrace.storage.register import Person, person_by_id
 
 SEEN_EVERY = 60 * SECOND
@@ -27,15 +26,15 @@ class SignIn(msgspec.Struct, frozen=True, kw_only=True):
     id_token: str
 
 
-def sign_in(database: sqlite3.Connection, cookie: str, one: SignIn) -> None:
+def sign_in(database: Database, cookie: str, one: SignIn) -> None:
     """Begin a session under a secret cookie, and forget those that are over."""
-    with transaction(database):
+    with transaction(database, "sign-ins"):
         database.execute("DELETE FROM sign_in WHERE expires <= ?", (one.began,))
         sql = f"INSERT INTO sign_in (digest, {_FIELDS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 -- our own column names
         database.execute(sql, (_digest(cookie), *msgspec.structs.astuple(one)))
 
 
-def signed_in(database: sqlite3.Connection, cookie: str, now: Moment, idle: int) -> tuple[SignIn, Person] | None:
+def signed_in(database: Database, cookie: str, now: Moment, idle: int) -> tuple[SignIn, Person] | None:
     """Whose session it is; None where there is none, or it is over, or has been idle for `idle` nanoseconds."""
     row = database.execute(f"SELECT {_FIELDS} FROM sign_in WHERE digest = ?", (_digest(cookie),)).fetchone()  # noqa: S608 -- ours
     if row is None:
@@ -49,14 +48,14 @@ def signed_in(database: sqlite3.Connection, cookie: str, now: Moment, idle: int)
     return found, person
 
 
-def sign_out(database: sqlite3.Connection, cookie: str) -> None:
+def sign_out(database: Database, cookie: str) -> None:
     database.execute("DELETE FROM sign_in WHERE digest = ?", (_digest(cookie),))
 
 
-def sign_out_elsewhere(database: sqlite3.Connection, issuer: str, *, sid: str | None, subject: str | None) -> list[str]:
+def sign_out_elsewhere(database: Database, issuer: str, *, sid: str | None, subject: str | None) -> list[str]:
     """The identity provider ends a session of its own, or all of a subject. Whose sessions ended, by the ids of people."""
     column, value = ("sid", sid) if sid is not None else ("subject", subject)
-    with transaction(database):
+    with transaction(database, "sign-ins"):
         rows = database.execute(f"SELECT person FROM sign_in WHERE issuer = ? AND {column} = ?", (issuer, value)).fetchall()  # noqa: S608 -- ours
         database.execute(f"DELETE FROM sign_in WHERE issuer = ? AND {column} = ?", (issuer, value))  # noqa: S608 -- ours
     return sorted({row[0] for row in rows})

@@ -128,15 +128,16 @@ class _Message(msgspec.Struct):
 _messages = msgspec.json.Decoder(_Message)
 
 
-def read_whole(body: bytes) -> tuple[Usage | None, str | None]:
-    """Usage and served model of a whole unstreamed message. Raises what went wrong upstream where it is not one."""
+def read_whole(body: bytes) -> Used:
+    """What a whole unstreamed message says that it used. Raises what went wrong upstream where it is not one."""
     try:
         message = _messages.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
         raise UpstreamGarbled(f"The upstream's answer is not one of Anthropic's Messages: {wrong}.") from None
     if message.type == "error":
         raise failure_in_stream(body)
-    return (message.usage.whole() if message.usage else None), message.model
+    usage = message.usage or _Usage()
+    return Used(usage.whole(), message.model, usage.tier, usage.calls)
 
 
 class _Block(msgspec.Struct):
@@ -331,6 +332,10 @@ class StreamReader:
         self._heard_of(text)
         return [ToolCallArguments(block.call, text)]
 
+    @property
+    def used(self) -> Used:
+        return Used(self.usage, self.model, self._told.tier, self._told.calls)
+
     def _heard_of(self, text: str | None) -> None:
         self._bytes_said += len((text or "").encode())
 
@@ -341,7 +346,7 @@ class StreamReader:
         return [
             *said,
             Finished("tool_calls" if reason == "stop" and self._calls else reason),
-            Used(self.usage, self.model, self._told.tier, self._told.calls),
+            self.used,
         ]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from headrace.core.errors import HeadraceError
+from headrace.core.stream import Used
 from headrace.core.usage import Usage
 from headrace.wire.anthropic_stream import StreamReader
 from headrace.wire.openai_chat import read
@@ -43,8 +44,8 @@ class MessageRelay:
         return self._reader.usage
 
     @property
-    def model(self) -> str | None:
-        return self._reader.model
+    def used(self) -> Used:
+        return self._reader.used
 
     @property
     def done(self) -> bool:

@@ -24,6 +24,7 @@ STRAIGHT = {
     "top_k": "top_k",
     "max_tokens": "max_completion_tokens",
     "stop_sequences": "stop",
+    "max_cost": "max_cost",
 }
 """Fields that a chat has too, and what they are called there."""
 READ = frozenset(
@@ -34,6 +35,8 @@ NATIVE_ONLY = {
     "mcp_servers": "only Anthropic connects to MCP servers",
     "prefill": "only Anthropic continues a prefilled answer",
 }
+OPEN_ENDED = frozenset(("container", "mcp_servers"))
+"""Of those, what costs beside the prompt and the answer."""
 DROPPED = {
     "cache_control": "the vendor decides what of a prompt it keeps",
     "context_management": "the conversation is sent as it is",
@@ -87,6 +90,7 @@ class MessagesRequest(msgspec.Struct, frozen=True, kw_only=True):
     top_k: int | None = None
     stop_sequences: list[str] | None = None
     service_tier: str | None = None
+    max_cost: str | float | None = None
 
 
 class AsChat(msgspec.Struct, frozen=True):
@@ -100,6 +104,8 @@ class AsChat(msgspec.Struct, frozen=True):
     untold: str | None
     param: str | None
     relayable: bool
+    hosted: tuple[str, ...]
+    open_ended: str | None
 
 
 _requests = msgspec.json.Decoder(MessagesRequest)
@@ -135,6 +141,8 @@ def chat_for(body: bytes, *, counting: bool = False) -> AsChat:
         untold=untold.why if untold else None,
         param=untold.param if untold else None,
         relayable=MARK.encode() not in body,
+        hosted=tuple(written.hosted),
+        open_ended=written.open_ended or (untold.why if untold and untold.param in OPEN_ENDED else None),
     )
 
 

@@ -48,11 +48,7 @@ def tools_for(tools: Sequence[dict[str, Any]], written: Written) -> list[dict[st
             said.append(_tool(tool, path, written))
         else:
             hosted.append((path, f"only Anthropic has tools of type {kind}"))
-    for path, why in hosted:
-        if said:
-            written.changes.append(Change("dropped", path, why))
-        else:
-            written.cannot(f"{why}.", path)
+    written.hosts(hosted, alone=not said)
     return said
 
 
@@ -80,7 +76,7 @@ def choice_for(choice: dict[str, Any] | None, tools: Sequence[dict[str, Any]], w
     said: dict[str, Any] = {}
     if kind == "tool":
         if choice.get("name") not in [tool["function"]["name"] for tool in tools]:
-            written.cannot("only Anthropic has the tool that must be used.", "tool_choice")
+            written.cannot("only Anthropic has the tool that must be used.", "tool_choice", open_ended=True)
         said["tool_choice"] = {"type": "function", "function": {"name": choice.get("name")}}
     elif kind in CHOICES:
         said["tool_choice"] = CHOICES[str(kind)]

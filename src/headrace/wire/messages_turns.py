@@ -54,9 +54,23 @@ class Written:
     def __init__(self) -> None:
         self.changes: list[Change] = []
         self.untold: Untold | None = None
+        self.hosted: list[str] = []
+        self.open_ended: str | None = None
 
-    def cannot(self, why: str, param: str) -> None:
+    def cannot(self, why: str, param: str, *, open_ended: bool = False) -> None:
+        """`open_ended`: and nobody knows beforehand what it comes to."""
         self.untold = self.untold or Untold(why, param)
+        if open_ended:
+            self.open_ended = self.open_ended or why
+
+    def hosts(self, tools: Sequence[tuple[str, str]], *, alone: bool) -> None:
+        """Tools that the vendor runs, each with its path and why nobody else can: beside others they are left out of a chat."""
+        for path, why in tools:
+            if alone:
+                self.cannot(f"{why}.", path, open_ended=True)
+            else:
+                self.hosted.append(path)
+                self.changes.append(Change("dropped", path, why))
 
 
 def system_for(system: str | Sequence[Block] | None, written: Written) -> list[Message]:
@@ -171,7 +185,7 @@ def _part(block: Block, path: str, written: Written) -> list[dict[str, Any]]:
             texts = [str(one.get("text", "")) for one in content if isinstance(one, dict)]
             return [_text("\n".join((block.title or "", *texts)))]
         case kind:
-            written.cannot(f"only Anthropic understands blocks of type {kind}.", path)
+            written.cannot(f"only Anthropic understands blocks of type {kind}.", path, open_ended=kind == "container_upload")
             return []
 
 
@@ -197,7 +211,8 @@ def _document(block: Block, path: str, written: Written) -> list[dict[str, Any]]
             data = b64encode(str(source.get("data", "")).encode()).decode()
             return [{"type": "file", "file": {"filename": title, "file_data": f"data:text/plain;base64,{data}"}}]
         case _:
-            written.cannot("only Anthropic fetches documents, and has those that were uploaded to it.", f"{path}.source")
+            why = "only Anthropic fetches documents, and has those that were uploaded to it."
+            written.cannot(why, f"{path}.source", open_ended=True)
             return []
 
 

@@ -1,17 +1,35 @@
 """What of a chat request is ours and not the upstream's: a cap on the answer's length is put in, `max_cost` is taken out."""
 
+import re
+from collections.abc import Collection
+
 import msgspec
 
-from headrace.wire.elision import without_texts
+from headrace.wire.elision import SHORT, without_texts
 from headrace.wire.openai_chat import read
 
-_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_members, _tools = msgspec.json.Decoder(dict[str, msgspec.Raw]), msgspec.json.Decoder(list[msgspec.Raw])
+_PICTURE = re.compile(rb'"image_url"\s*:\s*\{\s*(?:"detail"\s*:\s*"\w*"\s*,\s*)?"url"\s*:\s*"')
+"""In a text it would have backslashes before its quotes."""
+_DATA = re.compile(rb"data:image/[\w.+-]+;base64,")
 NAMES = ("max_completion_tokens", "max_tokens")
 
 
 def images_in(body: bytes) -> int:
     """How many names of images stand in it: two an image, and at least one."""
     return without_texts(body).count(b'"image_url"')
+
+
+def pictures_bytes(body: bytes, messages: bytes) -> int:
+    """How many bytes of it are pictures that stand in its messages as data: these are no tokens of text. `messages` may be without their
+    long texts. Where what looks like one stands elsewhere too, none is counted, so that nobody calls a text a picture."""
+    if len(body) < SHORT or b'"image_url"' not in messages:
+        return 0
+    found = list(_PICTURE.finditer(body))
+    if len(found) != len(_PICTURE.findall(messages)):
+        return 0
+    begun = (_DATA.match(body, one.end()) for one in found)
+    return sum(body.find(b'"', data.end()) - data.end() for data in begun if data is not None)
 
 
 def with_tokens_out_max(body: bytes, tokens: int) -> bytes:
@@ -32,8 +50,28 @@ def native_with_tokens_out_max(body: bytes, dialect: str, tokens: int) -> bytes:
     return msgspec.json.encode(members)
 
 
+def without_tools(body: bytes, paths: Collection[str], form: str) -> bytes:
+    """The request without those of its tools whose paths are named, as `form` writes them: `tools[{}]`."""
+    members = read(_members, body)
+    tools = read(_tools, bytes(members["tools"]))
+    members["tools"] = msgspec.Raw(msgspec.json.encode([tool for at, tool in enumerate(tools) if form.format(at) not in paths]))
+    return msgspec.json.encode(members)
+
+
+def open_ended(body: bytes) -> str | None:
+    """Why nobody can say what a chat costs at most; None: its length bounds it."""
+    around = without_texts(body)
+    if b'"web_search_options"' in around:
+        return "the vendor searches the web for it ('web_search_options')."
+    if b'"file_id"' in around:
+        return "only the vendor has the files that were uploaded to it ('file_id')."
+    return None
+
+
 def without_max_cost(body: bytes) -> bytes:
-    """The request without the member that only we read."""
+    """The request without the member that only we read, byte for byte as it came where it has none."""
+    if b'"max_cost"' not in body:
+        return body
     members = read(_members, body)
     members.pop("max_cost", None)
     return msgspec.json.encode(members)

@@ -21,6 +21,7 @@ class EmbeddingsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     dimensions: int | None = None
     encoding_format: Literal["float", "base64"] | None = None
     user: str | None = None
+    max_cost: str | float | None = None
 
 
 _requests = msgspec.json.Decoder(EmbeddingsRequest)

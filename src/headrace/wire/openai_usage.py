@@ -21,7 +21,9 @@ class _WrittenFor(msgspec.Struct, frozen=True):
     ttl_12h_tokens: Count | None = None
 
 
-class _InputDetails(msgspec.Struct, frozen=True):
+class InputDetails(msgspec.Struct, frozen=True):
+    """What of a prompt is told apart."""
+
     cached_tokens: Count | None = None
     cache_write_tokens: Count | None = None
     cache_creation_input_tokens: Count | None = None
@@ -30,13 +32,15 @@ class _InputDetails(msgspec.Struct, frozen=True):
     image_tokens: Count | None = None
 
 
-class _OutputDetails(msgspec.Struct, frozen=True):
+class OutputDetails(msgspec.Struct, frozen=True):
+    """What of an answer is told apart."""
+
     reasoning_tokens: Count | None = None
     audio_tokens: Count | None = None
     image_tokens: Count | None = None
 
 
-_NO_INPUT, _NO_OUTPUT = _InputDetails(), _OutputDetails()
+_NO_INPUT, _NO_OUTPUT = InputDetails(), OutputDetails()
 
 
 class ToldUsage(msgspec.Struct, frozen=True):
@@ -49,8 +53,8 @@ class ToldUsage(msgspec.Struct, frozen=True):
     prompt_tokens: Count | None = None
     completion_tokens: Count | None = None
     total_tokens: Count | None = None
-    prompt_tokens_details: _InputDetails | None = None
-    completion_tokens_details: _OutputDetails | None = None
+    prompt_tokens_details: InputDetails | None = None
+    completion_tokens_details: OutputDetails | None = None
     cached_tokens: Count | None = None
     num_cached_tokens: Count | None = None
     prompt_cache_hit_tokens: Count | None = None
@@ -88,11 +92,11 @@ class ToldUsage(msgspec.Struct, frozen=True):
         return Usage(prompt - read - written, read, unstated, output, reasoning, cache_write_30m=half_hour, cache_write_12h=half_day)
 
 
-def _has_media(details: _InputDetails | _OutputDetails) -> bool:
+def _has_media(details: InputDetails | OutputDetails) -> bool:
     return bool(details.audio_tokens or details.image_tokens)
 
 
-def _told_apart(usage: Usage, before: _InputDetails, after: _OutputDetails) -> Usage:
+def _told_apart(usage: Usage, before: InputDetails, after: OutputDetails) -> Usage:
     """With sound and pictures as segments of their own. What was cached is not told by modality: only what was not is told apart."""
     heard = min(before.audio_tokens or 0, usage.uncached)
     seen = min(before.image_tokens or 0, usage.uncached - heard)

@@ -34,11 +34,18 @@ PATHS: Final[Mapping[str, Operation]] = {
     "/audio/translations": "transcriptions",
 }
 """What is served at which path, below the API's root."""
-READ = frozenset(("model", "n", "stream", "output_format", "user", "safety_identifier"))
+READ = frozenset(("model", "n", "size", "stream", "output_format", "user", "safety_identifier", "max_cost"))
 """The fields of a form that we read."""
 FORMS = frozenset(("/images/variations", "/audio/transcriptions", "/audio/translations"))
 """Asked with a form only."""
 IMAGE, SECOND, CHARACTER = "image", "second", "character"
+SOURCES: Final[Mapping[str, str]] = {
+    "/images/generations": "image.generation",
+    "/images/edits": "image.edit",
+    "/images/variations": "image.variation",
+}
+"""How pictures are made at which path, as OpenAI's usage names it."""
+SIZE_LENGTH_MAX = 16
 IMAGE_TOKENS_MAX = 16_384
 """More than any vendor counts for one image, of whatever size: drawn or shown."""
 AUDIO_TOKENS_PER_S_MAX = 50
@@ -61,6 +68,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     drawn: int = 0
     characters: int = 0
     authored: bool = False
+    size: str = ""
+    max_cost: str | float | None = None
     cap: int | None = None
 
 
@@ -72,6 +81,7 @@ class _Json(msgspec.Struct, frozen=True):
     safety_identifier: str | None = None
     stream: bool | None = None
     n: int | None = None
+    max_cost: str | float | None = None
 
 
 class _Speech(_Json, frozen=True):
@@ -82,6 +92,7 @@ class _Speech(_Json, frozen=True):
 class _Images(_Json, frozen=True):
     prompt: str | None = None
     output_format: str | None = None
+    size: str | None = None
     images: list[msgspec.Raw] | None = None
     mask: dict[str, Any] | None = None
 
@@ -120,14 +131,15 @@ def read_post(path: str, kind: bytes, body: bytes) -> Asked:
             if not images.prompt:
                 raise _missing("prompt")
             shown = len(images.images or ()) + (images.mask is not None)
-            return replace(_asked(images, tokens), shown=shown, drawn=_count(images.n), authored=images.output_format == "svg")
+            drawn, authored, size = _count(images.n), images.output_format == "svg", images.size or ""
+            return replace(_asked(images, tokens), shown=shown, drawn=drawn, authored=authored, size=size)
         case _:
             return replace(_asked(read(_any, body), tokens), cap=_cap(read(_members, body)))
 
 
 def _asked(said: _Json, tokens: int) -> Asked:
     user = said.safety_identifier or said.user or ""
-    return Asked(model=said.model or None, stream=said.stream is True, user=user, parts=(), tokens=tokens)
+    return Asked(model=said.model or None, stream=said.stream is True, user=user, parts=(), tokens=tokens, max_cost=said.max_cost)
 
 
 def _cap(members: dict[str, msgspec.Raw]) -> int | None:
@@ -159,12 +171,20 @@ def _form(path: str, parts: tuple[Part, ...]) -> Asked:
         model=fields.get("model") or None,
         stream=fields.get("stream", "").lower() in ("true", "1"),
         user=fields.get("safety_identifier") or fields.get("user", ""),
-        parts=parts,
+        parts=tuple(part for part in parts if part.name != "max_cost"),
+        max_cost=fields.get("max_cost"),
         tokens=tokens,
         authored=fields.get("output_format") == "svg",
+        size=fields.get("size", ""),
         shown=len(files) if operation == "images" else 0,
         drawn=_count(int(number) if number else None) if operation == "images" else 0,
     )
+
+
+def detail_of(path: str, size: str) -> str:
+    """What the books say of a request beside its counts: how pictures are made, and their size where one is named."""
+    source = SOURCES.get(path, "")
+    return f"{source}/{size[:SIZE_LENGTH_MAX]}" if source and size else source
 
 
 def _check_once(parts: tuple[Part, ...]) -> None:
@@ -278,6 +298,7 @@ class _Answer(msgspec.Struct, frozen=True):
     data: Any = None
     model: Any = None
     error: Any = None
+    duration: Any = None
 
 
 _answers = msgspec.json.Decoder(_Answer)
@@ -310,6 +331,8 @@ def _said(operation: Operation, answer: _Answer) -> Said:
     usage, units = (None, ()) if not told else (told.usage(operation), told.units)
     if answer.svg_usage is not None and (authored := answer.svg_usage.usage("chat")) is not None:
         usage = _sum(usage, authored)
+    if operation == "transcriptions" and isinstance(answer.duration, float | int) and not dict(units).get(SECOND):
+        units = (*units, *_Told(seconds=answer.duration).units)
     if operation == "images" and isinstance(answer.data, list):
         units = (*units, (IMAGE, len(answer.data)))
     return Said(usage, units, answer.model if isinstance(answer.model, str) else None)

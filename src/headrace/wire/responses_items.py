@@ -204,7 +204,7 @@ class _Writer:
 
     def _file(self, part: dict[str, Any], path: str, marked: dict[str, Any]) -> dict[str, Any] | None:
         if not isinstance(part.get("file_data"), str):
-            self._written.cannot("only the vendor fetches files, and has those that were uploaded to it.", path)
+            self._written.cannot("only the vendor fetches files, and has those that were uploaded to it.", path, open_ended=True)
             return None
         return {"type": "file", "file": {"filename": part.get("filename") or "file", "file_data": part["file_data"]}} | marked
 

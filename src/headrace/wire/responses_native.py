@@ -14,13 +14,13 @@ from headrace.wire.responses_items import SUMMARY
 from headrace.wire.responses_request import ResponsesRequest
 from headrace.wire.responses_seal import MARK, opened
 
-OURS = ("previous_response_id", "conversation", "background", "background_options", "type", "generate")
+OURS = ("previous_response_id", "conversation", "background", "background_options", "type", "generate", "max_cost")
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def passes(asked: ResponsesRequest, body: bytes) -> bool:
     """Whether the request may go as it came."""
-    kept_here = asked.previous_response_id or asked.conversation_id or asked.background
+    kept_here = asked.previous_response_id or asked.conversation_id or asked.background or asked.max_cost is not None
     return not kept_here and MARK.encode() not in body and b'"item_reference"' not in body
 
 

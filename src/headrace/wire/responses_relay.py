@@ -4,45 +4,49 @@ Towards the upstream the model's name is changed. Towards the client all frames 
 used is booked.
 """
 
+from collections import Counter
 from typing import Any
 
 import msgspec
 
 from headrace.core.errors import HeadraceError, UpstreamCut, UpstreamGarbled
+from headrace.core.stream import Used
 from headrace.core.usage import Usage
 from headrace.wire.openai_chat import read
 from headrace.wire.openai_failure import reported
-from headrace.wire.openai_usage import Count
+from headrace.wire.openai_usage import Count, InputDetails, OutputDetails, ToldUsage
 from headrace.wire.sse import FrameCutter, frames, payload
 
 ENDS = ("response.completed", "response.incomplete", "response.failed", "response.cancelled", "error")
 
 
-class _InputDetails(msgspec.Struct):
-    cached_tokens: Count | None = None
-    cache_write_tokens: Count | None = None
-
-
-class _OutputDetails(msgspec.Struct):
-    reasoning_tokens: Count | None = None
-
-
 class _Usage(msgspec.Struct):
     input_tokens: Count | None = None
     output_tokens: Count | None = None
-    input_tokens_details: _InputDetails | None = None
-    output_tokens_details: _OutputDetails | None = None
+    input_tokens_details: InputDetails | None = None
+    output_tokens_details: OutputDetails | None = None
 
     def segments(self) -> Usage | None:
         """The counts, made disjoint; a part is never larger than its whole, whatever the upstream claims."""
-        prompt, said = self.input_tokens or 0, self.output_tokens or 0
-        if not prompt and not said:
-            return None
-        before = self.input_tokens_details or _InputDetails()
-        cached = min(before.cached_tokens or 0, prompt)
-        written = min(before.cache_write_tokens or 0, prompt - cached)
-        thought = min((self.output_tokens_details or _OutputDetails()).reasoning_tokens or 0, said)
-        return Usage(prompt - cached - written, cached, written, said - thought, thought)
+        return ToldUsage(
+            prompt_tokens=self.input_tokens,
+            completion_tokens=self.output_tokens,
+            prompt_tokens_details=self.input_tokens_details,
+            completion_tokens_details=self.output_tokens_details,
+        ).segments()
+
+
+class _Item(msgspec.Struct):
+    type: str | None = None
+    container_id: str | None = None
+
+
+class _Searches(msgspec.Struct):
+    num_requests: Count | None = None
+
+
+class _ToolUsage(msgspec.Struct):
+    web_search: _Searches | None = None
 
 
 class _Response(msgspec.Struct):
@@ -50,6 +54,28 @@ class _Response(msgspec.Struct):
     usage: _Usage | None = None
     error: Any = None
     status: str | None = None
+    service_tier: Any = None
+    output: list[_Item] | None = None
+    tool_usage: _ToolUsage | None = None
+
+    @property
+    def used(self) -> Used:
+        usage, tier = None if self.usage is None else self.usage.segments(), self.service_tier
+        return Used(usage, self.model, tier if isinstance(tier, str) else None, self._calls)
+
+    @property
+    def _calls(self) -> tuple[tuple[str, int], ...]:
+        """The tools that the vendor ran and bills beside the tokens; of the searches those that it says it bills."""
+        items = self.output or ()
+        kinds = Counter(item.type for item in items)
+        told = self.tool_usage.web_search.num_requests if self.tool_usage and self.tool_usage.web_search else None
+        calls = {
+            "web_search": kinds["web_search_call"] if told is None else told,
+            "file_search": kinds["file_search_call"],
+            "code_interpreter": len({item.container_id for item in items if item.type == "code_interpreter_call"}),
+            "image_generation": kinds["image_generation_call"],
+        }
+        return tuple((name, count) for name, count in calls.items() if count)
 
 
 class _Event(msgspec.Struct):
@@ -69,15 +95,15 @@ def body_for(body: bytes, ours: str, its: str) -> bytes:
     return msgspec.json.encode(read(_members, body) | {"model": its})
 
 
-def read_whole(body: bytes) -> tuple[Usage | None, str | None]:
-    """Usage and served model of a whole unstreamed response. Raises what went wrong upstream where it is not one, or failed."""
+def read_whole(body: bytes) -> Used:
+    """What a whole unstreamed response says that it used. Raises what went wrong upstream where it is not one, or failed."""
     try:
         response = _responses.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
         raise UpstreamGarbled(f"The upstream's answer is not a response: {wrong}.") from None
     if response.error is not None and response.status in (None, "failed"):
         raise reported(msgspec.json.encode({"error": response.error}))
-    return (response.usage.segments() if response.usage else None), response.model
+    return response.used
 
 
 class ResponseRelay:
@@ -86,8 +112,7 @@ class ResponseRelay:
 
     def __init__(self) -> None:
         self._cutter = FrameCutter()
-        self.usage: Usage | None = None
-        self.model: str | None = None
+        self.used = Used(None)
         self.held = b""
         self.done = False
         self.failure: HeadraceError | None = None
@@ -123,8 +148,7 @@ class ResponseRelay:
         if event.type not in ENDS:
             return False
         response = event.response or _Response()
-        self.done, self.model = True, response.model
-        self.usage = response.usage.segments() if response.usage else None
+        self.done, self.used = True, response.used
         if event.type == "response.failed":
             self.failure = reported(msgspec.json.encode({"error": response.error or {"message": "The response failed."}}))
         elif event.type == "error":

@@ -32,6 +32,7 @@ STRAIGHT = {
     "prompt_cache_retention": "prompt_cache_retention",
     "prompt_cache_options": "prompt_cache_options",
     "service_tier": "service_tier",
+    "max_cost": "max_cost",
 }
 """Fields that a chat has too, and what they are called there."""
 NATIVE_ONLY = {
@@ -39,6 +40,8 @@ NATIVE_ONLY = {
     "moderation": "the vendor's own moderation is asked for",
     "personality": "only the vendor's models have one",
 }
+OPEN_ENDED = frozenset(("prompt", "moderation"))
+"""Of those, what costs beside the prompt and the answer."""
 DROPPED = {
     "access_programs": "only the vendor has them",
     "background_options": "it is worked on at once",
@@ -102,6 +105,7 @@ class ResponsesRequest(msgspec.Struct, frozen=True, kw_only=True):
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
     prompt_cache_options: dict[str, Any] | None = None
+    max_cost: str | float | None = None
 
     @property
     def stored(self) -> bool:
@@ -127,6 +131,8 @@ class AsChat(msgspec.Struct, frozen=True):
     changes: tuple[Change, ...]
     untold: str | None
     param: str | None
+    hosted: tuple[str, ...]
+    open_ended: str | None
 
 
 _requests = msgspec.json.Decoder(ResponsesRequest)
@@ -187,6 +193,8 @@ def chat_for(
         changes=tuple(written.changes),
         untold=untold.why if untold else None,
         param=untold.param if untold else None,
+        hosted=tuple(written.hosted),
+        open_ended=written.open_ended,
     )
 
 
@@ -227,7 +235,7 @@ def _left_out(named: dict[str, msgspec.Raw], asked: ResponsesRequest, shortened:
         if bytes(value) in (b"null", b"[]", b"{}"):
             continue
         if name in NATIVE_ONLY:
-            written.cannot(f"{NATIVE_ONLY[name]} ('{name}').", name)
+            written.cannot(f"{NATIVE_ONLY[name]} ('{name}').", name, open_ended=name in OPEN_ENDED)
         elif name in DROPPED or (name not in READ and name not in ("stream_options", "type", "generate")):
             written.changes.append(Change("dropped", name, DROPPED.get(name, "the pool's dialect has no such field")))
     if asked.truncation == "auto" and shortened is None:

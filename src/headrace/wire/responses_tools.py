@@ -98,11 +98,7 @@ def tools_for(tools: Sequence[dict[str, Any]], written: Written) -> tuple[list[d
                 said.append(_function(kind, description, parameters, None))
             case kind:
                 hosted.append((path, f"only a pool that speaks the Responses dialect runs tools of type {kind}"))
-    for path, why in hosted:
-        if said:
-            written.changes.append(Change("dropped", path, why))
-        else:
-            written.cannot(f"{why}.", path)
+    written.hosts(hosted, alone=not said)
     return said, kinds
 
 
@@ -153,7 +149,8 @@ def choice_for(choice: str | dict[str, Any] | None, tools: list[dict[str, Any]],
         return {"tools": [tool for tool in tools if tool["function"]["name"] in allowed], "tool_choice": choice.get("mode") or "auto"}
     named = _named(choice)
     if named not in kinds:
-        written.cannot(f"only a pool that speaks the Responses dialect can be made to use a tool of type {kind}.", "tool_choice")
+        why = f"only a pool that speaks the Responses dialect can be made to use a tool of type {kind}."
+        written.cannot(why, "tool_choice", open_ended=True)
         return {"tools": tools}
     return {"tools": tools, "tool_choice": {"type": "function", "function": {"name": named}}}
 

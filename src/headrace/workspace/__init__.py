@@ -8,7 +8,7 @@ from headrace.workspace.console import Console, Facts
 from headrace.workspace.door import Door
 from headrace.workspace.driver import Driver, Ending, Granted, Person
 from headrace.workspace.files import ThreadFiles
-from headrace.workspace.hands import Hands
+from headrace.workspace.hands import Hands, Screen
 from headrace.workspace.honesty import BUILT_IN, verdict
 from headrace.workspace.instructions import brought_along
 from headrace.workspace.memories import Memories, OwnMemories
@@ -54,6 +54,7 @@ __all__ = [
     "Remembering",
     "Runs",
     "Scheduler",
+    "Screen",
     "ServerSecrets",
     "Speaker",
     "Speakers",

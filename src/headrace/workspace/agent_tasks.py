@@ -28,8 +28,8 @@ from headrace.sandbox import Draft
 from headrace.sandbox.draft import open_beneath
 from headrace.storage import (
     AgentTask,
-    Archive,
     Branch,
+    LocalArchive,
     Thread,
     ThreadState,
     claim_task,
@@ -103,7 +103,7 @@ _happening = msgspec.json.Decoder(Happening)
 class AgentTasks:
     """`budget` is what one task may use before it waits for its owner."""
 
-    def __init__(self, runs: Runs, archive: Archive, clock: Clock, new_id: Callable[[str], str], budget: Callable[[], Budget]) -> None:
+    def __init__(self, runs: Runs, archive: LocalArchive, clock: Clock, new_id: Callable[[str], str], budget: Callable[[], Budget]) -> None:
         self._runs, self._archive, self._clock, self._new_id, self._budget = runs, archive, clock, new_id, budget
 
     async def send(self, visitor: Visitor, asked: SendMessage) -> Task:

@@ -5,7 +5,7 @@ there. What is not an event (words as they come, how a run stands) has no id, an
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Final, TypeVar
 
@@ -20,11 +20,12 @@ from headrace.agents.question import Question, question
 from headrace.agents.tools import CARDS
 from headrace.core.clock import SECOND, Clock
 from headrace.core.errors import Conflict, InvalidApiKey, InvalidRequest, NotAllowed, NotFound
+from headrace.core.identity import Principal
 from headrace.core.money import pico_of, usd
 from headrace.storage import (
-    Archive,
     Branch,
     Entry,
+    LocalArchive,
     Thread,
     ThreadState,
     add_text,
@@ -45,7 +46,9 @@ from headrace.storage import (
 from headrace.workspace.honesty import BUILT_IN
 from headrace.workspace.intents import INTENTS, intent_of
 from headrace.workspace.live import stands
-from headrace.workspace.mail import Answer, Fate, Go, Letter, More, Say, Stop
+from headrace.workspace.mail import Answer, Fate, Go, Halt, Letter, More, Say, Stop
+from headrace.workspace.pictures import BYTES_MAX as PICTURE_BYTES_MAX
+from headrace.workspace.pictures import MESSAGE_MAX, has_picture, keep_picture, kind_of, named_in, read_picture
 from headrace.workspace.porting import Ported, exported, imported, whole
 from headrace.workspace.runs import Runs
 from headrace.workspace.visitors import Visitor, Visitors, body_of
@@ -57,6 +60,14 @@ IMPORT_MAX: Final = 256 << 20
 BEAT_S: Final = 15.0
 HELD_EVERY: Final = 2 * SECOND
 """How long who is signed out may still follow."""
+
+PICTURE_HEADERS: Final = {
+    "cache-control": "private, max-age=31536000, immutable",
+    "content-security-policy": "sandbox; default-src 'none'",
+    "x-content-type-options": "nosniff",
+    "cross-origin-resource-policy": "same-origin",
+}
+"""Its name says what it holds, so it never changes; and whatever it holds, it is nothing but a picture."""
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 
@@ -82,7 +93,10 @@ class Changes(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Message(msgspec.Struct, forbid_unknown_fields=True):
+    """`pictures` are shown with it, by the names that they were kept under."""
+
     text: str
+    pictures: tuple[str, ...] = ()
     intent: str | None = None
     model: str | None = None
     budget_usd: str | None = None
@@ -112,21 +126,23 @@ class Showing(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Door:
-    """The handlers. `new_secret` draws the token of a link; `built_in` says whether a model, '' being any, is only the embedded one."""
+    """The handlers. `new_secret` draws the token of a link. Of a model, '' being any, `built_in` says whether it is only the embedded one,
+    and `blind` gives the models to choose instead where it sees no pictures, None where it does."""
 
     def __init__(
         self,
         *,
         visitors: Visitors,
         runs: Runs,
-        archive: Archive,
+        archive: LocalArchive,
         clock: Clock,
         new_id: Callable[[str], str],
         new_secret: Callable[[], str],
         built_in: Callable[[str], bool],
+        blind: Callable[[Principal, str], list[str] | None],
     ) -> None:
         self._visitors, self._runs, self._archive, self._clock = visitors, runs, archive, clock
-        self._new_id, self._new_secret, self._built_in = new_id, new_secret, built_in
+        self._new_id, self._new_secret, self._built_in, self._blind = new_id, new_secret, built_in, blind
 
     def routes(self) -> list[Route]:
         at = "/workspace/api"
@@ -136,7 +152,10 @@ class Door:
             Route(f"{at}/threads/{{thread}}/log", self.log),
             Route(f"{at}/threads/{{thread}}/events", self.events),
             Route(f"{at}/threads/{{thread}}/messages", self.say, methods=["POST"]),
+            Route(f"{at}/threads/{{thread}}/pictures", self.pictures, methods=["POST"]),
+            Route(f"{at}/threads/{{thread}}/pictures/{{picture}}", self.picture),
             Route(f"{at}/threads/{{thread}}/stop", self.stop, methods=["POST"]),
+            Route(f"{at}/threads/{{thread}}/halt", self.halt, methods=["POST"]),
             Route(f"{at}/threads/{{thread}}/go", self.go, methods=["POST"]),
             Route(f"{at}/threads/{{thread}}/answer", self.answer, methods=["POST"]),
             Route(f"{at}/threads/{{thread}}/fork", self.fork, methods=["POST"]),
@@ -148,6 +167,7 @@ class Door:
             Route(f"{at}/inbox", self.inbox),
             Route(f"{at}/intent", self.intent),
             Route(f"{at}/shared/{{token}}", self.shared),
+            Route(f"{at}/shared/{{token}}/pictures/{{picture}}", self.shared_picture),
         ]
 
     async def threads(self, request: Request) -> Response:
@@ -238,15 +258,64 @@ class Door:
         """POST a message. While the run goes on it is heard at the next step."""
         visitor, thread = await self._held(request)
         message = await _read(request, Message)
-        text = _text(message.text)
+        text = message.text if message.pictures and len(message.text) <= TEXT_MAX else _text(message.text)
+        self._check_pictures(visitor, thread, message)
         thread = await self._change(visitor, thread, message.intent, message.model, message.budget_usd, None)
         if not thread.title:
-            await self._archive.run(change_thread, visitor.owner, thread.id, {"title": _title(text)})
-        return await self._posted(thread, Say(text))
+            await self._archive.run(change_thread, visitor.owner, thread.id, {"title": _title(text) or "Picture"})
+        return await self._posted(thread, Say(text, message.pictures))
+
+    def _check_pictures(self, visitor: Visitor, thread: Thread, message: Message) -> None:
+        """Raises InvalidRequest where they are too many, not kept here, or nothing to the model that would be shown them."""
+        if len(message.pictures) > MESSAGE_MAX:
+            raise InvalidRequest(f"A message has at most {MESSAGE_MAX} pictures.", param="pictures")
+        for name in message.pictures:
+            if not has_picture(self._runs.home(thread.run), name):
+                raise InvalidRequest(f"The thread has no picture {name!r}: send it to {{thread}}/pictures first.", param="pictures")
+        model = thread.model if message.model is None else message.model
+        others = self._blind(visitor.principal, model) if message.pictures else None
+        if others is not None:
+            choose = f"choose one that does ({', '.join(others[:5])})" if others else "add a pool with a model that does"
+            raise InvalidRequest(
+                f"{model or 'No model here'} sees {'no ' if model else ''}pictures: {choose}, or send the words alone.", param="model"
+            )
+
+    async def pictures(self, request: Request) -> Response:
+        """POST a picture, to be shown with a message of this thread."""
+        _, thread = await self._held(request)
+        content = await body_of(request, PICTURE_BYTES_MAX)
+        name = await asyncio.to_thread(keep_picture, self._runs.home(thread.run), content)
+        return _json({"name": name, "bytes": len(content)}, 201)
+
+    async def picture(self, request: Request) -> Response:
+        """GET a picture of the thread, of whichever of its branches."""
+        _, thread = await self._held(request)
+        name = request.path_params["picture"]
+        for branch in await self._archive.run(branches_of, thread.id):
+            if has_picture(self._runs.home(branch.id), name):
+                return await self._shown_picture(branch.id, name)
+        raise NotFound("Picture", name)
+
+    async def shared_picture(self, request: Request) -> Response:
+        """GET a picture that a link shows."""
+        share, name = await self._archive.run(share_of, request.path_params["token"]), request.path_params["picture"]
+        if share is None:
+            raise NotFound("Link", "…")
+        if name not in named_in([entry.event for entry in await asyncio.to_thread(self._runs.entries, share.run)][: share.events]):
+            raise NotFound("Picture", name)
+        return await self._shown_picture(share.run, name)
+
+    async def _shown_picture(self, run: str, name: str) -> Response:
+        content = await asyncio.to_thread(read_picture, self._runs.home(run), name)
+        return Response(content, media_type=kind_of(name), headers=PICTURE_HEADERS)
 
     async def stop(self, request: Request) -> Response:
         """POST: stop what is being done."""
         return await self._posted((await self._held(request))[1], Stop())
+
+    async def halt(self, request: Request) -> Response:
+        """POST: stop the command that runs; the run goes on with what it has said."""
+        return await self._posted((await self._held(request))[1], Halt())
 
     async def go(self, request: Request) -> Response:
         """POST: go on after a failure or a stop."""
@@ -260,7 +329,7 @@ class Door:
         return await self._posted(thread, _letter(answered, asked))
 
     async def _posted(self, thread: Thread, letter: Letter) -> Response:
-        if not isinstance(letter, Stop):  # whoever looks from now on sees that something is done about it
+        if not isinstance(letter, Stop | Halt):  # whoever looks from now on sees that something is done about it
             await self._archive.run(stand, thread.run, "running", self._clock.moment(), 0, 0)
         self._runs.post(thread.run, letter)
         return _json({"run": thread.run}, 202)
@@ -272,15 +341,18 @@ class Door:
         run = asked.run or thread.run
         if run not in {one.id for one in await self._archive.run(branches_of, thread.id)}:
             raise NotFound("Branch", run)
-        count = len(await asyncio.to_thread(self._runs.entries, run))
-        if not 0 <= asked.at <= count:
-            raise InvalidRequest(f"Invalid value for 'at': the branch has {count} events.", param="at")
-        text = None if asked.text is None else _text(asked.text)
+        entries = await asyncio.to_thread(self._runs.entries, run)
+        if not 0 <= asked.at <= len(entries):
+            raise InvalidRequest(f"Invalid value for 'at': the branch has {len(entries)} events.", param="at")
+        letter: Letter = Go()
+        if asked.text is not None:
+            instead = entries[asked.at].event if asked.at < len(entries) else None
+            letter = Say(_text(asked.text), instead.pictures if isinstance(instead, PersonSaid) else ())
         thread = await self._change(visitor, thread, None, asked.model, None, None)
         fresh = Branch(id=self._new_id("run_"), thread=thread.id, parent=run, forked_at=asked.at, created=self._clock.moment())
         await asyncio.to_thread(self._runs.fork, run, fresh.id, asked.at)
         await self._archive.run(keep_branch, visitor.owner, fresh, "running")
-        self._runs.post(fresh.id, Go() if text is None else Say(text))
+        self._runs.post(fresh.id, letter)
         return _json(await self._whole(await self._again(visitor, thread)))
 
     async def branch(self, request: Request) -> Response:
@@ -319,8 +391,14 @@ class Door:
         _, thread = await self._held(request)
         branches = await self._archive.run(branches_of, thread.id)
         entries = {branch.id: await asyncio.to_thread(self._runs.entries, branch.id) for branch in branches}
+        pictures = await asyncio.to_thread(self._pictures_in, entries)
         headers = {"content-disposition": f'attachment; filename="{thread.id}.json"'}
-        return Response(exported(thread.title, thread.label, branches, entries), media_type="application/json", headers=headers)
+        return Response(exported(thread.title, thread.label, branches, entries, pictures), media_type="application/json", headers=headers)
+
+    def _pictures_in(self, entries: Mapping[str, tuple[Entry, ...]]) -> dict[str, bytes]:
+        """What the pictures of these branches hold."""
+        shown = {name: run for run, told in entries.items() for name in named_in([entry.event for entry in told])}
+        return {name: read_picture(self._runs.home(run), name) for name, run in shown.items() if has_picture(self._runs.home(run), name)}
 
     async def import_(self, request: Request) -> Response:
         """POST a file: a thread exported here, or the conversations of ChatGPT or Claude."""
@@ -346,6 +424,8 @@ class Door:
         )
         for run, said in told:
             await asyncio.to_thread(self._runs.begin, names[run.id], Budget(), self._runs.origin(thread))
+            for name in set(named_in([event for _, event in said])) & ported.pictures.keys():
+                await asyncio.to_thread(keep_picture, self._runs.home(names[run.id]), ported.pictures[name])
             await asyncio.to_thread(self._runs.write, names[run.id], said)
             texts = [(seq, event.text) for seq, (_, event) in enumerate(said) if isinstance(event, PersonSaid | ModelSaid)]
             if run is told[0][0]:

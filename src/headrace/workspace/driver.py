@@ -52,6 +52,7 @@ from headrace.core.model import Model, Reply
 from headrace.storage import RunLog
 from headrace.workspace.conversation import body_of
 from headrace.workspace.journal import Journal, JournalWithin, RunJournal
+from headrace.workspace.pictures import Shows
 
 MODEL_TRIES_MAX: Final = 3
 RETRY_S: Final = 1.0
@@ -97,6 +98,7 @@ class Means(msgspec.Struct, frozen=True):
     person: Person
     clock: Clock
     by: str
+    shows: Callable[[Sequence[Event]], Shows] = lambda events: lambda name: None
 
 
 class Work:
@@ -160,11 +162,11 @@ class Work:
         return True
 
     async def _call_model(self) -> bool:
-        left, tools = self.turn.left(self._granted()), self.tools()
+        left, tools, shows = self.turn.left(self._granted()), self.tools(), self._means.shows(self.events)
         tokens = self._answer_tokens(left, len(body_of(self.events, tools)))
         if tokens == 0:
             return await self._pause("tokens")
-        body = body_of(self.events, tools, tokens_out_max=tokens, pico_usd_max=left.pico_usd_max)
+        body = body_of(self.events, tools, tokens_out_max=tokens, pico_usd_max=left.pico_usd_max, shows=shows)
         self.add(ModelAsked(self._means.model.name))
         try:
             reply = await self._reply(body, MODEL_TRIES_MAX)
@@ -300,7 +302,7 @@ class SubAgent(Work):
 
 
 class Driver(Work):
-    """One run under way. `hear` is told each event once it is written."""
+    """One run under way. `hear` is told each event once it is written; `shows` gives the model the pictures of a conversation."""
 
     def __init__(
         self,
@@ -313,5 +315,7 @@ class Driver(Work):
         hear: Callable[[Event], None],
         *,
         by: str = "the person",
+        shows: Callable[[Sequence[Event]], Shows] | None = None,
     ) -> None:
-        super().__init__(RunJournal(log, clock, hear), Means(model, hands, person, clock, by), grant)
+        means = Means(model, hands, person, clock, by)
+        super().__init__(RunJournal(log, clock, hear), means if shows is None else msgspec.structs.replace(means, shows=shows), grant)

@@ -1,13 +1,10 @@
-"""The files of a thread over HTTP: those of its draft, what was changed in them, taking that over and undoing it.
+"""The files of a thread over HTTP: those of its draft, what was changed in them, taking that over piece by piece and undoing it.
 
 What a file holds may be anyone's, so the browser never shows it by itself: it is always a download, of no kind, in a sandbox of its own.
 """
 
 import asyncio
-import difflib
 import os
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -15,18 +12,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from headrace.core.errors import InvalidRequest, NotFound, SandboxRefused
-from headrace.sandbox import Change, Draft
+from headrace.agents.hunks import Shown, shown
+from headrace.core.errors import Conflict, InvalidRequest, NotFound
+from headrace.sandbox import Change, Choice, Draft, Reviewed, drop, keep, review
 from headrace.sandbox.draft import delete_beneath, open_beneath
-from headrace.storage import Archive, Thread, thread_of
+from headrace.storage import LocalArchive, Thread, thread_of
 from headrace.workspace.runs import Runs
 from headrace.workspace.visitors import Visitors, body_of
 
 FILE_BYTES_MAX: Final = 32 << 20
-DOING_BYTES_MAX: Final = 4_096
+DOING_BYTES_MAX: Final = 1 << 20
 DIFF_BYTES_MAX: Final = 400_000
 LISTED_MAX: Final = 5_000
-CONTEXT_LINES: Final = 3
 _SAFE: Final = {
     "content-disposition": "attachment",
     "content-security-policy": "sandbox; default-src 'none'",
@@ -36,15 +33,17 @@ _SAFE: Final = {
 
 
 class Doing(msgspec.Struct, forbid_unknown_fields=True):
-    """`take`: do to the folder what was done to the draft. `undo`: put the folder back."""
+    """`take`: do to the folder what was done to the draft. `drop`: give that up. `undo`: put the folder back. `files` chooses files, and
+    pieces of them; left out: all."""
 
     do: str
+    files: tuple[Choice, ...] | None = None
 
 
 class ThreadFiles:
     """The handlers."""
 
-    def __init__(self, visitors: Visitors, runs: Runs, archive: Archive) -> None:
+    def __init__(self, visitors: Visitors, runs: Runs, archive: LocalArchive) -> None:
         self._visitors, self._runs, self._archive = visitors, runs, archive
 
     def routes(self) -> list[Route]:
@@ -75,7 +74,7 @@ class ThreadFiles:
         return _json({"path": path, "bytes": len(content)}, 201)
 
     async def changes(self, request: Request) -> Response:
-        """GET what taking over would do, with the lines. POST: take over, or undo."""
+        """GET what taking over would do, piece by piece, and what was taken over. POST: take over, give up, or undo."""
         thread, draft = await self._draft(request)
         if request.method == "GET":
             return _json(await asyncio.to_thread(_changed, draft, own=thread.folder is None))
@@ -83,10 +82,9 @@ class ThreadFiles:
             asked = msgspec.json.decode(await body_of(request, DOING_BYTES_MAX), type=Doing)
         except msgspec.MsgspecError as wrong:
             raise InvalidRequest(f"The request can't be read: {wrong}.") from None
-        doing: dict[str, Callable[[], tuple[Change, ...]]] = {"take": draft.take_over, "undo": draft.undo}
-        if asked.do not in doing:
-            raise InvalidRequest("Invalid value for 'do': it is take or undo.", param="do")
-        return _json({"done": msgspec.to_builtins(await asyncio.to_thread(doing[asked.do]))})
+        if asked.do == "drop" and thread.state == "running":
+            raise Conflict("The run is at work on these files: stop it first, or wait until it is done.")
+        return _json({"done": msgspec.to_builtins(await asyncio.to_thread(_done, draft, asked))})
 
     async def _draft(self, request: Request) -> tuple[Thread, Draft]:
         visitor = await self._visitors.of(request)
@@ -116,26 +114,43 @@ def _write(draft: Draft, path: str, content: bytes) -> None:
 
 
 def _changed(draft: Draft, *, own: bool) -> dict[str, Any]:
-    changes = [{"path": change.path, "kind": change.kind, "diff": _diff(draft, change)} for change in draft.changes()]
-    return {"changes": changes, "taken": (draft.place / "taken.json").exists(), "folder": None if own else str(draft.origin)}
+    return {
+        "changes": [_told(change) for change in review(draft)],
+        "taken": msgspec.to_builtins(draft.taken()),
+        "folder": None if own else str(draft.origin),
+    }
 
 
-def _diff(draft: Draft, change: Change) -> list[str] | None:
-    """The lines that differ, as `diff -u` writes them; None for what is no text, or too long."""
-    before = [] if change.kind == "added" else _lines(draft.origin, change.path)
-    after = [] if change.kind == "deleted" else _lines(draft.work, change.path)
-    if before is None or after is None:
-        return None
-    return list(difflib.unified_diff(before, after, lineterm="", n=CONTEXT_LINES))[2:]
+def _told(change: Reviewed) -> dict[str, Any]:
+    """One change with its lines, where they are not too many to look through."""
+    told = {name: getattr(change, name) for name in ("path", "kind", "version", "source", "whole", "foreign")}
+    hunks = change.hunks
+    if hunks is not None and sum(len(line) for hunk in hunks for line in (*hunk.old, *hunk.new)) > DIFF_BYTES_MAX:
+        return {**told, "hunks": None, "whole": "it is too long to be shown"}
+    return {**told, "hunks": None if hunks is None else [_piece(one) for one in shown(change.old, hunks)]}
 
 
-def _lines(root: Path, path: str) -> list[str] | None:
-    try:
-        with os.fdopen(open_beneath(root, path, os.O_RDONLY), "rb") as file:
-            content = file.read(DIFF_BYTES_MAX + 1)
-        return content.decode().splitlines() if len(content) <= DIFF_BYTES_MAX else None
-    except (SandboxRefused, UnicodeDecodeError):
-        return None
+def _piece(one: Shown) -> dict[str, Any]:
+    hunk = one.hunk
+    lines = {"lead": one.lead, "old": hunk.old, "new": hunk.new, "tail": one.tail}
+    return {
+        "old_start": hunk.old_start + 1,
+        "new_start": hunk.new_start + 1,
+        "skips": one.skips,
+        **{name: [line.decode() for line in told] for name, told in lines.items()},
+    }
+
+
+def _done(draft: Draft, asked: Doing) -> tuple[Change, ...]:
+    match asked.do:
+        case "take":
+            return draft.take_over() if asked.files is None else keep(draft, asked.files)
+        case "drop":
+            return drop(draft, [Choice(change.path) for change in review(draft)] if asked.files is None else asked.files)
+        case "undo":
+            return draft.undo()
+        case _:
+            raise InvalidRequest("Invalid value for 'do': it is take, drop or undo.", param="do")
 
 
 def _json(value: object, status: int = 200) -> Response:

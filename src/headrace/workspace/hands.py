@@ -1,14 +1,16 @@
 """The workspace's tools performed: files of the draft, commands in the sandbox, pages of the web."""
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from headrace.agents.values import Value
 from headrace.agents.words import host_of
 from headrace.core.errors import InvalidRequest
-from headrace.sandbox import Draft, Level, Limits, run
+from headrace.sandbox import Draft, Level, Limits, Outcome, run
+from headrace.sandbox.command import unheard
 from headrace.sandbox.draft import delete_beneath, open_beneath
 from headrace.sandbox.egress import Egress, Reach
 from headrace.sandbox.fetch import fetch
@@ -19,11 +21,24 @@ LISTED_MAX: Final = 2_000
 Arguments: TypeAlias = Mapping[str, Value]
 
 
+class Screen(Protocol):
+    """Where it is seen what a command does while it runs."""
+
+    def shell(self, command: str) -> None:
+        """It begins."""
+        ...
+
+    def printed(self, text: str) -> None:
+        """It has said this, on either of its outputs; whatever control sequences it is made of."""
+        ...
+
+
 class Hands:
     """What an agent's calls do. `private` lets pages and hosts of this machine's networks be reached, where the settings say so."""
 
-    def __init__(self, draft: Draft, level: Level, limits: Limits, *, private: bool = False) -> None:
-        self._draft, self._level, self._limits, self._private = draft, level, limits, private
+    def __init__(self, draft: Draft, level: Level, limits: Limits, *, private: bool = False, screen: Screen | None = None) -> None:
+        self._draft, self._level, self._limits, self._private, self._screen = draft, level, limits, private, screen
+        self._halt: asyncio.Event | None = None
         self._tools: dict[str, Callable[[Arguments], Awaitable[Value]]] = {
             "list_files": self._list_files,
             "read_file": self._read_file,
@@ -80,20 +95,37 @@ class Hands:
         delete_beneath(self._draft.work, path)
         return f"{path} is deleted."
 
+    def interrupt(self) -> bool:
+        """Stop the command that runs, and nothing else; whether there was one."""
+        if self._halt is None:
+            return False
+        self._halt.set()
+        return True
+
     async def _run_command(self, arguments: Arguments) -> Value:
         hosts = frozenset(_text(arguments, "hosts", "").casefold().split())
         command = _text(arguments, "command")
         if not hosts:
-            outcome = await run(command, self._draft, self._level, self._limits)
+            outcome = await self._run(command)
         else:
             proxy, socket = Egress(Reach(hosts, private=self._private)), self._socket()
             await proxy.start(socket)
             try:
-                outcome = await run(command, self._draft, self._level, self._limits, proxy=socket)
+                outcome = await self._run(command, socket)
             finally:
                 await proxy.stop()
         said: dict[str, Value] = {"exit_code": outcome.exit_code, "stdout": outcome.stdout, "stderr": outcome.stderr}
         return {**said, **({"stopped": outcome.says} if outcome.says else {})}
+
+    async def _run(self, command: str, proxy: Path | None = None) -> Outcome:
+        if self._screen is not None:
+            self._screen.shell(command)
+        hear = unheard if self._screen is None else self._screen.printed
+        self._halt = asyncio.Event()
+        try:
+            return await run(command, self._draft, self._level, self._limits, proxy=proxy, hear=hear, halt=self._halt)
+        finally:
+            self._halt = None
 
     def _socket(self) -> Path:
         return self._draft.place / "proxy.sock"

@@ -1,5 +1,5 @@
 """What happens in a run between two events, as lines of a file that is begun anew each time somebody works on it: the words of a model
-as they come, how the run stands, what went wrong.
+as they come, what a command says, how the run stands, what went wrong.
 
 Nothing of it is the run's state, which is its log. It lets any worker of the server show what one of them does, and a page that comes
 back read what was said so far of an answer that is still being made.
@@ -32,6 +32,18 @@ class Words(msgspec.Struct, frozen=True, tag="words"):
     kind: Literal["text", "thought"] = "text"
 
 
+class Shell(msgspec.Struct, frozen=True, tag="shell"):
+    """A command begins to run in the sandbox."""
+
+    command: str
+
+
+class Printed(msgspec.Struct, frozen=True, tag="printed"):
+    """What it says, as it comes: text of either output, with whatever control sequences it holds."""
+
+    text: str
+
+
 class Noted(msgspec.Struct, frozen=True, tag="noted"):
     """A sentence for the person that is no event: what is missing this time."""
 
@@ -46,7 +58,7 @@ class Stands(msgspec.Struct, frozen=True, tag="stands"):
     why: str = ""
 
 
-Happening: TypeAlias = Begun | Words | Noted | Stands
+Happening: TypeAlias = Begun | Words | Shell | Printed | Noted | Stands
 
 _decoder = msgspec.json.Decoder(Happening)
 
@@ -66,6 +78,12 @@ class Live:
 
     def words(self, text: str, *, thought: bool) -> None:
         self.tell(Words(text, "thought" if thought else "text"))
+
+    def shell(self, command: str) -> None:
+        self.tell(Shell(command))
+
+    def printed(self, text: str) -> None:
+        self.tell(Printed(text))
 
     def note(self, says: str) -> None:
         self.tell(Noted(says))
@@ -129,9 +147,9 @@ def stands(home: Path) -> Stands | None:
 
 
 def _still_true(lines: list[bytes]) -> list[bytes]:
-    """How it stands, and the words since a model last began."""
+    """How it stands, and what was said since a model or a command last began: only one of them is at work at a time."""
     said = [_decoder.decode(line) for line in lines]
-    begun = max((at for at, one in enumerate(said) if isinstance(one, Begun)), default=len(said))
+    begun = max((at for at, one in enumerate(said) if isinstance(one, Begun | Shell)), default=len(said))
     last = max((at for at, one in enumerate(said) if isinstance(one, Stands)), default=-1)
     if last > begun and said[last] != Stands("running"):
         return [lines[last]]

@@ -10,6 +10,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from headrace.agents.events import PersonSaid
+
 MAIL: Final = "mail"
 
 
@@ -17,6 +19,11 @@ class Say(msgspec.Struct, frozen=True, tag=True):
     """The person says more. While the run goes on it is heard at the next step: that is how it is steered."""
 
     text: str
+    pictures: tuple[str, ...] = ()
+
+    @property
+    def event(self) -> PersonSaid:
+        return PersonSaid(self.text, self.pictures)
 
 
 class Task(msgspec.Struct, frozen=True, tag=True):
@@ -27,6 +34,10 @@ class Task(msgspec.Struct, frozen=True, tag=True):
 
 class Stop(msgspec.Struct, frozen=True, tag=True):
     """Stop what is being done, now."""
+
+
+class Halt(msgspec.Struct, frozen=True, tag=True):
+    """Stop the command that runs; the run goes on with what it has said."""
 
 
 class Answer(msgspec.Struct, frozen=True, tag=True):
@@ -53,7 +64,7 @@ class Go(msgspec.Struct, frozen=True, tag=True):
     """Go on where the run was: after a failure, or as a new branch."""
 
 
-Letter: TypeAlias = Say | Task | Stop | Answer | Fate | More | Go
+Letter: TypeAlias = Say | Task | Stop | Halt | Answer | Fate | More | Go
 
 _decoder = msgspec.json.Decoder(Letter)
 
@@ -84,10 +95,10 @@ def take(home: Path) -> list[Letter]:
     return letters
 
 
-def spoken(home: Path) -> list[str]:
+def spoken(home: Path) -> list[PersonSaid]:
     """What the person has said that is not taken yet."""
     letters = (_decoder.decode((home / MAIL / name).read_bytes()) for name in _names(home))
-    return [letter.text for letter in letters if isinstance(letter, Say)]
+    return [letter.event for letter in letters if isinstance(letter, Say)]
 
 
 def _names(home: Path) -> list[str]:

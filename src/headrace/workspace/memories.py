@@ -15,7 +15,7 @@ from starlette.routing import Route
 from headrace.agents import Readers, Writers
 from headrace.core.clock import Clock
 from headrace.core.errors import InvalidRequest, NotFound
-from headrace.storage import Archive, Memory, MemoryStore
+from headrace.storage import LocalArchive, Memory, MemoryStore
 from headrace.workspace.visitors import Visitor, Visitors
 
 
@@ -61,7 +61,7 @@ class Said(msgspec.Struct, forbid_unknown_fields=True):
 class Memories:
     """The handlers."""
 
-    def __init__(self, visitors: Visitors, archive: Archive, clock: Clock, new_id: Callable[[str], str]) -> None:
+    def __init__(self, visitors: Visitors, archive: LocalArchive, clock: Clock, new_id: Callable[[str], str]) -> None:
         self._visitors, self._archive, self._clock, self._new_id = visitors, archive, clock, new_id
 
     def routes(self) -> list[Route]:

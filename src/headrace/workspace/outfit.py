@@ -11,7 +11,7 @@ from headrace.agents.peers import PeerTerms
 from headrace.sandbox import Draft, Level, Limits
 from headrace.workspace.browsing import Browser, browsing
 from headrace.workspace.connecting import Lost, ServerSecrets, connected
-from headrace.workspace.hands import Hands
+from headrace.workspace.hands import Hands, Screen
 from headrace.workspace.peers import peers
 from headrace.workspace.toolbox import Kit, Toolbox
 
@@ -31,10 +31,11 @@ class Outfit(msgspec.Struct, frozen=True, kw_only=True):
 
 @asynccontextmanager
 async def equipped(
-    outfit: Outfit, draft: Draft, level: Level, limits: Limits, tell: Callable[[str], None], *kits: Kit
+    outfit: Outfit, draft: Draft, level: Level, limits: Limits, tell: Callable[[str], None], *kits: Kit, screen: Screen | None = None
 ) -> AsyncIterator[Toolbox]:
-    """The tools of a run, until the end of the block. `tell` hears in a sentence what is missing. Raises SetupError."""
-    hands = Hands(draft, level, limits, private=outfit.private)
+    """The tools of a run, until the end of the block. `tell` hears in a sentence what is missing, `screen` shows what commands say. Raises
+    SetupError."""
+    hands = Hands(draft, level, limits, private=outfit.private, screen=screen)
     browser = Browser(outfit.browser, draft, level, private=outfit.private) if outfit.browser and level.rung == 3 else None
     async with (
         browsing(browser) as browsers,
@@ -44,4 +45,4 @@ async def equipped(
         for one in (*servers, *others):
             if isinstance(one, Lost):
                 tell(one.why)
-        yield Toolbox(hands, [*kits, *browsers, *servers, *others], [DELEGATION])
+        yield Toolbox(hands, [*kits, *browsers, *servers, *others], [DELEGATION], interrupt=hands.interrupt)

@@ -1,8 +1,9 @@
 """Threads as files: our own, of one thread and all of its branches, and what other workspaces export, as far as it is conversation.
 
 Our file is JSON, `{"format": "headrace-thread/1", "title": …, "runs": [{"id", "parent", "forked_at", "events": [{"at", "event"}]}]}`, with
-each branch's own events after the place where it left its parent. Of ChatGPT's `conversations.json` and Claude's of the same name the
-branch that was shown is read. Whatever comes in is context that nobody's leave is taken from: anyone can have written a file.
+each branch's own events after the place where it left its parent, and `"pictures": {name: base64}`. Of ChatGPT's `conversations.json` and
+Claude's of the same name the branch that was shown is read. Whatever comes in is context that nobody's leave is taken from: anyone can have
+written a file.
 """
 
 import contextlib
@@ -17,6 +18,7 @@ from headrace.agents.events import IMPORTED, ContextGiven, Ended, Event, Failed,
 from headrace.core.clock import SECOND, Moment
 from headrace.core.errors import InvalidRequest
 from headrace.storage import Branch, Entry
+from headrace.workspace.pictures import name_of
 
 FORMAT: Final = "headrace-thread/1"
 THREADS_MAX: Final = 10_000
@@ -46,10 +48,13 @@ class Ported(msgspec.Struct):
     runs: list[PortedRun]
     format: str = FORMAT
     label: str = ""
+    pictures: dict[str, bytes] = {}
 
 
-def exported(title: str, label: str, branches: Iterable[Branch], entries: Mapping[str, tuple[Entry, ...]]) -> bytes:
-    """One thread as a file."""
+def exported(
+    title: str, label: str, branches: Iterable[Branch], entries: Mapping[str, tuple[Entry, ...]], pictures: dict[str, bytes]
+) -> bytes:
+    """One thread as a file, with the pictures that were shown in it by their names."""
     runs = [
         PortedRun(
             id=branch.id,
@@ -59,7 +64,7 @@ def exported(title: str, label: str, branches: Iterable[Branch], entries: Mappin
         )
         for branch in branches
     ]
-    return msgspec.json.format(msgspec.json.encode(Ported(title=title, label=label, runs=runs)), indent=1)
+    return msgspec.json.format(msgspec.json.encode(Ported(title=title, label=label, runs=runs, pictures=pictures)), indent=1)
 
 
 def imported(content: bytes) -> list[Ported]:
@@ -122,6 +127,9 @@ def _ours(content: bytes) -> Ported:
         raise InvalidRequest(f"The file can't be read: {wrong}.") from None
     if not ported.runs:
         raise InvalidRequest("The file holds no branch of the thread.")
+    for name, content in ported.pictures.items():
+        if name_of(content) != name:
+            raise InvalidRequest(f"The picture {name!r} of the file is not the one that was exported.")
     return ported
 
 

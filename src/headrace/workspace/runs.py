@@ -19,13 +19,14 @@ from headrace.agents.events import Event, PersonSaid, ToolsGiven
 from headrace.core.clock import Clock, Moment
 from headrace.core.errors import HeadraceError, InternalFailure, RunBusy, RunNotFound
 from headrace.sandbox import Draft, Level, Limits
-from headrace.storage import Archive, Entry, RunLog, Thread, ThreadState, add_text, owner_of_thread, read_run, stand, thread_of_run
+from headrace.storage import Entry, LocalArchive, RunLog, Thread, ThreadState, add_text, owner_of_thread, read_run, stand, thread_of_run
 from headrace.workspace.driver import Driver, Granted
 from headrace.workspace.instructions import brought_along
 from headrace.workspace.intents import INTENTS, Intent, intent_of
 from headrace.workspace.live import Follower, Live
 from headrace.workspace.mail import MAIL, Letter, Say, Stop, Task, post, spoken, take, waits
 from headrace.workspace.outfit import Outfit, equipped
+from headrace.workspace.pictures import copy_pictures, named_in
 from headrace.workspace.porting import left
 from headrace.workspace.remembering import Remembering
 from headrace.workspace.telling import RunStands
@@ -66,9 +67,10 @@ Memory: TypeAlias = Callable[[str, Thread, str], Remembering]
 
 
 class Speakers(Protocol):
-    """Makes a speaker for one run: on behalf of the key of this digest, by the model's name or any, told of each word as it comes."""
+    """Makes a speaker for one run: on behalf of the key of this digest, by the model's name or any, told of each word as it comes.
+    `pictures`: some are shown, so that of any model one is chosen that sees."""
 
-    def __call__(self, key: bytes, model: str, session: str, tell: Callable[[str, bool], None]) -> Speaker:
+    def __call__(self, key: bytes, model: str, session: str, tell: Callable[[str, bool], None], *, pictures: bool) -> Speaker:
         """Raises HeadraceError where the key or the model is gone."""
         ...
 
@@ -83,7 +85,7 @@ class Runs:
         *,
         folder: Path,
         origins: Path,
-        archive: Archive,
+        archive: LocalArchive,
         clock: Clock,
         new_id: Callable[[str], str],
         speakers: Speakers,
@@ -148,6 +150,7 @@ class Runs:
         self._make(self.home(fresh), self.budget(run))
         self.write(fresh, left(self.entries(run), at))
         self.draft(run).copy(self.home(fresh) / "draft")
+        copy_pictures(self.home(run), self.home(fresh))
 
     def write(self, run: str, events: list[tuple[Moment, Event]]) -> None:
         """What happened elsewhere, as this new run's own beginning."""
@@ -319,7 +322,15 @@ class Runs:
         thread = await self._archive.run(thread_of_run, run)
         if thread is None:
             raise InternalFailure(f"Run {run} belongs to no thread.")
-        speaker = self._speakers(thread.key, thread.model, thread.id, lambda text, thought: live.words(text, thought=thought))
+        events = [entry.event for entry in log.entries]
+        coming = spoken(self.home(run))
+        speaker = self._speakers(
+            thread.key,
+            thread.model,
+            thread.id,
+            lambda text, thought: live.words(text, thought=thought),
+            pictures=bool(named_in([*events, *coming])),
+        )
         draft = self.draft(run)
         if self._level is None:
             self._level = await asyncio.to_thread(self._find_level)
@@ -337,8 +348,6 @@ class Runs:
             last = next((event.text for event in reversed(events) if isinstance(event, PersonSaid)), "")
             return INTENTS.get(thread.intent) or intent_of(last, folder=thread.folder is not None)
 
-        events = [entry.event for entry in log.entries]
-        coming: list[Event] = [PersonSaid(text) for text in spoken(self.home(run))]
         talks = intent([*events, *coming]) == "chat" and not any(isinstance(event, ToolsGiven) for event in events)
         bare = Outfit() if talks else self._outfit()  # who only talks needs no servers and no browser to be started
         owner = await self._archive.run(owner_of_thread, thread.id)
@@ -346,7 +355,8 @@ class Runs:
         signed = self._leaves(self.home(run))
         granted: Granted = (lambda: own) if signed is None else signed
         memory = None if self._memory is None else self._memory(owner, thread, run)
-        async with equipped(bare, draft, self._level, Limits(), live.note, *([] if memory is None else [memory])) as toolbox:
+        kits = [] if memory is None else [memory]
+        async with equipped(bare, draft, self._level, Limits(), live.note, *kits, screen=live) as toolbox:
             work = Work(
                 home=self.home(run),
                 log=log,
@@ -359,6 +369,7 @@ class Runs:
                 woken=woken,
                 keep=keep,
                 by="the person",
+                interrupt=toolbox.interrupt,
             )
 
             async def equip(driver: Driver) -> None:

@@ -1,6 +1,6 @@
 """All the tools of a run: the workspace's own hands, and whatever else is there this time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from headrace.agents import Writers
@@ -27,9 +27,11 @@ class Kit(Protocol):
 class Toolbox:
     """The hands of a run and the kits that are there beside them. Of two tools of one name the first holds."""
 
-    def __init__(self, hands: Performs, kits: Sequence[Kit], more: Sequence[Tool] = ()) -> None:
-        """`more` are tools that need no hands."""
-        self._hands = hands
+    def __init__(
+        self, hands: Performs, kits: Sequence[Kit], more: Sequence[Tool] = (), *, interrupt: Callable[[], bool] = lambda: False
+    ) -> None:
+        """`more` are tools that need no hands; `interrupt` is how the hands stop a command."""
+        self._hands, self._interrupt = hands, interrupt
         self._kits: dict[str, Kit] = {}
         self._tools = {tool.card.tool: tool for tool in more}
         for kit in kits:
@@ -49,6 +51,10 @@ class Toolbox:
         last = tools_given(driver.events) or ToolsGiven((), Writers.PERSON)
         if last != self.given:
             driver.add(self.given)
+
+    def interrupt(self) -> bool:
+        """Stop the command that runs, and nothing else; whether there was one."""
+        return self._interrupt()
 
     async def perform(self, tool: str, arguments: Mapping[str, Value]) -> Value:
         """Make one call. Raises HeadraceError with a sentence for the model."""

@@ -23,9 +23,9 @@ from headrace.core.errors import InvalidRequest, LeaveInvalid, NotAllowed, NotFo
 from headrace.core.identity import Principal
 from headrace.core.money import pico_of
 from headrace.storage import (
-    Archive,
     Branch,
     Delivery,
+    LocalArchive,
     Thread,
     Trigger,
     TriggerStore,
@@ -120,7 +120,7 @@ class Triggers:
         *,
         visitors: Visitors,
         runs: Runs,
-        archive: Archive,
+        archive: LocalArchive,
         clock: Clock,
         new_id: Callable[[str], str],
         new_token: Callable[[], bytes],

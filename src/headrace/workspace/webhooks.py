@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from headrace.core.clock import Clock
 from headrace.core.errors import InvalidRequest, NotFound
-from headrace.storage import Archive, Subscriber, Telling, drop_subscriber, keep_subscriber, subscribers_of, tell_one, tellings_of
+from headrace.storage import LocalArchive, Subscriber, Telling, drop_subscriber, keep_subscriber, subscribers_of, tell_one, tellings_of
 from headrace.wire.hooks import secret_from
 from headrace.workspace.telling import TEST, Teller, check_address, check_kinds, message
 from headrace.workspace.visitors import Visitors, body_of
@@ -32,7 +32,7 @@ class Webhooks:
         self,
         *,
         visitors: Visitors,
-        archive: Archive,
+        archive: LocalArchive,
         teller: Teller,
         clock: Clock,
         new_id: Callable[[str], str],

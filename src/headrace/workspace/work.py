@@ -42,16 +42,21 @@ from headrace.workspace.driver import Driver, Granted, Performs
 from headrace.workspace.honesty import verdict
 from headrace.workspace.intents import Intent, fitted
 from headrace.workspace.live import Begun, Live, Stands
-from headrace.workspace.mail import Answer, Fate, Go, Letter, More, Say, Stop, Task, take
+from headrace.workspace.mail import Answer, Fate, Go, Halt, Letter, More, Say, Stop, Task, take
+from headrace.workspace.pictures import Shows, shows_of
 
 LOOK_S: Final = 0.1
 STOPPED: Final = "The person stopped it."
 
 
 class Speaker(Model, Protocol):
-    """A model whose words can be heard as they come. `partial` is what it had said, and that cost, when it was cut off."""
+    """A model whose words can be heard as they come. `partial` is what it had said, and that cost, when it was cut off; `sees`: it is
+    shown pictures."""
 
     partial: Reply | None
+
+    @property
+    def sees(self) -> bool: ...
 
 
 class Kept(Protocol):
@@ -122,9 +127,10 @@ class Work:
         woken: asyncio.Event,
         keep: Kept,
         by: str,
+        interrupt: Callable[[], bool],
     ) -> None:
         self._home, self._clock, self._grant, self._speaker = home, clock, grant, speaker
-        self._live, self._woken, self._keep = live, woken, keep
+        self._live, self._woken, self._keep, self._interrupt = live, woken, keep, interrupt
         self._person = _Told()
         self._texts: list[tuple[int, str]] = []
         self._pico = self._tokens = 0
@@ -132,7 +138,7 @@ class Work:
         self._later: list[Letter] = []
         self._stopped = False
         model = _Fitted(speaker, lambda: intent(self._driver.events), live)
-        self._driver = Driver(log, model, hands, self._person, grant, clock, self._hear, by=by)
+        self._driver = Driver(log, model, hands, self._person, grant, clock, self._hear, by=by, shows=self._shows)
 
     async def go_on(self, *, resumed: bool, equip: Callable[[Driver], Awaitable[None]]) -> None:
         """Work until nothing is left to do of what was told by now. `resumed`: whoever worked on it before did not come to an end. `equip`
@@ -161,6 +167,9 @@ class Work:
     def ended(self) -> bool:
         """Whether the run is done."""
         return self._driver.turn.ended
+
+    def _shows(self, events: Sequence[Event]) -> Shows:
+        return shows_of(self._home, events) if self._speaker.sees else lambda name: None
 
     def _stands(self) -> ThreadState:
         """How the run stands while nobody works on it."""
@@ -191,11 +200,11 @@ class Work:
                     self._person.granted = Resumed(pico_usd, tokens, steps)
                 case Go():
                     self._resume()
-                case Stop():
+                case Stop() | Halt():
                     pass  # nothing runs
                 case never:
                     assert_never(never)
-        return any(not isinstance(letter, Stop) for letter in letters)
+        return any(not isinstance(letter, Stop | Halt) for letter in letters)
 
     def _said(self, letter: Say | Task) -> PersonSaid | TaskGiven:
         return said_in(letter, self._grant())
@@ -254,6 +263,8 @@ class Work:
                 elif isinstance(letter, Stop):
                     self._stopped = True
                     running.cancel()
+                elif isinstance(letter, Halt):
+                    self._interrupt()
                 else:
                     self._later.append(letter)
             self._woken.clear()
@@ -319,7 +330,7 @@ class Work:
 
 def said_in(letter: Say | Task, grant: Grant) -> PersonSaid | TaskGiven:
     """What a letter says, as it is written down."""
-    return PersonSaid(letter.text) if isinstance(letter, Say) else TaskGiven(letter.text, grant, ())
+    return letter.event if isinstance(letter, Say) else TaskGiven(letter.text, grant, ())
 
 
 def innermost(event: Event) -> Event:

@@ -81,7 +81,7 @@ def test_what_is_kept_has_an_end():
 class Forgetful(Heads):
     """Knows no head."""
 
-    def read(self, data: bytes) -> None:
+    def read(self, data: bytes, last: Head | None = None) -> None:
         return None
 
 

@@ -22,6 +22,7 @@ def served() -> set[tuple[str, str]]:
     batches = Batches(
         asgi=nothing,
         archive=nothing,
+        runner="",
         clock=nothing,
         blobs=nothing,
         lines=nothing,

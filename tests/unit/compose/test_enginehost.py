@@ -19,7 +19,7 @@ from headrace.compose.world import LocalPool
 from headrace.core.errors import NotReady, SetupError
 from headrace.engine import Engine, EngineSettings, EngineStatus, ModelInfo
 from headrace.providers.adapters.hosted import UNSEEN, HostedEngine
-from headrace.storage import Layout
+from headrace.storage import Layout, SharedState
 from headrace.testing.builders import a_pool
 
 MODEL = ModelInfo(
@@ -61,6 +61,8 @@ class Life:
             clock=clock,
             names=Names(clock),
             layout=Layout(folder),
+            state=SharedState(Layout(folder), None, clock.instant),
+            host="",
             secret="",
             admins=frozenset(),
             local=[LocalPool(a_pool(f"p{number}", dialect="local"), engine, None, ()) for number, engine in enumerate(engines)],

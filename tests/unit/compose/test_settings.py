@@ -26,6 +26,7 @@ url = "postgresql://db/headrace"
 path = "/var/lib/headrace"
 sync_interval_ms = 20
 segment_size_max = 65536
+keys_stale_max_s = 60
 
 [engine]
 weights = "qwen"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from headrace.core.errors import HeadraceError, UpstreamCut, UpstreamGarbled
 from headrace.providers.answering import ANSWER_BYTES_MAX
-from headrace.providers.connection import Connection, read_headers
+from headrace.providers.connection import AnswerHeads, Connection, read_headers
 from headrace.providers.settings import TransportSettings
 
 
@@ -49,10 +49,10 @@ Heard: TypeAlias = tuple[int, bytes, bool] | type[HeadraceError]
 """Status, body, and whether the connection is kept; or what went wrong."""
 
 
-async def hear(pieces: list[bytes], *, ends: bool, slowly: bool = False) -> Heard:
-    """`slowly`: who waits for the answer hears of each piece before the next comes."""
+async def hear(pieces: list[bytes], *, ends: bool, slowly: bool = False, heads: AnswerHeads | None = None) -> Heard:
+    """`slowly`: who waits for the answer hears of each piece before the next comes. `heads` are those that were heard before."""
     owner = Owner()
-    connection = Connection(owner, "http://x", TransportSettings(), asyncio.get_running_loop())
+    connection = Connection(owner, "http://x", TransportSettings(), asyncio.get_running_loop(), heads)
     connection.connection_made(Wire())
     connection.ask([b"GET / HTTP/1.1\r\n\r\n"])
     async with asyncio.TaskGroup() as tasks:
@@ -169,6 +169,45 @@ def test_what_we_hear_another_parser_hears(runner: asyncio.Runner, answer: tuple
     assert not isinstance(heard, type)
     if heard[2]:
         assert read_by_h11(said) == (heard[0], heard[1], b"")
+
+
+AGAIN = b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: %d\r\nConnection: keep-alive\r\n\r\n%b"
+
+
+@given(
+    first=st.one_of(
+        answers().map(lambda answer: answer[0]), st.binary(min_size=1, max_size=40).map(lambda body: AGAIN % (len(body), body))
+    ),
+    body=st.binary(max_size=40),
+    length=st.one_of(st.none(), st.sampled_from([b"", b"+1", b" 1", b"1 ", b"0x1", b"1_0", b"01", b"99", b"9" * 13, b"1, 1", b"\xb2"])),
+    at=st.integers(0, 10_000),
+    put=st.binary(max_size=2),
+    more=st.sampled_from([b"", b"x", b"HTTP/1.1 200 OK\r\n\r\n"]),
+    places=CUTS,
+    ends=st.booleans(),
+)
+def test_under_a_head_that_was_heard_before_the_same_is_heard(
+    runner: asyncio.Runner, first: bytes, body: bytes, length: bytes | None, at: int, put: bytes, more: bytes, places: list[int], ends: bool
+):
+    """Whatever comes under the head of an earlier answer, with another length or damaged, is heard as the parser alone hears it."""
+    heads = AnswerHeads()
+    runner.run(hear([first], ends=False, heads=heads))
+    head = first[: first.find(b"\r\n\r\n") + 4]
+    shown = b"%d" % len(body) if length is None else length
+    said = re.sub(rb"(?i)(content-length: )\d+", lambda found: found[1] + shown, head) + body
+    at %= len(said)
+    pieces = cut(said[:at] + put + said[at:] + more, places)
+    assert runner.run(hear(pieces, ends=ends, heads=heads)) == runner.run(hear(pieces, ends=ends))
+
+
+def test_a_head_that_was_heard_before_is_known(runner: asyncio.Runner):
+    heads = AnswerHeads()
+    assert runner.run(hear([AGAIN % (2, b"ab")], ends=False, heads=heads)) == (200, b"ab", True)
+    assert heads.read(AGAIN % (3, b"abc")) == (len(AGAIN % (3, b"")), 3)
+    for unlike in (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nab", AGAIN.replace(b"200", b"201") % (2, b"ab")):
+        assert heads.read(unlike) is None
+        runner.run(hear([unlike], ends=False, heads=heads))
+        assert heads.read(unlike) is None, "only a good answer is learned, after which the connection stays"
 
 
 def read_by_h11(said: bytes) -> tuple[int, bytes, bytes]:

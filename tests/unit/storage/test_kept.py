@@ -3,7 +3,6 @@
 import io
 import os
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from headrace.storage import (
     Archive,
     Context,
     Conversation,
+    Database,
     Folder,
     StoredEvent,
     StoredFile,
@@ -27,8 +27,11 @@ from headrace.storage import (
     StoredUpload,
     add_items,
     answer_once,
-    bury_once,
-    bury_responses,
+    beat,
+    begin_response,
+    bury,
+    bury_host,
+    bury_work,
     cancel_response,
     claim,
     complete_upload,
@@ -59,16 +62,17 @@ from headrace.storage import (
     sweep_responses,
     upload_of,
 )
+from headrace.storage.database import migrations
 
 NOW, LATER = 1_000, 9_000
 ME, OTHER = "acme/one", "acme/two"
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    opened = connect(tmp_path / "x.sqlite")
-    yield opened
-    opened.close()
+def database(shared: Database) -> Database:
+    for runner in ("me", "other"):
+        beat(shared, runner, "host")
+    return shared
 
 
 def response(id: str, **more: Any) -> StoredResponse:
@@ -88,7 +92,7 @@ def response(id: str, **more: Any) -> StoredResponse:
 # Responses.
 
 
-def test_a_response_is_its_owners_until_its_time_is_over(database: sqlite3.Connection) -> None:
+def test_a_response_is_its_owners_until_its_time_is_over(database: Database) -> None:
     keep_response(database, ME, response("a"))
     assert response_of(database, ME, "a", NOW) == response("a")
     assert response_of(database, OTHER, "a", NOW) is None
@@ -98,7 +102,7 @@ def test_a_response_is_its_owners_until_its_time_is_over(database: sqlite3.Conne
     assert response_of(database, ME, "a", NOW) is None
 
 
-def test_what_was_said_before_is_found_along_the_chain(database: sqlite3.Connection) -> None:
+def test_what_was_said_before_is_found_along_the_chain(database: Database) -> None:
     european, ours = Rules(names=("request",), jurisdictions=frozenset(("eu",))), Rules(vendors=frozenset(("one", "two")))
     keep_response(database, ME, response("a", rules=european))
     keep_response(database, ME, response("b", previous="a", body={"id": "b"}))
@@ -111,31 +115,35 @@ def test_what_was_said_before_is_found_along_the_chain(database: sqlite3.Connect
     assert context_of(database, ME, "c", NOW) is None
 
 
-def test_events_are_kept_once_and_found_from_any_number_on(database: sqlite3.Connection) -> None:
+def test_events_are_kept_once_and_found_from_any_number_on(database: Database) -> None:
     events = [StoredEvent(number, f"t{number}", b"{}") for number in range(4)]
     working = response("a", status="in_progress", background=True)
-    assert not keep_events(database, ME, working, events[:3], NOW)
-    assert not keep_events(database, ME, working, events[2:], NOW)
+    begin_response(database, ME, working, events[:1], "me")
+    assert not keep_events(database, ME, working, events[:3], "me")
+    assert not keep_events(database, ME, working, events[2:], "me")
     assert events_after(database, ME, "a", 1) == events[2:]
     assert events_after(database, OTHER, "a", -1) == []
     cancel_response(database, OTHER, "a")
-    assert not keep_events(database, ME, working, [], NOW)
+    assert not keep_events(database, ME, working, [], "me")
     cancel_response(database, ME, "a")
-    assert keep_events(database, ME, working, [], NOW)
-    assert is_cancelled(database, ME, "a")
+    assert keep_events(database, ME, working, [], "me")
+    assert is_cancelled(database, ME, "a", "me")
     assert drop_response(database, ME, "a")
-    assert is_cancelled(database, ME, "a")
+    assert is_cancelled(database, ME, "a", "me")
     assert events_after(database, ME, "a", -1) == []
 
 
-def test_what_a_killed_server_worked_on_has_failed(database: sqlite3.Connection) -> None:
-    keep_events(database, ME, response("a", status="in_progress", background=True), [StoredEvent(0, "response.created", b"{}")], NOW)
-    keep_events(database, ME, response("b", status="queued", background=True), [], LATER)
+def test_what_a_killed_server_worked_on_has_failed(database: Database) -> None:
+    running = response("a", status="in_progress", background=True)
+    begin_response(database, ME, running, [StoredEvent(0, "response.created", b"{}")], "me")
+    begin_response(database, ME, response("b", status="queued", background=True), [], "other")
     keep_response(database, ME, response("c", status="in_progress"))
-    assert bury_responses(database, NOW) == 0
-    assert bury_responses(database, NOW + 1) == 1
-    assert bury_responses(database) == 1
-    assert bury_responses(database) == 0
+    bury_work(database)
+    assert {one.status for id in "abc" if (one := response_of(database, ME, id, NOW))} == {"in_progress", "queued"}
+    bury(database, "me")
+    assert [one.status for id in "ab" if (one := response_of(database, ME, id, NOW))] == ["failed", "queued"]
+    assert keep_events(database, ME, running, [StoredEvent(1, "response.output_text.delta", b"{}")], "me"), "who was thought dead ends"
+    bury_host(database, "host")
     for id, number in (("a", 1), ("b", 0)):
         found = response_of(database, ME, id, NOW)
         assert found is not None
@@ -146,7 +154,7 @@ def test_what_a_killed_server_worked_on_has_failed(database: sqlite3.Connection)
 # Conversations.
 
 
-def test_a_conversation_keeps_its_items_in_order(database: sqlite3.Connection) -> None:
+def test_a_conversation_keeps_its_items_in_order(database: Database) -> None:
     keep_conversation(database, ME, Conversation("c", NOW, {"a": "b"}), [{"id": "1"}])
     assert add_items(database, ME, "c", [{"id": "2"}, {"id": "1", "again": True}, {"id": "3"}])
     assert not add_items(database, OTHER, "c", [{"id": "4"}])
@@ -191,7 +199,7 @@ def test_bytes_are_there_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["a"]
 
 
-def test_a_project_has_a_quota(database: sqlite3.Connection, tmp_path: Path) -> None:
+def test_a_project_has_a_quota(database: Database, tmp_path: Path) -> None:
     keep_file(database, ME, file("a", 6), 10)
     with pytest.raises(BodyTooLarge, match="may keep 10"):
         keep_file(database, ME, file("b", 5), 10)
@@ -203,7 +211,7 @@ def test_a_project_has_a_quota(database: sqlite3.Connection, tmp_path: Path) -> 
     keep_file(database, ME, file("c", 10), 10)
 
 
-def test_files_are_found_and_swept(database: sqlite3.Connection, tmp_path: Path) -> None:
+def test_files_are_found_and_swept(database: Database, tmp_path: Path) -> None:
     folder = tmp_path / "files"
     assert sweep_files(database, Folder(folder), NOW) == 0
     for id, expires_s, purpose in (("a", 0, "batch"), ("b", LATER, "vision")):
@@ -221,7 +229,7 @@ def test_files_are_found_and_swept(database: sqlite3.Connection, tmp_path: Path)
     assert sorted(path.name for path in folder.iterdir()) == ["a", "being-written"]
 
 
-def test_an_upload_becomes_a_file(database: sqlite3.Connection, tmp_path: Path) -> None:
+def test_an_upload_becomes_a_file(database: Database, tmp_path: Path) -> None:
     folder = tmp_path
     keep_upload(database, ME, upload("u"), 100)
     for id, content in (("p1", b"abc"), ("p2", b"def")):
@@ -243,7 +251,7 @@ def test_an_upload_becomes_a_file(database: sqlite3.Connection, tmp_path: Path) 
         complete_upload(database, Folder(folder), ME, "u", file("g", 6))
 
 
-def test_what_uploads_announce_is_counted_from_then_on(database: sqlite3.Connection, tmp_path: Path) -> None:
+def test_what_uploads_announce_is_counted_from_then_on(database: Database, tmp_path: Path) -> None:
     keep_upload(database, ME, upload("u"), 10)
     with pytest.raises(BodyTooLarge, match="6 are announced"):
         keep_upload(database, ME, upload("v"), 10)
@@ -252,7 +260,7 @@ def test_what_uploads_announce_is_counted_from_then_on(database: sqlite3.Connect
     keep_upload(database, ME, upload("w"), 10)
 
 
-def test_an_upload_that_ends_otherwise(database: sqlite3.Connection, tmp_path: Path) -> None:
+def test_an_upload_that_ends_otherwise(database: Database, tmp_path: Path) -> None:
     for id in ("u", "v"):
         keep_upload(database, ME, upload(id), 100)
         Folder(tmp_path).write(f"part {id}", io.BytesIO(b"abc"))
@@ -274,15 +282,16 @@ class Keys(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.database = sqlite3.connect(":memory:", isolation_level=None)
-        script = Path(connect.__code__.co_filename).parent / "migrations" / "0032_once.sql"
-        self.database.executescript(script.read_text())
+        for script in migrations():
+            self.database.executescript(script)
+        beat(self.database, "me", "host")
         self.now_s, self.state, self.since_s = NOW, "free", NOW
 
     @rule(digest=st.sampled_from([b"1", b"2"]))
     def claim(self, digest: bytes) -> None:
         if self.state != "free" and self.now_s - self.since_s >= 86_400:
             self.state = "free"
-        held = claim(self.database, ME, "/p", "k", digest, self.now_s)
+        held = claim(self.database, ME, "/p", "k", digest, "me", self.now_s)
         assert (held is None) == (self.state == "free")
         if held is None:
             self.state, self.since_s = "working", self.now_s
@@ -303,7 +312,8 @@ class Keys(RuleBasedStateMachine):
 
     @rule()
     def die(self) -> None:
-        bury_once(self.database)
+        bury(self.database, "me")
+        beat(self.database, "me", "host")
         self.state = "lost" if self.state == "working" else self.state
 
     @rule(seconds=st.sampled_from([1, 80_000]), sweep=st.booleans())
@@ -327,11 +337,11 @@ TestKeys.settings = settings(max_examples=50, stateful_step_count=30, deadline=N
 
 
 async def test_an_archive_has_one_thread(tmp_path: Path) -> None:
-    archive = Archive(tmp_path / "x.sqlite")
+    archive = Archive(lambda: connect(tmp_path / "x.sqlite"))
     await archive.run(keep_response, ME, response("a"))
     assert await archive.run(response_of, ME, "a", NOW) == response("a")
     with pytest.raises(Conflict):
         await archive.run(keep_part, ME, "u", part=StoredPart(id="p", size=1, created_s=NOW))
     archive.close()
-    Archive(tmp_path / "never-opened.sqlite").close()
+    Archive(lambda: connect(tmp_path / "never-opened.sqlite")).close()
     assert not (tmp_path / "never-opened.sqlite").exists()

@@ -1,33 +1,36 @@
 """Keys: made once, found by their secret alone, revoked at once in every process, and never told again."""
 
+import contextlib
 import os
 import subprocess
 import sys
 
 import pytest
 
+from headrace.core.clock import SECOND
 from headrace.core.errors import InvalidRequest, NotReady
 from headrace.metering import KeyRow, digest, secret_from, shown
-from headrace.storage import KeyRing, KeyStore, connect
+from headrace.storage import KeyRing, KeyStore, LocalNews, connect
+from tests.server import eventually
 
 
 @pytest.fixture
-def database(layout):
-    database = connect(layout.database, durable=True)
-    yield database
-    database.close()
+def news(state):
+    return state.follow(SECOND)
 
 
 @pytest.fixture
-def store(database, layout) -> KeyStore:
-    return KeyStore(database, layout)
-
-
-@pytest.fixture
-def ring(database, layout):
-    ring = KeyRing(database, layout)
+def ring(news):
+    ring = KeyRing(news)
     yield ring
     ring.close()
+
+
+@pytest.fixture
+def store(state, news, layout):
+    """Of the process that has the ring."""
+    with state.opened() as database:
+        yield KeyStore(database, layout)
 
 
 def create(store: KeyStore, number: int = 1, **more) -> tuple[KeyRow, str]:
@@ -45,9 +48,11 @@ def test_a_key_is_found_by_its_secret_as_soon_as_it_is_made(store, ring):
     assert ring.find("") is None
 
 
-def test_a_secret_is_stored_nowhere(store, layout, database):
+@pytest.mark.parametrize("state", ["sqlite"], indirect=True)
+def test_a_secret_is_stored_nowhere(store, layout):
     _, secret = create(store)
-    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with contextlib.closing(connect(layout.database)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     everything = b"".join(path.read_bytes() for path in layout.root.iterdir() if path.is_file())
     assert secret.encode() not in everything
     assert secret[6:].encode() not in everything
@@ -67,21 +72,23 @@ def test_a_key_that_is_revoked_is_nobodys_at_once(store, ring):
     assert [row.revoked for row in store.rows()] == [99, None]
 
 
-def test_another_process_revokes_as_well(store, ring, layout):
+def test_another_process_revokes_as_well(state, store, ring, layout):
     _, secret = create(store)
     assert ring.find(secret) is not None
     script = (
-        "import sys; from pathlib import Path; from headrace.storage import KeyStore, Layout, connect; layout = Layout(Path(sys.argv[1]))\n"
-        "KeyStore(connect(layout.database, durable=True), layout).revoke('n1', 5)"
+        "import sys; from pathlib import Path; from headrace.storage import KeyStore, Layout, SharedState\n"
+        "layout = Layout(Path(sys.argv[1]))\n"
+        "with SharedState(layout, sys.argv[2] or None, lambda: 0).opened() as database: KeyStore(database, layout).revoke('n1', 5)"
     )
-    subprocess.run([sys.executable, "-c", script, layout.root], check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
-    assert ring.find(secret) is None
+    command = [sys.executable, "-c", script, layout.root, state.url or ""]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    assert eventually(lambda: ring.find(secret) is None) if state.url else ring.find(secret) is None
 
 
-def test_fixed_keys_come_from_settings(database, layout, store):
+def test_fixed_keys_come_from_settings(news, store):
     secret = secret_from(bytes(32))
     fixed = KeyRow(id="dev", name="dev", organization="acme", project="demo", digest=digest(secret), shown=shown(secret), created=0)
-    ring = KeyRing(database, layout, [fixed])
+    ring = KeyRing(news, [fixed])
     assert ring.find(secret) == fixed.principal
     _, other = create(store)
     assert ring.find(other) is not None
@@ -122,7 +129,7 @@ def test_what_is_revoked_must_be_meant_clearly(store):
 
 def test_keys_that_cannot_be_read_are_not_taken(layout):
     database = connect(layout.database)
-    ring = KeyRing(database, layout)
+    ring = KeyRing(LocalNews(database, layout))
     database.close()
     with pytest.raises(NotReady, match="the API keys can't be read"):
         ring.find("sk-hr-any")
@@ -170,8 +177,8 @@ def test_names_are_taken_among_the_keys_of_one_parent(store):
     create(store, 5, name="run")
 
 
-def test_what_one_key_mints_has_an_end(database, layout):
-    store = KeyStore(database, layout, children_max=2)
+def test_what_one_key_mints_has_an_end(shared, layout):
+    store = KeyStore(shared, layout, children_max=2)
     create(store, 1)
     create(store, 2, parent="key_1", expires=10)
     create(store, 3, parent="key_1")

@@ -50,7 +50,7 @@ def chat(**more: Any) -> dict[str, Any]:
 
 def test_the_least() -> None:
     assert chat() == {"model": "m", "messages": HI, "max_completion_tokens": 9}
-    assert asked() == AsChat("m", False, asked().body, (), None, None, True)
+    assert asked() == AsChat("m", False, asked().body, (), None, None, True, (), None)
 
 
 FIELDS: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
@@ -438,7 +438,7 @@ def test_all_passes_and_the_end_is_held(cuts: list[int]) -> None:
     passed += relay.feed(rest)
     relay.close()
     assert (passed, relay.held) == (BEFORE, END)
-    assert (relay.usage, relay.model, relay.done) == (Usage(3, output=2), "its", True)
+    assert (relay.used, relay.done) == (Used(Usage(3, output=2), "its"), True)
     assert relay.spent(9) == Usage(3, output=2)
 
 
@@ -468,9 +468,10 @@ def test_bodies() -> None:
 
 
 def test_a_whole_message_as_it_passes() -> None:
-    message = {"type": "message", "model": "its", "usage": {"input_tokens": 3, "output_tokens": 2}}
-    assert read_whole(json.dumps(message).encode()) == (Usage(3, output=2), "its")
-    assert read_whole(b"{}") == (None, None)
+    usage = {"input_tokens": 3, "output_tokens": 2, "service_tier": "priority", "server_tool_use": {"web_search_requests": 4}}
+    message = {"type": "message", "model": "its", "usage": usage}
+    assert read_whole(json.dumps(message).encode()) == Used(Usage(3, output=2), "its", "priority", (("web_search", 4),))
+    assert read_whole(b"{}") == Used(None)
     with pytest.raises(UpstreamGarbled):
         read_whole(b"[]")
     with pytest.raises(UpstreamFailed):

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from headrace.wire.openai_caps import native_with_tokens_out_max, with_tokens_out_max, without_max_cost
+from headrace.wire.openai_caps import native_with_tokens_out_max, pictures_bytes, with_tokens_out_max, without_max_cost
+from headrace.wire.openai_chat import read_head
 
 TABLE = [
     (b'{"model":"m"}', {"model": "m", "max_completion_tokens": 9}),
@@ -24,6 +25,24 @@ def test_the_cap_goes_under_the_name_that_the_client_used(body: bytes, capped: d
 def test_what_only_we_read_is_taken_out():
     assert json.loads(without_max_cost(b'{"model":"m","max_cost":"0.5","n":1}')) == {"model": "m", "n": 1}
     assert json.loads(without_max_cost(b'{"model":"m"}')) == {"model": "m"}
+
+
+PICTURE = "data:image/png;base64," + "QUFB" * 4_000
+
+
+@pytest.mark.parametrize(
+    ("parts", "tools", "counted"),
+    [
+        ([{"type": "image_url", "image_url": {"url": PICTURE}}], [], 16_000),
+        ([{"type": "image_url", "image_url": {"detail": "low", "url": PICTURE}}, {"type": "text", "text": PICTURE}], [], 16_000),
+        ([{"type": "text", "text": json.dumps({"image_url": {"url": PICTURE}})}], [], 0),
+        ([{"type": "image_url", "image_url": {"url": "https://example.org/" + "a" * 9_000}}], [], 0),
+        ([{"type": "image_url", "image_url": {"url": PICTURE}}], [{"image_url": {"url": PICTURE}}], 0),
+    ],
+)
+def test_a_picture_is_no_text_and_a_text_no_picture(parts: list[object], tools: list[object], counted: int):
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": parts}], "tools": tools}).encode()
+    assert pictures_bytes(body, bytes(read_head(body).messages)) == counted
 
 
 NATIVE = [

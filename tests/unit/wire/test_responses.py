@@ -579,7 +579,7 @@ def test_all_passes_and_the_end_is_held(cuts: list[int]) -> None:
     passed += relay.feed(rest)
     relay.close()
     assert (passed, relay.held) == (BEFORE, END + b"data: [DONE]\n\n")
-    assert (relay.usage, relay.model, relay.done) == (Usage(2, 2, 1, 3, 1), "its", True)
+    assert (relay.used, relay.done) == (Used(Usage(2, 2, 1, 3, 1), "its"), True)
 
 
 FAILURES: list[tuple[bytes, type[Exception]]] = [
@@ -608,18 +608,28 @@ def test_a_stream_that_is_cut_or_ends_without_usage() -> None:
     bare = ResponseRelay()
     bare.feed(framed({"type": "response.incomplete"})[:-2])
     bare.close()
-    assert (bare.usage, bare.done) == (None, True)
+    assert (bare.used, bare.done) == (Used(None), True)
 
 
 def test_a_whole_response_as_it_passes() -> None:
-    assert read_whole(json.dumps({"model": "its", "usage": COUNTS, "error": None}).encode()) == (Usage(2, 2, 1, 3, 1), "its")
-    assert read_whole(b'{"usage":{"input_tokens":0}}') == (None, None)
-    assert read_whole(b'{"usage":{"input_tokens":1}}') == (Usage(1), None)
-    assert read_whole(b'{"status":"incomplete","error":{}}') == (None, None)
+    assert read_whole(json.dumps({"model": "its", "usage": COUNTS, "error": None}).encode()) == Used(Usage(2, 2, 1, 3, 1), "its")
+    assert read_whole(b'{"usage":{"input_tokens":0}}') == Used(None)
+    assert read_whole(b'{"usage":{"input_tokens":1}}') == Used(Usage(1))
+    assert read_whole(b'{"status":"incomplete","error":{}}') == Used(None)
     with pytest.raises(UpstreamGarbled):
         read_whole(b"[]")
     with pytest.raises(UpstreamFailed):
         read_whole(b'{"status":"failed","error":{"code":"server_error","message":"x"}}')
+
+
+def test_what_the_vendor_ran_and_in_which_tier() -> None:
+    ran = ["web_search_call", "web_search_call", "file_search_call", "code_interpreter_call", "code_interpreter_call", "message"]
+    items = [{"type": kind, "container_id": "c-1", "content": [{"x": 1}]} for kind in ran]
+    told = {"usage": COUNTS, "service_tier": "priority", "output": items}
+    used = read_whole(json.dumps(told).encode())
+    assert (used.tier, used.calls) == ("priority", (("web_search", 2), ("file_search", 1), ("code_interpreter", 1)))
+    billed = read_whole(json.dumps(told | {"tool_usage": {"web_search": {"num_requests": 1}}}).encode())
+    assert billed.calls[0] == ("web_search", 1), "opening a page is a call, and no search"
 
 
 def test_names_of_models() -> None:

@@ -48,6 +48,24 @@ def test_who_comes_in_the_middle_of_an_answer_is_told_what_was_said_of_it(tmp_pa
     assert len(nudges) == 8
 
 
+def test_who_comes_while_a_command_runs_is_told_what_it_has_said(tmp_path):
+    live = Live(tmp_path, lambda: None)
+    live.tell(Stands("running"))
+    live.tell(Begun("m"))
+    live.words("I run it", thought=False)
+    live.shell("old")
+    live.printed("of before")
+    live.shell("make")
+    live.printed("one\n")
+    live.printed("two\r")
+    assert said(Follower(tmp_path, -1).moments())[1:] == [
+        {"type": "shell", "command": "make"},
+        {"type": "printed", "text": "one\n"},
+        {"type": "printed", "text": "two\r"},
+    ]
+    live.close()
+
+
 def test_letters_are_taken_once_in_their_order(tmp_path):
     assert not waits(tmp_path)
     letters: list[Letter] = [Say("one"), Stop(), Answer({"1.0": True})]

@@ -25,7 +25,7 @@ def entries(events: Sequence[Event]) -> tuple[Entry, ...]:
 
 
 def test_a_thread_comes_in_as_it_went_out():
-    file = exported("Numbers", "maths", BRANCHES, {"run_a": entries(FIRST), "run_b": entries(OTHER)})
+    file = exported("Numbers", "maths", BRANCHES, {"run_a": entries(FIRST), "run_b": entries(OTHER)}, {})
     (ported,) = imported(file)
     assert (ported.title, ported.label) == ("Numbers", "maths")
     assert [len(run.events) for run in ported.runs] == [3, 2], "what a branch shares with its parent is told once"

@@ -1,6 +1,6 @@
 // What the page asks of its server. A failure says what happened and what to do, in the server's own words.
 
-import type { Answered, Changes, Event, Forking, Message, NewKey, NewThread } from './types'
+import type { Answered, Changes as ThreadChanges, Doing, Event, Forking, Message, NewKey, NewThread } from './types'
 
 export const API = '/workspace/api'
 
@@ -85,10 +85,31 @@ export interface Memory {
   changed: number
 }
 
-export interface Change {
-  path: string
-  kind: 'added' | 'changed' | 'deleted'
-  diff: string[] | null
+/** A piece of a change, with the unchanged lines around it; each line has its end. */
+export interface Piece {
+  old_start: number
+  new_start: number
+  skips: boolean
+  lead: string[]
+  old: string[]
+  new: string[]
+  tail: string[]
+}
+
+export interface Changes {
+  changes: {
+    path: string
+    kind: 'added' | 'changed' | 'deleted' | 'renamed'
+    source: string | null
+    version: string
+    /** Somebody else has changed the folder's file meanwhile. */
+    foreign: boolean
+    /** null: it is kept or left whole, because of `whole`. */
+    hunks: Piece[] | null
+    whole: string
+  }[]
+  taken: { path: string; kind: string }[]
+  folder: string | null
 }
 
 export interface Model {
@@ -96,6 +117,8 @@ export interface Model {
   owned_by: string
   x_headrace: {
     operations: string[]
+    /** What it can do; null: not known. */
+    capabilities: string[] | null
     pools: string[]
     usd_per_mtok: { input: string; output: string | null } | null
   }
@@ -137,11 +160,14 @@ export const api = {
   threads: () => json<{ threads: Thread[] }>('GET', `${API}/threads`).then((told) => told.threads),
   create: (asked: NewThread) => json<WholeThread>('POST', `${API}/threads`, asked),
   thread: (id: string) => json<WholeThread>('GET', of(id)),
-  change: (id: string, changes: Changes) => json<WholeThread>('PATCH', of(id), changes),
+  change: (id: string, changes: ThreadChanges) => json<WholeThread>('PATCH', of(id), changes),
   remove: (id: string) => json<void>('DELETE', of(id)),
   log: (id: string, run: string) => json<{ total: number; events: Entry[] }>('GET', `${of(id)}/log?run=${run}`),
   say: (id: string, message: Message) => json<{ run: string }>('POST', `${of(id)}/messages`, message),
+  addPicture: (id: string, content: Blob) =>
+    asked('POST', `${of(id)}/pictures`, content).then((answer) => answer.json() as Promise<{ name: string }>).then((told) => told.name),
   stop: (id: string) => json<unknown>('POST', `${of(id)}/stop`, {}),
+  halt: (id: string) => json<unknown>('POST', `${of(id)}/halt`, {}),
   go: (id: string) => json<unknown>('POST', `${of(id)}/go`, {}),
   answer: (id: string, answer: Answered) => json<unknown>('POST', `${of(id)}/answer`, answer),
   fork: (id: string, forking: Forking) => json<WholeThread>('POST', `${of(id)}/fork`, forking),
@@ -158,8 +184,8 @@ export const api = {
   file: (id: string, path: string) => asked('GET', `${of(id)}/files/${at(path)}`).then((answer) => answer.blob()),
   addFile: (id: string, path: string, content: Blob) => asked('PUT', `${of(id)}/files/${at(path)}`, content).then(() => undefined),
   removeFile: (id: string, path: string) => json<void>('DELETE', `${of(id)}/files/${at(path)}`),
-  changes: (id: string) => json<{ changes: Change[]; taken: boolean; folder: string | null }>('GET', `${of(id)}/changes`),
-  doChanges: (id: string, what: 'take' | 'undo') => json<{ done: Change[] }>('POST', `${of(id)}/changes`, { do: what }),
+  changes: (id: string) => json<Changes>('GET', `${of(id)}/changes`),
+  doChanges: (id: string, doing: Doing) => json<unknown>('POST', `${of(id)}/changes`, doing),
   memories: () => json<{ memories: Memory[] }>('GET', `${API}/memories`).then((told) => told.memories),
   remember: (text: string) => json<Memory>('POST', `${API}/memories`, { text }),
   reword: (id: string, text: string) => json<Memory>('PATCH', `${API}/memories/${id}`, { text }),
@@ -171,5 +197,8 @@ export const api = {
   get: <T>(path: string) => json<T>('GET', path),
 }
 
+export const pictureOf = (id: string, name: string) => `${of(id)}/pictures/${name}`
+export const sharedPictureOf = (token: string, name: string) => `${API}/shared/${token}/pictures/${name}`
+export const seesPictures = (model: Model | undefined) => !model?.x_headrace.capabilities || model.x_headrace.capabilities.includes('images')
 export const eventsOf = (id: string, run: string, after: number) => new EventSource(`${of(id)}/events?run=${run}&after=${after}`)
 export const exportOf = (id: string) => `${of(id)}/export`

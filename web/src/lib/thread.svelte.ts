@@ -3,7 +3,7 @@
 import { api, eventsOf, type Entry, type State, type WholeThread } from './api'
 import { app } from './app.svelte'
 import { forksOf, timelineOf } from './timeline'
-import type { Happening } from './types'
+import type { Happening, Message } from './types'
 
 const FLUSH_MS = 40
 
@@ -17,6 +17,8 @@ export class Open {
   live = $state('')
   thought = $state('')
   model = $state('')
+  /** What the command that runs has said so far. */
+  printed = $state('')
   connected = $state(true)
   timeline = $derived(timelineOf(this.entries))
   forks = $derived(this.whole ? forksOf(this.whole.branches, this.whole.run) : new Map<number, string[]>())
@@ -24,6 +26,7 @@ export class Open {
   private heard: Entry[] = []
   private words = ''
   private thoughts = ''
+  private output = ''
   private timer = 0
 
   constructor(readonly id: string) {}
@@ -46,7 +49,7 @@ export class Open {
   async again(whole: WholeThread): Promise<void> {
     this.close()
     this.heard = []
-    this.words = this.thoughts = this.live = this.thought = this.why = ''
+    this.words = this.thoughts = this.live = this.thought = this.why = this.output = ''
     this.whole = whole
     this.state = whole.state
     this.entries = (await api.log(this.id, whole.run)).events
@@ -73,6 +76,10 @@ export class Open {
     } else if (said.type === 'words') {
       if (said.kind === 'thought') this.thoughts += said.text
       else this.words += said.text
+    } else if (said.type === 'shell') {
+      this.output = ''
+    } else if (said.type === 'printed') {
+      this.output += said.text
     } else if (said.type === 'noted') {
       this.note = said.says
     } else {
@@ -109,7 +116,22 @@ export class Open {
     }
     this.live = this.words
     this.thought = this.thoughts
+    this.printed = this.output
   }
+}
+
+/** What goes with a message: files for the thread's folder, and pictures for the model to see. */
+export interface Attached {
+  files: File[]
+  pictures: Blob[]
+}
+
+/** Say it in a thread, with what goes with it. */
+export async function said(id: string, message: Message, attached: Attached): Promise<void> {
+  for (const file of attached.files) await api.addFile(id, file.name, file)
+  const pictures: string[] = []
+  for (const picture of attached.pictures) pictures.push(await api.addPicture(id, picture))
+  await api.say(id, { ...message, pictures })
 }
 
 /** What was typed and not sent is kept, whatever happens. */

@@ -14,7 +14,7 @@ export interface Step {
 }
 
 export type Item =
-  | { kind: 'person'; seq: number; at: number; text: string }
+  | { kind: 'person'; seq: number; at: number; text: string; pictures: string[] }
   | { kind: 'answer'; seq: number; from: number; at: number; text: string; model: string; request: string; tokens: number; pico: number; ms: number }
   | { kind: 'step'; seq: number; at: number; step: Step }
   | { kind: 'leave'; seq: number; at: number; calls: { call: Call; reasons: Reason[]; answer: boolean | null }[] }
@@ -50,7 +50,7 @@ export function timelineOf(entries: Entry[]): Timeline {
     switch (event.type) {
       case 'PersonSaid':
         if (within) break
-        items.push({ kind: 'person', seq, at, text: event.text })
+        items.push({ kind: 'person', seq, at, text: event.text, pictures: event.pictures ?? [] })
         heard = seq
         break
       case 'ContextGiven':

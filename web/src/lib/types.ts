@@ -49,6 +49,13 @@ export interface Changes {
   budget_usd?: string | null;
 }
 
+/** Of one change, which pieces, by their numbers from 0; None: all of it. `version` of None: whichever it has now. */
+export interface Choice {
+  path: string;
+  hunks?: number[] | null;
+  version?: string | null;
+}
+
 /** Text that the model gets beside the request: instructions of a folder, a skill, a memory. It never counts as the person's words. */
 export interface ContextGiven {
   type: "ContextGiven";
@@ -56,6 +63,12 @@ export interface ContextGiven {
   text: string;
   writers: number;
   readers: number;
+}
+
+/** `take`: do to the folder what was done to the draft. `drop`: give that up. `undo`: put the folder back. `files` chooses files, and */
+export interface Doing {
+  do: string;
+  files?: Choice[] | null;
 }
 
 /** What a tool does. `audience` is who gets to read what it passes on; `audience_with` names arguments that widen it when given. */
@@ -157,8 +170,10 @@ export interface LeaveRefused {
   says: string;
 }
 
+/** `pictures` are shown with it, by the names that they were kept under. */
 export interface Message {
   text: string;
+  pictures?: string[];
   intent?: string | null;
   model?: string | null;
   budget_usd?: string | null;
@@ -211,9 +226,16 @@ export interface Paused {
   reason: "money" | "steps" | "stopped" | "tokens";
 }
 
-/** The request, or more of it while the run goes on. */
+/** The request, or more of it while the run goes on. `pictures` are shown with it, by the names under which the run keeps them. */
 export interface PersonSaid {
   type: "PersonSaid";
+  text: string;
+  pictures: string[];
+}
+
+/** What it says, as it comes: text of either output, with whatever control sequences it holds. */
+export interface Printed {
+  type: "printed";
   text: string;
 }
 
@@ -241,6 +263,12 @@ export interface Returned {
   call: string;
   value: string;
   sealed: boolean;
+}
+
+/** A command begins to run in the sandbox. */
+export interface Shell {
+  type: "shell";
+  command: string;
 }
 
 /** Leave ahead of time: "Fridays, this form, once, at most 20". */
@@ -304,4 +332,4 @@ export type Writers = 0 | 1 | 2 | 3 | 4;
 
 export type Event = PersonSaid | ContextGiven | ToolsGiven | TaskGiven | Within | ModelAsked | ModelSaid | LeaveAsked | LeaveGiven | LeaveRefused | Intended | Returned | Failed | FateAsked | FateKnown | Paused | Resumed | Ended;
 
-export type Happening = Begun | Words | Noted | Stands;
+export type Happening = Begun | Words | Shell | Printed | Noted | Stands;

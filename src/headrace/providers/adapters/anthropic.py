@@ -11,7 +11,7 @@ from headrace.core.ask import Ask
 from headrace.core.clock import Clock
 from headrace.core.errors import NotTranslatable, UpstreamCut, UpstreamFailed
 from headrace.core.native import Native
-from headrace.core.stream import Used, Verbatim
+from headrace.core.stream import Verbatim
 from headrace.core.translation import Change
 from headrace.providers.provider import Hearer
 from headrace.providers.transport import Endpoint, Exchange
@@ -95,7 +95,7 @@ class AnthropicProvider:
                 await _pass(exchange, hearer, ask.tokens_out_max or TOKENS_OUT_MAX)
             else:
                 answer = await exchange.whole()
-                hearer.hear(Used(*read_whole(answer)))
+                hearer.hear(read_whole(answer))
                 hearer.hear(Verbatim(answer))
 
     async def probe(self) -> None:
@@ -156,7 +156,7 @@ async def _pass(exchange: Exchange, hearer: Hearer, tokens_out_max: int) -> None
         if not relay.done:
             raise
     relay.close()
-    hearer.hear(Used(relay.usage, relay.model))
+    hearer.hear(relay.used)
     hearer.hear(Verbatim(relay.held))
 
 

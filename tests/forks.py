@@ -1,0 +1,137 @@
+"""Commands of the program without its start: a process that has imported it once forks for each.
+
+What a command does is the same: its arguments, folder, environment and ends are its own. What it is spared are the imports, most of the
+time of a short command, which the suite and the soak run by the thousand. The server, and whatever a test wants to see started as a person
+starts it, are not run so.
+"""
+
+import atexit
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from socketserver import ForkingMixIn, StreamRequestHandler, UnixStreamServer
+from typing import Any
+
+_starting = threading.Lock()
+_socket: dict[int, str] = {}
+"""Where this process's forking process listens, by the process that started it: a fork of ours starts one of its own."""
+
+
+def run(arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float) -> "subprocess.CompletedProcess[str]":
+    """As `subprocess.run` of the program with these arguments, nothing to read, and what it writes captured."""
+    with _starting:
+        if os.getpid() not in _socket:
+            _socket[os.getpid()] = _start()
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, socket.socket(socket.AF_UNIX) as wire:
+        wire.connect(_socket[os.getpid()])
+        wire.settimeout(timeout)
+        asked = json.dumps({"arguments": [*arguments], "cwd": str(cwd), "env": dict(env)}).encode() + b"\n"
+        socket.send_fds(wire, [b"1"], [out.fileno(), err.fileno()])
+        wire.sendall(asked)
+        with wire.makefile("r") as answers:
+            pid = int(answers.readline())
+            try:
+                code = int(answers.readline())
+            except TimeoutError:
+                os.kill(pid, signal.SIGKILL)
+                raise subprocess.TimeoutExpired(arguments, timeout) from None
+        return subprocess.CompletedProcess(arguments, code, _read(out), _read(err))
+
+
+def _read(file: Any) -> str:
+    file.seek(0)
+    return str(file.read().decode(errors="replace"))
+
+
+def _start() -> str:
+    folder = tempfile.mkdtemp(prefix="hr-forks-")
+    path = os.path.join(folder, "socket")
+    ready, told = os.pipe()
+    process = subprocess.Popen(
+        (sys.executable, "-c", f"from tests.forks import serve; serve({path!r}, {told})"),
+        cwd=Path(__file__).parent.parent,
+        stdin=subprocess.DEVNULL,
+        pass_fds=[told],
+    )
+    os.close(told)
+    with os.fdopen(ready, "rb") as ends:
+        ends.read()
+    owner = os.getpid()
+
+    def end() -> None:
+        if os.getpid() == owner:
+            process.kill()
+            process.wait()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(end)
+    return path
+
+
+def serve(path: str, told: int) -> None:
+    """Fork for whoever connects, until the process that started this one has gone."""
+    from headrace.cli import main
+
+    class Forked(StreamRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):
+                _command(self, main)
+
+    parent = os.getppid()
+
+    class Server(ForkingMixIn, UnixStreamServer):
+        max_children = 64
+
+        def service_actions(self) -> None:
+            super().service_actions()
+            if os.getppid() != parent:
+                os._exit(0)
+
+    with Server(path, Forked) as server:
+        os.close(told)
+        server.serve_forever(poll_interval=0.5)
+
+
+def _command(handler: StreamRequestHandler, main: Any) -> None:
+    _, files, _, _ = socket.recv_fds(handler.request, 1, 2)
+    asked = json.loads(handler.rfile.readline())
+    pid = os.fork()
+    if not pid:
+        _become(asked, files, main)
+    handler.wfile.write(f"{pid}\n".encode())
+    _, status = os.waitpid(pid, 0)
+    handler.wfile.write(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+
+
+def _become(asked: dict[str, Any], files: list[int], main: Any) -> None:
+    """This process is the command now, to its end."""
+    code = 1
+    try:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(files[0], 1)
+        os.dup2(files[1], 2)
+        os.closerange(3, 1024)
+        os.chdir(asked["cwd"])
+        os.environ.clear()
+        os.environ.update(asked["env"])
+        sys.argv = ["headrace", *asked["arguments"]]
+        main()
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:  # noqa: BLE001 -- as the interpreter tells it at the end of a process
+        sys.excepthook(*sys.exc_info())
+    finally:
+        with contextlib.suppress(BaseException):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
