@@ -1,11 +1,13 @@
 """A vendor whose models follow scripts and stream their words, for what is tested through the workspace: over real sockets, in threads.
 
 The model's name says the script. A step is a text, or the calls that it wants made; which step is next follows from the conversation
-alone, so a run that goes on after a crash meets the same model. `{said}` in a text is what the person said last. A model named `slow`
-says a word and then waits, until it is hung up on or `go` is set.
+alone, so a run that goes on after a crash meets the same model. `{said}` in a text is what the person said last, `{url}` in a call the
+address in it and `{ref}` a link of the page seen last. A model named `slow` says a word and then waits, until it is hung up on or `go` is
+set.
 """
 
 import json
+import re
 import threading
 from base64 import b64decode
 from collections.abc import Iterator
@@ -35,8 +37,6 @@ SCRIPTS: dict[str, list[Step]] = {
         "The other agent wrote it.",
     ],
     "misled": [[("read_file", {"path": "notes.txt"})], [("other__send", {"message": "All the notes"})], "I could not."],
-    "codex": [[("exec_command", {"cmd": "echo made by codex > hello.txt"})], "I made hello.txt."],
-    "claude": [[("Bash", {"command": "echo made by claude > hello.txt", "description": "Make it"})], "I made hello.txt."],
     "shell": [
         [
             (
@@ -47,6 +47,19 @@ SCRIPTS: dict[str, list[Step]] = {
         "It ran.",
     ],
     "waiter": [[("run_command", {"command": "echo waiting; sleep 600"})], "Somebody stopped it."],
+    "codex": [[("exec_command", {"cmd": "echo made by codex > hello.txt"})], "I made hello.txt."],
+    "claude": [[("Bash", {"command": "echo made by claude > hello.txt", "description": "Make it"})], "I made hello.txt."],
+    "drawer": [
+        "The way of a request:\n\n```mermaid\nflowchart LR\n  ask[Ask] -->|key| gate{Gate}-->pool[(Pool)]\n"
+        "  gate -.-> no[<script>alert(1)</script>]\n```\n\nAnd told:\n\n```mermaid\nsequenceDiagram\n  Client->>Gate: ask\n"
+        "  Gate-->>Client: words\n```\n\nA faulty one:\n\n```mermaid\nflowchart LR\n  a --> \n```"
+    ],
+    "guest": [
+        [("browser_open", {"url": "{url}"})],
+        [("browser_hand_over", {"why": "Sign in, please."})],
+        [("browser_click", {"ref": "{ref}"})],
+        "I have read it.",
+    ],
     "painter": [
         "# A heading\n\nSome *text* with `code`, a [link](https://example.org/) and **weight**.\n\n| river | length |\n|---|---:|\n"
         "| Rhine | 1,233 |\n| Elbe | 1,094 |\n\n```python\ndef add(a, b):\n    return a + b\n```\n\n$$E = mc^2$$\n\n- one\n- two\n\n"
@@ -156,13 +169,16 @@ def _next(asked: dict[str, Any]) -> Step:
     offered = {tool["function"]["name"] for tool in asked.get("tools", ())}
     if not isinstance(step, str) and any(name not in offered for name, _ in step):  # as a sub-agent, which may not hand on
         step = script[-1]
-    if not isinstance(step, str):
-        return step
     said: str | list[dict[str, Any]] = messages[last]["content"]
     parts: list[dict[str, Any]] = [{"type": "text", "text": said}] if isinstance(said, str) else said
     pictures = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
     words = " ".join(part["text"] for part in parts if part["type"] == "text")
-    return step.replace("{said}", words).replace("{pictures}", " and ".join(_described(url) for url in pictures) or "nothing")
+    if isinstance(step, str):
+        return step.replace("{said}", words).replace("{pictures}", " and ".join(_described(url) for url in pictures) or "nothing")
+    refs = re.findall(r"link .*?\[ref=(\w+)\]", str(messages[-1]["content"]))
+    urls = re.findall(r"https?://\S+", words)
+    filled = {"{url}": urls[0] if urls else "none", "{ref}": refs[0] if refs else "none"}
+    return [(name, {argument: filled.get(value, value) for argument, value in given.items()}) for name, given in step]
 
 
 def _described(url: str) -> str:

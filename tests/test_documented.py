@@ -17,7 +17,7 @@ from headrace.core.identity import Principal
 from headrace.planner import Case, Demand, Held, Limits, Market, Offer, TokenOffer, Training
 from headrace.portfolio import snapshot
 from headrace.telemetry import Metrics
-from headrace.workspace import A2A, Console, Door, Memories, ThreadFiles, Triggers, Visitors, Webhooks, page_routes
+from headrace.workspace import A2A, Console, Door, Memories, ThreadBrowser, ThreadFiles, Triggers, Visitors, Webhooks, page_routes
 from tests.administration import administrative_routes, signing_routes
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
@@ -117,6 +117,7 @@ def test_every_route_is_in_the_reference() -> None:
             blind=nothing,
         ).routes(),
         *ThreadFiles(nothing, nothing, nothing).routes(),
+        *ThreadBrowser(nothing, nothing, nothing, nothing).routes(),
         *Console(nothing, nothing, nothing).routes(),
         *Memories(nothing, nothing, nothing, nothing).routes(),
         *Webhooks(

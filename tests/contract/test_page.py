@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -12,6 +13,7 @@ from headrace.sandbox import try_level
 from headrace.web import assets
 from tests.needs import missing, need
 from tests.server import Installation, Running, pool, priced
+from tests.shop import shop
 from tests.talker import SCRIPTS, Talker, blind, talking
 from tests.visitor import API, Visitor
 
@@ -39,8 +41,16 @@ def talker() -> Iterator[Talker]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, talker: Talker) -> Installation:
-    return Installation(tmp_path_factory.mktemp("house"), pool("vendor", talker.url, *SCRIPTS) + blind(talker.url) + priced(*SCRIPTS))
+def site() -> Iterator[tuple[str, list[str]]]:
+    with shop() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, talker: Talker, site: tuple[str, list[str]]) -> Installation:
+    settings = f"[agents]\nprivate_networks = true\nports = [{urlsplit(site[0]).port}]\n"
+    pools = pool("vendor", talker.url, *SCRIPTS) + blind(talker.url) + priced(*SCRIPTS)
+    return Installation(tmp_path_factory.mktemp("house"), settings + pools)
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +177,29 @@ def test_what_a_model_writes_is_shown_and_runs_nothing(seen, visitor):
     accessible(page)
 
 
+def test_diagrams_are_drawn_and_a_faulty_one_says_why(seen, visitor):
+    page = seen.page
+    asked: list[str] = []
+    page.on("request", lambda one: asked.append(one.url))
+    thread = visitor.thread(model="echo")
+    visitor.say(thread, "No diagram")
+    seen.go(thread)
+    expect(page.get_by_text("You said: No diagram")).to_be_visible(timeout=SLOW_MS)
+    assert not any("diagrams" in url for url in asked), "it comes with the first diagram"
+    thread = visitor.thread(model="drawer")
+    visitor.say(thread, "Draw")
+    seen.go(thread)
+    pictures = page.locator("article .diagram img")
+    expect(pictures).to_have_count(2, timeout=SLOW_MS)
+    assert all(pictures.nth(at).evaluate("one => one.decode().then(() => one.naturalWidth > 100)") for at in range(2))
+    expect(page.get_by_text("This diagram can't be drawn: this line can't be read: “a -->”.")).to_be_visible()
+    page.get_by_text("Source").first.click()
+    expect(page.get_by_text("flowchart LR ask[Ask]")).to_be_visible()
+    accessible(page)
+    page.emulate_media(color_scheme="dark")
+    assert pictures.first.evaluate("one => one.decode().then(() => one.naturalWidth > 100)")
+
+
 def test_code_is_shown_as_changed_lines_and_an_edit_branches(seen, visitor):
     thread = visitor.thread(model="coder")
     visitor.say(thread, "Write hello.py", intent="code")
@@ -274,6 +307,37 @@ def test_a_command_is_stopped_and_the_run_goes_on(seen, visitor):
     page.get_by_role("tab", name="Terminal").click()
     expect(page.get_by_text("The person stopped it.")).to_be_visible()
     expect(output).to_have_text("waiting")
+
+
+@pytest.mark.skipif(try_level().rung < 3, reason="a browser needs level 3 of the sandbox")
+def test_the_agents_browser_is_seen_taken_and_given_back(seen, visitor, site):
+    thread = visitor.thread(model="guest", intent="browse")
+    page = seen.page
+    seen.go(thread)
+    seen.send(f"Read {site[0]}/sign-in")
+    work = page.get_by_role("complementary", name="Work")
+    expect(page.get_by_role("heading", name="This needs your leave")).to_be_visible(timeout=SLOW_MS)
+    expect(work.get_by_text("Sign in, please.")).to_be_visible()
+    picture = work.get_by_role("img", name="What the browser shows: Sign in")
+    expect(picture).to_be_visible(timeout=SLOW_MS)
+    work.get_by_role("button", name="Take over").click()
+    glass = work.get_by_role("textbox", name="The page")
+    expect(glass).to_be_focused()
+    accessible(page)
+    box = picture.bounding_box()
+    assert box is not None
+    scale = box["width"] / 1_280
+    glass.click(position={"x": 40 * scale, "y": 220 * scale})
+    page.keyboard.type("hunter22")
+    page.keyboard.press("Enter")
+    expect(work.get_by_role("img", name="What the browser shows: In")).to_be_visible(timeout=SLOW_MS)
+    work.get_by_role("button", name="Give back at 127.0.0.1").click()
+    expect(page.get_by_text("I have read it.")).to_be_visible(timeout=SLOW_MS)
+    expect(work.get_by_role("img", name="What the browser shows: Details")).to_be_visible(timeout=SLOW_MS)
+    assert "POST 127.0.0.1/in user=&word=hunter22" in site[1]
+    told = visitor.get(f"{thread}/log")["events"]
+    assert "Oak." in str(told), "the click after it was made in the same browser"
+    assert "hunter22" not in str(told)
 
 
 def test_words_are_found_by_the_keyboard_alone(seen, visitor):

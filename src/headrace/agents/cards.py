@@ -23,6 +23,7 @@ ArgumentRole: TypeAlias = Literal[
     "fact",  # what will be held true of the person
     "path",  # where in the workspace
     "hosts",  # which hosts may be reached meanwhile
+    "asked",  # what the person is asked to do themselves
     "free",  # chooses nothing that matters
 ]
 

@@ -5,6 +5,7 @@ Each argument of an effect plays a role, and each role has one rule, which gives
     recipient, account, object, url, when, fact   the person chose it, or it belongs to a record of their own that their words name
     amount                                         no more than the person wrote, or was booked with that account before
     title                                          the words come from the person, or from fields that no stranger writes
+    asked                                          never
     content                                        no new link, address or code; and nothing leaves that its audience may not read
 
 Before them: the kind of the effect was asked for, and the same effect was not made before. Any reason means: ask. Asking shows the exact
@@ -313,6 +314,11 @@ def _fact(sight: Sight, value: Value) -> str | None:
     return None if all(sight.known.chosen(each) for each in leaves(value)) else f"You did not say {said(value)!r}."
 
 
+def _asked(sight: Sight, value: Value) -> str | None:
+    """Whatever the person is to do themselves they are asked, each time."""
+    return "It asks you to do this yourself, in the browser beside. Take it there; say yes when it is done."
+
+
 def _free(sight: Sight, value: Value) -> str | None:
     return None
 
@@ -336,5 +342,6 @@ RULES: Final[dict[ArgumentRole, Rule]] = {
     "url": _url,
     "hosts": _hosts,
     "path": _free,
+    "asked": _asked,
     "free": _free,
 }

@@ -27,6 +27,7 @@ def outfit_of(settings: Settings, environ: Mapping[str, str]) -> Outfit:
         servers=settings.mcp,
         secrets=secrets,
         private=settings.agents.private_networks,
+        ports=frozenset(settings.agents.ports),
         browser=browser,
         agents=settings.a2a,
         tokens=tokens,

@@ -321,15 +321,19 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class AgentsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What agents find here. `browser` is a program, or empty for none; `private_networks` opens addresses that are not the internet's.
-    `a2a_usd_max` and `a2a_tokens_max` are what one task of another agent may use before its owner is asked."""
+    """What agents find here. `browser` is a program, or empty for none; `private_networks` opens addresses that are not the internet's, and
+    `ports` are those at which hosts may be reached. `a2a_usd_max` and `a2a_tokens_max` are what one task of another agent may use before
+    its owner is asked."""
 
     browser: str = "chromium"
     private_networks: bool = False
+    ports: tuple[int, ...] = (80, 443)
     a2a_usd_max: str | None = None
     a2a_tokens_max: int = 1_000_000
 
     def __post_init__(self) -> None:
+        if not all(1 <= port <= 65_535 for port in self.ports):
+            raise ValueError("agents.ports must be 1 to 65535")
         if self.a2a_usd_max is not None:
             pico_of(self.a2a_usd_max)
         if self.a2a_tokens_max < 1:

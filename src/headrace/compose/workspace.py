@@ -39,6 +39,7 @@ from headrace.workspace import (
     Remembering,
     Runs,
     Teller,
+    ThreadBrowser,
     ThreadFiles,
     Triggers,
     Visitors,
@@ -179,6 +180,7 @@ def workspace(
     )
     console = Console(visitors, StoredFacts(house.state, clock, lambda: reloading.settings, gateway), clock)
     files = ThreadFiles(visitors, runs, archive)
+    browser = ThreadBrowser(visitors, runs, archive, clock)
     memories = Memories(visitors, archive, clock, new_id)
     webhooks = Webhooks(visitors=visitors, archive=archive, teller=teller, clock=clock, new_id=new_id, new_token=new_token, private=private)
     triggers = Triggers(
@@ -198,7 +200,7 @@ def workspace(
         return Budget(pico_usd_max=pico, tokens_max=said.a2a_tokens_max)
 
     a2a = A2A(visitors, AgentTasks(runs, archive, clock, new_id, budget), version())
-    doors = (visitors, door, files, memories, webhooks, triggers, a2a, console)
+    doors = (visitors, door, files, browser, memories, webhooks, triggers, a2a, console)
     routes = [*(route for one in doors for route in one.routes()), *page_routes()]
     return Rooms(runs, teller, visitors, archive, database, routes)
 
@@ -206,7 +208,7 @@ def workspace(
 def embeddings(gateway: Gateway, clock: MachineClock, new_id: Callable[[str], str], principal: Principal) -> GatewayEmbeddings | None:
     """The first model that embeds and that the key may ask; None where there is none."""
     for name, profile in gateway.world.snapshot.models.items():
-        if "embeddings" in profile.operations and (principal.models is None or name in principal.models):
+        if "embeddings" in profile.operations and principal.may_ask(name):
             return GatewayEmbeddings(gateway, clock, new_id, principal, name)
     return None
 
@@ -223,7 +225,7 @@ def first_model(gateway: Gateway, principal: Principal, *, sees: bool = False) -
 def chat_models(gateway: Gateway, principal: Principal) -> list[str]:
     """Those that chat and that the key may ask, in order."""
     models = gateway.world.snapshot.models.items()
-    return [name for name, one in models if "chat" in one.operations and (principal.models is None or name in principal.models)]
+    return [name for name, one in models if "chat" in one.operations and principal.may_ask(name)]
 
 
 def link_for(state: SharedState, clock: MachineClock, secret: str) -> str:

@@ -6,16 +6,17 @@ name's server leads elsewhere. What it refuses it says in the answer.
 """
 
 import asyncio
+import contextlib
 import ipaddress
+import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final, TypeAlias
 
 import msgspec
 
 from headrace.core.errors import SandboxRefused
-from headrace.sandbox.listening import listen
 
 HEAD_BYTES_MAX: Final = 16_384
 PORTS: Final = frozenset((80, 443))
@@ -26,11 +27,16 @@ Lookup: TypeAlias = Callable[[str, int], Awaitable[list[str]]]
 
 
 class Reach(msgspec.Struct, frozen=True):
-    """What may be reached. `private` opens networks that are not the internet's: for tests, and for who runs services of their own."""
+    """What may be reached: these hosts, or every one. `private` opens networks that are not the internet's: for tests, and for who runs
+    services of their own."""
 
     hosts: frozenset[str]
     ports: frozenset[int] = PORTS
     private: bool = False
+    everywhere: bool = False
+
+    def holds(self, host: str) -> bool:
+        return self.everywhere or host.casefold() in self.hosts
 
 
 async def look_up(host: str, port: int) -> list[str]:
@@ -41,7 +47,7 @@ async def look_up(host: str, port: int) -> list[str]:
 
 async def checked_address(host: str, port: int, reach: Reach, lookup: Lookup = look_up) -> str:
     """The address to connect to for this host, or a refusal that says why."""
-    if host.casefold() not in reach.hosts:
+    if not reach.holds(host):
         raise SandboxRefused(f"{host} is not among the hosts that this run may reach.")
     if port not in reach.ports:
         raise SandboxRefused(f"Port {port} is not open to the sandbox.")
@@ -65,10 +71,18 @@ class Egress:
         self.refused: list[str] = []
         self.reach, self._lookup = reach, lookup
         self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._writers: dict[asyncio.StreamWriter, str] = {}
 
     async def start(self, path: Path) -> None:
-        self._server = await listen(self._serve, path)
+        """Listen on a unix socket, that anybody on this machine who can see it may use: it lies in a folder that only we may enter."""
+        self._server = await asyncio.start_unix_server(self._serve, sock=unix_listener(path))
+        os.chmod(path, 0o666)  # noqa: S103 the sandbox's user is not ours
+
+    def close_others(self) -> None:
+        """Connections to what may not be reached any more end now."""
+        for writer, host in self._writers.items():
+            if host and not self.reach.holds(host):
+                writer.close()
 
     async def stop(self) -> None:
         if self._server is not None:
@@ -78,7 +92,7 @@ class Egress:
             await self._server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
+        self._writers[writer] = ""
         try:
             await self._carry(reader, writer)
         except SandboxRefused as refused:
@@ -91,7 +105,7 @@ class Egress:
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             writer.write(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         finally:
-            self._writers.discard(writer)
+            self._writers.pop(writer, None)
             writer.close()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -104,6 +118,7 @@ class Egress:
         async with asyncio.timeout(CONNECT_S_MAX):
             far_reader, far_writer = await asyncio.open_connection(address, port)
         self.reached.append(host)
+        self._writers[writer] = host
         try:
             if onward is None:
                 writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
@@ -114,6 +129,30 @@ class Egress:
                 tasks.create_task(_pour(far_reader, writer))
         finally:
             far_writer.close()
+
+
+def unix_listener(path: Path) -> socket.socket:
+    """A unix socket at this path, however long that is: a socket's address holds some hundred bytes, so it is named within its folder."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with nearby(path) as near:
+            listener.bind(near)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+@contextlib.contextmanager
+def nearby(path: Path) -> Iterator[str]:
+    """A short name of a path, for as long as the block lasts."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}" if os.path.isdir("/proc/self/fd") else str(path)
+    finally:
+        os.close(folder)
 
 
 def _first_line(head: bytes) -> tuple[bytes, str, bytes, bytes]:

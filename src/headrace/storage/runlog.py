@@ -33,7 +33,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class RunLog:
-    """A run's log, open for writing by this process alone. `entries` is all that was found in it."""
+    """A run's log, open for writing by this process alone. `entries` is all that is in it."""
 
     def __init__(self, path: Path, *, new: bool = False) -> None:
         """Open it, or make it. A line that a crash cut short is taken away. Raises RunNotFound, RunBusy, RunLogDamaged."""
@@ -52,7 +52,7 @@ class RunLog:
             whole = content[: content.rfind(b"\n") + 1]
             if len(whole) < len(content):
                 os.ftruncate(self._file, len(whole))
-            self.entries = tuple(read_entries(whole))
+            self.entries = list(read_entries(whole))
         except BaseException:
             os.close(self._file)
             raise
@@ -70,6 +70,7 @@ class RunLog:
             os.fdatasync(self._file)
         entry = Entry(self._seq, at, event, digest)
         self._last, self._seq = digest, self._seq + 1
+        self.entries.append(entry)
         return entry
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from headrace.workspace.files import ThreadFiles
 from headrace.workspace.hands import Hands, Screen
 from headrace.workspace.honesty import BUILT_IN, verdict
 from headrace.workspace.instructions import brought_along
+from headrace.workspace.looking import ThreadBrowser
 from headrace.workspace.memories import Memories, OwnMemories
 from headrace.workspace.nobody import Nobody
 from headrace.workspace.outfit import Outfit, equipped
@@ -59,6 +60,7 @@ __all__ = [
     "Speaker",
     "Speakers",
     "Teller",
+    "ThreadBrowser",
     "ThreadFiles",
     "Toolbox",
     "Triggers",

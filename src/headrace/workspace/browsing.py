@@ -1,7 +1,8 @@
 """The browser's tools performed: Chromium in the sandbox, driven by Playwright, seen as accessibility trees with references.
 
-It starts with the first page that is opened, and ends with the run. A host is reached from the moment at which a page of it was opened with
-leave; what a page wants from other hosts is refused by the proxy, and told. A reference is good until the page is seen again.
+It starts with the first page that is opened, and ends with the run, or a while after where people may see and use it. A host is reached
+from the moment at which a page of it was opened with leave; what a page wants from other hosts is refused by the proxy, and told. A
+reference is good until the page is seen again, or the person has had it.
 """
 
 import contextlib
@@ -12,8 +13,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import urlsplit
 
+from msgspec import structs
+
 from headrace.agents import Writers
-from headrace.agents.browsing import BROWSER
+from headrace.agents.browsing import BROWSER, HAND_OVER, OWN
 from headrace.agents.tools import Tool
 from headrace.agents.values import Value
 from headrace.core.errors import InvalidRequest, SandboxRefused
@@ -22,9 +25,11 @@ from headrace.sandbox.browser import browser_environment, browser_program
 from headrace.sandbox.command import PROXY_PORT
 from headrace.sandbox.draft import open_beneath
 from headrace.sandbox.egress import PORTS, Egress, Reach
+from headrace.workspace.stage import BrowserStage, host_of
+from headrace.workspace.window import Window
 
 if TYPE_CHECKING:
-    from playwright.async_api import BrowserContext, Locator, Page, Request, Route
+    from playwright.async_api import BrowserContext, Locator, Page, Request, Route, WebSocketRoute
 
 SNAPSHOT_CHARS_MAX: Final = 12_000
 WORDS_CHARS_MAX: Final = 60_000
@@ -39,16 +44,20 @@ Arguments: TypeAlias = Mapping[str, Value]
 
 
 class Browser:
-    """A kit of tools over one browser. `reach` opens more than the internet's two ports, for tests and for services of one's own."""
+    """A kit of tools over one browser. `ports` opens more than the internet's two, for tests and for services of one's own. With a `home`,
+    the run's folder, people see it there and may take it."""
 
     writers = Writers.PERSON
-    tools: Sequence[Tool] = BROWSER
 
-    def __init__(self, program: str, draft: Draft, level: Level, *, ports: frozenset[int] = PORTS, private: bool = False) -> None:
+    def __init__(
+        self, program: str, draft: Draft, level: Level, *, ports: frozenset[int] = PORTS, private: bool = False, home: Path | None = None
+    ) -> None:
         self._program, self._draft, self._level = program, draft, level
         self._egress = Egress(Reach(frozenset(), ports, private))
+        self._stage = BrowserStage(self._egress)
+        self._window = None if home is None else Window(home, self._stage)
+        self.tools: Sequence[Tool] = BROWSER if home is None else (*BROWSER, HAND_OVER)
         self._stack = AsyncExitStack()
-        self._page: Page | None = None
         self._sending = False
         self._held_back: list[str] = []
         self._missed: list[str] = []
@@ -60,16 +69,31 @@ class Browser:
             "browser_type": self._type,
             "browser_submit": self._submit,
             "browser_download": self._download,
+            "browser_hand_over": self._look,
         }
+
+    @property
+    def pulse(self) -> int | None:
+        """Grows as a person uses it; None while none is open."""
+        page = self._stage.page
+        return None if page is None or page.is_closed() or self._window is None else self._stage.acts
 
     async def perform(self, tool: str, arguments: Arguments) -> Value:
         """Make one call. Where the browser fails that is a result, since a page can have a part in its words; else raises HeadraceError."""
         from playwright.async_api import Error
 
-        try:
-            return await self._does[tool](arguments)
-        except Error as wrong:
-            return {"error": f"The browser could not do it: {_first_line(wrong)}{self._refused()}"}
+        async with self._stage.agents():
+            try:
+                told = await self._does[tool](arguments)
+            except Error as wrong:
+                told = {"error": f"The browser could not do it: {_first_line(wrong)}{self._refused()}"}
+            return self._owned(await self._stage.hide(told))
+
+    def _owned(self, told: Value) -> Value:
+        """Once the person has had the browser, its pages may be what only they get to see."""
+        if not self._stage.used or not isinstance(told, dict):
+            return told
+        return {f"{OWN}{name}": value for name, value in told.items()}
 
     async def close(self) -> None:
         """End the browser."""
@@ -99,27 +123,38 @@ class Browser:
         context = await browser.new_context(accept_downloads=True, service_workers="block")
         context.set_default_timeout(ACT_MS_MAX)
         await self._guard(context)
-        return await context.new_page()
+        page = await context.new_page()
+        if self._window is not None:
+            await self._window.open()
+            self._stack.push_async_callback(self._window.close)
+        return page
 
     async def _guard(self, context: "BrowserContext") -> None:
         async def look(route: "Route") -> None:
             request = route.request
             if not self._is_reached(request.url):
                 await route.abort("addressunreachable")  # the proxy would refuse it; so it is told at once
-            elif request.method in _ASKS_ONLY or self._sending:
+            elif request.method in _ASKS_ONLY or self._sending or self._stage.held:
                 await route.continue_()
             else:
                 self._held_back.append(f"{request.method} {host_of(request.url)}")
                 await route.abort("blockedbyclient")
 
         await context.route("**/*", look)
-        await context.route_web_socket("**/*", lambda socket: socket.close())
+        await context.route_web_socket("**/*", self._connect)
         context.on("page", self._turn_to)
         context.on("requestfailed", self._miss)
 
+    async def _connect(self, socket: "WebSocketRoute") -> None:
+        """A socket sends whatever it likes, so only the person's pages have any."""
+        if not self._stage.held or not self._is_reached(socket.url):
+            await socket.close()
+            return
+        self._stage.at_end(socket.connect_to_server().close)
+
     def _turn_to(self, page: "Page") -> None:
         """The last page that opened is the one that is seen."""
-        self._page = page
+        self._stage.page = page
 
     def _miss(self, request: "Request") -> None:
         """What the page wants from a host that was not opened, also by way of a redirection."""
@@ -128,7 +163,8 @@ class Browser:
 
     def _is_reached(self, url: str) -> bool:
         """Data that lies in the page itself has no host."""
-        return host_of(url) in ("", *self._egress.reach.hosts)
+        host = host_of(url)
+        return not host or self._egress.reach.holds(host)
 
     async def _open(self, arguments: Arguments) -> Value:
         url = _text(arguments, "url")
@@ -137,10 +173,10 @@ class Browser:
         if urlsplit(url).scheme not in ("http", "https") or not host:
             raise SandboxRefused(f"{url} is no address of the web.")
         reach = self._egress.reach
-        self._egress.reach = Reach(reach.hosts | {host}, reach.ports, reach.private)
-        if self._page is None:
-            self._page = await self._start()
-        await self._page.goto(url, timeout=OPEN_MS_MAX, wait_until="domcontentloaded")
+        self._egress.reach = structs.replace(reach, hosts=reach.hosts | {host})
+        if self._stage.page is None:
+            self._stage.page = await self._start()
+        await self._stage.page.goto(url, timeout=OPEN_MS_MAX, wait_until="domcontentloaded")
         return await self._seen()
 
     async def _look(self, arguments: Arguments) -> Value:
@@ -153,12 +189,15 @@ class Browser:
         return {"url": self._there().url, "text": words[:WORDS_CHARS_MAX]}
 
     async def _click(self, arguments: Arguments) -> Value:
-        await (await self._element(_text(arguments, "ref"))).click()
+        element = await self._element(_text(arguments, "ref"))
+        await self._stage.mark("click", element)
+        await element.click()
         return await self._seen()
 
     async def _type(self, arguments: Arguments) -> Value:
         self._stays_at(_text(arguments, "host"))
         field, text = await self._element(_text(arguments, "ref")), _text(arguments, "text")
+        await self._stage.mark("type", field)
         if await field.evaluate("field => field.tagName") == "SELECT":
             await field.select_option(label=text)
         else:
@@ -173,6 +212,7 @@ class Browser:
         shown = await element.evaluate("element => element.innerText || element.value || element.getAttribute('aria-label') || ''")
         if " ".join(str(shown).split()) != " ".join(what.split()):
             raise InvalidRequest(f"That element does not say {what!r}: look at the page again.")
+        await self._stage.mark("send", element)
         self._sending = True
         try:
             await element.click()
@@ -182,6 +222,7 @@ class Browser:
 
     async def _download(self, arguments: Arguments) -> Value:
         element = await self._element(_text(arguments, "ref"))
+        await self._stage.mark("download", element)
         async with self._there().expect_download(timeout=OPEN_MS_MAX) as coming:
             await element.click()
         download = await coming.value
@@ -202,13 +243,16 @@ class Browser:
         return next(path for each in names if (path := f"downloads/{each}") not in taken)
 
     def _there(self) -> "Page":
-        if self._page is None or self._page.is_closed():
+        page = self._stage.page
+        if page is None or page.is_closed():
             raise InvalidRequest("No page is open: open one with browser_open.")
-        return self._page
+        return page
 
     async def _element(self, ref: str) -> "Locator":
         if not ref.isalnum():
             raise InvalidRequest(f"{ref!r} is no reference of an element, such as e7.")
+        if self._stage.unseen:
+            raise InvalidRequest("The person has used the browser since you saw the page: look at it again.")
         found = self._there().locator(f"aria-ref={ref}")
         if await found.count() != 1:
             raise InvalidRequest(f"The page has no element {ref} now: look at it again.")
@@ -227,6 +271,7 @@ class Browser:
         with contextlib.suppress(Unsettled):
             await page.wait_for_load_state("load", timeout=SETTLE_MS_MAX)
         tree = await (page.locator("body") if part is None else part).aria_snapshot(mode="ai")
+        self._stage.unseen = False
         said: dict[str, Value] = {"url": page.url, "title": await page.title(), "page": _bounded(_around(tree, find) if find else tree)}
         for name, told in (("not_reached", self._missed), ("held_back", self._held_back)):
             if told:
@@ -250,11 +295,6 @@ async def browsing(browser: Browser | None) -> AsyncIterator[Sequence[Browser]]:
         yield (browser,)
     finally:
         await browser.close()
-
-
-def host_of(url: str) -> str:
-    """The host of an address, in lower case."""
-    return (urlsplit(url).hostname or "").casefold()
 
 
 def _first_line(wrong: Exception) -> str:

@@ -6,13 +6,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final, Protocol, TypeAlias
 
+from msgspec import structs
+
 from headrace.agents.values import Value
 from headrace.agents.words import host_of
 from headrace.core.errors import InvalidRequest
 from headrace.sandbox import Draft, Level, Limits, Outcome, run
 from headrace.sandbox.command import unheard
 from headrace.sandbox.draft import delete_beneath, open_beneath
-from headrace.sandbox.egress import Egress, Reach
+from headrace.sandbox.egress import PORTS, Egress, Reach
 from headrace.sandbox.fetch import fetch
 
 FILE_BYTES_MAX: Final = 400_000
@@ -36,8 +38,18 @@ class Screen(Protocol):
 class Hands:
     """What an agent's calls do. `private` lets pages and hosts of this machine's networks be reached, where the settings say so."""
 
-    def __init__(self, draft: Draft, level: Level, limits: Limits, *, private: bool = False, screen: Screen | None = None) -> None:
-        self._draft, self._level, self._limits, self._private, self._screen = draft, level, limits, private, screen
+    def __init__(
+        self,
+        draft: Draft,
+        level: Level,
+        limits: Limits,
+        *,
+        ports: frozenset[int] = PORTS,
+        private: bool = False,
+        screen: Screen | None = None,
+    ) -> None:
+        self._draft, self._level, self._limits, self._screen = draft, level, limits, screen
+        self._reach = Reach(frozenset(), ports, private)
         self._halt: asyncio.Event | None = None
         self._tools: dict[str, Callable[[Arguments], Awaitable[Value]]] = {
             "list_files": self._list_files,
@@ -108,7 +120,7 @@ class Hands:
         if not hosts:
             outcome = await self._run(command)
         else:
-            proxy, socket = Egress(Reach(hosts, private=self._private)), self._socket()
+            proxy, socket = Egress(structs.replace(self._reach, hosts=hosts)), self._socket()
             await proxy.start(socket)
             try:
                 outcome = await self._run(command, socket)
@@ -132,7 +144,7 @@ class Hands:
 
     async def _fetch(self, arguments: Arguments) -> Value:
         url = _text(arguments, "url")
-        page = await fetch(url, Reach(frozenset((host_of(url),)), private=self._private))
+        page = await fetch(url, structs.replace(self._reach, hosts=frozenset((host_of(url),))))
         if page.leads_to is not None:
             return {"status": page.status, "leads_to": page.leads_to}
         return {"status": page.status, "text": page.text}

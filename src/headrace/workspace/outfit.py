@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import msgspec
 
@@ -9,6 +10,7 @@ from headrace.agents.connected import ServerTerms
 from headrace.agents.delegation import DELEGATION
 from headrace.agents.peers import PeerTerms
 from headrace.sandbox import Draft, Level, Limits
+from headrace.sandbox.egress import PORTS
 from headrace.workspace.browsing import Browser, browsing
 from headrace.workspace.connecting import Lost, ServerSecrets, connected
 from headrace.workspace.hands import Hands, Screen
@@ -17,12 +19,13 @@ from headrace.workspace.toolbox import Kit, Toolbox
 
 
 class Outfit(msgspec.Struct, frozen=True, kw_only=True):
-    """`browser` is its program, None for none. `private` lets addresses of this machine's networks be reached. `tokens` are what other
-    agents are shown, by their names, and `new_id` names messages to them."""
+    """`browser` is its program, None for none. `private` lets addresses of this machine's networks be reached; `ports` are those of pages
+    and of what commands reach. `tokens` are what other agents are shown, by their names, and `new_id` names messages to them."""
 
     servers: tuple[ServerTerms, ...] = ()
     secrets: Mapping[str, ServerSecrets] = {}
     private: bool = False
+    ports: frozenset[int] = PORTS
     browser: str | None = None
     agents: tuple[PeerTerms, ...] = ()
     tokens: Mapping[str, str] = {}
@@ -31,12 +34,23 @@ class Outfit(msgspec.Struct, frozen=True, kw_only=True):
 
 @asynccontextmanager
 async def equipped(
-    outfit: Outfit, draft: Draft, level: Level, limits: Limits, tell: Callable[[str], None], *kits: Kit, screen: Screen | None = None
+    outfit: Outfit,
+    draft: Draft,
+    level: Level,
+    limits: Limits,
+    tell: Callable[[str], None],
+    *kits: Kit,
+    screen: Screen | None = None,
+    home: Path | None = None,
 ) -> AsyncIterator[Toolbox]:
-    """The tools of a run, until the end of the block. `tell` hears in a sentence what is missing, `screen` shows what commands say. Raises
-    SetupError."""
-    hands = Hands(draft, level, limits, private=outfit.private, screen=screen)
-    browser = Browser(outfit.browser, draft, level, private=outfit.private) if outfit.browser and level.rung == 3 else None
+    """The tools of a run, until the end of the block. `tell` hears in a sentence what is missing, `screen` shows what commands say, and
+    with a `home`, the run's folder, people see and use its browser. Raises SetupError."""
+    hands = Hands(draft, level, limits, ports=outfit.ports, private=outfit.private, screen=screen)
+    browser = (
+        Browser(outfit.browser, draft, level, ports=outfit.ports, private=outfit.private, home=home)
+        if outfit.browser and level.rung == 3
+        else None
+    )
     async with (
         browsing(browser) as browsers,
         connected(outfit.servers, outfit.secrets, draft, level, limits, private=outfit.private) as servers,
@@ -45,4 +59,10 @@ async def equipped(
         for one in (*servers, *others):
             if isinstance(one, Lost):
                 tell(one.why)
-        yield Toolbox(hands, [*kits, *browsers, *servers, *others], [DELEGATION], interrupt=hands.interrupt)
+        yield Toolbox(
+            hands,
+            [*kits, *browsers, *servers, *others],
+            [DELEGATION],
+            interrupt=hands.interrupt,
+            pulse=lambda: None if browser is None else browser.pulse,
+        )

@@ -30,11 +30,15 @@ from headrace.workspace.pictures import copy_pictures, named_in
 from headrace.workspace.porting import left
 from headrace.workspace.remembering import Remembering
 from headrace.workspace.telling import RunStands
+from headrace.workspace.toolbox import Toolbox
 from headrace.workspace.work import Speaker, Work, said_in
 
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 DRIVING: Final = "driving"
 BUSY_S: Final = 0.05
+LINGER_S: Final = 600.0
+LINGERING_MAX: Final = 4
+"""How long, and how many of them at most, browsers stay open after the last step of their runs: people may look, sign in, answer."""
 CEASE_S_MAX: Final = 10.0
 LOOK_S, LOOK_IDLE_S, IDLE_S = 0.1, 0.5, 5.0
 """How often a follower looks for what another worker of this server does, and when for so long nothing was done; what this process does is
@@ -102,6 +106,7 @@ class Runs:
         self._leaves, self._told = leaves, told
         self._level: Level | None = None
         self._working: dict[str, tuple[asyncio.Task[None], asyncio.Event]] = {}
+        self._rooms = asyncio.Semaphore(LINGERING_MAX)
         self._followers: dict[str, set[asyncio.Event]] = {}
         self.stopping = False
 
@@ -319,21 +324,47 @@ class Runs:
                 log.append(said_in(letter, self._grant(home.name)), self._clock.moment(), durable=True)
 
     async def _worked(self, run: str, log: RunLog, live: Live, woken: asyncio.Event, *, resumed: bool) -> None:
-        thread = await self._archive.run(thread_of_run, run)
-        if thread is None:
-            raise InternalFailure(f"Run {run} belongs to no thread.")
+        """Work on it until nothing is left to do, and, while a browser is open that people may use, until they leave it alone."""
+        thread, draft, home = await self._thread(run), self.draft(run), self.home(run)
+        if self._level is None:
+            self._level = await asyncio.to_thread(self._find_level)
         events = [entry.event for entry in log.entries]
-        coming = spoken(self.home(run))
+        coming = spoken(home)
+        talks = _intent(thread, [*events, *coming]) == "chat" and not any(isinstance(event, ToolsGiven) for event in events)
+        bare = Outfit() if talks else self._outfit()  # who only talks needs no servers and no browser to be started
+        owner = await self._archive.run(owner_of_thread, thread.id)
+        memory = None if self._memory is None else self._memory(owner, thread, run)
+        kits = [] if memory is None else [memory]
+
+        async def equip(driver: Driver) -> None:
+            if not talks:
+                toolbox.give(driver)
+            if memory is not None:
+                await memory.bring(driver)
+
+        async with equipped(bare, draft, self._level, Limits(), live.note, *kits, screen=live, home=home) as toolbox:
+            while True:
+                signed = self._leaves(home)
+                work = await self._work_with(run, log, live, woken, toolbox, signed)
+                await work.go_on(resumed=resumed, equip=equip)
+                resumed = False
+                if signed is not None and work.ended and signed.takes:
+                    await asyncio.to_thread(draft.take_over)
+                if not await self._lingers(run, woken, toolbox):
+                    return
+
+    async def _work_with(self, run: str, log: RunLog, live: Live, woken: asyncio.Event, toolbox: Toolbox, signed: Leaves | None) -> Work:
+        """Work for the thread as it is now: its model, its intent and its budget may have changed."""
+        thread, own = await self._thread(run), self._grant(run)
+        said = [*(entry.event for entry in log.entries), *spoken(self.home(run))]
         speaker = self._speakers(
             thread.key,
             thread.model,
             thread.id,
             lambda text, thought: live.words(text, thought=thought),
-            pictures=bool(named_in([*events, *coming])),
+            pictures=bool(named_in(said)),
         )
-        draft = self.draft(run)
-        if self._level is None:
-            self._level = await asyncio.to_thread(self._find_level)
+        granted: Granted = (lambda: own) if signed is None else signed
 
         async def keep(
             state: ThreadState, said: list[tuple[int, str]], pico_usd: int, tokens: int, events: Sequence[Event], why: HeadraceError | None
@@ -344,43 +375,43 @@ class Runs:
             await self._tell(run, events, state, why)
             self._news(run)
 
-        def intent(events: list[Event]) -> Intent:
-            last = next((event.text for event in reversed(events) if isinstance(event, PersonSaid)), "")
-            return INTENTS.get(thread.intent) or intent_of(last, folder=thread.folder is not None)
+        return Work(
+            home=self.home(run),
+            log=log,
+            speaker=speaker,
+            hands=toolbox,
+            grant=granted,
+            clock=self._clock,
+            intent=lambda events: _intent(thread, events),
+            live=live,
+            woken=woken,
+            keep=keep,
+            by="the person",
+            interrupt=toolbox.interrupt,
+        )
 
-        talks = intent([*events, *coming]) == "chat" and not any(isinstance(event, ToolsGiven) for event in events)
-        bare = Outfit() if talks else self._outfit()  # who only talks needs no servers and no browser to be started
-        owner = await self._archive.run(owner_of_thread, thread.id)
-        own = self._grant(run)
-        signed = self._leaves(self.home(run))
-        granted: Granted = (lambda: own) if signed is None else signed
-        memory = None if self._memory is None else self._memory(owner, thread, run)
-        kits = [] if memory is None else [memory]
-        async with equipped(bare, draft, self._level, Limits(), live.note, *kits, screen=live) as toolbox:
-            work = Work(
-                home=self.home(run),
-                log=log,
-                speaker=speaker,
-                hands=toolbox,
-                grant=granted,
-                clock=self._clock,
-                intent=intent,
-                live=live,
-                woken=woken,
-                keep=keep,
-                by="the person",
-                interrupt=toolbox.interrupt,
-            )
+    async def _lingers(self, run: str, woken: asyncio.Event, toolbox: Toolbox) -> bool:
+        """Wait with what is open for people until there is mail, or they have left it alone for long; whether there is mail."""
+        if toolbox.pulse() is None or self._rooms.locked():
+            return False
+        async with self._rooms:
+            pulse, quiet_s = toolbox.pulse(), 0.0
+            while quiet_s < LINGER_S and toolbox.pulse() is not None:
+                if waits(self.home(run)):
+                    return True
+                woken.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_S):
+                        await woken.wait()
+                quiet_s = quiet_s + LOOK_S if toolbox.pulse() == pulse else 0.0
+                pulse = toolbox.pulse()
+        return False
 
-            async def equip(driver: Driver) -> None:
-                if not talks:
-                    toolbox.give(driver)
-                if memory is not None:
-                    await memory.bring(driver)
-
-            await work.go_on(resumed=resumed, equip=equip)
-        if signed is not None and work.ended and signed.takes:
-            await asyncio.to_thread(draft.take_over)
+    async def _thread(self, run: str) -> Thread:
+        thread = await self._archive.run(thread_of_run, run)
+        if thread is None:
+            raise InternalFailure(f"Run {run} belongs to no thread.")
+        return thread
 
     def draft(self, run: str) -> Draft:
         """The files of a run. Raises RunNotFound."""
@@ -395,3 +426,9 @@ class Runs:
     def _news(self, run: str) -> None:
         for news in self._followers.get(run, ()):
             news.set()
+
+
+def _intent(thread: Thread, events: Sequence[Event]) -> Intent:
+    """What the thread says, or else what the person's last words mean."""
+    last = next((event.text for event in reversed(events) if isinstance(event, PersonSaid)), "")
+    return INTENTS.get(thread.intent) or intent_of(last, folder=thread.folder is not None)

@@ -28,10 +28,17 @@ class Toolbox:
     """The hands of a run and the kits that are there beside them. Of two tools of one name the first holds."""
 
     def __init__(
-        self, hands: Performs, kits: Sequence[Kit], more: Sequence[Tool] = (), *, interrupt: Callable[[], bool] = lambda: False
+        self,
+        hands: Performs,
+        kits: Sequence[Kit],
+        more: Sequence[Tool] = (),
+        *,
+        interrupt: Callable[[], bool] = lambda: False,
+        pulse: Callable[[], int | None] = lambda: None,
     ) -> None:
-        """`more` are tools that need no hands; `interrupt` is how the hands stop a command."""
-        self._hands, self._interrupt = hands, interrupt
+        """`more` are tools that need no hands; `interrupt` is how the hands stop a command. `pulse` grows as a person uses what
+        stays open for them after the agent's last step; None: nothing does."""
+        self._hands, self._interrupt, self.pulse = hands, interrupt, pulse
         self._kits: dict[str, Kit] = {}
         self._tools = {tool.card.tool: tool for tool in more}
         for kit in kits:

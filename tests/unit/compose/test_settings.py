@@ -78,6 +78,7 @@ region = "eu-central-1"
 [agents]
 browser = "firefox"
 private_networks = true
+ports = [80, 443, 8_443]
 a2a_usd_max = "0.25"
 a2a_tokens_max = 50_000
 

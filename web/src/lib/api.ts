@@ -1,6 +1,6 @@
 // What the page asks of its server. A failure says what happened and what to do, in the server's own words.
 
-import type { Answered, Changes as ThreadChanges, Doing, Event, Forking, Message, NewKey, NewThread } from './types'
+import type { Act, Answered, Changes as ThreadChanges, Doing, Event, Forking, Message, NewKey, NewThread } from './types'
 
 export const API = '/workspace/api'
 
@@ -168,6 +168,7 @@ export const api = {
     asked('POST', `${of(id)}/pictures`, content).then((answer) => answer.json() as Promise<{ name: string }>).then((told) => told.name),
   stop: (id: string) => json<unknown>('POST', `${of(id)}/stop`, {}),
   halt: (id: string) => json<unknown>('POST', `${of(id)}/halt`, {}),
+  inBrowser: (id: string, act: Act) => json<void>('POST', `${of(id)}/browser`, act),
   go: (id: string) => json<unknown>('POST', `${of(id)}/go`, {}),
   answer: (id: string, answer: Answered) => json<unknown>('POST', `${of(id)}/answer`, answer),
   fork: (id: string, forking: Forking) => json<WholeThread>('POST', `${of(id)}/fork`, forking),
@@ -201,4 +202,5 @@ export const pictureOf = (id: string, name: string) => `${of(id)}/pictures/${nam
 export const sharedPictureOf = (token: string, name: string) => `${API}/shared/${token}/pictures/${name}`
 export const seesPictures = (model: Model | undefined) => !model?.x_headrace.capabilities || model.x_headrace.capabilities.includes('images')
 export const eventsOf = (id: string, run: string, after: number) => new EventSource(`${of(id)}/events?run=${run}&after=${after}`)
+export const browserOf = (id: string) => new EventSource(`${of(id)}/browser`)
 export const exportOf = (id: string) => `${of(id)}/export`

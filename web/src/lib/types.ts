@@ -34,7 +34,7 @@ export interface Card {
   tool: string;
   says?: string;
   effect?: Effect | null;
-  arguments?: Record<string, "account" | "amount" | "content" | "fact" | "free" | "hosts" | "object" | "path" | "recipient" | "title" | "url" | "when">;
+  arguments?: Record<string, "account" | "amount" | "asked" | "content" | "fact" | "free" | "hosts" | "object" | "path" | "recipient" | "title" | "url" | "when">;
   fields?: Record<string, Field>;
   rest?: Field;
   repeatable?: boolean;
@@ -54,6 +54,14 @@ export interface Choice {
   path: string;
   hunks?: number[] | null;
   version?: string | null;
+}
+
+/** At this point of the page's view, in its pixels. */
+export interface Click {
+  type: "click";
+  x: number;
+  y: number;
+  times: 1 | 2 | 3;
 }
 
 /** Text that the model gets beside the request: instructions of a folder, a skill, a memory. It never counts as the person's words. */
@@ -124,6 +132,20 @@ export interface Forking {
   model?: string | null;
 }
 
+/** A picture of the view, as JPEG in base64, and how large the view is in the page's own pixels. */
+export interface Frame {
+  type: "frame";
+  jpeg: string;
+  width: number;
+  height: number;
+}
+
+/** The person gives it back, with the page that is open, which they see to be at `host`. */
+export interface Give {
+  type: "give";
+  host: string;
+}
+
 /** What a run may do without asking, beyond what its request says. */
 export interface Grant {
   kinds?: string[];
@@ -168,6 +190,16 @@ export interface LeaveRefused {
   type: "LeaveRefused";
   call: string;
   says: string;
+}
+
+/** Where the agent has done something last: a box of the view, and the how many-th it is. */
+export interface Mark {
+  number: number;
+  what: string;
+  x: number;
+  y: number;
+  width: number;
+  height: number;
 }
 
 /** `pictures` are shown with it, by the names that they were kept under. */
@@ -215,6 +247,11 @@ export interface NewThread {
   budget_usd?: string | null;
 }
 
+/** None is open. */
+export interface NoBrowser {
+  type: "none";
+}
+
 /** A sentence for the person that is no event: what is missing this time. */
 export interface Noted {
   type: "noted";
@@ -231,6 +268,12 @@ export interface PersonSaid {
   type: "PersonSaid";
   text: string;
   pictures: string[];
+}
+
+/** A key that is no letter, such as Enter or Control+a. */
+export interface Press {
+  type: "press";
+  key: string;
 }
 
 /** What it says, as it comes: text of either output, with whatever control sequences it holds. */
@@ -265,6 +308,23 @@ export interface Returned {
   sealed: boolean;
 }
 
+/** What is open, and who has it. */
+export interface Scene {
+  type: "scene";
+  url: string;
+  title: string;
+  held: boolean;
+  mark: Mark | null;
+}
+
+export interface Scroll {
+  type: "scroll";
+  x: number;
+  y: number;
+  right: number;
+  down: number;
+}
+
 /** A command begins to run in the sandbox. */
 export interface Shell {
   type: "shell";
@@ -292,6 +352,11 @@ export interface Stands {
   why: string;
 }
 
+/** The person takes the browser; the agent waits from its next step on. */
+export interface Take {
+  type: "take";
+}
+
 /** The first event of a sub-agent: what it is to do, in the words of the agent above it, which are never the person's. */
 export interface TaskGiven {
   type: "TaskGiven";
@@ -314,6 +379,18 @@ export interface ToolsGiven {
   writers: number;
 }
 
+/** Letters, into what has the focus. */
+export interface Type {
+  type: "type";
+  text: string;
+}
+
+/** Open an address, or `back`. */
+export interface Visit {
+  type: "visit";
+  url: string;
+}
+
 /** It happened to the sub-agent that this call started. */
 export interface Within {
   type: "Within";
@@ -333,3 +410,7 @@ export type Writers = 0 | 1 | 2 | 3 | 4;
 export type Event = PersonSaid | ContextGiven | ToolsGiven | TaskGiven | Within | ModelAsked | ModelSaid | LeaveAsked | LeaveGiven | LeaveRefused | Intended | Returned | Failed | FateAsked | FateKnown | Paused | Resumed | Ended;
 
 export type Happening = Begun | Words | Shell | Printed | Noted | Stands;
+
+export type Seen = Scene | Frame | NoBrowser;
+
+export type Act = Take | Give | Click | Scroll | Type | Press | Visit;
