@@ -4,7 +4,7 @@ from typing import Any
 
 from starlette.routing import Route
 
-from headrace.api import Admin, AuditLogs, Members, Organization, ProjectKeys, Projects, Signing, Spending
+from headrace.api import Admin, AuditLogs, Members, Organization, Permissions, ProjectKeys, Projects, Signing, Spending
 
 
 def administrative_routes(gate: Any = None) -> list[Route]:
@@ -14,6 +14,7 @@ def administrative_routes(gate: Any = None) -> list[Route]:
         *Admin(gate=gate, desk=nothing, gateway=nothing, clock=nothing, decisions=nothing, reload=nothing).routes(),
         *Organization(gate=gate, clock=nothing, finance=nothing).routes(),
         *Spending(gate=gate, desk=nothing, rules=nothing).routes(),
+        *Permissions(gate=gate, desk=nothing, models=nothing).routes(),
         *Projects(gate=gate, desk=nothing, models=nothing, by_default=nothing, limits_changed=nothing).routes(),
         *Members(gate=gate, desk=nothing).routes(),
         *ProjectKeys(gate=gate, desk=nothing).routes(),

@@ -135,6 +135,45 @@ def test_a_project_of_the_settings_is_ended_there(running, organization):
     assert say(running, FIXED_KEY)
 
 
+def test_a_project_may_ask_for_some_models_only(running, organization):
+    project = organization.projects.create(name="narrow").id
+    secret = organization.projects.service_accounts.create(project, name="robot").api_key.value
+    with client(running, secret) as asking:
+        minted: Any = asking.post("/keys", cast_to=object, body={"name": "child"})
+    child = minted["secret"]
+    permissions = organization.projects.model_permissions
+    with pytest.raises(openai.NotFoundError):
+        permissions.retrieve(project)
+    assert say(running, secret)
+    made = permissions.update(project, mode="deny_list", model_ids=["answers"])
+    assert (made.object, made.mode, made.api_model_ids) == ("project.model_permissions", "deny_list", ["answers"])
+    for key in (secret, child):
+        with pytest.raises(openai.NotFoundError, match="answers"):
+            say(running, key)
+    assert say(running, running.key), "another project"
+    permissions.update(project, mode="allow_list", model_ids=["answers"])
+    assert permissions.retrieve(project).mode == "allow_list"
+    assert say(running, child)
+    with client(running, secret) as asking, pytest.raises(openai.NotFoundError):
+        asking.embeddings.create(model="embeds", input="x")
+    with pytest.raises(openai.BadRequestError, match="no model 'answer'"):
+        permissions.update(project, mode="deny_list", model_ids=["answer"])
+    assert permissions.delete(project).deleted
+    assert say(running, secret)
+    whole = {"mode": "allow_list", "model_ids": ["embeds"]}
+    with client(running) as administering:
+        administering.post("/organization/model_permissions", cast_to=object, body=whole)
+        try:
+            for key in (secret, FIXED_KEY):
+                with pytest.raises(openai.NotFoundError):
+                    say(running, key)
+        finally:
+            administering.delete("/organization/model_permissions", cast_to=object)
+    assert say(running, FIXED_KEY)
+    kinds = [one.type for one in organization.audit_logs.list(project_ids=[project])]
+    assert {"model_permissions.updated", "model_permissions.deleted"} <= set(kinds)
+
+
 def test_a_rate_limit_that_is_set_holds(running, organization):
     project = organization.projects.create(name="limited").id
     secret = organization.projects.service_accounts.create(project, name="robot").api_key.value

@@ -78,13 +78,42 @@ def test_a_limit_is_a_hard_budget_that_is_set_read_and_taken_back(place):
         assert limit.retrieve() == made
         (shown,) = json.loads(place.run("budget", "list", "--format", "json").stdout)
         assert (shown["usd"], shown["period"], shown["mode"], shown["for"]) == ("0.01", "month", "hard", "organization default")
-        assert eventually(lambda: ask(server, "answers", max_completion_tokens=100).end == "insufficient_quota")
+        assert eventually(lambda: ask(server, "answers", max_completion_tokens=100).end == "organization_spend_limit_exceeded")
         limit.update(currency="USD", interval="month", threshold_amount=10_000)
         assert eventually(lambda: ask(server, "answers", max_completion_tokens=100).status == 200)
         gone = limit.delete()
         assert (gone.object, gone.deleted) == ("organization.spend_limit.deleted", True)
         with pytest.raises(openai.NotFoundError):
             limit.delete()
+
+
+def test_a_limit_and_an_alert_count_what_the_month_has_spent_already(place, hook):
+    with place.serving() as server:
+        key = created(place, "early", "--project", "early")
+        asked = [ask(server, "answers", key=key, max_completion_tokens=100) for _ in range(4)]
+        spent = sum(float(one.headers["x-headrace-cost"]) for one in asked)
+        there = organization(server).projects
+        there.spend_limit.update("early", currency="USD", interval="month", threshold_amount=10_000)
+
+        def told() -> float:
+            (row,) = json.loads(place.run("budget", "show", "spend_limit:default/early", "--format", "json").stdout)
+            return float(row["spent_usd"])
+
+        assert told() == pytest.approx(spent)
+        shown = 'headrace_budget_limit_usd{headrace_budget="spend_limit:default/early"} 100.0'
+        assert eventually(lambda: shown in server.get("/metrics")[1].decode(), within_s=20, every_s=0.2)
+        there.spend_alerts.create("early", currency="USD", interval="month", threshold_amount=1, notification_channel=CHANNEL)
+        assert eventually(lambda: hook.heard, within_s=15), "one cent is spent already"
+
+        def counted() -> bool:
+            nonlocal spent
+            spent += float(ask(server, "answers", key=key, max_completion_tokens=100).headers["x-headrace-cost"])
+            return eventually(lambda: told() == pytest.approx(spent), within_s=5)
+
+        assert counted()
+        there.spend_limit.update("early", currency="USD", interval="month", threshold_amount=1)
+        assert eventually(lambda: ask(server, "answers", key=key, max_completion_tokens=100).end == "project_spend_limit_exceeded")
+    place.run("ledger", "verify")
 
 
 def test_a_limit_that_is_not_enforced_only_counts(place):
@@ -109,7 +138,7 @@ def test_a_projects_limit_is_its_own(place):
         assert (made.object, limit.retrieve("search").threshold_amount) == ("project.spend_limit", 1)
         with pytest.raises(openai.NotFoundError):
             limit.retrieve("elsewhere")
-        assert eventually(lambda: ask(server, "answers", key=search, max_completion_tokens=100).end == "insufficient_quota")
+        assert eventually(lambda: ask(server, "answers", key=search, max_completion_tokens=100).end == "project_spend_limit_exceeded")
         assert ask(server, "answers", max_completion_tokens=100).status == 200, "another project of the same organisation"
         assert limit.delete("search").object == "project.spend_limit.deleted"
         assert eventually(lambda: ask(server, "answers", key=search, max_completion_tokens=100).status == 200)

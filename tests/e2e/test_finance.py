@@ -93,10 +93,10 @@ def test_an_invoice_is_issued_once_and_verified_by_anybody(place, tmp_path: Path
     assert "nothing has changed" in told(place, "ledger", "enter", "credit", "acme", "1.50", "--name", "c1", "--memo", "sorry")
     assert "stands for another entry" in place.run("ledger", "enter", "credit", "acme", "2", "--name", "c1", expect=1).stderr
     files = {kind: tmp_path / f"acme.{kind}" for kind in ("json", "html", "pdf")}
-    told(place, "invoice", "issue", "acme", "2026-11", "--format", "json", "--output", str(files["json"]))
+    told(place, "invoice", "issue", "acme", "2026-11", "--early", "--format", "json", "--output", str(files["json"]))
     issued = json.loads(files["json"].read_text())
     assert Decimal(issued["exact_pico"]) == Decimal(draft["exact_pico"]) - Decimal("1.5") * 10**12
-    assert "is never changed" in place.run("invoice", "issue", "acme", "2026-11", expect=1).stderr
+    assert "is never changed" in place.run("invoice", "issue", "acme", "2026-11", "--early", expect=1).stderr
     records = tmp_path / "records.jsonl"
     told(place, "usage", "export", "--month", "2026-11", "--output", str(records))
     assert "is right" in told(place, "invoice", "verify", str(files["json"]), "--records", str(records))

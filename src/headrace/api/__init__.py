@@ -22,6 +22,7 @@ from headrace.api.models import Models
 from headrace.api.money import Minting, Money
 from headrace.api.once import Once
 from headrace.api.organization import Asked, Cost, Organization, Used
+from headrace.api.permissions import Permissions
 from headrace.api.posts import POST_PATHS, Posts
 from headrace.api.projectkeys import ProjectKeys
 from headrace.api.projects import Projects
@@ -72,6 +73,7 @@ __all__ = [
     "Organization",
     "Page",
     "People",
+    "Permissions",
     "Posts",
     "ProjectKeys",
     "Projects",

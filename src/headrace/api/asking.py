@@ -191,8 +191,7 @@ class Reader:
             serving = {model for pool in snapshot.pools.values() if path in pool.paths for model in pool.models}
         else:
             serving = {profile.name for profile in snapshot.models.values() if operation in profile.operations}
-        if principal.models is not None:
-            serving &= principal.models
+        serving = {model for model in serving if principal.may_ask(model)}
         if len(serving) != 1:
             raise InvalidRequest("Missing required parameter: 'model'.", param="model")
         return serving.pop()
@@ -227,7 +226,7 @@ class Reader:
 
     def _looked_up(self, world: World, principal: Principal, model: str, traffic_class: TrafficClass) -> Standing:
         profile = world.snapshot.models.get(model)
-        if profile is None or (principal.models is not None and model not in principal.models):
+        if profile is None or not principal.may_ask(model):
             raise ModelNotFound(model)
         _check_class(principal, traffic_class)
         standing = Standing(

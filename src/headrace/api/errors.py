@@ -35,6 +35,8 @@ STATUS: dict[type[HeadraceError], int] = {
     errors.UnsupportedMediaType: 415,
     errors.RateLimited: 429,
     errors.QuotaExceeded: 429,
+    errors.OrganizationSpent: 429,
+    errors.ProjectSpent: 429,
     errors.QueueFull: 429,
     errors.HeadersTooLarge: 431,
     errors.InternalFailure: 500,
@@ -70,7 +72,7 @@ def type_of(error: HeadraceError) -> str:
     if isinstance(error, RateLimited):
         return error.kind
     if isinstance(error, QuotaExceeded):
-        return error.code
+        return QuotaExceeded.code
     status = STATUS[type(error)]
     if status == 429:
         return "requests"

@@ -61,6 +61,12 @@ ADMINISTRATION: tuple[Operation, ...] = (
         query=BUCKETS,
     ),
     Operation("get", "/v1/organization/costs", "What it is charged", query=BUCKETS),
+    Operation("get", "/v1/organization/model_permissions", "Which models the organisation may ask for"),
+    Operation("post", "/v1/organization/model_permissions", "Say which", "ModelPermissions"),
+    Operation("delete", "/v1/organization/model_permissions", "Allow all"),
+    Operation("get", "/v1/organization/projects/{project}/model_permissions", "Which models a project may ask for"),
+    Operation("post", "/v1/organization/projects/{project}/model_permissions", "Say which", "ModelPermissions"),
+    Operation("delete", "/v1/organization/projects/{project}/model_permissions", "Allow all"),
     Operation("get", "/v1/organization/spend_limit", "What the organisation may spend in a month"),
     Operation("post", "/v1/organization/spend_limit", "Set it", "SpendLimit"),
     Operation("delete", "/v1/organization/spend_limit", "Take it back"),
@@ -102,6 +108,9 @@ BODIES: dict[str, dict[str, Any]] = {
     ),
     "User": _object("role", role=ROLE),
     "Invite": _object("email", "role", email=TEXT, role=ROLE, projects={"type": "array", "items": OBJECT}),
+    "ModelPermissions": _object(
+        "mode", "model_ids", mode={"enum": ["allow_list", "deny_list"]}, model_ids={"type": "array", "items": TEXT, "maxItems": 1_000}
+    ),
     "SpendLimit": {
         "type": "object",
         "required": ["currency", "interval", "threshold_amount"],

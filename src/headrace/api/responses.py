@@ -44,7 +44,7 @@ class Responses:
     """The handlers."""
 
     def __init__(self, foreign: Foreign, keeper: Keeper, background: Background) -> None:
-        self._foreign, self._keeper, self._background = foreign, keeper, background
+        self._foreign, self.keeper, self._background = foreign, keeper, background
         self._clock, self._archive = foreign.clock, keeper.archive
         self._asking = Asking(foreign.gateway, foreign.clock, keeper.archive, keeper.files)
         self._plain = _Manner(self)
@@ -132,7 +132,7 @@ class Responses:
             ExchangeSink(exchange, headers),
             asked.events(),
             lambda: self._clock.moment() // SECOND,
-            lambda response: self._keeper.keep(asked, response),
+            lambda response: self.keeper.keep(asked, response),
             stream=asked.ask.stream,
         )
 
@@ -213,6 +213,7 @@ class _Manner:
 
     async def read(self, request: str, principal: Principal, headers: Mapping[bytes, bytes], body: bytes) -> Ask:
         self._asked = await self._responses.read(request, principal, headers, body)
+        self._responses.keeper.check(self._asked)
         return self._asked.ask
 
     def voice(self, exchange: Exchange, ask: Ask, visit: Visit) -> Voice:

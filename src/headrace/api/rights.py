@@ -31,6 +31,11 @@ RIGHTS: Mapping[tuple[str, str], Right] = {
     ("GET", f"{PROJECT}/rate_limits"): "see",
     ("POST", f"{PROJECT}/rate_limits/{{limit}}"): "limits",
     ("DELETE", f"{PROJECT}/rate_limits/{{limit}}"): "limits",
+    **{
+        (method, f"{root}/model_permissions"): "see" if method == "GET" else "limits"
+        for root in ("/v1/organization", PROJECT)
+        for method in ("GET", "POST", "DELETE")
+    },
     # People.
     ("GET", "/v1/organization/users"): "see",
     ("GET", "/v1/organization/users/{user}"): "see",

@@ -47,11 +47,14 @@ def show_invoice(place: Place, organization: str, month: str, kind: Kind, output
 @click.argument("month", type=Month())
 @click.option("--format", "kind", type=click.Choice(KINDS), default="table", show_default=True)
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it there.")
+@click.option(
+    "--early", is_flag=True, help="Also before the month is over: what is used afterwards is billed with the next one, as a correction."
+)
 @click.pass_obj
-def issue_invoice(place: Place, organization: str, month: str, kind: Kind, output: Path | None) -> None:
+def issue_invoice(place: Place, organization: str, month: str, kind: Kind, output: Path | None, early: bool) -> None:
     """Issue the invoice of a month, once and for all; what is learned later goes into the next one as a correction."""
     try:
-        made = finance_of(place).issue(organization, month, moment_now())
+        made = finance_of(place).issue(organization, month, moment_now(), early=early)
     except ValueError as wrong:
         raise InvalidRequest(str(wrong)) from None
     _write(made, kind, output)

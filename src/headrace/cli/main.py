@@ -26,6 +26,7 @@ from headrace.cli.reconcile import reconcile
 from headrace.cli.reload import reload
 from headrace.cli.serve import serve
 from headrace.cli.simulate import simulate
+from headrace.cli.storage import storage
 from headrace.cli.trigger import trigger
 from headrace.cli.usage import usage
 from headrace.cli.webhook import webhook
@@ -53,7 +54,7 @@ def headrace(context: click.Context, config: Path | None, data: Path | None) -> 
 
 for command in (
     serve, workspace, chat, agent, trigger, webhook, memory, mcp, batch, portfolio, simulate, plan, why, usage, ledger, invoice, reconcile,
-    keys, budget, price, audit, models, reload, doctor,
+    keys, budget, price, audit, storage, models, reload, doctor,
 ):  # fmt: skip
     headrace.add_command(command)
 

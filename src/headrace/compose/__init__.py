@@ -10,6 +10,7 @@ from headrace.compose.checkup import Finding, examine
 from headrace.compose.clock import MachineClock, now, shown_moment
 from headrace.compose.corrections import correct
 from headrace.compose.finance import DayCheck
+from headrace.compose.moving import move_to_postgres
 from headrace.compose.outfit import outfit_of
 from headrace.compose.place import Place, cache_folder, here, version
 from headrace.compose.prices import price_book
@@ -58,6 +59,7 @@ __all__ = [
     "link_for",
     "load_settings",
     "moment_now",
+    "move_to_postgres",
     "new_token",
     "now",
     "open_budgets",

@@ -17,6 +17,7 @@ from headrace.api import (
     Organization,
     Page,
     People,
+    Permissions,
     ProjectKeys,
     Projects,
     Signing,
@@ -107,8 +108,13 @@ class Administration:
             decisions=Decisions(house.state).of,
             reload=lambda: msgspec.structs.asdict(reloading.reload_all()),
         )
-        organization = Organization(gate=self.gate, clock=house.clock, finance=Reader(house.layout, lambda: reloading.settings))
-        rules = StoredSpending(functools.partial(budgets_at, house.layout, house.settings.storage.url))
+        finance = Reader(house.layout, lambda: reloading.settings)
+        organization = Organization(gate=self.gate, clock=house.clock, finance=finance)
+        rules = StoredSpending(
+            functools.partial(budgets_at, house.layout, house.settings.storage.url),
+            house.clock,
+            lambda whose, since, until: finance.spent(whose.organization, whose.project, since, until),
+        )
         projects = Projects(
             gate=self.gate,
             desk=self.desk,
@@ -121,6 +127,7 @@ class Administration:
             *organization.routes(),
             *Spending(gate=self.gate, desk=self.desk, rules=rules).routes(),
             *projects.routes(),
+            *Permissions(gate=self.gate, desk=self.desk, models=lambda: gateway.world.snapshot.models).routes(),
             *Members(gate=self.gate, desk=self.desk).routes(),
             *ProjectKeys(gate=self.gate, desk=self.desk).routes(),
             *AuditLogs(gate=self.gate, desk=self.desk).routes(),

@@ -150,7 +150,7 @@ def keep(
     archive = house.state.archive()
     foreign = Foreign(gateway=gateway, keys=keys, clock=house.clock, new_id=opened.names, report=report, log=log, cache=cache)
     blobs = _blobs(opened)
-    keeper = Keeper(archive, blobs, house.clock, house.settings.responses)
+    keeper = Keeper(archive, blobs, house.clock, house.settings.responses, spawn, log)
     background = Background(gateway=gateway, keeper=keeper, runner=opened.runner, clock=house.clock, spawn=spawn, report=report, log=log)
     messages = Messages(foreign)
     responses = Responses(foreign, keeper, background)

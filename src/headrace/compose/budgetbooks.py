@@ -62,7 +62,7 @@ def faults(
     for one in unended:
         for number in one.accounts:
             awaited[number] = awaited.get(number, 0) + one.booked_pico
-    told = {row.account: row.spent_pico for row in before}
+    told = {row.account: row.spent_pico - row.carried_pico for row in before}
     found = []
     for row in after:
         by_log = charged.get(row.account, 0) + awaited.get(row.account, 0)
@@ -74,10 +74,11 @@ def faults(
 
 
 def _most(row: AccountRow) -> int | None:
-    """What can be spent at most, as far as the treasury knows; None: nobody knows while a worker lives that needs no lease."""
+    """What can be charged at most, as far as the treasury knows; None: nobody knows while a worker lives that needs no lease."""
     if not row.holders:
-        return row.spent_pico
-    return row.spent_pico + row.held_pico + row.leased_free_pico if row.mode == "hard" else None
+        return row.spent_pico - row.carried_pico
+    most = row.spent_pico - row.carried_pico + row.held_pico + row.leased_free_pico
+    return most if row.mode == "hard" else None
 
 
 def _name(row: AccountRow) -> str:

@@ -12,17 +12,17 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from headrace.compose.clock import process_id
+from headrace.compose.clock import MachineClock, process_id
 from headrace.compose.outfit import browser_of
 from headrace.compose.place import Place, cache_folder, version
 from headrace.compose.prices import price_book
 from headrace.compose.settings import Settings
 from headrace.compose.world import EMBEDDED, fixed_keys
-from headrace.core.errors import HeadraceError
+from headrace.core.errors import HeadraceError, StoreUnreachable
 from headrace.engine import find, installed
 from headrace.engine.gguf import read_gguf
 from headrace.sandbox import try_level
-from headrace.storage import FileLock, Layout, connect, verify
+from headrace.storage import FileLock, Layout, SharedState, audit_break, connect, verify
 from headrace.storage.segment import read_pieces, segments
 
 State: TypeAlias = Literal["good", "note", "bad"]
@@ -47,7 +47,7 @@ def examine(place: Place) -> Iterator[Finding]:
         return
     yield Finding("good", "the settings are read")
     layout = Layout(Path(settings.storage.path))
-    for check in (_secrets, _runtime, _weights, _prices, _port, _disk, _sandbox):
+    for check in (_secrets, _runtime, _weights, _prices, _port, _disk, _sandbox, _shared):
         yield from _kept(lambda check=check: check(place, settings))  # type: ignore[misc]
     if not layout.root.exists():
         yield Finding("note", f"the data folder {layout.root} does not exist yet", "the first `headrace serve` makes it")
@@ -150,6 +150,25 @@ def _sandbox(place: Place, settings: Settings) -> Iterator[Finding]:
             "agents have no browser here",
             "it needs level 3 of the sandbox, Chromium (Debian, Ubuntu: apt install chromium), and pip install 'headrace[workspace]'",
         )
+
+
+def _shared(place: Place, settings: Settings) -> Iterator[Finding]:
+    if settings.storage.url is None:
+        return
+    state = SharedState(Layout(Path(settings.storage.path)), settings.storage.url, MachineClock().instant)
+    try:
+        with state.opened() as database:
+            processes, hosts = database.execute("SELECT count(*), count(DISTINCT host) FROM runner").fetchone()
+            broken = audit_break(database)
+    except StoreUnreachable as wrong:
+        cause = " ".join(str(wrong.__cause__ or wrong).split())
+        yield Finding("bad", f"PostgreSQL can't be reached: {cause}", "check [storage] url, and that the database runs")
+        return
+    yield Finding("good", f"PostgreSQL can be reached: {processes} processes on {hosts} hosts work with it")
+    if broken is not None:
+        yield Finding("bad", f"the audit log is not whole: {broken}", "compare it with an export (`headrace audit export`)")
+    if settings.files.url is None:
+        yield Finding("note", "the bytes of files lie in this host's data folder, where no other host finds them", "set [files] url")
 
 
 def _modes(layout: Layout) -> Iterator[Finding]:

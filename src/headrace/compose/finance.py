@@ -194,6 +194,14 @@ class Finance:
             for (bucket, group), (pico, quantity) in sorted(found.items())
         ]
 
+    def spent(self, organization: str, project: str | None, since: Moment, until: Moment) -> int:
+        """What an organisation, or one project of it, is charged, in pico-USD."""
+        only: dict[Dimension, frozenset[str]] = {"organization": frozenset((organization,))}
+        if project is not None:
+            only["project"] = frozenset((project,))
+        with self._open() as database:
+            return sum(tally.cost_pico for tally in tallies(database, (), since=since, until=until, only=only).values())
+
     def _costs_by_user(self, asked: Asked) -> Sequence[Cost]:
         only: dict[Dimension, frozenset[str]] = {"organization": frozenset((asked.organization,))}
         only |= {DIMENSION[field]: values for field, values in asked.only.items()}
@@ -346,13 +354,19 @@ class Finance:
             chain=chain,
         )
 
-    def issue(self, organization: str, month: str, now: Moment) -> Invoice:
+    def issue(self, organization: str, month: str, now: Moment, *, early: bool = False) -> Invoice:
         """Issue the invoice of a month: it is kept, and what its rounding left out is posted.
 
-        Raises ValueError where it was issued, or where the month has not begun: its use would be billed as corrections, a month late.
+        Raises ValueError where it was issued, where the month has not begun, and where it is not over and is not to be billed `early`: what
+        is used after that is billed as corrections, a month late.
         """
-        if month_of(month)[0] > now:
+        since, until = month_of(month)
+        if since > now:
             raise ValueError(f"{month} has not begun: there is nothing to bill yet")
+        if until > now and not early:
+            raise ValueError(
+                f"{month} is not over: what is used from now on would be billed a month late. Wait for its end, or say --early"
+            )
         made = self.draft(organization, month, now)
         owes, pico = customer(organization, ""), made.residue_pico
         debit, credit = ("rounding:invoices", owes) if pico > 0 else (owes, "rounding:invoices")

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from headrace.compose.clock import MachineClock, Names, process_id
+from headrace.compose.moving import check_moved
 from headrace.compose.place import cache_folder
 from headrace.compose.prices import price_book
 from headrace.compose.settings import ServerSettings, Settings
@@ -90,6 +91,8 @@ def open_house(settings: Settings, environ: Mapping[str, str], clock: MachineClo
     state = SharedState(layout, settings.storage.url, clock.instant)
     what_exists(settings, (), price_book(settings), clock.moment())  # what is wrong with it is said before anything is fetched
     host = host_id(layout, names("host_"))
+    with _reached():
+        check_moved(state)
     with _reached(), state.opened() as database:
         development, secret = _development_key(database, layout, clock, names)
         bury_host(database, host)

@@ -26,7 +26,8 @@ from headrace.api import HOT_PATHS, WEBSOCKET_PATHS, Cache, Cold, Door, Heads, L
 from headrace.compose.adapters import Adapters
 from headrace.compose.administration import Administration
 from headrace.compose.archive import Kept, keep
-from headrace.compose.banking import BankProcess, Purse
+from headrace.compose.banking import BankProcess, Purse, budgets_at
+from headrace.compose.budgetgauges import BudgetGauges
 from headrace.compose.clock import MachineClock, chance
 from headrace.compose.enginehost import host_engines, seen_by_workers
 from headrace.compose.loading import Loading
@@ -166,7 +167,11 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
             till=purse.till,
         )
         reloading.serve(gateway)
-        reports = _reports(opened, gateway, Metrics(), closing, worker)
+        metrics = Metrics()
+        reports = _reports(opened, gateway, metrics, closing, worker)
+        layout, url = house.layout, house.settings.storage.url
+        budgets = BudgetGauges(lambda: budgets_at(layout, url), lambda: url is not None or layout.budgets.exists(), house.clock)
+        budgets.watch(metrics)
         starting = tasks.create_task(_start(opened, gateway, purse, tasks, tell), name="engines")
         background = [
             tasks.create_task(opened.usage_log.keep_synced(), name="usage-log-sync"),
@@ -174,6 +179,7 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
             tasks.create_task(keep_probing(gateway, lambda: _intervals_ms(reloading.settings, house.local), house.clock), name="probes"),
             tasks.create_task(reloading.watch(), name="settings"),
             tasks.create_task(purse.link.keep(), name="budgets"),
+            tasks.create_task(budgets.keep_reading(), name="budget-metrics"),
         ]
         if worker is not None:
             background.append(tasks.create_task(reports.keep_telling(), name="metrics"))
@@ -188,10 +194,9 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
         kept = keep(opened, gateway, reloading, reports, lambda work: tasks.create_task(work), log, cache)
         closing.callback(kept.close)
         await kept.begin()
-        background += [
-            tasks.create_task(kept.keep_alive(), name="runner"),
-            tasks.create_task(kept.keep_swept(), name="archive"),
-        ]
+        background.append(tasks.create_task(kept.keep_swept(), name="archive"))
+        if worker is not None or house.state.url is not None:  # else nobody is there to look whether we live
+            background.append(tasks.create_task(kept.keep_alive(), name="runner"))
         tasks.create_task(kept.batches.keep_working(), name="batches")  # it ends when `kept` is stopped
         held = HeldKeys(reloading, opened.ring)
         rooms = workspace(opened, gateway, reloading, held, kept.archive, lambda work: tasks.create_task(work), log)

@@ -13,22 +13,30 @@ import msgspec
 
 from headrace.api import SpendAlert, Spender, SpendLimit
 from headrace.compose.budgets import BudgetSettings
+from headrace.core.clock import Clock, Moment
 from headrace.core.errors import InvalidRequest
 from headrace.core.money import pico_of
-from headrace.metering.budgets import NAME_SIZE_MAX
+from headrace.metering.budgets import NAME_SIZE_MAX, SPEND_LIMIT, opening_of
+from headrace.metering.periods import span_of
 from headrace.storage import Recipients, Treasury
 
-LIMIT, ALERT = "spend_limit:", "spend_alert:"
+ALERT = "spend_alert:"
 ALERTS_MAX = 20
 """Of one organisation or project: each is one more account that all its requests are counted on."""
 CENT_PICO = 10**10
 
 
 class StoredSpending:
-    """Implements `api.SpendRules` over the store of budgets. Each call may be made in any thread."""
+    """Implements `api.SpendRules` over the store of budgets. Each call may be made in any thread. `spent` is what the books say that
+    somebody spent in a time: what is set counts the month that runs."""
 
-    def __init__(self, opened: Callable[[], AbstractContextManager[Treasury]]) -> None:
-        self._opened = opened
+    def __init__(
+        self,
+        opened: Callable[[], AbstractContextManager[Treasury]],
+        clock: Clock,
+        spent: Callable[[Spender, Moment, Moment], int],
+    ) -> None:
+        self._opened, self._clock, self._spent = opened, clock, spent
 
     def limit(self, whose: Spender) -> SpendLimit | None:
         with self._opened() as treasury:
@@ -47,6 +55,7 @@ class StoredSpending:
         )
         with self._opened() as treasury:
             treasury.set_rule(rule.name, msgspec.json.encode(rule).decode())
+            self._carry(treasury, whose, rule)
 
     def remove_limit(self, whose: Spender) -> bool:
         return self._removed(limit_name(whose))
@@ -72,12 +81,18 @@ class StoredSpending:
             if len(others) >= ALERTS_MAX:
                 raise InvalidRequest(f"There are {ALERTS_MAX} spend alerts already: remove one first.")
             treasury.set_rule(rule.name, msgspec.json.encode(rule).decode(), Recipients(alert.recipients, alert.subject_prefix))
+            self._carry(treasury, whose, rule)
 
     def remove_alert(self, whose: Spender, id: str) -> bool:
         with self._opened() as treasury:
             if all(rule.name != f"{ALERT}{id}" for rule in _alerts_of(whose, treasury)):
                 return False
         return self._removed(f"{ALERT}{id}")
+
+    def _carry(self, treasury: Treasury, whose: Spender, rule: BudgetSettings) -> None:
+        now, budget = self._clock.moment(), rule.budget
+        span = span_of(now, budget.period, budget.zone)
+        treasury.carry(opening_of(budget, "", span), self._spent(whose, span.start, span.end), now)
 
     def _removed(self, name: str) -> bool:
         with self._opened() as treasury:
@@ -87,10 +102,10 @@ class StoredSpending:
 def limit_name(whose: Spender) -> str:
     """What the limit's budget is called: as a person would say it, or where that is no budget's name, a digest of it."""
     parts = [whose.organization] if whose.project is None else [whose.organization, whose.project]
-    said = LIMIT + "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts)
+    said = SPEND_LIMIT + "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts)
     if len(said) <= NAME_SIZE_MAX and said.isprintable():
         return said
-    return LIMIT + "%" + blake2b(said.encode(), digest_size=16).hexdigest()
+    return SPEND_LIMIT + ("%" if whose.project is None else "%/") + blake2b(said.encode(), digest_size=16).hexdigest()
 
 
 def _alerts_of(whose: Spender, treasury: Treasury) -> Iterator[BudgetSettings]:

@@ -208,7 +208,7 @@ def workspace(
 def embeddings(gateway: Gateway, clock: MachineClock, new_id: Callable[[str], str], principal: Principal) -> GatewayEmbeddings | None:
     """The first model that embeds and that the key may ask; None where there is none."""
     for name, profile in gateway.world.snapshot.models.items():
-        if "embeddings" in profile.operations and (principal.models is None or name in principal.models):
+        if "embeddings" in profile.operations and principal.may_ask(name):
             return GatewayEmbeddings(gateway, clock, new_id, principal, name)
     return None
 
@@ -225,7 +225,7 @@ def first_model(gateway: Gateway, principal: Principal, *, sees: bool = False) -
 def chat_models(gateway: Gateway, principal: Principal) -> list[str]:
     """Those that chat and that the key may ask, in order."""
     models = gateway.world.snapshot.models.items()
-    return [name for name, one in models if "chat" in one.operations and (principal.models is None or name in principal.models)]
+    return [name for name, one in models if "chat" in one.operations and principal.may_ask(name)]
 
 
 def link_for(state: SharedState, clock: MachineClock, secret: str) -> str:

@@ -3,7 +3,7 @@
 HeadraceError
 ├── side CLIENT    InvalidRequest (ContextLengthExceeded, UnsupportedParameter (NotTranslatable), ModelNotFound,
 │                  PreviousResponseNotFound), InvalidApiKey, NotFound, Conflict,
-│                  NotAllowed, GuardrailRefused, RateLimited, QuotaExceeded, Unpriced,
+│                  NotAllowed, GuardrailRefused, RateLimited, QuotaExceeded (OrganizationSpent, ProjectSpent), Unpriced,
 │                  Unbounded, CostTooHigh, BodyTooLarge, HeadersTooLarge, UnsupportedMediaType, MethodNotAllowed, RouteNotFound,
 │                  RequestNotFound, RequestTimedOut, SandboxRefused, RunNotFound, RunBusy,
 │                  LeaveInvalid
@@ -91,6 +91,18 @@ class QuotaExceeded(HeadraceError):
     """A budget has no room for what this could cost: asking again does not help before somebody raises it or its next period begins."""
 
     code, side, retryable = "insufficient_quota", Side.CLIENT, False
+
+
+class OrganizationSpent(QuotaExceeded):
+    """So it is with the spend limit of an organisation."""
+
+    code = "organization_spend_limit_exceeded"
+
+
+class ProjectSpent(QuotaExceeded):
+    """So it is with the spend limit of a project."""
+
+    code = "project_spend_limit_exceeded"
 
 
 class Unpriced(HeadraceError):

@@ -12,7 +12,17 @@ import msgspec
 
 from headrace.core.ask import Ask
 from headrace.core.clock import Clock, Moment
-from headrace.core.errors import BudgetsUnreachable, CostTooHigh, HeadraceError, NotReady, QuotaExceeded, Unbounded, Unpriced
+from headrace.core.errors import (
+    BudgetsUnreachable,
+    CostTooHigh,
+    HeadraceError,
+    NotReady,
+    OrganizationSpent,
+    ProjectSpent,
+    QuotaExceeded,
+    Unbounded,
+    Unpriced,
+)
 from headrace.core.money import usd
 from headrace.core.native import Units
 from headrace.core.translation import Change
@@ -30,11 +40,13 @@ from headrace.metering import (
     by_request_only,
     instances,
     lacking,
+    opening_of,
     overspent,
     priced_units,
     rate_bound,
     reserve,
     span_of,
+    spend_scope,
 )
 from headrace.metering.periods import ALWAYS
 from headrace.wire.openai_caps import images_in, native_with_tokens_out_max, open_ended, with_tokens_out_max, without_tools
@@ -303,7 +315,7 @@ class Till:
             span = span_of(moment, budget.period, budget.zone)
             for instance in instances(budget.whom, asker):
                 spans.append(span)
-                openings.append(_opening(budget, instance, span))
+                openings.append(opening_of(budget, instance, span))
         for key, limit_pico in who.allowances:
             name = f"key:{key}"
             openings.append(AccountOpening(name, name, "", "", ALWAYS.end, limit_pico, "hard", (100,)))
@@ -335,11 +347,6 @@ def _left(one: Slice) -> BudgetLeft:
         limit_pico=one.limit_pico,
         free_pico=max(0, free),
     )
-
-
-def _opening(budget: Budget, instance: str, span: Span) -> AccountOpening:
-    name = "\x1f".join((budget.name, instance, span.name))
-    return AccountOpening(name, budget.name, instance, span.name, span.end, budget.limit_pico, budget.mode, budget.alerts_percent)
 
 
 def _leave_out(ask: Ask, visit: Visit, held_to: str) -> None:
@@ -420,7 +427,8 @@ def _exceeded(one: Slice, bound_pico: int) -> QuotaExceeded:
     opening = one.opening
     of = f" of {opening.instance}" if opening.instance else ""
     period = f" in {opening.period}" if opening.period else ""
-    return QuotaExceeded(
+    refusal = {None: QuotaExceeded, "organization": OrganizationSpent, "project": ProjectSpent}[spend_scope(opening.budget)]
+    return refusal(
         f"You exceeded your current quota: the budget {opening.budget}{of} of {usd(one.limit_pico)} USD{period} has "
         f"{usd(max(0, one.free + one.available))} USD free for new requests ({usd(spent_pico)} USD are spent), and this one could cost "
         f"{usd(bound_pico)} USD."

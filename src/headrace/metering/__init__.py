@@ -1,6 +1,6 @@
 """What it costs: the price book, rating, the usage log's records, the ledger, limits and keys. Pure and synchronous."""
 
-from headrace.metering.budgets import AccountOpening, Asker, Budget, Mode, Scope, Whom, instances
+from headrace.metering.budgets import AccountOpening, Asker, Budget, Mode, Scope, Whom, instances, opening_of, spend_scope
 from headrace.metering.capacity import Shared, shared, work_of
 from headrace.metering.cards import card_of, cards_of
 from headrace.metering.catalogue import Catalogue
@@ -140,6 +140,7 @@ __all__ = [
     "match",
     "merged",
     "moment_of",
+    "opening_of",
     "other_line",
     "overspent",
     "parse_prices",
@@ -158,6 +159,7 @@ __all__ = [
     "shown",
     "sold",
     "span_of",
+    "spend_scope",
     "standing",
     "tier_of",
     "work_of",

@@ -13,12 +13,14 @@ from typing import Literal, TypeAlias, assert_never
 
 import msgspec
 
-from headrace.metering.periods import Period
+from headrace.metering.periods import Period, Span
 
 Mode: TypeAlias = Literal["hard", "soft", "watch"]
 Scope: TypeAlias = Literal["organization", "project", "key", "user", "session", "model", "class"]
 ALERTS_PERCENT: tuple[int, ...] = (50, 80, 100)
 NAME_SIZE_MAX = 64
+SPEND_LIMIT = "spend_limit:"
+"""How the budgets begin that are spend limits; a slash follows where it is a project's."""
 
 
 class Whom(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,3 +110,16 @@ class AccountOpening(msgspec.Struct, frozen=True, array_like=True):
     limit_pico: int
     mode: Mode
     alerts_percent: tuple[int, ...]
+
+
+def opening_of(budget: Budget, instance: str, span: Span) -> AccountOpening:
+    """The account of one instance of a budget in one period."""
+    name = "\x1f".join((budget.name, instance, span.name))
+    return AccountOpening(name, budget.name, instance, span.name, span.end, budget.limit_pico, budget.mode, budget.alerts_percent)
+
+
+def spend_scope(name: str) -> Literal["organization", "project"] | None:
+    """Whose spend limit a budget of this name is; None: it is none."""
+    if not name.startswith(SPEND_LIMIT):
+        return None
+    return "project" if "/" in name else "organization"

@@ -97,17 +97,15 @@ class Connection(Answering, asyncio.Protocol):
         if not self._between_chunks or self._pieces or self._paused or self.complete:
             return False
         line = data.find(b"\r\n", 1, 10)
-        size = data[:line]
-        if not size.isalnum() or size[1:2] in (b"x", b"X") or not data.endswith(b"\r\n"):
-            return False  # Python would read 0x10, too
-        try:
-            whole = line + 4 + int(size, 16) == len(data)
-        except ValueError:
+        if line < 0:
             return False
-        if not whole or len(data) <= line + 4 or self._take_chunk is None or not self._take_chunk(data):
+        size = _sizes.get(data[:line]) or _size(data[:line])
+        if line + 4 + size != len(data) or not size or not data.endswith(b"\r\n"):
+            return False
+        if self._take_chunk is None or self._tap is None or not self._take_chunk(data):
             return False
         self._stirred = True
-        if self._tap is not None and self._tap[1].must_wait:
+        if self._tap[1].must_wait:
             self._pause()
         return True
 
@@ -287,6 +285,24 @@ class AnswerHeads:
         head = familiar(data)
         if head is not None and head.read(data) == (len(data) - length, length) and b"transfer-encoding" not in head.key.lower():
             self._last = head
+
+
+SIZES_MAX = 4_096
+_sizes: dict[bytes, int] = {}
+"""Sizes of chunks as they were read before."""
+
+
+def _size(shown: bytes) -> int:
+    """What the digits before a chunk say, in plain hexadecimal; 0: they are not plain, or of the last chunk, and for the parser to read."""
+    if not shown.isalnum() or shown[1:2] in (b"x", b"X"):  # Python would read 0x10, too
+        return 0
+    try:
+        size = int(shown, 16)
+    except ValueError:
+        return 0
+    if len(_sizes) < SIZES_MAX:
+        _sizes[shown] = size
+    return size
 
 
 def read_headers(raw: bytes) -> dict[bytes, bytes]:

@@ -105,8 +105,7 @@ async def relay(pool: str, exchange: Exchange, ask: Ask, hearer: Hearer) -> None
             raise reader.failure
 
     def take_chunk(chunk: bytes) -> bool:
-        tap = hearer.verbatim
-        if tap is None or not tap.chunked or not passes(chunk):
+        if (tap := hearer.verbatim) is None or not tap.chunked or not passes(chunk):
             return False
         tap.write_chunk(chunk)
         return True

@@ -85,8 +85,10 @@ from headrace.storage.journal import JournalEntry, enter, entries, invoices, iss
 from headrace.storage.keys import LINEAGE_MAX, KeyRing, KeyStore, archived_projects
 from headrace.storage.loading import Loaded, load_once
 from headrace.storage.memories import Memory, MemoryStore
+from headrace.storage.moving import holds_state, move
 from headrace.storage.news import LocalNews, SharedNews
 from headrace.storage.once import Answered, Claimed, answer_once, claim, release, sweep_once
+from headrace.storage.permissions import ModelPermission
 from headrace.storage.pricesets import PriceSet, price_sets, set_price
 from headrace.storage.queries import Difference, UsageRow, balances, charged, charged_by_day, is_open, key_names, usage_by, verify
 from headrace.storage.recent import latest_requests, minutes_of, waits_by_class
@@ -225,6 +227,7 @@ __all__ = [
     "LocalNews",
     "Memory",
     "MemoryStore",
+    "ModelPermission",
     "Origin",
     "Person",
     "Places",
@@ -334,6 +337,7 @@ __all__ = [
     "files_of",
     "find_text",
     "head",
+    "holds_state",
     "host_id",
     "invoices",
     "is_cancelled",
@@ -361,6 +365,7 @@ __all__ = [
     "load_once",
     "make_folder",
     "minutes_of",
+    "move",
     "note",
     "opened_treasury",
     "organizations",

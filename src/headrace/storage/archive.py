@@ -17,10 +17,10 @@ PAUSE_S: Final = 1.0
 
 class Connections(Generic[Kind]):
     """Runs functions of a connection in its threads, each with a connection that nobody else uses meanwhile. Connections are opened by
-    `connect` when they are first needed."""
+    `connect` when they are first needed. `check` raises StoreUnreachable where it is known that the database doesn't answer at present."""
 
-    def __init__(self, connect: Callable[[], Kind], threads: int = 1) -> None:
-        self._connect = connect
+    def __init__(self, connect: Callable[[], Kind], threads: int = 1, check: Callable[[], None] = lambda: None) -> None:
+        self._connect, self.check = connect, check
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="archive")
         self._free: list[Kind] = []
         self._patient = True

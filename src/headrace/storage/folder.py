@@ -80,6 +80,11 @@ class Layout(msgspec.Struct, frozen=True):
         return self.root / "host.id"
 
     @property
+    def moved(self) -> Path:
+        """There where what hosts share lies in PostgreSQL, and not in this folder."""
+        return self.root / "shared.id"
+
+    @property
     def leave_key(self) -> Path:
         """What leave that is given ahead of time is signed with."""
         return self.root / "leave.key"

@@ -18,6 +18,7 @@ from headrace.storage.auditlog import AUDITED, Act, note
 from headrace.storage.database import Database, transaction
 from headrace.storage.folder import Layout
 from headrace.storage.generations import announce
+from headrace.storage.permissions import ALL_PROJECTS, Permissions
 
 _FIELDS: Final = (
     "id, name, organization, project, class, requests_per_minute, tokens_per_minute, digest, shown, created, revoked, parent, budget_pico, "
@@ -208,10 +209,11 @@ class KeyStore:
 
 
 class KeyNews(msgspec.Struct, frozen=True):
-    """Keys as they are since they changed, and the projects that are archived now, by organisation and id."""
+    """Keys as they are since they changed, the projects that are archived now, by organisation and id, and who may ask for which models."""
 
     changed: tuple[KeyRow, ...]
     archived: frozenset[tuple[str, str]]
+    permissions: Permissions = msgspec.field(default_factory=dict)
 
 
 class Source(Protocol):
@@ -234,6 +236,8 @@ class KeyRing:
         self._living: dict[str, KeyRow] = {}
         self._fixed: list[KeyRow] = []
         self._archived: frozenset[tuple[str, str]] = frozenset()
+        self._permissions: Permissions = {}
+        self._narrowed: dict[bytes, Principal] = {}
         self._add(fixed)
         self.changes = 0
 
@@ -256,7 +260,20 @@ class KeyRing:
         principal = held[1]
         if self._archived and (principal.organization, principal.project) in self._archived:
             return None
-        return principal if not principal.parents or self._living.keys() >= {*principal.parents} else None
+        if principal.parents and not self._living.keys() >= {*principal.parents}:
+            return None
+        return principal if not self._permissions else self._permitted(sought, principal)
+
+    def _permitted(self, sought: bytes, principal: Principal) -> Principal:
+        """The same, with the models that its organisation and its project leave it."""
+        narrowed = self._narrowed.get(sought)
+        if narrowed is None:
+            narrowed = principal
+            for project in (ALL_PROJECTS, principal.project):
+                permission = self._permissions.get((principal.organization, project))
+                narrowed = narrowed if permission is None else permission.narrowed(narrowed)
+            self._narrowed[sought] = narrowed
+        return narrowed
 
     def row(self, id: str) -> KeyRow | None:
         """A key that lives, by its id."""
@@ -269,6 +286,7 @@ class KeyRing:
             self._living.pop(gone.id, None)
         self._fixed = []
         self._add(rows)
+        self._narrowed = {}
         self.changes += 1
 
     def _add(self, rows: Iterable[KeyRow]) -> None:
@@ -291,7 +309,7 @@ class KeyRing:
         self._news.close()
 
     def _learn(self, news: KeyNews) -> None:
-        self._archived = news.archived
+        self._archived, self._permissions, self._narrowed = news.archived, news.permissions, {}
         for row in news.changed:
             if row.revoked is None:
                 self._take(row)

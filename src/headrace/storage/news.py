@@ -22,6 +22,7 @@ from headrace.core.errors import HeadraceError, NotReady, StoreUnreachable
 from headrace.storage.folder import Layout
 from headrace.storage.generations import SIZE, opened
 from headrace.storage.keys import KeyNews, archived_projects, changed_keys
+from headrace.storage.permissions import Permissions, model_permissions
 from headrace.storage.postgres import COME_BACK_MS, PostgresDatabase
 from headrace.storage.pricesets import PriceSet, price_sets
 from headrace.storage.register import ProjectLimit, project_limits
@@ -49,7 +50,7 @@ class LocalNews:
         seen = self._map[:SIZE]
         try:
             self._changed, rows = changed_keys(self._database, self._changed)
-            news = KeyNews(rows, archived_projects(self._database))
+            news = KeyNews(rows, archived_projects(self._database), model_permissions(self._database))
         except sqlite3.Error as error:
             raise NotReady(f"the API keys can't be read ({error}): check the database with `headrace doctor`") from error
         self._seen = seen
@@ -71,7 +72,7 @@ class SharedNews:
         self._fresh: deque[KeyNews] = deque()
         self._reading = threading.Lock()
         self._changed, self._priced = 0, 0
-        self._archived: frozenset[tuple[str, str]] | None = None
+        self._standing: tuple[frozenset[tuple[str, str]], Permissions] | None = None
         self.limits: tuple[ProjectLimit, ...] = ()
         self.prices: tuple[PriceSet, ...] = ()
         self._read_at: Instant = 0
@@ -93,10 +94,10 @@ class SharedNews:
         """Have all that is new; in any thread."""
         with self._reading:
             self._changed, rows = changed_keys(database, self._changed)
-            archived = archived_projects(database)
-            if rows or archived != self._archived:
-                self._fresh.append(KeyNews(rows, archived))
-                self._archived = archived
+            standing = archived_projects(database), model_permissions(database)
+            if rows or standing != self._standing:
+                self._fresh.append(KeyNews(rows, *standing))
+                self._standing = standing
             self.limits = tuple(project_limits(database))
             (priced,) = database.execute("SELECT count(*) FROM price_set").fetchone()
             if priced != self._priced:

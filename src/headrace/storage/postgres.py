@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from headrace.core.clock import SECOND, Instant
-from headrace.core.errors import InvalidRequest, SetupError, StoreUnreachable
+from headrace.core.errors import InternalFailure, InvalidRequest, SetupError, StoreUnreachable
 
 if TYPE_CHECKING:
     import psycopg
@@ -78,6 +78,11 @@ class Cluster:
                 log.info("PostgreSQL can be reached again")
                 self._refused_until = None
             return connection
+
+    def check(self) -> None:
+        """Raises StoreUnreachable where nobody could connect when it was tried last."""
+        if self._refused_until is not None:
+            raise unreachable()
 
     def _connected(self) -> "psycopg.Connection[tuple[Any, ...]]":
         options = f"-c statement_timeout={STATEMENT_MS} -c synchronous_commit=on"
@@ -188,12 +193,15 @@ class PostgresDatabase:
         driver = self._cluster.driver
         try:
             yield
-        except driver.DataError as error:
+        except (driver.DataError, driver.errors.ProgramLimitExceeded) as error:  # a NUL in a text, an id of kilobytes
             raise InvalidRequest(f"What was sent can't be kept: {told(error)}.") from error
         except (driver.OperationalError, driver.InterfaceError, driver.InternalError) as error:
             log.warning("PostgreSQL fails: %s", told(error))
             self.close()  # whatever it is (gone, too slow, become read-only), the next one asks anew
             raise unreachable() from error
+        except driver.Error as error:
+            log.error("PostgreSQL refuses what was asked: %s", told(error))  # noqa: TRY400 -- whoever answers tells the rest
+            raise InternalFailure("The database refused what was asked of it. The log tells why.") from error
 
 
 def unreachable() -> StoreUnreachable:
@@ -218,7 +226,7 @@ SHARED: Final = frozenset(
     (
         "api_key", "project", "person", "project_person", "invite", "service_account", "project_limit", "sign_in", "session", "audit_entry",
         "price_set", "response", "response_event", "conversation", "conversation_item", "file", "upload", "upload_part", "once", "batch",
-        "batch_line", "runner",
+        "batch_line", "runner", "model_permission",
     )
 )  # fmt: skip
 """The tables that all hosts share."""

@@ -19,6 +19,7 @@ from headrace.storage.database import Database, transaction
 from headrace.storage.folder import Layout
 from headrace.storage.generations import announce
 from headrace.storage.keys import KeyStore, archived_projects, key_rows
+from headrace.storage.permissions import ALL_PROJECTS, ModelPermission, model_permissions
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 
@@ -498,6 +499,40 @@ class Register:
                 return False
             note(self.database, act, "rate_limit.deleted", f"rl-{model}", project=project)
         announce(self.database, self._layout.limits_generation)
+        return True
+
+    # Which models may be asked for.
+
+    def model_permission(self, project: str | None) -> ModelPermission | None:
+        """That of a project, or for None of the whole organisation. Raises NotFound."""
+        if project is not None:
+            self.project(project)
+        return model_permissions(self.database).get((self._organization, project or ALL_PROJECTS))
+
+    def set_model_permission(self, project: str | None, one: ModelPermission, act: Act) -> None:
+        """It holds as a revoked key does: from its return on on this host."""
+        with transaction(self.database, AUDITED):
+            if project is not None:
+                self._live(project)
+            self.database.execute(
+                "INSERT INTO model_permission (organization, project, mode, models) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (organization, project) DO UPDATE SET mode = excluded.mode, models = excluded.models",
+                (self._organization, project or ALL_PROJECTS, one.mode, msgspec.json.encode(one.models).decode()),
+            )
+            details = {"mode": one.mode, "model_ids": list(one.models)}
+            note(self.database, act, "model_permissions.updated", project or self._organization, details, project=project or "")
+        announce(self.database, self._layout.keys_generation)
+
+    def drop_model_permission(self, project: str | None, act: Act) -> bool:
+        """False: there was none."""
+        with transaction(self.database, AUDITED):
+            if project is not None:
+                self.project(project)
+            sql = "DELETE FROM model_permission WHERE organization = ? AND project = ?"
+            if not self.database.execute(sql, (self._organization, project or ALL_PROJECTS)).rowcount:
+                return False
+            note(self.database, act, "model_permissions.deleted", project or self._organization, project=project or "")
+        announce(self.database, self._layout.keys_generation)
         return True
 
     # How rows are read.

@@ -41,7 +41,9 @@ class SharedState:
             yield database
 
     def archive(self) -> Archive:
-        return Archive(self.connect, 1 if self._cluster is None else CONNECTIONS)
+        if self._cluster is None:
+            return Archive(self.connect)
+        return Archive(self.connect, CONNECTIONS, self._cluster.check)
 
     def follow(self, stale_max: int) -> LocalNews | SharedNews:
         """Hear of changes from now on, until what this returns is closed; `stale_max` nanoseconds is how long what is known holds while

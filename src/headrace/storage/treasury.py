@@ -46,6 +46,9 @@ CREATE TABLE IF NOT EXISTS budget_unknown (
     request TEXT NOT NULL, attempt INTEGER NOT NULL, moment BIGINT NOT NULL, accounts TEXT NOT NULL, booked_pico AMOUNT NOT NULL,
     corrected BIGINT, PRIMARY KEY (request, attempt)
 );
+CREATE TABLE IF NOT EXISTS budget_carried (
+    account INTEGER PRIMARY KEY, pico AMOUNT NOT NULL
+);
 CREATE TABLE IF NOT EXISTS budget_host (
     host TEXT PRIMARY KEY, seen BIGINT NOT NULL
 )
@@ -90,7 +93,8 @@ class Unknown(msgspec.Struct, frozen=True):
 
 
 class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One account as people see it. `held_pico` is at work or unknown, `leased_free_pico` lies ready at one of its `holders`."""
+    """One account as people see it. `held_pico` is at work or unknown, `leased_free_pico` lies ready at one of its `holders`; of what is
+    spent `carried_pico` was before the account was there."""
 
     account: int
     ends: Moment
@@ -105,6 +109,7 @@ class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
     leased_free_pico: int
     available_pico: int
     unknown_pico: int
+    carried_pico: int = 0
 
 
 class Recipients(msgspec.Struct, frozen=True):
@@ -218,6 +223,24 @@ class Treasury:
             self._untell(at, number, opening)
             return number
 
+    def carry(self, opening: AccountOpening, spent_pico: int, now: Moment) -> None:
+        """An account counts what was spent in its period before it was there: all of it was `spent_pico`, as the books have it."""
+        number = self.open_account(opening)
+        with self._database.transaction() as at:
+            account = self._load(at, number)
+            assert account is not None, "an account is never taken away"
+            more = spent_pico - account.spent_in_all
+            if more <= 0:
+                return
+            account.spent += more
+            at.run("UPDATE budget_account SET spent_pico = ? WHERE id = ?", str(account.spent), number)
+            carried = more + sum(int(row[0]) for row in at.rows("SELECT pico FROM budget_carried WHERE account = ?", number))
+            at.run(
+                "INSERT INTO budget_carried (account, pico) VALUES (?, ?) ON CONFLICT (account) DO UPDATE SET pico = excluded.pico",
+                number, str(carried),
+            )  # fmt: skip
+            self._alert(at, number, account, now)
+
     def beat(self, epoch: int, mark: Mark, saids: Sequence[Said], now: Moment) -> list[Told]:
         """A holder says how its slices stand as of this place in its usage log, and hears what it may have. Raises Fenced."""
         with self._database.transaction() as at:
@@ -268,6 +291,7 @@ class Treasury:
             for accounts, booked in at.rows("SELECT accounts, booked_pico FROM budget_unknown WHERE corrected IS NULL"):
                 for number in _numbers(accounts):
                     unknown[number] = unknown.get(number, 0) + int(booked)
+            carried = {int(number): int(pico) for number, pico in at.rows("SELECT account, pico FROM budget_carried")}
             shown = []
             for number, name, instance, period, ends in at.rows(sql, *(() if budget is None else (budget,))):
                 account = self._load(at, int(number))
@@ -288,6 +312,7 @@ class Treasury:
                         leased_free_pico=free,
                         available_pico=account.available,
                         unknown_pico=unknown.get(int(number), 0),
+                        carried_pico=carried.get(int(number), 0),
                     )
                 )
             return shown

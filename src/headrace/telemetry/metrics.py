@@ -127,9 +127,13 @@ class Metrics:
         if usage is not None:
             series.count(usage)
 
-    def gauge(self, name: str, help: str, read: Callable[[], float | Mapping[str, float]], *, adds: bool = True) -> None:
-        """A value that goes up and down; a mapping is one value a pool. `adds`: over several processes it is the sum, else any one's."""
+    def gauge(
+        self, name: str, help: str, read: Callable[[], float | Mapping[str, float]], *, adds: bool = True, labels: tuple[str, ...] = POOL
+    ) -> None:
+        """A value that goes up and down; a mapping is one value a pool, or whatever `labels` name. `adds`: over several processes it is the
+        sum, else any one's."""
         self._gauges[name] = (help, read, adds)
+        self._labels[name] = labels
 
     def counter(
         self, name: str, help: str, read: Callable[[], float | Mapping[str, float]], *, adds: bool = True, labels: tuple[str, ...] = POOL
@@ -165,7 +169,7 @@ class Metrics:
         yield from self._histograms(everyone)
         for name, (help, read, _) in self._gauges.items():
             value = _sum(read(), [told.gauges[name] for told in self._told if name in told.gauges])
-            yield _filled(GaugeMetricFamily(name, help, labels=_labels(value)), value)
+            yield _filled(GaugeMetricFamily(name, help, labels=self._labels[name] if isinstance(value, Mapping) else ()), value)
         for name, (help, read, _) in self._counters.items():
             value = _sum(read(), [told.counters[name] for told in self._told if name in told.counters])
             labels = self._labels[name] if isinstance(value, Mapping) else ()
@@ -214,10 +218,6 @@ def _sum(mine: float | Mapping[str, float], others: Iterable[float | Mapping[str
         if isinstance(other, Mapping):
             total.update(other)
     return dict(total)
-
-
-def _labels(value: float | Mapping[str, float]) -> tuple[str, ...]:
-    return POOL if isinstance(value, Mapping) else ()
 
 
 def _filled(family: GaugeMetricFamily | CounterMetricFamily, value: float | Mapping[str, float], labels: int = 1) -> Metric:

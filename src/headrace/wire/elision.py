@@ -20,8 +20,20 @@ _WINDOW: Final = 64
 
 def without_texts(body: bytes) -> bytes:
     """JSON that says the same as `body`, but for texts of more than `TEXT_MIN` bytes, which are empty in it."""
+    global _latest
     if len(body) <= TEXT_MIN:
         return body  # no text in it can be that long
+    latest = _latest
+    if latest[0] is not body:
+        latest = _latest = body, _without_texts(body)
+    return latest[1]
+
+
+_latest: tuple[bytes, bytes] = b"", b""
+"""A memo of one: several look at the same request, one after another."""
+
+
+def _without_texts(body: bytes) -> bytes:
     kept: list[bytes] = []
     at = copied = 0
     looks = LOOKS_MAX

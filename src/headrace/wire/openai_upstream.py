@@ -101,7 +101,7 @@ class StreamReader:
 
     def passes(self, chunk: bytes) -> bool:
         """Whether a chunk, as HTTP frames it, may pass unread: whole frames, of which none is worth reading."""
-        return chunk[-4:] == FRAMES_END and not self._cutter.rest and not _worth_reading(chunk)
+        return chunk.endswith(FRAMES_END) and not self._cutter.rest and not _worth_reading(chunk)
 
     def feed(self, data: bytes) -> bytes:
         """What may pass. When the upstream reports an error inside of its stream, `failure` holds it, and what came before it passes."""
@@ -144,6 +144,7 @@ class StreamReader:
         return False
 
 
+_USAGE, _NOT_TOLD = b'"usage"', (b'"usage":null', b'"usage": null')
 FRAMES_END = b"\n\n\r\n"
 _TOLD = re.compile(rb'"usage"\s*:\s*\{')
 
@@ -152,7 +153,10 @@ def _worth_reading(ready: bytes) -> bool:
     """Whether usage, an error or the end may be among these frames. Most chunks say `"usage":null`, which is not worth it."""
     if b"[DONE]" in ready or b'"error"' in ready:
         return True
-    return b'"usage"' in ready and ready.count(b'"usage"') != ready.count(b'"usage":null') and _TOLD.search(ready) is not None
+    at = ready.find(_USAGE)
+    if at < 0 or (ready.startswith(_NOT_TOLD, at) and ready.find(_USAGE, at + 1) < 0):
+        return False
+    return _TOLD.search(ready, at) is not None
 
 
 def _told(chunk: _Chunk) -> ToldUsage | None:

@@ -1,8 +1,10 @@
 """Budgets beside the ledger: their accounts are even, and their spending is what the usage log says, as far as it can be known."""
 
+import msgspec
 import pytest
 
 from headrace.compose.budgetbooks import faults, shown
+from headrace.compose.budgetgauges import BUDGETS_MAX, OTHERS, usd_by_budget
 from headrace.storage import AccountRow, Unknown
 
 
@@ -66,3 +68,20 @@ FAULTS = [
 @pytest.mark.parametrize(("before", "after", "charged", "unended", "whole", "count"), FAULTS)
 def test_what_was_spent_is_what_was_charged(before, after, charged, unended, whole, count):
     assert len(faults([before], [after], {1: charged}, unended, whole=whole)) == count
+
+
+def test_what_was_spent_before_an_account_was_there_is_in_no_log() -> None:
+    carried = msgspec.structs.replace(row(60), carried_pico=50)
+    assert faults([carried], [carried], {1: 10}, [], whole=True) == []
+    assert faults([carried], [carried], {1: 11}, [], whole=True)
+
+
+def test_metrics_name_the_largest_budgets_and_add_up_the_others() -> None:
+    usd = 10**12
+    many = [msgspec.structs.replace(row(usd), budget=f"b{at}", limit_pico=(at + 2) * usd) for at in range(BUDGETS_MAX + 3)]
+    over = msgspec.structs.replace(row(usd), budget="over", ends=5)
+    alert = msgspec.structs.replace(row(usd), budget="spend_alert:alert_1")
+    told = usd_by_budget([*many, many[9], over, alert], 5)
+    assert {len(part) for part in told.values()} == {BUDGETS_MAX + 1}
+    assert (told["limit"]["b9"], told["spent"]["b9"]) == (22.0, 2.0), "its instances together"
+    assert (told["limit"][OTHERS], told["spent"][OTHERS], told["held"][OTHERS]) == (2 + 3 + 4.0, 3.0, 0.0)

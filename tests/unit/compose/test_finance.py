@@ -57,7 +57,7 @@ def test_what_is_learned_after_an_invoice_is_on_the_next_one_once(folder):
         ("correction", "2026-11", "uncached", 30 * 10**9),
         ("correction", "2026-11", "held", -100 * 10**9),
     ]
-    folder.finance.issue("acme", "2026-12", DECEMBER + 2)
+    folder.finance.issue("acme", "2026-12", DECEMBER + 2, early=True)
     assert folder.finance.draft("acme", "2027-01", DECEMBER + 3).lines == ()
     assert folder.finance.invoices("acme")[0] == issued, "what was issued is as it was"
     billed = sum(one.exact_pico for one in folder.finance.invoices("acme"))
@@ -70,7 +70,9 @@ def test_a_month_that_has_not_begun_is_not_billed(folder):
     with pytest.raises(ValueError, match="2026-12 has not begun"):
         folder.finance.issue("acme", "2026-12", DECEMBER - 1)
     assert folder.finance.invoices("acme") == []
-    assert folder.finance.issue("acme", "2026-12", DECEMBER).month == "2026-12"
+    with pytest.raises(ValueError, match="2026-12 is not over"):
+        folder.finance.issue("acme", "2026-12", DECEMBER)
+    assert folder.finance.issue("acme", "2026-12", DECEMBER, early=True).month == "2026-12"
 
 
 def test_rounding_is_posted_with_the_invoice(folder):
