@@ -254,11 +254,12 @@ export interface NewSchedule {
   trust_folder?: boolean;
 }
 
-/** A thread to be made. `folder` is a folder of the server's machine, for who administers it. */
+/** A thread to be made. `folder` is a folder of the server's machine, for who administers it; `clone` is a repository that the thread's */
 export interface NewThread {
   title?: string;
   label?: string;
   folder?: string | null;
+  clone?: Source | null;
   intent?: string;
   model?: string;
   budget_usd?: string | null;
@@ -346,6 +347,15 @@ export interface Scroll {
 export interface Shell {
   type: "shell";
   command: string;
+}
+
+/** Which repository: an https address, or where it is allowed a folder of this machine. `token` is shown to its host, as the password of */
+export interface Source {
+  url: string;
+  token?: string;
+  user?: string;
+  branch?: string;
+  depth?: number;
 }
 
 /** Leave ahead of time: "Fridays, this form, once, at most 20". */
