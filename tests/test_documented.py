@@ -17,7 +17,20 @@ from headrace.core.identity import Principal
 from headrace.planner import Case, Demand, Held, Limits, Market, Offer, TokenOffer, Training
 from headrace.portfolio import snapshot
 from headrace.telemetry import Metrics
-from headrace.workspace import A2A, Console, Door, Memories, ThreadBrowser, ThreadFiles, Triggers, Visitors, Webhooks, page_routes
+from headrace.workspace import (
+    A2A,
+    Console,
+    ConsoleReports,
+    Door,
+    Memories,
+    Schedules,
+    ThreadBrowser,
+    ThreadFiles,
+    Triggers,
+    Visitors,
+    Webhooks,
+    page_routes,
+)
 from tests.administration import administrative_routes, signing_routes
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
@@ -120,6 +133,10 @@ def test_every_route_is_in_the_reference() -> None:
         *ThreadFiles(nothing, nothing, nothing, nothing).routes(),
         *ThreadBrowser(nothing, nothing, nothing, nothing).routes(),
         *Console(nothing, nothing, nothing).routes(),
+        *ConsoleReports(nothing, nothing).routes(),
+        *Schedules(
+            visitors=nothing, archive=nothing, clock=nothing, new_id=nothing, sign=nothing, folders=nothing, house=nothing, ring=nothing
+        ).routes(),
         *Memories(nothing, nothing, nothing, nothing, nothing).routes(),
         *Webhooks(
             visitors=nothing, archive=nothing, teller=nothing, clock=nothing, new_id=nothing, new_token=nothing, private=nothing

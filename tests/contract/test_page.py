@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from headrace.core.clock import Moment
+from headrace.core.shown import Bars, Figure, Shown, ShownTable, Stack
 from headrace.sandbox import try_level
+from headrace.storage import KeptReport, Reports
 from headrace.web import assets
 from tests.needs import missing, need
 from tests.server import Installation, Running, pool, priced
@@ -364,6 +368,37 @@ def test_the_agents_browser_is_seen_taken_and_given_back(seen, visitor, site):
     told = visitor.get(f"{thread}/log")["events"]
     assert "Oak." in str(told), "the click after it was made in the same browser"
     assert "hunter22" not in str(told)
+
+
+def test_plans_and_simulations_are_kept_for_the_console(seen, place):
+    page = seen.page
+    seen.go("console/reports")
+    expect(page.get_by_text("headrace simulate --scale")).to_be_visible(timeout=SLOW_MS)
+    table = ShownTable("Classes", ("class", "within"), (1,), (("realtime", "-91.00%"), ("batch", "+100.00%")))
+    seen_as = Shown(
+        title="small, balanced",
+        figures=(Figure("163,267", "tokens a minute"),),
+        sentences=("Seed 1.",),
+        good=False,
+        stacks=(Stack("Requests", "requests", ("0 h", "1 h"), ("served",), ((3.0, 4.0),)),),
+        bars=(Bars("How full", ("a", "b"), (0.1, 1.0), ("10 %", "100 %")),),
+        tables=(table,),
+    )
+    kept = KeptReport(
+        id="report_1", kind="simulation", made=Moment(10**18), line="headrace simulate", shown=seen_as, whole=msgspec.Raw(b"{}")
+    )
+    Reports(place.data / "reports").keep(kept)
+    page.reload()
+    page.get_by_role("button", name="small, balanced", exact=True).click()
+    expect(page.get_by_role("heading", name="small, balanced missed something")).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_role("cell", name="91.00%")).to_have_text("91.00%")
+    accessible(page)
+    page.emulate_media(color_scheme="dark")
+    accessible(page)
+    page.set_viewport_size({"width": 390, "height": 780})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("No plans or simulations yet.")).to_be_visible(timeout=SLOW_MS)
 
 
 def test_words_are_found_by_the_keyboard_alone(seen, visitor):

@@ -9,6 +9,7 @@ import click
 import msgspec
 from rich.console import Console
 
+from headrace.cli.keeping import KEEP, keep_report, keeps
 from headrace.cli.periods import When
 from headrace.cli.planview import (
     SPEEDS,
@@ -54,6 +55,7 @@ from headrace.planner import (
     worths,
     written,
 )
+from headrace.planner.shown import shown
 from headrace.routing import CLASSES
 
 Command = TypeVar("Command", bound=Callable[..., object])
@@ -81,6 +83,7 @@ def asked(command: Command) -> Command:
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the simulated traffic.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write the report as one page of HTML, too.")
 @click.option("--format", "kind", type=click.Choice(("table", "json")), default="table", show_default=True)
+@KEEP
 @click.pass_context
 def plan(
     context: click.Context,
@@ -93,6 +96,7 @@ def plan(
     seed: int,
     html: Path | None,
     kind: Literal["table", "json"],
+    keep: bool | None,
 ) -> None:
     """What to own, reserve, rent or buy by the token: by cloud, region, silicon and quarter.
 
@@ -107,11 +111,15 @@ def plan(
         checked = verified(planned, seed=seed, seconds=seconds, effort=effort)
         planned = checked.planned
     beside = _beside(planned) if alone else ()
+    kept = keeps(context.obj, keep)
+    worth = worths(planned) if html is not None or kept else ()
     if html is not None:
-        html.write_text(page(planned.plan, beside, worths(planned), checked), encoding="utf-8")
+        html.write_text(page(planned.plan, beside, worth, checked), encoding="utf-8")
+    verdicts = () if checked is None else tuple((hour.state, hour.verdicts) for hour in checked.hours)
+    told = {"plan": planned.plan, "usd_per_mtok": planned.plan.usd_per_mtok, "verdicts": verdicts, "alternatives": beside}
+    if kept:
+        keep_report(context.obj, "plan", shown(planned.plan, beside, worth, checked), msgspec.json.encode(told))
     if kind == "json":
-        verdicts = () if checked is None else tuple((hour.state, hour.verdicts) for hour in checked.hours)
-        told = {"plan": planned.plan, "usd_per_mtok": planned.plan.usd_per_mtok, "verdicts": verdicts, "alternatives": beside}
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(told), indent=2).decode() + "\n")
         return
     console = Console(width=None if sys.stdout.isatty() else 200)

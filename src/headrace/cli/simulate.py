@@ -15,6 +15,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from headrace.cli.keeping import KEEP, keep_report, keeps
 from headrace.cli.tables import FORMATS, Cell, Format, show
 from headrace.compose import Place
 from headrace.compose.simulated import (
@@ -38,6 +39,7 @@ from headrace.simulator.known import compiled_here
 from headrace.simulator.page import comparison, page
 from headrace.simulator.report import ClassReport, PoolReport, Report, decode, encode
 from headrace.simulator.run import Progress
+from headrace.simulator.shown import shown as shown_of
 from headrace.simulator.traces import LOADERS, As
 
 DEFAULT = "small"
@@ -65,6 +67,7 @@ JSON_HELP = "Write the report as JSON (- for standard output)."
     "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the report as JSON (- for standard output)."
 )
 @click.option("--html", "html_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the report as a page.")
+@KEEP
 @click.pass_context
 def simulate(
     context: click.Context,
@@ -81,6 +84,7 @@ def simulate(
     watched: int | None,
     json_file: Path | None,
     html_file: Path | None,
+    keep: bool | None,
 ) -> None:
     """Run a scenario on a virtual clock: the gateway's own decisions, over silicon that is modelled.
 
@@ -103,6 +107,8 @@ def simulate(
     with _bar(run.settings.name) as shown:
         report = run.go(shown)
     _deliver(report, json_file, html_file)
+    if keeps(context.ensure_object(Place), keep):
+        keep_report(context.ensure_object(Place), "simulation", shown_of(report), encode(report))
 
 
 @simulate.command()
@@ -131,6 +137,7 @@ def compare(one: Path, other: Path, html_file: Path | None) -> None:
     "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the report as JSON (- for standard output)."
 )
 @click.option("--html", "html_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the report as a page.")
+@KEEP
 @click.pass_obj
 def planet(
     place: Place,
@@ -143,6 +150,7 @@ def planet(
     slice_minutes: float,
     json_file: Path | None,
     html_file: Path | None,
+    keep: bool | None,
 ) -> None:
     """A whole day of a whole fleet, as flows.
 
@@ -157,6 +165,8 @@ def planet(
     with _bar(chosen.simulation.name) as shown:
         report, apart = flows_of(chosen, slice_scale=slice_scale, slice_s=slice_minutes * 60, progress=shown)
     _deliver(report, json_file, html_file)
+    if keeps(place, keep):
+        keep_report(place, "simulation", shown_of(report), encode(report))
     if json_file is None or str(json_file) != "-":
         console = Console(width=None if sys.stdout.isatty() else 160)
         table = _table("flows beside the slice", "slice", "flows", "difference")

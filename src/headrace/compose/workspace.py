@@ -33,6 +33,7 @@ from headrace.storage import (
     KeyRing,
     LocalArchive,
     MemoryStore,
+    Reports,
     Schedule,
     ScheduleStore,
     SharedState,
@@ -48,6 +49,7 @@ from headrace.workspace import (
     TRIGGER_FILE,
     AgentTasks,
     Console,
+    ConsoleReports,
     Door,
     Firings,
     Keeper,
@@ -207,6 +209,7 @@ def workspace(
         most=most,
     )
     console = Console(visitors, StoredFacts(house.state, clock, lambda: reloading.settings, gateway), clock)
+    reports = ConsoleReports(visitors, Reports(house.layout.reports))
     files = ThreadFiles(visitors, runs, archive, most)
     browser = ThreadBrowser(visitors, runs, archive, clock)
     memories = Memories(visitors, archive, clock, new_id, whose)
@@ -229,7 +232,7 @@ def workspace(
         return Budget(pico_usd_max=pico, tokens_max=said.a2a_tokens_max)
 
     a2a = A2A(visitors, AgentTasks(runs, archive, clock, new_id, budget), version())
-    doors = (visitors, door, files, browser, memories, schedules, webhooks, triggers, a2a, console)
+    doors = (visitors, door, files, browser, memories, schedules, webhooks, triggers, a2a, console, reports)
     routes = [*(route for one in doors for route in one.routes()), *page_routes()]
     return Rooms(runs, teller, firings, visitors, archive, database, routes)
 

@@ -104,6 +104,7 @@ from headrace.storage.register import (
     person_by_id,
     project_limits,
 )
+from headrace.storage.reports import KeptHead, KeptReport, ReportKind, Reports
 from headrace.storage.responses import (
     Context,
     StoredEvent,
@@ -222,6 +223,8 @@ __all__ = [
     "HourRow",
     "Invite",
     "JournalEntry",
+    "KeptHead",
+    "KeptReport",
     "KeyRing",
     "KeyStore",
     "Layout",
@@ -243,6 +246,8 @@ __all__ = [
     "Recipients",
     "Recovery",
     "Register",
+    "ReportKind",
+    "Reports",
     "RunLog",
     "Schedule",
     "ScheduleStore",

@@ -42,6 +42,11 @@ class Layout(msgspec.Struct, frozen=True):
         return self.root / "runs"
 
     @property
+    def reports(self) -> Path:
+        """What plans and simulations came to, as far as it is kept."""
+        return self.root / "reports"
+
+    @property
     def keys_generation(self) -> Path:
         return self.root / "keys.generation"
 

@@ -19,6 +19,7 @@ from headrace.workspace.nobody import Nobody
 from headrace.workspace.outfit import Outfit, equipped
 from headrace.workspace.pages import page_routes
 from headrace.workspace.remembering import Embeds, Remembering
+from headrace.workspace.reports import ConsoleReports
 from headrace.workspace.runs import Runs, Speakers
 from headrace.workspace.schedules import Schedules
 from headrace.workspace.scheduling import Keeper, Scheduler, new_schedule, next_due
@@ -40,6 +41,7 @@ __all__ = [
     "AgentTasks",
     "Connection",
     "Console",
+    "ConsoleReports",
     "Door",
     "Driver",
     "Embeds",

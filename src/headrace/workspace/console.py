@@ -86,7 +86,7 @@ class Console:
 
     async def now(self, request: Request) -> Response:
         """GET the last hour, and what wants attention."""
-        await self._administrator(request)
+        await administrator(self._visitors, request)
         return _json(await asyncio.to_thread(self._facts.now, self._clock.moment()))
 
     async def requests(self, request: Request) -> Response:
@@ -101,7 +101,7 @@ class Console:
 
     async def usage(self, request: Request) -> Response:
         """GET usage and cost by the hour or day, by one dimension."""
-        await self._administrator(request)
+        await administrator(self._visitors, request)
         now = self._clock.moment()
         width = WIDTHS.get(request.query_params.get("width", "hour"))
         if width is None:
@@ -117,12 +117,12 @@ class Console:
 
     async def budgets(self, request: Request) -> Response:
         """GET every budget that runs, and how it stands."""
-        await self._administrator(request)
+        await administrator(self._visitors, request)
         return _json({"budgets": await asyncio.to_thread(self._facts.budgets, self._clock.moment())})
 
     async def keys(self, request: Request) -> Response:
         """GET all keys. POST: a new one."""
-        await self._administrator(request)
+        await administrator(self._visitors, request)
         if request.method == "GET":
             return _json({"keys": await asyncio.to_thread(self._facts.keys)})
         try:
@@ -133,25 +133,27 @@ class Console:
 
     async def key(self, request: Request) -> Response:
         """DELETE: revoke a key, and those that were minted from it."""
-        await self._administrator(request)
+        await administrator(self._visitors, request)
         await asyncio.to_thread(self._facts.revoke_key, request.path_params["key"])
         return Response(status_code=204)
 
     async def prices(self, request: Request) -> Response:
         """GET what is charged now for each model that can be asked."""
-        await self._administrator(request)
+        await administrator(self._visitors, request)
         return _json({"prices": await asyncio.to_thread(self._facts.prices, self._clock.moment())})
 
     async def audit(self, request: Request) -> Response:
         """GET whether the ledger is whole."""
-        await self._administrator(request)
+        await administrator(self._visitors, request)
         return _json(await asyncio.to_thread(self._facts.audit))
 
-    async def _administrator(self, request: Request) -> Visitor:
-        visitor = await self._visitors.of(request)
-        if not visitor.admin:
-            raise NotAllowed("The console is for those who administer: sign in with the development key, or a [[key]] with admin = true.")
-        return visitor
+
+async def administrator(visitors: Visitors, request: Request) -> Visitor:
+    """Who makes this request, and administers. Raises InvalidApiKey, NotAllowed."""
+    visitor = await visitors.of(request)
+    if not visitor.admin:
+        raise NotAllowed("The console is for those who administer: sign in with the development key, or a [[key]] with admin = true.")
+    return visitor
 
 
 def _whole(request: Request, name: str, default: int) -> int:

@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from headrace.cli.main import headrace
-from headrace.core.errors import InvalidRequest, SettingsInvalid
+from headrace.core.errors import InvalidRequest, NotFound, SettingsInvalid
+from headrace.storage import Reports
 
 SHORT = ["simulate", "--hours", "0.005"]
 
@@ -35,6 +36,21 @@ def test_reports_are_written_and_compared(tmp_path):
     assert "policy=balanced  beside" in told
     assert "USD a million tokens" in told
     assert "beside" in page.read_text()
+
+
+def test_a_report_is_kept_for_the_page_with_the_command_that_made_it(tmp_path):
+    data = ["--data", str(tmp_path / "data")]
+    ran(*data, *SHORT)
+    assert not (tmp_path / "data").exists(), "where there is no data folder, none is made for it"
+    assert "Kept as report_" in ran(*data, *SHORT, "--event", "slow", "--keep").stderr
+    ran(*data, *SHORT, "--no-keep")
+    reports = Reports(tmp_path / "data" / "reports")
+    (head,) = reports.heads()
+    assert (head.kind, head.title, head.line) == ("simulation", "small, balanced", "headrace simulate --hours 0.005 --event slow")
+    assert json.loads(bytes(reports.get(head.id).whole))["policy"] == "balanced"
+    reports.drop(head.id)
+    with pytest.raises(NotFound):
+        reports.get("../../leave")
 
 
 def test_json_alone_on_standard_output():

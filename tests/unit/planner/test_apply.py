@@ -10,6 +10,7 @@ from headrace.planner.apply import Existing, Wanted, changed, diff, tasks, wante
 from headrace.planner.offers import Limits
 from headrace.planner.page import page
 from headrace.planner.planning import Planned, make_plan
+from headrace.planner.shown import shown
 from headrace.planner.verify import Hour, Verdict, Verified
 from headrace.planner.worth import worths
 from tests.unit.planner.questions import a_demand, a_place, a_question, an_offer
@@ -140,6 +141,11 @@ def test_a_page_that_needs_nothing_else(planned: Planned) -> None:
     ):
         assert word in told
     assert "http" not in told, "it loads nothing"
+    seen = shown(planned.plan, alternatives(planned), worths(planned), verified)
+    assert seen.good is False, "the simulator says that something is missed"
+    assert seen.tables[0].rows[0][-1] == "-missed"
+    assert all(len(row) == len(table.columns) for table in seen.tables for row in table.rows)
+    assert sum(seen.stacks[0].values[at][0] for at in range(len(seen.stacks[0].names))) == sum(planned.plan.accelerators(0).values())
     assert "<script" not in told
 
 

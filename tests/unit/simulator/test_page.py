@@ -3,10 +3,13 @@
 import re
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 
+from headrace.core.shown import Shown
 from headrace.simulator.page import comparison, page
 from headrace.simulator.plots import Bar, bars, lines
+from headrace.simulator.shown import shown
 from headrace.simulator.training import Job
 from tests.unit.simulator.builders import a_call, a_run, a_site, a_vendor
 
@@ -40,3 +43,15 @@ def test_plots_of_nothing_are_plots():
 @pytest.mark.parametrize(("value", "told"), [(3.0, "3"), (12_000.0, "12k"), (4.5e9, "4.5B")])
 def test_axes_have_round_ends(value, told):
     assert f">{told}<" in bars("t", "u", [Bar("n", value, value * 1.2, value / 2)])
+
+
+def test_what_the_page_of_the_console_shows_is_the_same(report):
+    told = shown(report)
+    classes, pools = told.tables
+    assert [row[0] for row in classes.rows] == [one.traffic_class for one in report.classes]
+    assert [row[0] for row in pools.rows] == ["a<script>", *(one.pool for one in report.pools[1:])]
+    assert all(len(row) == len(table.columns) for table in told.tables for row in table.rows)
+    (stack,) = told.stacks
+    assert sum(stack.values[0]) == report.served
+    assert any("Training <b>tune</b>" in sentence for sentence in told.sentences)
+    assert msgspec.json.decode(msgspec.json.encode(told), type=Shown) == told

@@ -147,6 +147,29 @@ export interface WholeSchedule extends Schedule {
   firings: CameOf[]
 }
 
+export interface ReportHead {
+  id: string
+  kind: 'plan' | 'simulation'
+  made: number
+  /** The command that made it. */
+  line: string
+  title: string
+  good: boolean | null
+}
+
+export interface Report extends Omit<ReportHead, 'title' | 'good'> {
+  shown: {
+    title: string
+    good: boolean | null
+    figures: { value: string; what: string }[]
+    sentences: string[]
+    stacks: { title: string; unit: string; steps: string[]; names: string[]; values: number[][] }[]
+    bars: { title: string; names: string[]; values: number[]; texts: string[] }[]
+    tables: { title: string; columns: string[]; numbers: number[]; rows: string[][] }[]
+  }
+  whole: unknown
+}
+
 export interface Model {
   id: string
   owned_by: string
@@ -238,6 +261,7 @@ export const api = {
   console: <T>(path: string) => json<T>('GET', `${API}/console/${path}`),
   createKey: (key: NewKey) => json<{ id: string; name: string; secret: string }>('POST', `${API}/console/keys`, key),
   revokeKey: (id: string) => json<void>('DELETE', `${API}/console/keys/${encodeURIComponent(id)}`),
+  dropReport: (id: string) => json<void>('DELETE', `${API}/console/reports/${id}`),
   get: <T>(path: string) => json<T>('GET', path),
 }
 
