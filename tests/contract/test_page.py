@@ -309,6 +309,32 @@ def test_a_command_is_stopped_and_the_run_goes_on(seen, visitor):
     expect(output).to_have_text("waiting")
 
 
+def test_a_schedule_is_made_in_words_rests_and_is_taken_back(seen):
+    page = seen.page
+    seen.go("schedules")
+    expect(page.get_by_text("No schedules yet.")).to_be_visible(timeout=SLOW_MS)
+    page.get_by_role("main").get_by_role("button", name="New").click()
+    page.get_by_label("What is to be done").fill("Say good morning")
+    page.get_by_label("When").fill("now and then")
+    expect(page.get_by_role("status").filter(has_text="It is not clear when")).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_role("button", name="Make", exact=True)).to_be_disabled()
+    page.get_by_label("When").fill("every weekday 9:00")
+    expect(page.get_by_text(re.compile("^Next: "))).to_be_visible(timeout=SLOW_MS)
+    page.get_by_text("What it may do without asking").click()
+    page.get_by_label("Calls of tools").fill("fetch url=https://a.example x2")
+    accessible(page)
+    page.get_by_role("button", name="Make", exact=True).click()
+    page.get_by_role("button", name="Say good morning").click()
+    expect(page.get_by_text("It may use fetch up to 2 times a run, with url “https://a.example”.")).to_be_visible(timeout=SLOW_MS)
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_text(re.compile("^paused since"))).to_be_visible(timeout=SLOW_MS)
+    page.emulate_media(color_scheme="dark")
+    accessible(page)
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Take back").click()
+    expect(page.get_by_text("No schedules yet.")).to_be_visible(timeout=SLOW_MS)
+
+
 @pytest.mark.skipif(try_level().rung < 3, reason="a browser needs level 3 of the sandbox")
 def test_the_agents_browser_is_seen_taken_and_given_back(seen, visitor, site):
     thread = visitor.thread(model="guest", intent="browse")

@@ -4,6 +4,7 @@ import functools
 import json
 import re
 import struct
+import subprocess
 import urllib.request
 import zlib
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from headrace.sandbox import try_level
+from tests.needs import need
 from tests.server import Installation, Running, eventually, pool, priced
 from tests.talker import SCRIPTS, Talker, blind, talking
 from tests.visitor import API, Visitor, read_until
@@ -472,3 +475,17 @@ def test_a_killed_server_goes_on_with_its_runs(tmp_path, talker):
         assert kinds(events)[-1] == "Ended"
         assert kinds(events).count("PersonSaid") == 1
         assert json.dumps(events).count("Water runs down the headrace to the wheel.") == 2
+
+
+@pytest.mark.skipif(try_level().rung == 0, reason="no command can be confined on this machine")
+def test_a_thread_begins_with_a_clone_and_its_instructions(ann, ben, tmp_path):
+    for words in ("init -q", "-c user.name=a -c user.email=a@b.example commit -q --allow-empty -m one"):
+        subprocess.run([need("git"), *words.split(" ")], cwd=tmp_path, check=True)
+    (tmp_path / "AGENTS.md").write_text("Be brief.")
+    subprocess.run([need("git"), "add", "."], cwd=tmp_path, check=True)
+    subprocess.run([need("git"), "-c", "user.name=a", "-c", "user.email=a@b.example", "commit", "-qm", "two"], cwd=tmp_path, check=True)
+    thread = f"/threads/{ann.post('/threads', {'model': 'echo', 'clone': {'url': str(tmp_path)}})['id']}"
+    assert {"AGENTS.md"} <= {file["path"] for file in ann.get(f"{thread}/files")["files"]}
+    assert [one["event"]["text"] for one in ann.get(f"{thread}/log")["events"]] == ["Be brief."]
+    for body in ({"url": str(tmp_path)}, {"url": "http://127.0.0.1:1/a"}, {"url": "https://x.example/a", "depth": 0}):
+        assert ben.call("POST", f"{API}/threads", {"clone": body})[0] == 400

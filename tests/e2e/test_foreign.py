@@ -34,7 +34,7 @@ def ask(method, path, body=None, **headers):
 
 asked = {"model": os.environ["HEADRACE_MODEL"], "messages": [{"role": "user", "content": os.environ["HEADRACE_TASK"]}]}
 status, answer = ask("POST", "/v1/chat/completions", asked, authorization="Bearer " + os.environ["OPENAI_API_KEY"])
-print("answered", status, answer["choices"][0]["message"]["content"])
+print("answered", status, answer["choices"][0]["message"]["content"] if status == 200 else answer)
 for path in ("/v1/files", "/workspace/api/session", "/admin/pools", "/v1/keys"):
     print("refused", ask("GET", path)[0], path)
 print("minting", ask("POST", "/v1/keys", {"name": "more"})[0])

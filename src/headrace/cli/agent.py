@@ -12,6 +12,7 @@ from headrace.agents.mandate import grant_with
 from headrace.cli.agentmodel import PICO, ServedEmbeddings, ServedModel
 from headrace.cli.agentrun import begin, draft_of, drive, home_of, runs_of, standing, task_of
 from headrace.cli.client import client_for
+from headrace.cli.clone import clone
 from headrace.cli.hunks import asked_for, choice_of, show_change
 from headrace.cli.schedule import DAY, PERSON, answer, inbox, list_schedules, schedule, unschedule, watch
 from headrace.cli.terminal import Terminal, can_ask, drawing, short
@@ -223,5 +224,5 @@ def _show(changes: Sequence[Change], where: str) -> None:
     click.echo(f"{len(changes)} change{'s' if len(changes) != 1 else ''} {where}.")
 
 
-for command in (schedule, list_schedules, unschedule, watch, inbox, answer):
+for command in (clone, schedule, list_schedules, unschedule, watch, inbox, answer):
     agent.add_command(command)

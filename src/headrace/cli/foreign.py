@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
+from threading import Event as Bell
 
 import click
 import msgspec
@@ -18,7 +19,7 @@ from headrace.cli.agentrun import begin, draft_of, home_of, new_name
 from headrace.cli.client import Client, client_for
 from headrace.compose import Place
 from headrace.compose.clock import MachineClock
-from headrace.core.errors import InvalidRequest, SetupError
+from headrace.core.errors import InvalidRequest, SetupError, UpstreamFailed
 from headrace.sandbox import PROXY_PORT, Doorway, Draft, Level, Limits, Outcome, confined, run_line, try_level
 from headrace.storage import RunLog
 
@@ -29,6 +30,7 @@ KEY_SPARE_S = 60
 ADDRESS_SPACE = 1 << 46
 """Engines of JavaScript reserve far more address space than they use."""
 SAID_CHARS_MAX = 4_000
+LENDER_TRIES, LENDER_S = 40, 0.25
 
 
 class Recipe(msgspec.Struct, frozen=True):
@@ -115,6 +117,7 @@ def foreign(
     click.secho(level.says, dim=True, err=True)
     run = new_name()
     minted = client.post("/keys", _wish(run, model, usd_max, minutes))
+    _left(client, minted, model, tries=LENDER_TRIES)
     begin(place, task, folder, Grant(), name=run)
     click.secho(f"{run} in {folder.resolve()}", dim=True, err=True)
     draft = draft_of(place, run)
@@ -134,7 +137,8 @@ def foreign(
         log = RunLog(home_of(place, run) / "events.jsonl")
         log.append(Ended(said), MachineClock().moment(), durable=True)
         log.close()
-    _tell(outcome, door, _spent(client, minted, model), usd_max)
+    left = _left(client, minted, model)
+    _tell(outcome, door, None if left is None else usd_max - left, usd_max)
     offer(draft, run, take=take and outcome.exit_code == 0)
     if outcome.exit_code:
         sys.exit(1)
@@ -223,11 +227,18 @@ def _hear(text: str) -> None:
     click.echo("".join(letter for letter in text if letter.isprintable() or letter in "\n\t"), nl=False)
 
 
-def _spent(client: Client, minted: Mapping[str, str], model: str) -> Decimal | None:
-    """What its own budget has paid; None where it has none, or nobody knows."""
-    quote = Client(client.url, minted["secret"]).post("/quotes", {"model": model, "messages": [{"role": "user", "content": "?"}]})
+def _left(client: Client, minted: Mapping[str, str], model: str, tries: int = 1) -> Decimal | None:
+    """What its own budget still has; None where it has none. With the first budget of a server whoever lends has yet to start."""
+    asked = {"model": model, "messages": [{"role": "user", "content": "?"}]}
+    try:
+        quote = Client(client.url, minted["secret"]).post("/quotes", asked)
+    except UpstreamFailed:
+        if tries <= 1:
+            raise
+        Bell().wait(LENDER_S)
+        return _left(client, minted, model, tries - 1)
     own = [one for one in quote["budgets"] if one["budget"] == f"key:{minted['id']}"]
-    return Decimal(own[0]["limit_usd"]) - Decimal(own[0]["free_usd"]) if own else None
+    return Decimal(own[0]["free_usd"]) if own else None
 
 
 def _tell(outcome: Outcome, door: Doorway, spent: Decimal | None, usd_max: Decimal) -> None:

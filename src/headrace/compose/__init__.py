@@ -12,7 +12,7 @@ from headrace.compose.corrections import correct
 from headrace.compose.finance import DayCheck
 from headrace.compose.moving import move_to_postgres
 from headrace.compose.outfit import outfit_of
-from headrace.compose.place import Place, cache_folder, here, version
+from headrace.compose.place import Place, cache_folder, here, secret_of, version
 from headrace.compose.prices import price_book
 from headrace.compose.pricing import (
     PriceChange,
@@ -71,6 +71,7 @@ __all__ = [
     "price_rows",
     "reconciled",
     "rerate",
+    "secret_of",
     "serve_until_stopped",
     "set_price_row",
     "shared_state",

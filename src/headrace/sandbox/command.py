@@ -30,6 +30,7 @@ USER_FIRST: Final = 61_184
 USERS: Final = 4_000
 """Within the numbers that systemd keeps for users that exist only while something runs."""
 INNER: Final = Path(__file__).with_name("inner.py")
+LINED: Final = Path(__file__).with_name("lined.py")
 OUTER: Final = Path(__file__).with_name("outer.py")
 SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32")
 ETC: Final = (
@@ -114,6 +115,11 @@ def confined(
     told = _told(command, folder, draft, level, limits, proxy, read)
     own = _environment(level, draft, proxy if is_proxy else None)
     return Line(_line(told, folder, draft, level, proxy, read), {**own, **(environment or {})})
+
+
+def bounded(line_bytes_max: int, why: Path) -> list[str]:
+    """What to put before a program that speaks in lines, so that one with a longer line is ended, and `why` says so."""
+    return [os.path.realpath(sys.executable), "-I", "-S", str(LINED), str(line_bytes_max), str(why)]
 
 
 def folder_shown(level: Level, draft: Draft, read: Sequence[Path]) -> str:

@@ -101,11 +101,7 @@ class Draft:
 
     def copy(self, place: Path) -> None:
         """The same draft once more, as it is now."""
-        work = place / "work"
-        work.mkdir(parents=True, mode=0o700)
-        for found in found_beneath(self.work):
-            with contextlib.suppress(FileNotFoundError):
-                _copy_found(found, work / found.path)
+        copy_beneath(self.work, place / "work")
         if (self.place / "undo").exists():
             shutil.copytree(self.place / "undo", place / "undo", symlinks=True)
         for name in ("taken.json", "draft.json"):
@@ -431,6 +427,14 @@ def _copy_from(root: Path, path: str, target: Path) -> None:
             _copy_found(Found(path, name, folder, os.stat(name, dir_fd=folder, follow_symlinks=False)), target)
     except (FileNotFoundError, NotADirectoryError):
         raise SandboxRefused(f"{path} was changed while it was taken over: do it again when the task rests.") from None
+
+
+def copy_beneath(root: Path, target: Path) -> None:
+    """All that lies under `root`, to a folder that is not there yet, or empty; what goes meanwhile is left out."""
+    target.mkdir(parents=True, mode=0o700, exist_ok=True)
+    for found in found_beneath(root):
+        with contextlib.suppress(FileNotFoundError):
+            _copy_found(found, target / found.path)
 
 
 def _copy_found(found: Found, target: Path) -> None:

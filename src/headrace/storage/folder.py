@@ -91,7 +91,7 @@ class Layout(msgspec.Struct, frozen=True):
 
     @property
     def watch_lock(self) -> Path:
-        """Held by the one process that fires schedules."""
+        """Held by the one process that does what is scheduled: a server's, or a watch."""
         return self.root / "watch.lock"
 
     @property

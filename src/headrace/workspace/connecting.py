@@ -20,6 +20,7 @@ from headrace.agents.tools import Tool
 from headrace.agents.values import Value, read
 from headrace.core.errors import HeadraceError, InvalidRequest, SetupError, UpstreamFailed
 from headrace.sandbox import Draft, Level, Limits, confined
+from headrace.sandbox.command import bounded
 from headrace.sandbox.egress import Egress, Reach
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ CALL_S_MAX: Final = 120
 TOOLS_MAX: Final = 200
 SCHEMA_CHARS_MAX: Final = 20_000
 RESULT_CHARS_MAX: Final = 400_000
+LINE_BYTES_MAX: Final = 8 << 20
+"""What a server says at once, pictures included. One that says more without an end of line is ended."""
 
 
 class ServerSecrets(msgspec.Struct, frozen=True):
@@ -48,8 +51,9 @@ class Connection:
 
     writers = Writers.SERVICE
 
-    def __init__(self, terms: ServerTerms, client: "Client", tools: Sequence["McpTool"]) -> None:
-        self._client, self._name = client, terms.name
+    def __init__(self, terms: ServerTerms, client: "Client", tools: Sequence["McpTool"], why: Path) -> None:
+        """`why` is where it stands why the server was ended, if it was."""
+        self._client, self._name, self._why = client, terms.name, why
         self._names: dict[str, str] = {}
         found = []
         for offer in map(_offer, tools[:TOOLS_MAX]):
@@ -66,12 +70,19 @@ class Connection:
         try:
             result = await self._client.call_tool(self._names[tool], dict(arguments), read_timeout_seconds=CALL_S_MAX)
         except MCPError as error:
+            await self._check_ended()
             return {"error": error.error.message[:RESULT_CHARS_MAX]}
         except (OSError, RuntimeError, TimeoutError) as wrong:
+            await self._check_ended()
             raise UpstreamFailed(
                 f"The server {self._name} did not answer ({type(wrong).__name__}), so it is not known whether it did it."
             ) from wrong
         return _value(result)
+
+    async def _check_ended(self) -> None:
+        ended = await asyncio.to_thread(_read_if_there, self._why)
+        if ended:
+            raise UpstreamFailed(f"The server {self._name} does not answer any more, so it is not known whether it did it. {ended}")
 
 
 class Lost:
@@ -111,16 +122,26 @@ async def connected(
     async with AsyncExitStack() as stack:
         found: list[Connection | Lost] = []
         for terms in servers:
+            why = draft.place / f"mcp-{terms.name}.why"
+            await asyncio.to_thread(why.unlink, missing_ok=True)
             try:
                 held = await stack.enter_async_context(AsyncExitStack())
                 transport = await _transport(held, terms, secrets.get(terms.name, ServerSecrets()), draft, level, limits, private=private)
                 client = await held.enter_async_context(mcp.Client(transport, read_timeout_seconds=CONNECT_S_MAX))
-                found.append(Connection(terms, client, await _tools(client)))
+                found.append(Connection(terms, client, await _tools(client), why))
             except HeadraceError as refused:
                 found.append(Lost(f"{terms.name} is not connected: {refused.message}"))
             except (OSError, RuntimeError, TimeoutError, mcp.MCPError, ExceptionGroup) as wrong:
-                found.append(Lost(f"{terms.name} is not connected: {_said(wrong)}"))
+                ended = await asyncio.to_thread(_read_if_there, why)
+                found.append(Lost(f"{terms.name} is not connected: {ended or _said(wrong)}"))
         yield tuple(found)
+
+
+def _read_if_there(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return ""
 
 
 def _said(wrong: BaseException) -> str:
@@ -186,7 +207,8 @@ async def _confined(
         # The library passes on who we are and which shell we use, unless told otherwise.
         environment={"USER": "nobody", "LOGNAME": "nobody", "SHELL": "/bin/sh", **secrets.environment},
     )
-    return StdioServerParameters(command=line.words[0], args=line.words[1:], env=line.environment, cwd="/")
+    words = [*bounded(LINE_BYTES_MAX, draft.place / f"mcp-{terms.name}.why"), *line.words]
+    return StdioServerParameters(command=words[0], args=words[1:], env=line.environment, cwd="/")
 
 
 def _http(url: str, token: str | None) -> "httpx2.AsyncClient":

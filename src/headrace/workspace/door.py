@@ -22,6 +22,7 @@ from headrace.core.clock import SECOND, Clock
 from headrace.core.errors import Conflict, InvalidApiKey, InvalidRequest, NotAllowed, NotFound
 from headrace.core.identity import Principal
 from headrace.core.money import pico_of, usd
+from headrace.sandbox.cloning import Source
 from headrace.storage import (
     Branch,
     Entry,
@@ -73,11 +74,13 @@ Kind = TypeVar("Kind", bound=msgspec.Struct)
 
 
 class NewThread(msgspec.Struct, forbid_unknown_fields=True):
-    """A thread to be made. `folder` is a folder of the server's machine, for who administers it."""
+    """A thread to be made. `folder` is a folder of the server's machine, for who administers it; `clone` is a repository that the thread's
+    own folder begins with."""
 
     title: str = ""
     label: str = ""
     folder: str | None = None
+    clone: Source | None = None
     intent: str = "auto"
     model: str = ""
     budget_usd: str | None = None
@@ -178,6 +181,8 @@ class Door:
         asked = await _read(request, NewThread)
         if asked.folder is not None and not visitor.admin:
             raise NotAllowed("A folder of the server's machine is for those who administer it: leave it out, and add files instead.")
+        if asked.folder is not None and asked.clone is not None:
+            raise InvalidRequest("A thread works on a folder or on a clone, not on both.", param="clone")
         now = self._clock.moment()
         thread = Thread(
             id=self._new_id("thread_"),
@@ -192,6 +197,8 @@ class Door:
             run=self._new_id("run_"),
         )
         budget = _budget(asked.budget_usd)
+        if asked.clone is not None:
+            await self._runs.clone(thread, asked.clone, local=visitor.admin)
         try:
             await asyncio.to_thread(self._runs.begin, thread.run, budget, self._runs.origin(thread))
         except (OSError, ValueError) as wrong:

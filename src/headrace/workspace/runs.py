@@ -19,6 +19,7 @@ from headrace.agents.events import Event, PersonSaid, ToolsGiven
 from headrace.core.clock import Clock, Moment
 from headrace.core.errors import HeadraceError, InternalFailure, RunBusy, RunNotFound
 from headrace.sandbox import Draft, Level, Limits
+from headrace.sandbox.cloning import Source, clone
 from headrace.storage import Entry, LocalArchive, RunLog, Thread, ThreadState, add_text, owner_of_thread, read_run, stand, thread_of_run
 from headrace.workspace.driver import Driver, Granted
 from headrace.workspace.instructions import brought_along
@@ -130,6 +131,17 @@ class Runs:
             raise
         self.write(run, [(self._clock.moment(), given) for given in brought_along(draft, trusted=trusted)])
 
+    async def clone(self, thread: Thread, source: Source, *, local: bool) -> None:
+        """Begin the thread's own folder with a repository; `local` allows those of this machine."""
+        outfit, origin = self._outfit(), self.origin(thread)
+        place = self._origins / f".{thread.id}"
+        await clone(source, origin, place, await self._found_level(), local=local, ports=outfit.ports, private=outfit.private)
+
+    async def _found_level(self) -> Level:
+        if self._level is None:
+            self._level = await asyncio.to_thread(self._find_level)
+        return self._level
+
     def _make(self, home: Path, budget: Budget) -> None:
         home.mkdir(parents=True, mode=0o700)
         self.allow(home.name, budget)
@@ -182,6 +194,10 @@ class Runs:
     def take_up(self, run: str) -> None:
         """Work on it, if there is anything to do."""
         self._ensure(run, resumed=False)
+
+    def resume(self, run: str) -> None:
+        """Go on with it where it was."""
+        self._ensure(run, resumed=True)
 
     def works_on(self, run: str) -> bool:
         return run in self._working
@@ -326,8 +342,7 @@ class Runs:
     async def _worked(self, run: str, log: RunLog, live: Live, woken: asyncio.Event, *, resumed: bool) -> None:
         """Work on it until nothing is left to do, and, while a browser is open that people may use, until they leave it alone."""
         thread, draft, home = await self._thread(run), self.draft(run), self.home(run)
-        if self._level is None:
-            self._level = await asyncio.to_thread(self._find_level)
+        level = await self._found_level()
         events = [entry.event for entry in log.entries]
         coming = spoken(home)
         talks = _intent(thread, [*events, *coming]) == "chat" and not any(isinstance(event, ToolsGiven) for event in events)
@@ -342,7 +357,7 @@ class Runs:
             if memory is not None:
                 await memory.bring(driver)
 
-        async with equipped(bare, draft, self._level, Limits(), live.note, *kits, screen=live, home=home) as toolbox:
+        async with equipped(bare, draft, level, Limits(), live.note, *kits, screen=live, home=home) as toolbox:
             while True:
                 signed = self._leaves(home)
                 work = await self._work_with(run, log, live, woken, toolbox, signed)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import stat
 import sys
 
 from mcp.server.mcpserver import MCPServer
@@ -39,6 +40,18 @@ def fail(why: str) -> str:
 def leave() -> None:
     """End the server in the middle of a call."""
     os._exit(3)
+
+
+@server.tool()
+def flood() -> None:
+    """Say something that has no end."""
+    for fd in (1, *range(3, 20)):  # wherever the library has put what it speaks by
+        try:
+            is_pipe = stat.S_ISFIFO(os.fstat(fd).st_mode)
+            while is_pipe:
+                os.write(fd, b"x" * 65_536)
+        except OSError:
+            continue
 
 
 @server.tool()

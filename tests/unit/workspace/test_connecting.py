@@ -133,6 +133,23 @@ def test_one_that_can_not_be_connected_says_so_and_the_others_are_there(draft, a
     assert isinstance(there, Connection)
 
 
+@confines
+def test_a_line_without_end_ends_its_server_and_it_is_said_why(draft):
+    endless = ServerTerms(name="endless", command=("sh", "-c", "yes | tr -d '\\n'"))
+    flooding = ServerTerms(name="notes", command=COMMAND, read=READ)
+
+    async def ask() -> tuple[str, str]:
+        async with connected([endless, flooding], {}, draft, LEVEL, Limits()) as (lost, there):
+            assert isinstance(lost, Lost)
+            with pytest.raises(UpstreamFailed, match="does not answer any more") as caught:
+                await there.perform("notes__flood", {})
+            return lost.why, caught.value.message
+
+    lost, flooded = asyncio.run(ask())
+    assert lost == "endless is not connected: It sent a line of more than 8,388,608 bytes, and was ended."
+    assert "a line of more than 8,388,608 bytes" in flooded
+
+
 def play(draft: Draft, terms: ServerTerms, script: list[list[Step]], task: str, *, leave: bool | None = None) -> list[object]:
     async def drive() -> list[object]:
         log = RunLog(draft.place / "events.jsonl", new=True)

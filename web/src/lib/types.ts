@@ -237,11 +237,29 @@ export interface NewKey {
   tokens_per_minute?: number | null;
 }
 
-/** A thread to be made. `folder` is a folder of the server's machine, for who administers it. */
+/** A schedule to be made. `when` is as people say it; `leave` are texts as `headrace agent schedule --leave` takes them; without a */
+export interface NewSchedule {
+  when: string;
+  task: string;
+  zone: string;
+  model?: string;
+  folder?: string | null;
+  take?: boolean;
+  budget_usd?: string | null;
+  tokens_max?: number | null;
+  steps_max?: number;
+  hosts?: string[];
+  leave?: string[];
+  days?: number;
+  trust_folder?: boolean;
+}
+
+/** A thread to be made. `folder` is a folder of the server's machine, for who administers it; `clone` is a repository that the thread's */
 export interface NewThread {
   title?: string;
   label?: string;
   folder?: string | null;
+  clone?: Source | null;
   intent?: string;
   model?: string;
   budget_usd?: string | null;
@@ -331,6 +349,15 @@ export interface Shell {
   command: string;
 }
 
+/** Which repository: an https address, or where it is allowed a folder of this machine. `token` is shown to its host, as the password of */
+export interface Source {
+  url: string;
+  token?: string;
+  user?: string;
+  branch?: string;
+  depth?: number;
+}
+
 /** Leave ahead of time: "Fridays, this form, once, at most 20". */
 export interface StandingLeave {
   type: "StandingLeave";
@@ -344,12 +371,13 @@ export interface StandingLeave {
   by: string;
 }
 
-/** How the run stands from now on; with `code` and `why` where it failed, and the id of the request that did. */
+/** How the run stands from now on; with `code` and `why` where it failed, and whether that passes by itself. */
 export interface Stands {
   type: "stands";
   state: "done" | "failed" | "new" | "running" | "stopped" | "waiting";
   code: string;
   why: string;
+  passes: boolean;
 }
 
 /** The person takes the browser; the agent waits from its next step on. */
