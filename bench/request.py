@@ -11,6 +11,7 @@ disturbs; what is done by the clock is left out. With `--shape sse` a request is
 
 import argparse
 import asyncio
+import itertools
 import json
 import statistics
 import sys
@@ -146,7 +147,7 @@ def _door(scratch: Path, closing: ExitStack) -> Served:
 
     Dialer.dial = dial  # type: ignore[method-assign]
     Sweep.watch = lambda self, one: None  # type: ignore[method-assign]
-    clock = MachineClock()
+    clock = EvenClock()
     house = open_house(settings, {}, clock, lambda *_: None, closing)
     opened = open_process(house, None, closing)  # type: ignore[arg-type]
     adapters = Adapters({}, clock, opened.names, loop)
@@ -166,6 +167,12 @@ def _door(scratch: Path, closing: ExitStack) -> Served:
     reports = Reports(clock=clock, metrics=Metrics(), tracer=None, access_log=False)
     door = Door(gateway=gateway, keys=reloading.keys, clock=clock, new_id=opened.names, report=reports, log=None)  # type: ignore[arg-type]
     return Served(door, settings.server, house.secret)
+
+
+class EvenClock(MachineClock):
+    """Each look at it is 10 us later than the one before, so that no pool seems slow because this machine is busy."""
+
+    instant = staticmethod(itertools.count(0, 10_000).__next__)
 
 
 class Plenty:

@@ -1,8 +1,7 @@
 """Commands of the program without its start: a process that has imported it once forks for each.
 
 What a command does is the same: its arguments, folder, environment and ends are its own. What it is spared are the imports, most of the
-time of a short command, which the suite and the soak run by the thousand. The server, and whatever a test wants to see started as a person
-starts it, are not run so.
+time of a short command, which the suite and the soak run by the thousand. Servers are started as a person starts them, but in the soak.
 """
 
 import atexit
@@ -28,23 +27,62 @@ _socket: dict[int, str] = {}
 
 def run(arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float) -> "subprocess.CompletedProcess[str]":
     """As `subprocess.run` of the program with these arguments, nothing to read, and what it writes captured."""
-    with _starting:
-        if os.getpid() not in _socket:
-            _socket[os.getpid()] = _start()
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, socket.socket(socket.AF_UNIX) as wire:
-        wire.connect(_socket[os.getpid()])
-        wire.settimeout(timeout)
-        asked = json.dumps({"arguments": [*arguments], "cwd": str(cwd), "env": dict(env)}).encode() + b"\n"
-        socket.send_fds(wire, [b"1"], [out.fileno(), err.fileno()])
-        wire.sendall(asked)
-        with wire.makefile("r") as answers:
-            pid = int(answers.readline())
-            try:
-                code = int(answers.readline())
-            except TimeoutError:
-                os.kill(pid, signal.SIGKILL)
-                raise subprocess.TimeoutExpired(arguments, timeout) from None
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = Forked(arguments, cwd=cwd, env=env, out=out.fileno(), err=err.fileno())
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
         return subprocess.CompletedProcess(arguments, code, _read(out), _read(err))
+
+
+class Forked:
+    """A process of the program, with what is used of `subprocess.Popen`."""
+
+    def __init__(self, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], out: int, err: int) -> None:
+        with _starting:
+            if os.getpid() not in _socket:
+                _socket[os.getpid()] = _start()
+        self.args, self.returncode = arguments, None
+        self._wire = socket.socket(socket.AF_UNIX)
+        self._wire.connect(_socket[os.getpid()])
+        asked = json.dumps({"arguments": [*arguments], "cwd": str(cwd), "env": dict(env)}).encode() + b"\n"
+        socket.send_fds(self._wire, [b"1"], [out, err])
+        self._wire.sendall(asked)
+        self.pid = int(self._line(None))
+
+    returncode: int | None
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            try:
+                self.returncode = int(self._line(timeout))
+            except (TimeoutError, BlockingIOError):
+                raise subprocess.TimeoutExpired(self.args, timeout or 0) from None
+            self._wire.close()
+        return self.returncode
+
+    def poll(self) -> int | None:
+        try:
+            return self.wait(0)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _line(self, timeout: float | None) -> bytes:
+        """A line is told at once, so its first byte brings all of it."""
+        self._wire.settimeout(timeout)
+        return self._wire.recv(64)
 
 
 def _read(file: Any) -> str:

@@ -22,6 +22,8 @@ from typing import Any, TypeVar
 from tests import forks
 
 PROGRAM = (sys.executable, "-c", "from headrace.cli import main; main()")
+FORKED = bool(os.environ.get("HEADRACE_TESTS_FORK_SERVERS"))
+"""Whether servers, too, begin as forks of a process that has imported the program: see forks.py."""
 START_S = 20.0
 START_WITH_MODEL_S = 100.0
 COMMAND_S = 60.0
@@ -33,7 +35,7 @@ Got = TypeVar("Got")
 class Running:
     """One server process, ready to be asked."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", folder: Path, said: Path) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes] | forks.Forked", folder: Path, said: Path) -> None:
         self.process, self.folder, self._said = process, folder, said
         self.url = ""
 
@@ -117,15 +119,20 @@ class Installation:
         self._starts += 1
         said = self.folder / f"said-{self._starts}.txt"
         with said.open("wb") as terminal:
-            process = subprocess.Popen(
-                (*PROGRAM, "serve", "--port", "0", *arguments),
-                cwd=self.folder,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=terminal,
-                stderr=subprocess.STDOUT,
-            )
+            process = self._process(("serve", "--port", "0", *arguments), terminal.fileno())
         return Running(process, self.folder, said)
+
+    def _process(self, arguments: tuple[str, ...], terminal: int) -> "subprocess.Popen[bytes] | forks.Forked":
+        if FORKED:
+            return forks.Forked(arguments, cwd=self.folder, env=self.environment, out=terminal, err=terminal)
+        return subprocess.Popen(
+            (*PROGRAM, *arguments),
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=terminal,
+            stderr=subprocess.STDOUT,
+        )
 
     def start(self, *arguments: str, within_s: float = START_S) -> Running:
         """Start a server and wait until it says that it is ready, and is."""

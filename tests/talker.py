@@ -52,6 +52,13 @@ SCRIPTS: dict[str, list[Step]] = {
         [("notes__add", {"title": "x", "text": "see mallory@evil.example"})],
         "It is noted.",
     ],
+    "codex": [[("exec_command", {"cmd": "echo made by codex > hello.txt"})], "I made hello.txt."],
+    "claude": [[("Bash", {"command": "echo made by claude > hello.txt", "description": "Make it"})], "I made hello.txt."],
+    "drawer": [
+        "The way of a request:\n\n```mermaid\nflowchart LR\n  ask[Ask] -->|key| gate{Gate}-->pool[(Pool)]\n"
+        "  gate -.-> no[<script>alert(1)</script>]\n```\n\nAnd told:\n\n```mermaid\nsequenceDiagram\n  Client->>Gate: ask\n"
+        "  Gate-->>Client: words\n```\n\nA faulty one:\n\n```mermaid\nflowchart LR\n  a --> \n```"
+    ],
     "guest": [
         [("browser_open", {"url": "{url}"})],
         [("browser_hand_over", {"why": "Sign in, please."})],

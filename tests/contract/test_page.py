@@ -177,6 +177,29 @@ def test_what_a_model_writes_is_shown_and_runs_nothing(seen, visitor):
     accessible(page)
 
 
+def test_diagrams_are_drawn_and_a_faulty_one_says_why(seen, visitor):
+    page = seen.page
+    asked: list[str] = []
+    page.on("request", lambda one: asked.append(one.url))
+    thread = visitor.thread(model="echo")
+    visitor.say(thread, "No diagram")
+    seen.go(thread)
+    expect(page.get_by_text("You said: No diagram")).to_be_visible(timeout=SLOW_MS)
+    assert not any("diagrams" in url for url in asked), "it comes with the first diagram"
+    thread = visitor.thread(model="drawer")
+    visitor.say(thread, "Draw")
+    seen.go(thread)
+    pictures = page.locator("article .diagram img")
+    expect(pictures).to_have_count(2, timeout=SLOW_MS)
+    assert all(pictures.nth(at).evaluate("one => one.decode().then(() => one.naturalWidth > 100)") for at in range(2))
+    expect(page.get_by_text("This diagram can't be drawn: this line can't be read: “a -->”.")).to_be_visible()
+    page.get_by_text("Source").first.click()
+    expect(page.get_by_text("flowchart LR ask[Ask]")).to_be_visible()
+    accessible(page)
+    page.emulate_media(color_scheme="dark")
+    assert pictures.first.evaluate("one => one.decode().then(() => one.naturalWidth > 100)")
+
+
 def test_code_is_shown_as_changed_lines_and_an_edit_branches(seen, visitor):
     thread = visitor.thread(model="coder")
     visitor.say(thread, "Write hello.py", intent="code")
@@ -284,6 +307,32 @@ def test_a_command_is_stopped_and_the_run_goes_on(seen, visitor):
     page.get_by_role("tab", name="Terminal").click()
     expect(page.get_by_text("The person stopped it.")).to_be_visible()
     expect(output).to_have_text("waiting")
+
+
+def test_a_schedule_is_made_in_words_rests_and_is_taken_back(seen):
+    page = seen.page
+    seen.go("schedules")
+    expect(page.get_by_text("No schedules yet.")).to_be_visible(timeout=SLOW_MS)
+    page.get_by_role("main").get_by_role("button", name="New").click()
+    page.get_by_label("What is to be done").fill("Say good morning")
+    page.get_by_label("When").fill("now and then")
+    expect(page.get_by_role("status").filter(has_text="It is not clear when")).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_role("button", name="Make", exact=True)).to_be_disabled()
+    page.get_by_label("When").fill("every weekday 9:00")
+    expect(page.get_by_text(re.compile("^Next: "))).to_be_visible(timeout=SLOW_MS)
+    page.get_by_text("What it may do without asking").click()
+    page.get_by_label("Calls of tools").fill("fetch url=https://a.example x2")
+    accessible(page)
+    page.get_by_role("button", name="Make", exact=True).click()
+    page.get_by_role("button", name="Say good morning").click()
+    expect(page.get_by_text("It may use fetch up to 2 times a run, with url “https://a.example”.")).to_be_visible(timeout=SLOW_MS)
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_text(re.compile("^paused since"))).to_be_visible(timeout=SLOW_MS)
+    page.emulate_media(color_scheme="dark")
+    accessible(page)
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Take back").click()
+    expect(page.get_by_text("No schedules yet.")).to_be_visible(timeout=SLOW_MS)
 
 
 @pytest.mark.skipif(try_level().rung < 3, reason="a browser needs level 3 of the sandbox")

@@ -231,7 +231,7 @@ def test_a_new_key_is_found_and_an_elliptic_curve_will_do(provider):
 
 
 def test_a_callback_that_this_browser_did_not_begin_is_refused(running, browser):
-    _, there, _ = browser.ask("GET", "/auth/login")
+    _, there, _ = browser.ask("GET", "/auth/login?next=/docs")
     _, back, _ = browser.ask("GET", there)
     assert Browser(running).ask("GET", back)[0] == 403
     assert browser.ask("GET", back.replace("state=", "state=x"))[0] == 403
@@ -275,6 +275,19 @@ def test_strangers_are_refused_and_who_is_invited_is_not(running, provider, brow
     assert browser.me() == {"status": 401}
     with pytest.raises(openai.AuthenticationError):
         asking.models.list()
+
+
+def test_who_comes_from_the_page_is_told_there_why_once(provider, browser):
+    def ways() -> Claims:
+        return dict(json.loads(browser.ask("GET", "/auth/ways")[2]))
+
+    assert ways() == {"object": "headrace.ways", "login": "/auth/login", "provider": "127.0.0.1", "why": None}
+    provider.user = {**ANN, "sub": "stranger", "email": "stranger@example.org", "groups": []}
+    assert browser.sign_in("/")[:2] == (303, "/")
+    assert "httponly" in browser.set["headrace_why"]
+    assert "You have no place in this organisation" in ways()["why"]
+    assert ways()["why"] is None
+    assert browser.sign_in("/docs")[0] == 403, "who went elsewhere is answered there"
 
 
 def test_an_address_may_come_from_the_userinfo(provider, browser):

@@ -72,7 +72,9 @@ def vendor() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, vendor: str) -> Installation:
-    return Installation(tmp_path_factory.mktemp("house"), pool("vendor", vendor, *SCRIPTS) + priced(*SCRIPTS))
+    return Installation(
+        tmp_path_factory.mktemp("house"), pool("vendor", vendor, *SCRIPTS) + priced(*SCRIPTS) + "[agents]\nschedules = false\n"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -28,8 +28,8 @@ def test_a_task_is_done_taken_over_and_undone(place, server, project):
     said, name = run(place, server, project, "coder", "Fix add.py and run a check", "--take")
     for words in (
         "▸ edit_file",
-        '{"exit_code":0,',
-        "passed",
+        "exit 0",
+        "│ passed",
         "The sign was wrong",
         "changed  add.py",
         "Taken over",

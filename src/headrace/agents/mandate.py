@@ -14,6 +14,7 @@ import msgspec
 from headrace.agents.leave import Budget, Grant, StandingLeave
 from headrace.core.clock import Moment
 from headrace.core.errors import InvalidRequest, LeaveInvalid
+from headrace.core.money import usd
 
 KEY_BYTES: Final = 32
 TIMES_MAX: Final = 1_000
@@ -99,6 +100,28 @@ def grant_with(budget: Budget, hosts: frozenset[str], leaves: tuple[str, ...], e
     """A grant of what a person wrote. Raises InvalidRequest."""
     standing = tuple(standing_leave(text, f"{number}", expires_at, by) for number, text in enumerate(leaves, 1))
     return Grant(budget=budget, hosts=hosts, standing=standing)
+
+
+def in_words(mandate: Mandate) -> tuple[str, ...]:
+    """What a mandate allows without asking, a sentence each; when it ends is not among them."""
+    budget, grant = mandate.grant.budget, mandate.grant
+    money = None if budget.pico_usd_max is None else f"${usd(budget.pico_usd_max)}"
+    tokens = None if budget.tokens_max is None else f"{budget.tokens_max:,} tokens"
+    parts = [part for part in (money, tokens, f"{budget.steps_max:,} calls of the model") if part]
+    said = [f"Each run may use {' and '.join(filter(None, (', '.join(parts[:-1]), parts[-1])))}; then it pauses and asks."]
+    if grant.hosts:
+        said.append(f"It may read pages of {', '.join(sorted(grant.hosts))}.")
+    said += [_leave_in_words(leave) for leave in grant.standing]
+    said.append("What it changes is taken over at once." if mandate.take else "What it changes waits for you to be taken over.")
+    return (*said, "Anything else that needs leave waits in the inbox.")
+
+
+def _leave_in_words(leave: StandingLeave) -> str:
+    given = [f"{name} “{value}”" for name, value in sorted(leave.fixed.items())]
+    given += [f"{name} of at most {most:g}" for name, most in sorted(leave.amount_max.items())]
+    given += [f"any {name}" for name in sorted(leave.free)]
+    times = "once" if leave.times_max == 1 else f"up to {leave.times_max} times"
+    return f"It may use {leave.tool} {times} a run{', with ' if given else ''}{', '.join(given)}."
 
 
 def _signature(text: bytes, key: bytes) -> str:

@@ -115,7 +115,7 @@ class Reader:
             session=_name(wishes.session.decode("latin-1"), SESSION.decode()) if wishes.session else "",
             max_cost_pico=max_cost_pico,
             choices=head.n or 1,
-            tier=tier_of(head.service_tier),
+            tier=tier_of(head.service_tier) if head.service_tier else None,
         )
 
     def embeddings(self, request: str, principal: Principal, headers: Mapping[bytes, bytes], body: bytes) -> Ask:
@@ -220,7 +220,7 @@ class Reader:
         standing = self._standings.get((principal.key, model, traffic_class))
         if standing is None or (standing.principal is not principal and standing.principal != principal):
             standing = self._looked_up(world, principal, model, traffic_class)
-        if operation is not None:
+        if operation is not None and operation not in standing.operations:
             _check_operation(model, standing.operations, operation)
         return standing
 

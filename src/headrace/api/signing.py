@@ -2,6 +2,7 @@
 
     /auth/login ──► the provider ──► /auth/callback ──► where they wanted to go, with a session
     /auth/logout ──► the provider's own sign-out        /auth/backchannel-logout: the provider ends a session by itself
+    /auth/ways: whether one can, and once, why one who came from the page was not let in
 
 Between the first two a cookie of ten minutes holds what must come back: the state, the nonce and PKCE's verifier. The session's cookie is
 256 random bits, of which the database has the digest. Neither can be read by a script.
@@ -11,6 +12,7 @@ import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import msgspec
 from starlette.requests import Request
@@ -28,6 +30,9 @@ from headrace.storage import Author, Origin, Person, Register, SignIn, sign_in, 
 
 WAY, WAY_TLS = "headrace_signing_in", "__Host-headrace_signing_in"
 WAY_S = 600
+WHY, WHY_TLS = "headrace_why", "__Host-headrace_why"
+WHY_S, WHY_CHARS_MAX = 120, 400
+PAGE = "/"
 NO_STORE = {"cache-control": "no-store"}
 RANK: tuple[Role, ...] = ("owner", "admin", "billing", "viewer", "member")
 """Whose claims make him several things is the first of these."""
@@ -83,12 +88,23 @@ class Signing:
 
     def routes(self) -> list[Route]:
         return [
+            Route("/auth/ways", self.ways),
             Route("/auth/login", self.login),
             Route("/auth/callback", self.callback),
             Route("/auth/logout", self.logout, methods=["GET", "POST"]),
             Route("/auth/me", self.me),
             Route("/auth/backchannel-logout", self.backchannel, methods=["POST"]),
         ]
+
+    async def ways(self, request: Request) -> Response:
+        """GET /auth/ways"""
+        terms, why = self._terms, _why_of(request)
+        host = None if self._provider is None else urlsplit(self._provider.issuer).hostname
+        answer = json({"object": "headrace.ways", "login": None if terms is None else "/auth/login", "provider": host, "why": why})
+        answer.headers.update(NO_STORE)
+        if terms is not None and why is not None:
+            answer.delete_cookie(WHY_TLS if terms.tls else WHY, secure=terms.tls, httponly=True, samesite="lax")
+        return answer
 
     async def login(self, request: Request) -> Response:
         """GET /auth/login?next=/…"""
@@ -103,6 +119,7 @@ class Signing:
     async def callback(self, request: Request) -> Response:
         """GET /auth/callback"""
         provider, terms = self._configured()
+        way: _Way | None = None
         try:
             way = _way_of(request)
             identity = await self._identified(request, provider, way)
@@ -110,7 +127,9 @@ class Signing:
         except HeadraceError as refused:
             if isinstance(refused, NotAllowed) and "code" in request.query_params:
                 await self._failed(request, terms, refused)
-            raise
+            if way is None or way.next != PAGE:
+                raise
+            return self._back(terms, refused.message)
         cookie, now = self._random(), self._desk.moment()
         session = SignIn(
             person=person.id,
@@ -124,11 +143,25 @@ class Signing:
         )
         await self._desk.archive.run(sign_in, cookie, session)
         await self._desk.noted(_actor(request, person), "login.succeeded", person.id)
-        there = await self._page.open(person, session.expires) if way.next == "/" else None
-        answer = RedirectResponse(there or way.next, 303, NO_STORE)
-        answer.delete_cookie(WAY_TLS if terms.tls else WAY, secure=terms.tls, httponly=True, samesite="lax")
+        there = await self._page.open(person, session.expires) if way.next == PAGE else None
+        if way.next == PAGE and there is None:
+            who = person.email or person.name or "you"
+            answer = self._back(
+                terms, f"The identity provider knows {who}, but no project here has you: ask who administers to add you to one."
+            )
+        else:
+            answer = RedirectResponse(there or way.next, 303, NO_STORE)
+            answer.delete_cookie(WAY_TLS if terms.tls else WAY, secure=terms.tls, httponly=True, samesite="lax")
         name = COOKIE_TLS if terms.tls else COOKIE
         answer.set_cookie(name, cookie, max_age=terms.session_s, secure=terms.tls, httponly=True, samesite="lax")
+        return answer
+
+    def _back(self, terms: SigningTerms, why: str) -> Response:
+        """To the page, which says why nobody was let in: in a cookie, so that no link can have it say anything."""
+        answer = RedirectResponse(PAGE, 303, NO_STORE)
+        answer.delete_cookie(WAY_TLS if terms.tls else WAY, secure=terms.tls, httponly=True, samesite="lax")
+        value = urlsafe_b64encode(why[:WHY_CHARS_MAX].encode()).decode()
+        answer.set_cookie(WHY_TLS if terms.tls else WHY, value, max_age=WHY_S, secure=terms.tls, httponly=True, samesite="lax")
         return answer
 
     async def logout(self, request: Request) -> Response:
@@ -239,6 +272,15 @@ def _local(path: str | None) -> str:
     if path is None or not path.startswith("/") or path.startswith("//") or "\\" in path or not path.isprintable():
         return "/"
     return path
+
+
+def _why_of(request: Request) -> str | None:
+    """What the page is to say, once."""
+    value = request.cookies.get(WHY_TLS) or request.cookies.get(WHY)
+    try:
+        return urlsafe_b64decode(value).decode() if value else None
+    except ValueError:
+        return None
 
 
 def _way_of(request: Request) -> _Way:

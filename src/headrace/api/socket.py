@@ -89,8 +89,8 @@ class Exchange:
         """The whole answer in one write. `headers` are lines that end in CRLF."""
         if self.left:
             return
-        length = b"content-length: %d\r\n" % len(body)
-        self._say(b"".join((STATUS_LINE[status], headers, length, self._closing(), b"\r\n", body)))
+        ends = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
+        self._say(b"%b%bcontent-length: %d\r\n%b%b" % (STATUS_LINE[status], headers, len(body), ends, body))
         self._completed()
 
     def begin(self, headers: bytes) -> None:

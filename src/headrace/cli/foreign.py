@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
+from threading import Event as Bell
 
 import click
 import msgspec
@@ -14,11 +15,11 @@ import msgspec
 from headrace.agents import Grant
 from headrace.agents.events import Ended
 from headrace.cli.agent import offer
-from headrace.cli.agentrun import begin, draft_of, home_of
+from headrace.cli.agentrun import begin, draft_of, home_of, new_name
 from headrace.cli.client import Client, client_for
 from headrace.compose import Place
 from headrace.compose.clock import MachineClock
-from headrace.core.errors import InvalidRequest, SetupError
+from headrace.core.errors import InvalidRequest, SetupError, UpstreamFailed
 from headrace.sandbox import PROXY_PORT, Doorway, Draft, Level, Limits, Outcome, confined, run_line, try_level
 from headrace.storage import RunLog
 
@@ -29,6 +30,7 @@ KEY_SPARE_S = 60
 ADDRESS_SPACE = 1 << 46
 """Engines of JavaScript reserve far more address space than they use."""
 SAID_CHARS_MAX = 4_000
+LENDER_TRIES, LENDER_S = 40, 0.25
 
 
 class Recipe(msgspec.Struct, frozen=True):
@@ -113,8 +115,10 @@ def foreign(
     command, paths, environment = _started(place, name, line, task, more, model, program, read)
     level = try_level()
     click.secho(level.says, dim=True, err=True)
-    minted = client.post("/keys", _wish(name, model, usd_max, minutes))
-    run = begin(place, task, folder, Grant())
+    run = new_name()
+    minted = client.post("/keys", _wish(run, model, usd_max, minutes))
+    _left(client, minted, model, tries=LENDER_TRIES)
+    begin(place, task, folder, Grant(), name=run)
     click.secho(f"{run} in {folder.resolve()}", dim=True, err=True)
     draft = draft_of(place, run)
     limits = Limits(
@@ -125,12 +129,16 @@ def foreign(
         memory_bytes_max=ADDRESS_SPACE,
     )
     door = Doorway(client.url, minted["secret"])
-    outcome = asyncio.run(_ran(door, command, draft, level, limits, paths, environment, draft.place / "door.sock"))
-    said = outcome.stdout.strip()[-SAID_CHARS_MAX:]
-    log = RunLog(home_of(place, run) / "events.jsonl")
-    log.append(Ended(said or f"It ended with {outcome.exit_code}."), MachineClock().moment(), durable=True)
-    log.close()
-    _tell(outcome, door, _spent(client, minted, model), usd_max)
+    said = "It was stopped."
+    try:
+        outcome = asyncio.run(_ran(door, command, draft, level, limits, paths, environment, draft.place / "door.sock"))
+        said = outcome.stdout.strip()[-SAID_CHARS_MAX:] or f"It ended with {outcome.exit_code}."
+    finally:
+        log = RunLog(home_of(place, run) / "events.jsonl")
+        log.append(Ended(said), MachineClock().moment(), durable=True)
+        log.close()
+    left = _left(client, minted, model)
+    _tell(outcome, door, None if left is None else usd_max - left, usd_max)
     offer(draft, run, take=take and outcome.exit_code == 0)
     if outcome.exit_code:
         sys.exit(1)
@@ -189,10 +197,10 @@ def installed_at(program: Path, environ: Mapping[str, str]) -> tuple[Path, list[
     return true, [path for path in dict.fromkeys(needed) if not path.is_relative_to("/usr")], runner
 
 
-def _wish(name: str, model: str, usd_max: Decimal, minutes: int) -> dict[str, object]:
+def _wish(run: str, model: str, usd_max: Decimal, minutes: int) -> dict[str, object]:
     """The key that is minted for it."""
     budget = {} if usd_max == 0 else {"budget_usd": f"{usd_max:f}"}
-    return {"name": f"foreign {name}", "models": [model], "expires_in_s": 60 * minutes + KEY_SPARE_S, **budget}
+    return {"name": f"foreign {run}", "models": [model], "expires_in_s": 60 * minutes + KEY_SPARE_S, **budget}
 
 
 async def _ran(
@@ -219,11 +227,18 @@ def _hear(text: str) -> None:
     click.echo("".join(letter for letter in text if letter.isprintable() or letter in "\n\t"), nl=False)
 
 
-def _spent(client: Client, minted: Mapping[str, str], model: str) -> Decimal | None:
-    """What its own budget has paid; None where it has none, or nobody knows."""
-    quote = Client(client.url, minted["secret"]).post("/quotes", {"model": model, "messages": [{"role": "user", "content": "?"}]})
+def _left(client: Client, minted: Mapping[str, str], model: str, tries: int = 1) -> Decimal | None:
+    """What its own budget still has; None where it has none. With the first budget of a server whoever lends has yet to start."""
+    asked = {"model": model, "messages": [{"role": "user", "content": "?"}]}
+    try:
+        quote = Client(client.url, minted["secret"]).post("/quotes", asked)
+    except UpstreamFailed:
+        if tries <= 1:
+            raise
+        Bell().wait(LENDER_S)
+        return _left(client, minted, model, tries - 1)
     own = [one for one in quote["budgets"] if one["budget"] == f"key:{minted['id']}"]
-    return Decimal(own[0]["limit_usd"]) - Decimal(own[0]["free_usd"]) if own else None
+    return Decimal(own[0]["free_usd"]) if own else None
 
 
 def _tell(outcome: Outcome, door: Doorway, spent: Decimal | None, usd_max: Decimal) -> None:

@@ -11,7 +11,7 @@ import click
 
 from headrace.agents import Budget
 from headrace.agents.events import Ended, Resumed
-from headrace.agents.mandate import Mandate, grant_with, sealed
+from headrace.agents.mandate import Mandate, grant_with, in_words, sealed
 from headrace.agents.question import Question, answered, question
 from headrace.agents.tools import CARDS
 from headrace.cli.agentmodel import PICO, ServedEmbeddings, ServedModel
@@ -22,13 +22,14 @@ from headrace.cli.terminal import MORE_PICO, MORE_STEPS, MORE_TOKENS, WHY_PAUSED
 from headrace.compose import Place, signing_key
 from headrace.compose.clock import MachineClock, Names, process_id, shown_moment
 from headrace.core.clock import SECOND, Moment
-from headrace.core.errors import HeadraceError, InvalidRequest, RunBusy, RunNotFound, SetupError, UpstreamUnreachable
+from headrace.core.errors import HeadraceError, InvalidRequest, RunBusy, RunNotFound, UpstreamUnreachable
 from headrace.sandbox import Draft, Level, try_level
 from headrace.storage import Entry, FileLock, Firing, RunLog, Schedule, ScheduleStore, make_folder, read_run
 from headrace.workspace import Keeper, Nobody, Scheduler, new_schedule, next_due
 
 PERSON = "the person"
 LOOK_S = 15
+FOLLOW_S = 5
 DAY = 86_400 * SECOND
 SHOWN_DAYS = 7
 
@@ -78,7 +79,7 @@ def schedule(
     leave: Sequence[str],
     days: int,
 ) -> None:
-    """Have TASK done at set times, WHEN as in "every weekday 9:00", by `headrace agent watch`."""
+    """Have TASK done at set times, WHEN as in "every weekday 9:00", by the server, or by `headrace agent watch`."""
     clock = MachineClock()
     now, id = clock.moment(), Names(clock)("sch_")
     budget = Budget(pico_usd_max=None if usd_max is None else int(usd_max * PICO), tokens_max=tokens_max, steps_max=steps_max)
@@ -97,7 +98,9 @@ def schedule(
     with schedules_of(place) as store:
         store.add(made)
     click.echo(f"{id}: next on {_due(made, now)}, in {folder.resolve()}. Its leave holds until {shown_moment(expires)}.")
-    click.echo("`headrace agent watch` does it; `headrace agent inbox` shows what waits for you.")
+    for sentence in in_words(mandate):
+        click.echo(f"  {sentence}")
+    click.echo("The server does it while it runs, else `headrace agent watch`; `headrace agent inbox` shows what waits for you.")
 
 
 @click.command("schedules")
@@ -129,10 +132,18 @@ def unschedule(place: Place, id: str) -> None:
 @click.option("--key", help="Another key (default: the data folder's development key; OPENAI_API_KEY).")
 @click.pass_obj
 def watch(place: Place, once: bool, url: str | None, key: str | None) -> None:
-    """Do what is scheduled, when it is due, until stopped. Each moment is done once, whoever dies meanwhile."""
-    lock = FileLock(make_folder(place.layout().root).watch_lock)
-    if not lock.take(process_id()):
-        raise SetupError(f"Another watch runs on this data folder (process {lock.holder()}).")
+    """Do what is scheduled, when it is due, until stopped, where no server does. Each moment is done once, whoever dies meanwhile."""
+    lock, told = FileLock(make_folder(place.layout().root).watch_lock), False
+    while not lock.take(process_id()):
+        if once:
+            click.echo(f"Process {lock.holder()}, a server or another watch, does what is scheduled here already.")
+            return
+        if not told:
+            click.secho(
+                f"Process {lock.holder()}, a server or another watch, does it now; this one waits to follow it.", dim=True, err=True
+            )
+            told = True
+        Bell().wait(FOLLOW_S)
     try:
         _watch(place, once=once, url=url, key=key)
     finally:
@@ -296,8 +307,8 @@ def _task(place: Place, store: ScheduleStore, each: Schedule) -> str:
 
 
 def _due(each: Schedule, now: Moment) -> str:
-    if each.ended is not None:
-        return "taken back"
+    if each.rests:
+        return "taken back" if each.ended is not None else "paused"
     due = next_due(each.cron, each.zone, now)
     return "never again" if due is None else shown_moment(due)
 

@@ -12,7 +12,7 @@ from headrace.compose.clock import MachineClock
 from headrace.core.errors import HeadraceError
 from headrace.core.money import usd
 from headrace.storage import ThreadState
-from headrace.workspace import Teller, happened
+from headrace.workspace import Teller, happened, scheduled
 
 Given = ParamSpec("Given")
 Got = TypeVar("Got")
@@ -51,14 +51,13 @@ def tell_run(
         return
     kind, more = found
     if "schedule" in about:
-        kind = {"run.budget_ended": "schedule.waits"}.get(kind, kind.replace("run.", "schedule."))
+        kind = scheduled(kind)
     asyncio.run(_tell(teller_of(place, database), kind, f"{run}_{len(events)}_{state}", {"run": run, **about, **more}))
 
 
 def tell_skipped(place: Place, database: sqlite3.Connection, schedule: str, moments: Sequence[int]) -> None:
     """Nobody watched when a schedule was due."""
-    told = {"schedule": schedule, "times": len(moments), "last_due": moments[-1]}
-    asyncio.run(_tell(teller_of(place, database), "schedule.skipped", f"{schedule}_{moments[-1]}", told))
+    asyncio.run(_skipped(teller_of(place, database), schedule, moments))
 
 
 def tell_due(place: Place, database: sqlite3.Connection) -> None:
@@ -73,6 +72,11 @@ def used(tokens: int, pico_usd: int) -> dict[str, Any]:
 async def _tell(teller: Teller, kind: str, happening: str, told: dict[str, Any]) -> None:
     if await teller.write(NOBODYS, kind, happening, told):
         await teller.tell_due()
+
+
+async def _skipped(teller: Teller, schedule: str, moments: Sequence[int]) -> None:
+    await teller.skipped(NOBODYS, schedule, moments)
+    await teller.tell_due()
 
 
 async def _due(teller: Teller) -> None:

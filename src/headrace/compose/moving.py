@@ -20,7 +20,7 @@ def move_to_postgres(place: Place) -> dict[str, int]:
             raise SetupError(f"what this data folder shares lies in PostgreSQL already ({state.layout.moved} says so)")
         with contextlib.closing(connect(state.layout.database)) as local, state.opened() as remote:
             counts = move(local, remote)
-        state.layout.moved.write_text(f"{state.installation()}\n")
+        _mark(state)
     return {table: count for table, count in counts.items() if count}
 
 
@@ -42,4 +42,10 @@ def check_moved(state: SharedState) -> None:
                     "PostgreSQL are used: `headrace storage move` copies them there, into an empty database; else use a new data folder "
                     "([storage] path)"
                 )
-        moved.write_text(f"{state.installation()}\n")
+        _mark(state)
+
+
+def _mark(state: SharedState) -> None:
+    name = state.installation()
+    state.layout.moved.touch(mode=0o600)
+    state.layout.moved.write_text(f"{name}\n")

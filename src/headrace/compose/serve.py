@@ -202,6 +202,8 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
         rooms = workspace(opened, gateway, reloading, held, kept.archive, lambda work: tasks.create_task(work), log)
         closing.callback(rooms.close)
         background.append(tasks.create_task(rooms.teller.keep_telling(), name="webhooks"))
+        if house.settings.agents.schedules:
+            background.append(tasks.create_task(rooms.firings.keep_firing(), name="schedules"))
         server = _server(opened, gateway, reloading, reports, starting, kept, cache, held, rooms)
 
         def leave() -> None:

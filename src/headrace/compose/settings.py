@@ -322,12 +322,13 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 class AgentsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What agents find here. `browser` is a program, or empty for none; `private_networks` opens addresses that are not the internet's, and
-    `ports` are those at which hosts may be reached. `a2a_usd_max` and `a2a_tokens_max` are what one task of another agent may use before
-    its owner is asked."""
+    `ports` are those at which hosts may be reached; `schedules`: the server does what is scheduled. `a2a_usd_max` and `a2a_tokens_max` are
+    what one task of another agent may use before its owner is asked."""
 
     browser: str = "chromium"
     private_networks: bool = False
     ports: tuple[int, ...] = (80, 443)
+    schedules: bool = True
     a2a_usd_max: str | None = None
     a2a_tokens_max: int = 1_000_000
 

@@ -11,33 +11,51 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from headrace.agents import Budget
+from headrace.agents.events import Event
 from headrace.compose.agentmodel import GatewayEmbeddings, SpokenModel, sees_pictures
-from headrace.compose.clock import MachineClock
+from headrace.compose.clock import MachineClock, process_id
 from headrace.compose.facts import StoredFacts
-from headrace.compose.opening import Opened
+from headrace.compose.opening import House, Opened
 from headrace.compose.outfit import outfit_of
 from headrace.compose.place import version
 from headrace.compose.reload import Reloading
 from headrace.compose.signing import new_token, signing_key_of
-from headrace.core.clock import SECOND
-from headrace.core.errors import ModelNotFound, NotAllowed
+from headrace.core.clock import SECOND, Moment
+from headrace.core.errors import HeadraceError, ModelNotFound, NotAllowed
 from headrace.core.identity import Principal
 from headrace.core.money import pico_of
 from headrace.gateway import Gateway
 from headrace.metering import digest
 from headrace.sandbox import try_level
-from headrace.storage import Archive, KeyRing, LocalArchive, MemoryStore, SharedState, Thread, TriggerStore, connect, keep_session
+from headrace.storage import (
+    Archive,
+    FileLock,
+    KeyRing,
+    LocalArchive,
+    MemoryStore,
+    Schedule,
+    ScheduleStore,
+    SharedState,
+    Thread,
+    ThreadState,
+    TriggerStore,
+    connect,
+    keep_session,
+)
 from headrace.workspace import (
     A2A,
+    SCHEDULE_FILE,
     TRIGGER_FILE,
     AgentTasks,
     Console,
     Door,
+    Firings,
     Keeper,
     Memories,
     OwnMemories,
     Remembering,
     Runs,
+    Schedules,
     Teller,
     ThreadBrowser,
     ThreadFiles,
@@ -47,6 +65,7 @@ from headrace.workspace import (
     page_routes,
 )
 from headrace.workspace.runs import Spawn
+from headrace.workspace.visitors import owner_of
 
 LINK_S = 900
 """How long the link of the start is good; once."""
@@ -81,12 +100,13 @@ class Rooms:
         self,
         runs: Runs,
         teller: Teller,
+        firings: Firings,
         visitors: Visitors,
         archive: LocalArchive,
         database: sqlite3.Connection,
         routes: Sequence[BaseRoute],
     ) -> None:
-        self.runs, self.teller, self.routes = runs, teller, routes
+        self.runs, self.teller, self.firings, self.routes = runs, teller, firings, routes
         self._visitors, self._archive, self._database = visitors, archive, database
 
     def bridge(self, app: ASGIApp) -> ASGIApp:
@@ -123,14 +143,17 @@ def workspace(
         store = OwnMemories(MemoryStore(database), owner)
         return Remembering(store, thread.folder or thread.label, run, embeds, clock, new_id)
 
+    sign = functools.partial(signing_key_of, house.layout)
+
     def private() -> bool:
         return reloading.settings.agents.private_networks
 
-    def leaves(home: Path) -> Keeper | None:
-        trigger = home / TRIGGER_FILE
-        if not trigger.exists():
-            return None
-        return Keeper(TriggerStore(database), trigger.read_text(), signing_key_of(house.layout), clock)
+    async def told(
+        owner: str, thread: Thread, run: str, events: Sequence[Event], state: ThreadState, failure: HeadraceError | None
+    ) -> None:
+        schedule = runs.home(run) / SCHEDULE_FILE
+        of = schedule.read_text() if schedule.exists() else None
+        await teller.run_stands(owner, thread, run, events, state, failure, of)
 
     teller = Teller(archive, clock, private, log)
     runs = Runs(
@@ -143,8 +166,8 @@ def workspace(
         level=try_level,
         outfit=lambda: outfit_of(reloading.settings, house.environ),
         memory=memory,
-        leaves=leaves,
-        told=teller.run_stands,
+        leaves=functools.partial(_leave_of, database, sign, clock),
+        told=told,
         spawn=spawn,
         log=log,
     )
@@ -190,9 +213,10 @@ def workspace(
         clock=clock,
         new_id=new_id,
         new_token=new_token,
-        sign=lambda: signing_key_of(house.layout),
+        sign=sign,
         held=keys.held,
     )
+    firings, schedules = _scheduled(house, runs, visitors, archive, new_id, teller, keys.held(digest(house.secret)), log)
 
     def budget() -> Budget:
         said = reloading.settings.agents
@@ -200,9 +224,60 @@ def workspace(
         return Budget(pico_usd_max=pico, tokens_max=said.a2a_tokens_max)
 
     a2a = A2A(visitors, AgentTasks(runs, archive, clock, new_id, budget), version())
-    doors = (visitors, door, files, browser, memories, webhooks, triggers, a2a, console)
+    doors = (visitors, door, files, browser, memories, schedules, webhooks, triggers, a2a, console)
     routes = [*(route for one in doors for route in one.routes()), *page_routes()]
-    return Rooms(runs, teller, visitors, archive, database, routes)
+    return Rooms(runs, teller, firings, visitors, archive, database, routes)
+
+
+def _leave_of(database: sqlite3.Connection, sign: Callable[[], bytes], clock: MachineClock, home: Path) -> Keeper | None:
+    """Whoever looks after the leave that was signed for the run in this folder; None: there is none."""
+    if (home / TRIGGER_FILE).exists():
+        return Keeper(TriggerStore(database), (home / TRIGGER_FILE).read_text(), sign(), clock)
+    if (home / SCHEDULE_FILE).exists():
+        return Keeper(ScheduleStore(database), (home / SCHEDULE_FILE).read_text(), sign(), clock)
+    return None
+
+
+def _scheduled(
+    house: House,
+    runs: Runs,
+    visitors: Visitors,
+    archive: LocalArchive,
+    new_id: Callable[[str], str],
+    teller: Teller,
+    own: Principal | None,
+    log: logging.Logger,
+) -> tuple[Firings, Schedules]:
+    """Who does what is due, and where schedules are made; those of the terminal are `own`'s, the development key's."""
+    clock, owner = house.clock, "" if own is None else owner_of(own)
+    sign = functools.partial(signing_key_of, house.layout)
+
+    async def skipped(schedule: Schedule, moments: list[Moment]) -> None:
+        await teller.skipped(schedule.owner or owner, schedule.id, moments)
+
+    firings = Firings(
+        runs=runs,
+        archive=archive,
+        clock=clock,
+        new_id=new_id,
+        sign=sign,
+        house=(owner, digest(house.secret)),
+        lock=FileLock(house.layout.watch_lock),
+        process=process_id(),
+        skipped=skipped,
+        log=log,
+    )
+    schedules = Schedules(
+        visitors=visitors,
+        archive=archive,
+        clock=clock,
+        new_id=new_id,
+        sign=sign,
+        folders=house.layout.root / "workspace",
+        house=owner,
+        ring=firings.ring,
+    )
+    return firings, schedules
 
 
 def embeddings(gateway: Gateway, clock: MachineClock, new_id: Callable[[str], str], principal: Principal) -> GatewayEmbeddings | None:

@@ -132,16 +132,16 @@ class Attempt(msgspec.Struct):
         if self.first_said_at is not None and self.heard and type(said) is not Used:  # more of what is being said
             listener.hear(said)
             return
+        visit = self._visit
         if not self.heard and not listener.lost:
-            visit = self._visit
             self.heard = visit.heard = True
             visit.pool, visit.translation = self.choice.pool.name, self._translation
         if isinstance(said, Used):
             self._finish(said.usage, "client_left" if listener.left else "completed", said)
         elif self.first_said_at is None:
             self.first_said_at = now = self._clock.instant()
-            if self.heard and self._visit.first_said_at is None:
-                self._visit.first_said_at = now
+            if self.heard and visit.first_said_at is None:
+                visit.first_said_at = now
         listener.hear(said)
         if type(said) is Verbatim and self._open:
             self.verbatim = listener.verbatim
@@ -176,23 +176,24 @@ class Attempt(msgspec.Struct):
     def _finish(self, usage: Usage | None, outcome: Outcome, said: Used | None) -> None:
         """Settle: at what was used, or where nobody said so at the bound, as an estimate."""
         self._open = False
-        visit, now = self._visit, self._clock.instant()
-        served, calls = (None, ()) if said is None else (tier_of(said.tier), said.calls)
+        visit, now, prices = self._visit, self._clock.instant(), self._prices
+        served, calls = (None, ()) if said is None else (tier_of(said.tier) if said.tier else None, said.calls)
         units: Units = ()
         if self.post is not None:
             told = calls
-            usage, calls = _counted(usage, told, self.post, self._prices.sell)
+            usage, calls = _counted(usage, told, self.post, prices.sell)
             units = tuple(sorted((dict(calls) | dict(told)).items()))
         self.ended_at, self.confirmed = now, usage is not None
         self.used = used = usage or self.usage_likely or visit.bound
-        sell, cost_pico = sold(used, self._prices.sell, served, calls)
-        buy, buy_pico = bought(used, self._prices.buy, served, calls)
-        ours = not (self.heard or (outcome in PAID and not self._listener.lost))
+        sell, cost_pico = sold(used, prices.sell, served, calls)
+        buy, buy_pico = bought(used, prices.buy, served, calls)
+        lost = self._listener.lost
+        ours = not (self.heard or (outcome in PAID and not lost))
         if ours:
             cost_pico = 0  # nobody pays for an answer of which nothing arrived; the tokens stay on record, and so does what they cost us
         else:
             visit.tokens_used += used.total
-        if not self._listener.lost:
+        if not lost:
             visit.usage, visit.cost_pico = used, cost_pico
             if visit.cache and said is not None and usage is not None:
                 visit.used = Used(usage, said.model_served, said.tier, calls)
@@ -210,8 +211,8 @@ class Attempt(msgspec.Struct):
                 None if said is None else said.model_served,
                 self._translation,
                 served,
-                _other(sell, admit.price),
-                _other(buy, admit.buy),
+                None if sell is None or sell.id == admit.price else sell.id,  # a row that is another than the admission's
+                None if buy is None or buy.id == admit.buy else buy.id,
                 buy_pico,
                 ours,
                 calls,
@@ -235,8 +236,3 @@ def _counted(usage: Usage | None, units: Units, post: Post, price: Price | None)
 
 
 PAID: frozenset[Outcome] = frozenset(("completed", "client_left"))
-
-
-def _other(price: Price | None, admitted: str | None) -> str | None:
-    """The id of a row that is another than the admission's."""
-    return None if price is None or price.id == admitted else price.id

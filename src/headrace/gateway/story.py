@@ -51,6 +51,15 @@ TOKENS_OUT_UNBOUNDED = 16_384
 COMPARED_EVERY = SECOND
 PLACED_KEPT = 64
 LASTING: frozenset[Reason] = frozenset(("forbidden", "incapable", "context"))
+FIELDS: dict[str, str] = {
+    "capability:tools": "tools",
+    "capability:images": "messages",
+    "capability:audio": "messages",
+    "capability:json_schema": "response_format",
+    "capability:reasoning": "reasoning_effort",
+    "capability:logprobs": "logprobs",
+}
+"""Which field of a chat asks for what a pool can't do."""
 EVIDENCED_MAX = 16_384
 """Of so many kinds of requests it is known that their evidence was said; then all is said again, which changes nothing."""
 HEARD_AGAIN = MS // 2
@@ -558,7 +567,8 @@ def _refusal(ask: Ask, refuse: Refuse, now: Instant) -> HeadraceError:
         case Refuse(reason="forbidden"):
             return NotAllowed(f"No pool that serves {ask.model} may have this data: the rules about {why} leave none.")
         case Refuse(reason="incapable"):
-            return NotTranslatable(f"No pool that serves {ask.model} and may have this data can do what is asked: {why}.")
+            param = next((FIELDS[rule] for _, rule in excluded if rule in FIELDS), None)
+            return NotTranslatable(f"No pool that serves {ask.model} and may have this data can do what is asked: {why}.", param=param)
         case Refuse(reason="context"):
             return ContextLengthExceeded(f"The request is too long for every pool that serves {ask.model}.", param="messages")
         case Refuse(reason="late"):

@@ -159,7 +159,7 @@ class Till:
             return
         bound_pico = self._bound_pico(ask, visit, way, price)
         visit.hold = None
-        if all(one.account is not None for one in way.slices):
+        if None not in [one.account for one in way.slices]:
             visit.hold = reserve(way.slices, bound_pico)
             if visit.hold is None and (spent := overspent(way.slices)) is not None:
                 raise _exceeded(spent, bound_pico)
@@ -262,7 +262,9 @@ class Till:
     def _held(self, visit: Visit) -> None:
         assert visit.hold is not None
         visit.epoch = self._lender.epoch
-        visit.accounts = tuple([one.account for one in (*visit.hold.slices, *visit.hold.counted) if one.account is not None])
+        hold = visit.hold
+        charged = (*hold.slices, *hold.counted) if hold.counted else hold.slices
+        visit.accounts = tuple([one.account for one in charged if one.account is not None])
 
     # What a request is bound by.
 
@@ -437,8 +439,12 @@ def _exceeded(one: Slice, bound_pico: int) -> QuotaExceeded:
 
 def remaining_pico(hold: Hold) -> int | None:
     """What is left of the scarcest budget, as far as this worker knows; None: no budget holds."""
-    left = [one.limit_pico - one.spent_by_others - one.settled - one.held for one in (*hold.slices, *hold.counted)]
-    return max(0, min(left)) if left else None
+    least: int | None = None
+    for one in (*hold.slices, *hold.counted) if hold.counted else hold.slices:
+        left = one.limit_pico - one.spent_by_others - one.settled - one.held
+        if least is None or left < least:
+            least = left
+    return None if least is None else max(0, least)
 
 
 __all__ = ["IMAGE_TOKENS_MAX", "NOBODY", "BudgetLeft", "Lender", "Quote", "Till", "remaining_pico"]

@@ -69,7 +69,8 @@ class Visit(msgspec.Struct):
     @property
     def left(self) -> dict[str, tuple[int, int, int]]:
         """What the limits leave: see `RateLimited.left`."""
-        left = left_of(self.limiter, self.granted) if self.limiter is not None and self.granted is not None else {}
+        limiter, granted = self.limiter, self.granted
+        left = left_of(limiter, granted) if limiter is not None and granted is not None else {}
         return left_of_all(self.taken, left) if self.taken else left
 
 

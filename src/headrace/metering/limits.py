@@ -112,11 +112,9 @@ class Limiter:
         refused = self.room(now, tokens_bound)
         if refused is not None:
             return refused
-        hold = None
         if self.requests_per_minute is not None:
             self._requests_debt += self._window
-        if self.tokens_per_minute is not None:
-            hold = self._hold(tokens_bound)
+        hold = None if self.tokens_per_minute is None else self._hold(tokens_bound)
         return Granted(hold, *self._left())
 
     def give_back(self, now: Instant, tokens: int, granted: Granted) -> int:
@@ -186,14 +184,15 @@ class Limiter:
             others.popleft()
 
     def _hold(self, tokens: int) -> Hold:
-        hold = Hold(tokens * self._window)
+        units = tokens * self._window
+        hold, holds = Hold(units), self._holds
         if not self._tokens_debt:
-            self._holds.clear()  # all were given back whole, or asked for nothing
-        elif len(self._holds) >= self._compact_at:
-            self._holds = _compacted(self._holds)
-            self._compact_at = max(HOLDS_COMPACT, 2 * len(self._holds))
-        self._holds.append(hold)
-        self._tokens_debt += hold.unpaid
+            holds.clear()  # all were given back whole, or asked for nothing
+        elif len(holds) >= self._compact_at:
+            self._holds = holds = _compacted(holds)
+            self._compact_at = max(HOLDS_COMPACT, 2 * len(holds))
+        holds.append(hold)
+        self._tokens_debt += units
         return hold
 
     def _pay(self, now: Instant) -> None:

@@ -224,7 +224,8 @@ class Connection(Answering, asyncio.Protocol):
     def release(self) -> None:
         """The exchange is over: back to the idle ones if it went to its end, else closed."""
         if self.complete and self._kept and self._failure is None and not (self._pieces or self._behind or self.closed):
-            self._resume()  # a large answer may have ended while its reading was stopped
+            if self._paused:
+                self._resume()  # a large answer may have ended while its reading was stopped
             self._asked = False
             self._reused = True
             self._idle_since = -1.0

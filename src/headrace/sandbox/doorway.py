@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from headrace.core.errors import InvalidRequest
+from headrace.sandbox.egress import unix_listener
 
-HEAD_BYTES_MAX: Final = 64 << 10
 CONNECT_S_MAX: Final = 10
 ROUTES: Final = frozenset(
     (
@@ -59,9 +59,7 @@ class Doorway:
 
     async def start(self, path: Path) -> None:
         """Listen, where anybody who can see the socket may come: it lies in a folder that only we may enter."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        self._server = await asyncio.start_unix_server(self._serve, path, limit=HEAD_BYTES_MAX)
+        self._server = await asyncio.start_unix_server(self._serve, sock=unix_listener(path))
         os.chmod(path, 0o666)  # noqa: S103 the sandbox's user is not ours
 
     async def stop(self) -> None:

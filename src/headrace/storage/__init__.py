@@ -121,7 +121,7 @@ from headrace.storage.responses import (
 )
 from headrace.storage.runlog import Entry, RunLog, read_run
 from headrace.storage.runners import BEAT_S, Vigil, beat, bury, bury_host, bury_work
-from headrace.storage.schedules import Firing, Schedule, ScheduleStore
+from headrace.storage.schedules import Firing, FiringState, Schedule, ScheduleStore
 from headrace.storage.segment import Damage
 from headrace.storage.sessions import drop_session, keep_session, session_of, take_link
 from headrace.storage.shared import SharedState
@@ -214,6 +214,7 @@ __all__ = [
     "Fenced",
     "FileLock",
     "Firing",
+    "FiringState",
     "Folder",
     "Found",
     "HourRow",

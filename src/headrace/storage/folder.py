@@ -91,7 +91,7 @@ class Layout(msgspec.Struct, frozen=True):
 
     @property
     def watch_lock(self) -> Path:
-        """Held by the one process that fires schedules."""
+        """Held by the one process that does what is scheduled: a server's, or a watch."""
         return self.root / "watch.lock"
 
     @property
@@ -229,6 +229,7 @@ def host_id(layout: Layout, fresh: str) -> str:
     """The name of this data folder among those that share a store: `fresh` at first, and kept in it."""
     if not layout.host.exists():
         draft = layout.host.with_suffix(f".{os.getpid()}")
+        draft.touch(mode=0o600)
         draft.write_text(f"{fresh}\n")
         with suppress(FileExistsError):
             os.link(draft, layout.host)

@@ -17,7 +17,7 @@ NAMES = ("max_completion_tokens", "max_tokens")
 
 def images_in(body: bytes) -> int:
     """How many names of images stand in it: two an image, and at least one."""
-    return without_texts(body).count(b'"image_url"')
+    return _marks(body).count(b"image_url")
 
 
 def pictures_bytes(body: bytes, messages: bytes) -> int:
@@ -60,12 +60,26 @@ def without_tools(body: bytes, paths: Collection[str], form: str) -> bytes:
 
 def open_ended(body: bytes) -> str | None:
     """Why nobody can say what a chat costs at most; None: its length bounds it."""
-    around = without_texts(body)
-    if b'"web_search_options"' in around:
+    marks = _marks(body)
+    if b"web_search_options" in marks:
         return "the vendor searches the web for it ('web_search_options')."
-    if b'"file_id"' in around:
+    if b"file_id" in marks:
         return "only the vendor has the files that were uploaded to it ('file_id')."
     return None
+
+
+_MARK = re.compile(rb'"(image_url|web_search_options|file_id)"')
+_latest: tuple[bytes, list[bytes]] = b"", []
+"""A memo of one: a request is asked for its images, and then for what else is not billed by its length."""
+
+
+def _marks(body: bytes) -> list[bytes]:
+    """The names of what its length does not bound, as often as each stands in it."""
+    global _latest
+    latest = _latest
+    if latest[0] is not body:
+        latest = _latest = body, _MARK.findall(without_texts(body))
+    return latest[1]
 
 
 def without_max_cost(body: bytes) -> bytes:

@@ -8,6 +8,8 @@ from headrace.workspace.console import Console, Facts
 from headrace.workspace.door import Door
 from headrace.workspace.driver import Driver, Ending, Granted, Person
 from headrace.workspace.files import ThreadFiles
+from headrace.workspace.firing import FILE as SCHEDULE_FILE
+from headrace.workspace.firing import Firings
 from headrace.workspace.hands import Hands, Screen
 from headrace.workspace.honesty import BUILT_IN, verdict
 from headrace.workspace.instructions import brought_along
@@ -18,8 +20,9 @@ from headrace.workspace.outfit import Outfit, equipped
 from headrace.workspace.pages import page_routes
 from headrace.workspace.remembering import Embeds, Remembering
 from headrace.workspace.runs import Runs, Speakers
+from headrace.workspace.schedules import Schedules
 from headrace.workspace.scheduling import Keeper, Scheduler, new_schedule, next_due
-from headrace.workspace.telling import KINDS, Teller, check_address, check_kinds, happened
+from headrace.workspace.telling import KINDS, Teller, check_address, check_kinds, happened, scheduled
 from headrace.workspace.toolbox import Kit, Toolbox
 from headrace.workspace.triggers import FILE as TRIGGER_FILE
 from headrace.workspace.triggers import NewTrigger, Triggers, new_trigger
@@ -31,6 +34,7 @@ __all__ = [
     "A2A",
     "BUILT_IN",
     "KINDS",
+    "SCHEDULE_FILE",
     "SESSION_S",
     "TRIGGER_FILE",
     "AgentTasks",
@@ -41,6 +45,7 @@ __all__ = [
     "Embeds",
     "Ending",
     "Facts",
+    "Firings",
     "Granted",
     "Hands",
     "Keeper",
@@ -55,6 +60,7 @@ __all__ = [
     "Remembering",
     "Runs",
     "Scheduler",
+    "Schedules",
     "Screen",
     "ServerSecrets",
     "Speaker",
@@ -78,6 +84,7 @@ __all__ = [
     "next_due",
     "owner_of",
     "page_routes",
+    "scheduled",
     "test_message",
     "told_of",
     "verdict",

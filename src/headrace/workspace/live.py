@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from headrace.core.errors import HeadraceError
+from headrace.core.errors import HeadraceError, UpstreamUnreachable
 from headrace.storage import ThreadState
 
 FILE: Final = "live.jsonl"
@@ -51,11 +51,12 @@ class Noted(msgspec.Struct, frozen=True, tag="noted"):
 
 
 class Stands(msgspec.Struct, frozen=True, tag="stands"):
-    """How the run stands from now on; with `code` and `why` where it failed, and the id of the request that did."""
+    """How the run stands from now on; with `code` and `why` where it failed, and whether that passes by itself."""
 
     state: ThreadState
     code: str = ""
     why: str = ""
+    passes: bool = False
 
 
 Happening: TypeAlias = Begun | Words | Shell | Printed | Noted | Stands
@@ -93,7 +94,8 @@ class Live:
         self._news()
 
     def fail(self, error: HeadraceError) -> None:
-        self.tell(Stands("failed", error.code, error.message))
+        passes = error.retryable or isinstance(error, UpstreamUnreachable)
+        self.tell(Stands("failed", error.code, error.message, passes))
 
     def close(self) -> None:
         os.close(self._file)

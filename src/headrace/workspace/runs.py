@@ -195,6 +195,10 @@ class Runs:
         """Work on it, if there is anything to do."""
         self._ensure(run, resumed=False)
 
+    def resume(self, run: str) -> None:
+        """Go on with it where it was."""
+        self._ensure(run, resumed=True)
+
     def works_on(self, run: str) -> bool:
         return run in self._working
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -113,10 +114,10 @@ class Scheduler:
         """Claim whatever is due; then all firings that are to be gone on with, also those of a watch that was killed."""
         now = self._clock.moment()
         for schedule in self._store.all():
-            if schedule.ended is None and (found := dues(schedule.cron, schedule.zone, schedule.since, now)):
+            if not schedule.rests and (found := dues(schedule.cron, schedule.zone, schedule.since, now)):
                 *missed, due = found
                 late_s = (now - due) // SECOND
-                says = f"Late by {_long(late_s)}: no watch was running." if late_s > LATE_S else ""
+                says = f"Late by {_long(late_s)}: nobody watched." if late_s > LATE_S else ""
                 if self._store.claim(schedule, missed, due, self._new_run(), says, now) and missed:
                     self._skipped(schedule, missed)
         return self._store.firings("begun")
@@ -124,16 +125,22 @@ class Scheduler:
     def wakes(self) -> Moment | None:
         """When something is due next."""
         now = self._clock.moment()
-        coming = [next_due(each.cron, each.zone, now) for each in self._store.all() if each.ended is None]
+        coming = [next_due(each.cron, each.zone, now) for each in self._store.all() if not each.rests]
         return min((moment for moment in coming if moment is not None), default=None)
 
 
-def new_schedule(id: str, spoken: str, zone: str, leave: bytes, model: str, now: Moment) -> Schedule:
-    """A schedule from now on. Raises InvalidRequest when it is not clear when it is due, or it never is."""
+def new_schedule(id: str, spoken: str, zone: str, leave: bytes, model: str, now: Moment, *, owner: str = "", key: bytes = b"") -> Schedule:
+    """A schedule from now on; of no owner, it is that of who runs the server. Raises InvalidRequest when it is not clear when it is due, or
+    it never is."""
     cron = cron_of(spoken)
     if next_due(cron, zone, now) is None:
         raise InvalidRequest(f"{spoken!r} never comes.")
-    return Schedule(id=id, spoken=spoken, cron=cron, zone=zone, leave=leave, model=model, created=now, since=now)
+    return Schedule(id=id, spoken=spoken, cron=cron, zone=zone, leave=leave, model=model, created=now, since=now, owner=owner, key=key)
+
+
+def coming(cron: str, zone: str, after: Moment, count: int) -> list[Moment]:
+    """The next moments at which it is due, so many at most. Raises InvalidRequest."""
+    return list(islice(_moments(cron, zone, after), count))
 
 
 def _long(seconds: int) -> str:

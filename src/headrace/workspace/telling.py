@@ -56,6 +56,11 @@ def happened(events: Sequence[Event], state: ThreadState, failure: HeadraceError
     return kind, {"answer": _cut(last.text)} if isinstance(last, Ended) else {}
 
 
+def scheduled(kind: str) -> str:
+    """What happens to a run, as its schedule's."""
+    return {"run.budget_ended": "schedule.waits"}.get(kind, kind.replace("run.", "schedule."))
+
+
 def _asked(events: Sequence[Event]) -> tuple[str, dict[str, Any]] | None:
     asked = question(events, CARDS)
     if asked is None:
@@ -111,15 +116,29 @@ class Teller:
         self._news = asyncio.Event()
 
     async def run_stands(
-        self, owner: str, thread: Thread, run: str, events: Sequence[Event], state: ThreadState, failure: HeadraceError | None
+        self,
+        owner: str,
+        thread: Thread,
+        run: str,
+        events: Sequence[Event],
+        state: ThreadState,
+        failure: HeadraceError | None,
+        schedule: str | None = None,
     ) -> None:
-        """A run of a thread came to a stand."""
+        """A run of a thread came to a stand; with a `schedule` it is told as that one's."""
         found = happened(events, state, failure)
         if found is None:
             return
         kind, more = found
         about = {"thread": thread.id, "run": run, "title": thread.title, "cost_usd": usd(thread.pico_usd), "tokens": thread.tokens}
+        if schedule is not None:
+            kind, about = scheduled(kind), {**about, "schedule": schedule}
         await self.write(owner, kind, f"{run}_{len(events)}_{state}", about | more)
+
+    async def skipped(self, owner: str, schedule: str, moments: Sequence[int]) -> None:
+        """Nobody watched when a schedule was due."""
+        told = {"schedule": schedule, "times": len(moments), "last_due": moments[-1]}
+        await self.write(owner, "schedule.skipped", f"{schedule}_{moments[-1]}", told)
 
     async def write(self, owner: str, kind: str, happening: str, told: dict[str, Any]) -> int:
         """Have it told to who wants to hear it; to how many. `happening` names it: of one name it is told once."""

@@ -87,7 +87,7 @@ def test_what_was_missed_is_written_down_and_the_last_is_done_late(store):
     clock.turn(s=3 * DAY)
     (firing,) = scheduler(store, clock).claim()
     assert states(store) == [(1, "skipped", ""), (25, "skipped", ""), (49, "begun", "run_1")]
-    assert firing.says == "Late by 23 hours: no watch was running."
+    assert firing.says == "Late by 23 hours: nobody watched."
 
 
 def test_what_was_taken_back_is_due_no_more(store):

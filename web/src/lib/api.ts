@@ -1,6 +1,6 @@
 // What the page asks of its server. A failure says what happened and what to do, in the server's own words.
 
-import type { Act, Answered, Changes as ThreadChanges, Doing, Event, Forking, Message, NewKey, NewThread } from './types'
+import type { Act, Answered, Changes as ThreadChanges, Doing, Event, Forking, Message, NewKey, NewSchedule, NewThread } from './types'
 
 export const API = '/workspace/api'
 
@@ -112,6 +112,39 @@ export interface Changes {
   folder: string | null
 }
 
+export interface CameOf {
+  due: number
+  state: 'begun' | 'done' | 'waiting' | 'failed' | 'skipped'
+  says: string
+  run: string
+  thread: string | null
+  changed: number
+}
+
+export interface Schedule {
+  id: string
+  when: string
+  zone: string
+  model: string
+  task: string
+  folder: string | null
+  created: number
+  ended: number | null
+  paused: number | null
+  expires: number | null
+  /** It was made by a command. */
+  terminal: boolean
+  next: number[]
+  last: CameOf | null
+  /** What it may do without asking, a sentence each. */
+  may: string[]
+  invalid: string | null
+}
+
+export interface WholeSchedule extends Schedule {
+  firings: CameOf[]
+}
+
 export interface Model {
   id: string
   owned_by: string
@@ -156,6 +189,7 @@ const at = (path: string) => path.split('/').map(encodeURIComponent).join('/')
 export const api = {
   me: () => json<Visitor>('GET', `${API}/session`),
   signIn: (by: { key: string } | { link: string }) => json<Visitor>('POST', `${API}/session`, by),
+  ways: () => json<{ login: string | null; provider: string | null; why: string | null }>('GET', '/auth/ways'),
   signOut: () => json<void>('DELETE', `${API}/session`),
   threads: () => json<{ threads: Thread[] }>('GET', `${API}/threads`).then((told) => told.threads),
   create: (asked: NewThread) => json<WholeThread>('POST', `${API}/threads`, asked),
@@ -191,6 +225,13 @@ export const api = {
   remember: (text: string) => json<Memory>('POST', `${API}/memories`, { text }),
   reword: (id: string, text: string) => json<Memory>('PATCH', `${API}/memories/${id}`, { text }),
   forget: (id: string) => json<void>('DELETE', `${API}/memories/${id}`),
+  schedules: () => json<{ schedules: Schedule[] }>('GET', `${API}/schedules`).then((told) => told.schedules),
+  schedule: (id: string) => json<WholeSchedule>('GET', `${API}/schedules/${id}`),
+  scheduleWhen: (text: string, zone: string) =>
+    json<{ cron: string; next: number[] }>('GET', `${API}/schedules/when?text=${encodeURIComponent(text)}&zone=${encodeURIComponent(zone)}`),
+  addSchedule: (schedule: NewSchedule) => json<Schedule>('POST', `${API}/schedules`, schedule),
+  pauseSchedule: (id: string, paused: boolean) => json<WholeSchedule>('PATCH', `${API}/schedules/${id}`, { paused }),
+  endSchedule: (id: string) => json<void>('DELETE', `${API}/schedules/${id}`),
   bring: (content: Blob) => asked('POST', `${API}/import`, content).then((answer) => answer.json() as Promise<{ threads: string[] }>),
   console: <T>(path: string) => json<T>('GET', `${API}/console/${path}`),
   createKey: (key: NewKey) => json<{ id: string; name: string; secret: string }>('POST', `${API}/console/keys`, key),

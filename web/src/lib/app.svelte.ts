@@ -47,6 +47,8 @@ class App {
     this.visitor = null
     this.threads = []
     location.hash = '#/'
+    const { login } = await api.ways().catch(() => ({ login: null }))
+    if (login) location.href = '/auth/logout' // who came from the identity provider leaves there, too
   }
 
   async load(): Promise<void> {

@@ -237,6 +237,23 @@ export interface NewKey {
   tokens_per_minute?: number | null;
 }
 
+/** A schedule to be made. `when` is as people say it; `leave` are texts as `headrace agent schedule --leave` takes them; without a */
+export interface NewSchedule {
+  when: string;
+  task: string;
+  zone: string;
+  model?: string;
+  folder?: string | null;
+  take?: boolean;
+  budget_usd?: string | null;
+  tokens_max?: number | null;
+  steps_max?: number;
+  hosts?: string[];
+  leave?: string[];
+  days?: number;
+  trust_folder?: boolean;
+}
+
 /** A thread to be made. `folder` is a folder of the server's machine, for who administers it; `clone` is a repository that the thread's */
 export interface NewThread {
   title?: string;
@@ -354,12 +371,13 @@ export interface StandingLeave {
   by: string;
 }
 
-/** How the run stands from now on; with `code` and `why` where it failed, and the id of the request that did. */
+/** How the run stands from now on; with `code` and `why` where it failed, and whether that passes by itself. */
 export interface Stands {
   type: "stands";
   state: "done" | "failed" | "new" | "running" | "stopped" | "waiting";
   code: string;
   why: string;
+  passes: boolean;
 }
 
 /** The person takes the browser; the agent waits from its next step on. */

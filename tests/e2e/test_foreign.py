@@ -1,0 +1,155 @@
+"""`headrace agent foreign`: another maker's agent works in a draft, reaches models alone, never sees a key, and its money is told.
+
+The stand-in speaks our API with the standard library only. The real ones are tried where `sh scripts/agents.sh` has installed them.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from headrace.core.errors import InvalidRequest, SetupError
+from headrace.sandbox import try_level
+from tests.e2e.conftest import told
+from tests.server import PROGRAM, Installation, eventually, pool, priced
+from tests.talker import talking
+
+AGENTS = Path(__file__).parents[2] / ".agents"
+STAND_IN = """
+import json, os, urllib.error, urllib.request
+
+def ask(method, path, body=None, **headers):
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"content-type": "application/json", **headers}
+    request = urllib.request.Request(os.environ["ANTHROPIC_BASE_URL"] + path, data, headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as wrong:
+        return wrong.code, json.load(wrong)
+
+asked = {"model": os.environ["HEADRACE_MODEL"], "messages": [{"role": "user", "content": os.environ["HEADRACE_TASK"]}]}
+status, answer = ask("POST", "/v1/chat/completions", asked, authorization="Bearer " + os.environ["OPENAI_API_KEY"])
+print("answered", status, answer["choices"][0]["message"]["content"] if status == 200 else answer)
+for path in ("/v1/files", "/workspace/api/session", "/admin/pools", "/v1/keys"):
+    print("refused", ask("GET", path)[0], path)
+print("minting", ask("POST", "/v1/keys", {"name": "more"})[0])
+other = ask("POST", "/v1/chat/completions", {**asked, "model": "visitor"})
+print("other model", other[0])
+try:
+    urllib.request.urlopen("http://192.0.2.1/", timeout=2)
+except OSError as wrong:
+    print("network", type(wrong).__name__)
+with open("note.txt", "w") as note:
+    note.write(answer["choices"][0]["message"]["content"])
+"""
+
+pytestmark = pytest.mark.skipif(try_level().rung != 3, reason="a door to the models needs level 3 of the sandbox")
+
+
+@pytest.fixture
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("agent") / "agent.py"
+    path.parent.chmod(0o755)
+    path.write_text(STAND_IN)
+    return path
+
+
+def test_it_reaches_models_alone_and_what_it_made_is_a_draft(place, server, project, stand_in):
+    said = told(
+        place, "agent", "foreign", "command", "Write a note", "--command", f"python3 {stand_in}", "--read", str(stand_in.parent),
+        "--folder", str(project), "--model", "talker", "--url", server.base_url, "--key", server.key, "--usd-max", "0.01",
+    )  # fmt: skip
+    for words in (
+        "answered 200 I have written the file.",
+        "refused 403 /v1/files",
+        "refused 403 /workspace/api/session",
+        "refused 403 /admin/pools",
+        "refused 403 /v1/keys",
+        "minting 403",
+        "other model 404",
+        "network URLError",
+        "added    note.txt",
+        "$0.00014 of $0.01",
+    ):
+        assert words in said, said
+    assert not (project / "note.txt").exists()
+    (run,) = {word for word in said.split() if word.startswith("run_")}
+    assert "+I have written the file." in told(place, "agent", "diff", run)
+    told(place, "agent", "keep", run)
+    assert (project / "note.txt").read_text() == "I have written the file."
+    told(place, "agent", "undo", run)
+    assert not (project / "note.txt").exists()
+    assert "done" in told(place, "agent", "list").splitlines()[0]
+
+
+def test_who_stops_it_ends_it_and_all_that_it_has_started(place, server, project):
+    mark = f"4{os.getpid()}"
+    line = (
+        *PROGRAM, "agent", "foreign", "command", "Wait", "--command", f"echo begun; sleep {mark} & sleep {mark}",
+        "--folder", str(project), "--model", "talker", "--url", server.base_url, "--key", server.key,
+    )  # fmt: skip
+    with subprocess.Popen(line, cwd=place.folder, env=place.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"begun\n"
+            assert eventually(lambda: sleeping(mark) == 2)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 130
+        finally:
+            process.kill()
+    assert eventually(lambda: sleeping(mark) == 0)
+    assert "done" in told(place, "agent", "list").splitlines()[0]
+
+
+def sleeping(seconds: str) -> int:
+    """How many processes sleep for so long."""
+    count = 0
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            try:
+                count += (process / "cmdline").read_bytes() == b"sleep\0%s\0" % seconds.encode()
+            except OSError:
+                continue
+    return count
+
+
+def test_what_can_be_started_is_checked(place, server, project):
+    asked = ("--folder", str(project), "--model", "talker", "--url", server.base_url, "--key", server.key)
+    with pytest.raises(InvalidRequest, match="--command"):
+        told(place, "agent", "foreign", "command", "Do it", *asked)
+    with pytest.raises(InvalidRequest, match="--command"):
+        told(place, "agent", "foreign", "codex", "Do it", "--command", "true", *asked)
+    if not (AGENTS / ".installed").exists():
+        environment = os.environ.get("PATH", "")
+        os.environ["PATH"] = str(Path(sys.executable).parent)
+        try:
+            with pytest.raises(SetupError, match="not on the PATH: npm install"):
+                told(place, "agent", "foreign", "codex", "Do it", *asked)
+        finally:
+            os.environ["PATH"] = environment
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    if not (AGENTS / ".installed").exists():
+        pytest.skip("no foreign agents are installed: sh scripts/agents.sh (660 MB)")
+    with talking() as talker:
+        settings = "[agents]\nbrowser = ''\n" + pool("vendor", talker.url, "codex", "claude") + priced("codex", "claude")
+        yield Installation(tmp_path_factory.mktemp("house"), settings)
+
+
+@pytest.mark.parametrize("agent", ["codex", "claude"])
+def test_the_real_ones_write_a_file(house, project, agent):
+    with house.serving() as server:
+        ended = house.run(
+            "agent", "foreign", agent, "Make hello.txt", "--model", agent, "--program", str(AGENTS / "node_modules" / ".bin" / agent),
+            "--folder", str(project), "--url", server.base_url, "--take", timeout_s=110,
+        )  # fmt: skip
+    assert "added    hello.txt" in ended.stdout
+    assert (project / "hello.txt").read_text() == f"made by {agent}\n"
+    assert "2 requests, $0.00028 of $1" in ended.stderr
