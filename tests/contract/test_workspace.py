@@ -29,7 +29,10 @@ def talker() -> Iterator[Talker]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, talker: Talker) -> Installation:
-    return Installation(tmp_path_factory.mktemp("house"), pool("vendor", talker.url, *SCRIPTS) + blind(talker.url) + priced(*SCRIPTS))
+    return Installation(
+        tmp_path_factory.mktemp("house"),
+        pool("vendor", talker.url, *SCRIPTS) + blind(talker.url) + priced(*SCRIPTS) + "[files]\nperson_bytes_max = 40_000_000\n",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -367,6 +370,18 @@ def test_a_time_that_nobody_can_mean_is_left_out(ann):
     said = [{"sender": "human", "text": "Dateless", "created_at": moment} for moment in (1e300, "9999-12-31T23:59:59-23:59", -1)]
     (made,) = ann.post("/import", [{"name": "Dateless", "chat_messages": said}])["threads"]
     assert all(one["at"] < 2**63 for one in ann.get(f"/threads/{made}/log")["events"])
+
+
+def test_one_person_puts_so_much_into_threads_and_no_more(ann, ben):
+    thread = ann.thread(model="echo")
+    assert ann.call("PUT", f"{API}{thread}/files/a", b"a" * 30_000_000)[0] == 201
+    assert ann.call("PUT", f"{API}{thread}/files/a", b"a" * 20_000_000)[0] == 201, "in place of the other"
+    status, told = ann.call("PUT", f"{API}{ann.thread(model='echo')}/files/b", b"b" * 30_000_000)
+    assert (status, told["error"]["code"]) == (413, "no_room_left")
+    assert "files.person_bytes_max): delete some" in told["error"]["message"]
+    assert ben.call("PUT", f"{API}{ben.thread(model='echo')}/files/b", b"b" * 30_000_000)[0] == 201
+    assert ann.call("DELETE", f"{API}{thread}")[0] == 204
+    assert ann.call("PUT", f"{API}{ann.thread(model='echo')}/files/b", b"b" * 30_000_000)[0] == 201
 
 
 def test_what_is_too_long_is_not_read_to_its_end_nor_kept(server, ann):

@@ -61,7 +61,8 @@ def test_without_taking_over_the_folder_is_as_it_was(place, server, project):
 def test_what_needs_leave_waits_when_nobody_can_be_asked(place, server, project):
     said, name = run(place, server, project, "visitor", "Read add.py and write what it does")
     assert f"The run waits for you: headrace agent resume {name}" in said
-    assert "unfinished" in place.run("agent", "list").stdout
+    assert f"{name}  " in place.run("agent", "list").stdout
+    assert "waits for leave  Read add.py" in place.run("agent", "list").stdout
 
 
 def test_a_model_that_only_talks_is_called_what_it_is(place, server, project):

@@ -32,6 +32,7 @@ STATUS: dict[type[HeadraceError], int] = {
     errors.RunBusy: 409,
     errors.LeaveInvalid: 403,
     errors.BodyTooLarge: 413,
+    errors.NoRoomLeft: 413,
     errors.UnsupportedMediaType: 415,
     errors.RateLimited: 429,
     errors.QuotaExceeded: 429,

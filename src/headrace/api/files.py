@@ -50,12 +50,14 @@ EXPIRES_S = (3_600, 2_592_000)
 
 
 class FilesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How large one file may be, and how much a project may keep. `retention_days` is how long files are kept whose clients name no time;
-    0: for ever. `url` is the bucket (`s3://bucket/prefix`) or the folder (`file:///path`) in which their bytes lie; None: one of the data
-    folder's. `endpoint` is the address of what speaks S3 where that is not AWS, and `region` its region."""
+    """How large one file may be, how much a project may keep, and how much a person may put into threads. `retention_days` is how long
+    files are kept whose clients name no time; 0: for ever. `url` is the bucket (`s3://bucket/prefix`) or the folder (`file:///path`) in
+    which their bytes lie; None: one of the data folder's. `endpoint` is the address of what speaks S3 where that is not AWS, and `region`
+    its region."""
 
     bytes_max: int = 512 * MIB
     project_bytes_max: int = 10_240 * MIB
+    person_bytes_max: int = 2_048 * MIB
     retention_days: int = 0
     url: str | None = None
     endpoint: str | None = None
@@ -66,8 +68,8 @@ class FilesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise ValueError('files.url is a bucket, such as "s3://headrace-files/eu", or a folder, such as "file:///mnt/headrace-files"')
         if not (self.url or "").startswith("s3:") and (self.endpoint or self.region):
             raise ValueError("files.endpoint and files.region are of files.url: name the bucket, too")
-        if min(self.bytes_max, self.project_bytes_max) < 1 or self.retention_days < 0:
-            raise ValueError("files.bytes_max and files.project_bytes_max are at least 1, files.retention_days 0 (for ever) or more")
+        if min(self.bytes_max, self.project_bytes_max, self.person_bytes_max) < 1 or self.retention_days < 0:
+            raise ValueError("files.*_bytes_max and files.bytes_max are at least 1, files.retention_days 0 (for ever) or more")
 
     @property
     def folder(self) -> str | None:

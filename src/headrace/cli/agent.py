@@ -98,10 +98,15 @@ def resume(place: Place, run: str, message: str | None, model: str | None, take:
 @click.pass_obj
 def list_runs(place: Place) -> None:
     """The runs, the newest first: how each stands, and what it was asked."""
-    found = False
+    found = waits = False
     for home, entries in runs_of(place):
         found = True
-        click.echo(f"{home.name}  {shown_moment(entries[0].at)}  {standing(home, entries):<10}  {short(task_of(entries))}")
+        began = shown_moment(entries[0].at) if entries else " " * len(shown_moment(0))
+        state = standing(home, entries)
+        waits |= state.startswith("waits")
+        click.echo(f"{home.name}  {began}  {state:<15}  {short(task_of(entries))}")
+    if waits:
+        click.echo("What waits is shown and answered with: headrace agent inbox")
     if not found:
         click.echo("No runs yet: headrace agent run 'TASK' starts one.")
 

@@ -12,6 +12,8 @@ import msgspec
 
 from headrace.agents import Grant, Readers, Writers
 from headrace.agents.events import ContextGiven, Ended, Event, ModelSaid, PersonSaid, TaskGiven
+from headrace.agents.question import question
+from headrace.agents.tools import CARDS
 from headrace.cli.telling import tell_run, used
 from headrace.compose import Place, outfit_of, signing_key
 from headrace.compose.clock import MachineClock, Names
@@ -217,7 +219,12 @@ def runs_of(place: Place) -> Iterator[tuple[Path, Sequence[Entry]]]:
 
 
 def standing(home: Path, entries: Sequence[Entry]) -> str:
-    """How a run stands, in a word or two."""
+    """How a run stands, in a word or three; what it waits for first."""
+    if not entries:
+        return "empty"
+    asked = question([entry.event for entry in entries], CARDS)
+    if asked is not None and asked.pause != "stopped":
+        return "waits for leave" if asked.calls else "waits for your word" if asked.fate is not None else f"used up its {asked.pause}"
     if (home / "draft" / "taken.json").exists():
         return "taken over"
     return "done" if isinstance(entries[-1].event, Ended) else "unfinished"

@@ -185,6 +185,9 @@ def workspace(
         pools = snapshot.pools_of.get(model, ()) if model else snapshot.pools.values()
         return all(pool.dialect == "local" for pool in pools)
 
+    def most() -> int:
+        return reloading.settings.files.person_bytes_max
+
     def blind(principal: Principal, model: str) -> list[str] | None:
         name = model or first_model(gateway, principal, sees=True)
         if sees_pictures(gateway, name):
@@ -200,9 +203,10 @@ def workspace(
         new_secret=lambda: secrets.token_urlsafe(32),
         built_in=built_in,
         blind=blind,
+        most=most,
     )
     console = Console(visitors, StoredFacts(house.state, clock, lambda: reloading.settings, gateway), clock)
-    files = ThreadFiles(visitors, runs, archive)
+    files = ThreadFiles(visitors, runs, archive, most)
     browser = ThreadBrowser(visitors, runs, archive, clock)
     memories = Memories(visitors, archive, clock, new_id)
     webhooks = Webhooks(visitors=visitors, archive=archive, teller=teller, clock=clock, new_id=new_id, new_token=new_token, private=private)

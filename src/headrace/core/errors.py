@@ -314,6 +314,12 @@ class StorageFull(HeadraceError):
     code, side, retryable = "storage_full", Side.SELF, True
 
 
+class NoRoomLeft(HeadraceError):
+    """A person's files and pictures in threads are as much as one may have."""
+
+    code, side, retryable = "no_room_left", Side.CLIENT, False
+
+
 class SetupError(HeadraceError):
     """What stops the program from starting: its message says what, where, and what to do."""
 

@@ -9,6 +9,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from headrace.core.clock import Moment
+from headrace.core.errors import NoRoomLeft
 from headrace.storage.database import transaction
 from headrace.storage.sessions import hidden
 
@@ -130,7 +131,31 @@ def drop_thread(database: sqlite3.Connection, owner: str, id: str) -> list[str] 
         runs = [row[0] for row in database.execute("DELETE FROM thread_run WHERE thread = ? RETURNING id", (id,)).fetchall()]
         database.execute("DELETE FROM thread_share WHERE thread = ?", (id,))
         database.execute("DELETE FROM thread_text WHERE thread = ?", (id,))
+        database.execute("DELETE FROM thread_put WHERE thread = ?", (id,))
     return runs
+
+
+def put_into_thread(database: sqlite3.Connection, owner: str, thread: str, path: str, size: int, most: int) -> None:
+    """Count what a person is about to put there. Raises NoRoomLeft where that is more than one may have in all."""
+    with transaction(database):
+        (others,) = database.execute(
+            "SELECT coalesce(sum(bytes), 0) FROM thread_put JOIN thread ON thread.id = thread_put.thread "
+            "WHERE owner = ? AND NOT (thread = ? AND path = ?)",
+            (owner, thread, path),
+        ).fetchone()
+        if others + size > most:
+            raise NoRoomLeft(
+                f"{path.rpartition('/')[2]} has {size:,} bytes, and your files and pictures in all threads have {others:,} of the "
+                f"{most:,} that one person may have here (files.person_bytes_max): delete some, or threads with them, first."
+            )
+        database.execute(
+            "INSERT INTO thread_put VALUES (?, ?, ?) ON CONFLICT (thread, path) DO UPDATE SET bytes = excluded.bytes", (thread, path, size)
+        )
+
+
+def gone_from_thread(database: sqlite3.Connection, thread: str, path: str) -> None:
+    """It is there no more, and is not counted."""
+    database.execute("DELETE FROM thread_put WHERE thread = ? AND path = ?", (thread, path))
 
 
 def keep_branch(database: sqlite3.Connection, owner: str, branch: Branch, state: ThreadState) -> bool:

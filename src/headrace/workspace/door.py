@@ -38,6 +38,7 @@ from headrace.storage import (
     keep_branch,
     keep_share,
     keep_thread,
+    put_into_thread,
     share_of,
     show_branch,
     stand,
@@ -49,7 +50,7 @@ from headrace.workspace.intents import INTENTS, intent_of
 from headrace.workspace.live import stands
 from headrace.workspace.mail import Answer, Fate, Go, Halt, Letter, More, Say, Stop
 from headrace.workspace.pictures import BYTES_MAX as PICTURE_BYTES_MAX
-from headrace.workspace.pictures import MESSAGE_MAX, has_picture, keep_picture, kind_of, named_in, read_picture
+from headrace.workspace.pictures import MESSAGE_MAX, has_picture, keep_picture, kind_of, name_of, named_in, read_picture
 from headrace.workspace.porting import Ported, exported, imported, whole
 from headrace.workspace.runs import Runs
 from headrace.workspace.visitors import Visitor, Visitors, body_of
@@ -130,7 +131,8 @@ class Showing(msgspec.Struct, forbid_unknown_fields=True):
 
 class Door:
     """The handlers. `new_secret` draws the token of a link. Of a model, '' being any, `built_in` says whether it is only the embedded one,
-    and `blind` gives the models to choose instead where it sees no pictures, None where it does."""
+    and `blind` gives the models to choose instead where it sees no pictures, None where it does. `most` is how many bytes one person may
+    put into threads."""
 
     def __init__(
         self,
@@ -143,9 +145,10 @@ class Door:
         new_secret: Callable[[], str],
         built_in: Callable[[str], bool],
         blind: Callable[[Principal, str], list[str] | None],
+        most: Callable[[], int],
     ) -> None:
         self._visitors, self._runs, self._archive, self._clock = visitors, runs, archive, clock
-        self._new_id, self._new_secret, self._built_in, self._blind = new_id, new_secret, built_in, blind
+        self._new_id, self._new_secret, self._built_in, self._blind, self._most = new_id, new_secret, built_in, blind, most
 
     def routes(self) -> list[Route]:
         at = "/workspace/api"
@@ -289,8 +292,9 @@ class Door:
 
     async def pictures(self, request: Request) -> Response:
         """POST a picture, to be shown with a message of this thread."""
-        _, thread = await self._held(request)
+        visitor, thread = await self._held(request)
         content = await body_of(request, PICTURE_BYTES_MAX)
+        await self._archive.run(put_into_thread, visitor.owner, thread.id, f"/pictures/{name_of(content)}", len(content), self._most())
         name = await asyncio.to_thread(keep_picture, self._runs.home(thread.run), content)
         return _json({"name": name, "bytes": len(content)}, 201)
 

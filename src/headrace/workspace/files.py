@@ -5,6 +5,7 @@ What a file holds may be anyone's, so the browser never shows it by itself: it i
 
 import asyncio
 import os
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -16,9 +17,9 @@ from headrace.agents.hunks import Shown, shown
 from headrace.core.errors import Conflict, InvalidRequest, NotFound
 from headrace.sandbox import Change, Choice, Draft, Reviewed, drop, keep, review
 from headrace.sandbox.draft import delete_beneath, open_beneath
-from headrace.storage import LocalArchive, Thread, thread_of
+from headrace.storage import LocalArchive, Thread, gone_from_thread, put_into_thread, thread_of
 from headrace.workspace.runs import Runs
-from headrace.workspace.visitors import Visitors, body_of
+from headrace.workspace.visitors import Visitor, Visitors, body_of
 
 FILE_BYTES_MAX: Final = 32 << 20
 DOING_BYTES_MAX: Final = 1 << 20
@@ -41,10 +42,10 @@ class Doing(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ThreadFiles:
-    """The handlers."""
+    """The handlers. `most` is how many bytes one person may put into threads."""
 
-    def __init__(self, visitors: Visitors, runs: Runs, archive: LocalArchive) -> None:
-        self._visitors, self._runs, self._archive = visitors, runs, archive
+    def __init__(self, visitors: Visitors, runs: Runs, archive: LocalArchive, most: Callable[[], int]) -> None:
+        self._visitors, self._runs, self._archive, self._most = visitors, runs, archive, most
 
     def routes(self) -> list[Route]:
         at = "/workspace/api/threads/{thread}"
@@ -56,26 +57,28 @@ class ThreadFiles:
 
     async def files(self, request: Request) -> Response:
         """GET what the draft holds: paths and sizes."""
-        _, draft = await self._draft(request)
+        _, _, draft = await self._draft(request)
         return _json(await asyncio.to_thread(_listed, draft))
 
     async def file(self, request: Request) -> Response:
         """GET, PUT, DELETE one file."""
-        _, draft = await self._draft(request)
+        visitor, thread, draft = await self._draft(request)
         path = request.path_params["path"]
         if request.method == "GET":
             content = await asyncio.to_thread(_content, draft, path)
             return Response(content, media_type="application/octet-stream", headers=_SAFE)
         if request.method == "DELETE":
             await asyncio.to_thread(delete_beneath, draft.work, path)
+            await self._archive.run(gone_from_thread, thread.id, path)
             return Response(status_code=204)
         content = await body_of(request, FILE_BYTES_MAX)
+        await self._archive.run(put_into_thread, visitor.owner, thread.id, path, len(content), self._most())
         await asyncio.to_thread(_write, draft, path, content)
         return _json({"path": path, "bytes": len(content)}, 201)
 
     async def changes(self, request: Request) -> Response:
         """GET what taking over would do, piece by piece, and what was taken over. POST: take over, give up, or undo."""
-        thread, draft = await self._draft(request)
+        _, thread, draft = await self._draft(request)
         if request.method == "GET":
             return _json(await asyncio.to_thread(_changed, draft, own=thread.folder is None))
         try:
@@ -86,12 +89,12 @@ class ThreadFiles:
             raise Conflict("The run is at work on these files: stop it first, or wait until it is done.")
         return _json({"done": msgspec.to_builtins(await asyncio.to_thread(_done, draft, asked))})
 
-    async def _draft(self, request: Request) -> tuple[Thread, Draft]:
+    async def _draft(self, request: Request) -> tuple[Visitor, Thread, Draft]:
         visitor = await self._visitors.of(request)
         thread = await self._archive.run(thread_of, visitor.owner, request.path_params["thread"])
         if thread is None:
             raise NotFound("Thread", request.path_params["thread"])
-        return thread, self._runs.draft(thread.run)
+        return visitor, thread, self._runs.draft(thread.run)
 
 
 def _listed(draft: Draft) -> dict[str, Any]:
