@@ -120,7 +120,7 @@ def test_every_route_is_in_the_reference() -> None:
         *ThreadFiles(nothing, nothing, nothing, nothing).routes(),
         *ThreadBrowser(nothing, nothing, nothing, nothing).routes(),
         *Console(nothing, nothing, nothing).routes(),
-        *Memories(nothing, nothing, nothing, nothing).routes(),
+        *Memories(nothing, nothing, nothing, nothing, nothing).routes(),
         *Webhooks(
             visitors=nothing, archive=nothing, teller=nothing, clock=nothing, new_id=nothing, new_token=nothing, private=nothing
         ).routes(),

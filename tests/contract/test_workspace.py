@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from headrace.sandbox import try_level
+from tests.e2e.conftest import told
 from tests.needs import need
 from tests.server import Installation, Running, eventually, pool, priced
 from tests.talker import SCRIPTS, Talker, blind, talking
@@ -290,6 +291,22 @@ def test_what_is_remembered_is_the_persons_own_and_can_be_corrected_and_erased(a
     assert "I live in Basel" not in str(talker.asked[-1]["messages"])
     assert ann.call("DELETE", f"{API}/memories/{held['id']}")[0] == 204
     assert ann.post("/memories", {"text": "Short answers, please"})["how"] == "added"
+
+
+def test_the_page_and_the_terminal_have_one_memory(ann, ben, place, tmp_path):
+    told_here = told(place, "memory", "add", "Releases go out on Tuesdays", "--folder", str(tmp_path)).split()[-1].rstrip(".")
+    (held,) = [one for one in ann.get("/memories")["memories"] if one["id"] == told_here]
+    assert (held["about"], held["how"], held["thread"]) == (str(tmp_path), "added", None)
+    ann.call("PATCH", f"{API}/memories/{told_here}", {"text": "Releases go out on Wednesdays"})
+    assert "Wednesdays" in told(place, "memory", "show", told_here)
+    there = ann.post("/memories", {"text": "Rivers are numbered", "about": "Rivers"})["id"]
+    bens = ben.post("/memories", {"text": "Ben's own"})["id"]
+    listed = told(place, "memory", "list")
+    assert there in listed
+    assert bens not in listed
+    told(place, "memory", "forget", there)
+    assert ann.call("DELETE", f"{API}/memories/{told_here}")[0] == 204
+    assert there not in {one["id"] for one in ann.get("/memories")["memories"]}
 
 
 def test_a_budget_pauses_and_more_goes_on(ann):

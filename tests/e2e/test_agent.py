@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.core.errors import InvalidRequest
+from headrace.core.errors import NotFound
 from headrace.sandbox import try_level
 from tests.e2e.conftest import told
 from tests.server import Installation, Running
@@ -97,7 +97,7 @@ def test_what_is_remembered_is_seen_corrected_and_erased(place, server, project)
     assert "Remembered as mem_" in told(place, "memory", "add", "Nobody works on Sundays", "--folder", str(project))
     assert "Nobody works on Sundays" in told(place, "memory", "list")
     told(place, "memory", "forget", one["id"])
-    with pytest.raises(InvalidRequest, match="no memory"):
+    with pytest.raises(NotFound):
         told(place, "memory", "show", one["id"])
 
 

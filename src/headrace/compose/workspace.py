@@ -52,7 +52,6 @@ from headrace.workspace import (
     Firings,
     Keeper,
     Memories,
-    OwnMemories,
     Remembering,
     Runs,
     Schedules,
@@ -137,11 +136,13 @@ def workspace(
 
     database = connect(house.layout.database, durable=True)
 
+    owner, whose = _household(keys.held(digest(house.secret)), database)
+
     def memory(owner: str, thread: Thread, run: str) -> Remembering:
         principal = keys.held(thread.key)
         embeds = None if principal is None else embeddings(gateway, clock, new_id, principal)
-        store = OwnMemories(MemoryStore(database), owner)
-        return Remembering(store, thread.folder or thread.label, run, embeds, clock, new_id)
+        project = thread.label if thread.folder is None else str(Path(thread.folder).resolve())
+        return Remembering(MemoryStore(database, whose(owner)), project, run, embeds, clock, new_id)
 
     sign = functools.partial(signing_key_of, house.layout)
 
@@ -208,7 +209,7 @@ def workspace(
     console = Console(visitors, StoredFacts(house.state, clock, lambda: reloading.settings, gateway), clock)
     files = ThreadFiles(visitors, runs, archive, most)
     browser = ThreadBrowser(visitors, runs, archive, clock)
-    memories = Memories(visitors, archive, clock, new_id)
+    memories = Memories(visitors, archive, clock, new_id, whose)
     webhooks = Webhooks(visitors=visitors, archive=archive, teller=teller, clock=clock, new_id=new_id, new_token=new_token, private=private)
     triggers = Triggers(
         visitors=visitors,
@@ -220,7 +221,7 @@ def workspace(
         sign=sign,
         held=keys.held,
     )
-    firings, schedules = _scheduled(house, runs, visitors, archive, new_id, teller, keys.held(digest(house.secret)), log)
+    firings, schedules = _scheduled(house, runs, visitors, archive, new_id, teller, owner, log)
 
     def budget() -> Budget:
         said = reloading.settings.agents
@@ -231,6 +232,16 @@ def workspace(
     doors = (visitors, door, files, browser, memories, schedules, webhooks, triggers, a2a, console)
     routes = [*(route for one in doors for route in one.routes()), *page_routes()]
     return Rooms(runs, teller, firings, visitors, archive, database, routes)
+
+
+def _household(own: Principal | None, database: sqlite3.Connection) -> tuple[str, Callable[[str], str]]:
+    """Who runs the server, as an owner of threads; and the owner of somebody's memories: what the development key says at the page and what
+    is said at the terminal is one memory."""
+    if own is None:
+        return "", lambda visitor: visitor
+    owner = owner_of(own)
+    MemoryStore(database).adopt(owner)
+    return owner, lambda visitor: "" if visitor == owner else visitor
 
 
 def _leave_of(database: sqlite3.Connection, sign: Callable[[], bytes], clock: MachineClock, home: Path) -> Keeper | None:
@@ -249,11 +260,11 @@ def _scheduled(
     archive: LocalArchive,
     new_id: Callable[[str], str],
     teller: Teller,
-    own: Principal | None,
+    owner: str,
     log: logging.Logger,
 ) -> tuple[Firings, Schedules]:
-    """Who does what is due, and where schedules are made; those of the terminal are `own`'s, the development key's."""
-    clock, owner = house.clock, "" if own is None else owner_of(own)
+    """Who does what is due, and where schedules are made; those of the terminal are `owner`'s, of the development key."""
+    clock = house.clock
     sign = functools.partial(signing_key_of, house.layout)
 
     async def skipped(schedule: Schedule, moments: list[Moment]) -> None:

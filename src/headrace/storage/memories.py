@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from headrace.core.clock import Moment
-from headrace.core.errors import InvalidRequest
+from headrace.core.errors import InvalidRequest, NotFound
 from headrace.storage.database import transaction
 
 How: TypeAlias = Literal["said", "leave", "added", "edited"]
@@ -43,44 +43,52 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MemoryStore:
-    """The memories of a data folder."""
+    """What agents remember of one person. `owner` of "" is who runs the server, at the terminal and with the development key."""
 
-    def __init__(self, database: sqlite3.Connection) -> None:
-        self._database = database
+    def __init__(self, database: sqlite3.Connection, owner: str = "") -> None:
+        self._database, self._owner = database, owner
+
+    def adopt(self, owner: str) -> None:
+        """What was another's, so far as it was called, is this one's too: what both have is kept once."""
+        with transaction(self._database):
+            self._database.execute("UPDATE OR IGNORE memory SET owner = ? WHERE owner = ?", (self._owner, owner))
+            self._database.execute("DELETE FROM memory WHERE owner = ?", (owner,))
 
     def add(self, memory: Memory) -> Memory:
         """Keep it; the same words about the same project are kept once. Raises InvalidRequest where it is too long or too much."""
         _check(memory.text)
         with transaction(self._database):
-            known = self._rows("WHERE project = ? AND text = ?", memory.project, memory.text)
+            known = self._rows("AND project = ? AND text = ?", memory.project, memory.text)
             if known:
                 return known[0]
-            (count,) = self._database.execute("SELECT count(*) FROM memory WHERE project = ?", (memory.project,)).fetchone()
+            (count,) = self._database.execute(
+                "SELECT count(*) FROM memory WHERE owner = ? AND project = ?", (self._owner, memory.project)
+            ).fetchone()
             if count >= MEMORIES_MAX:
                 raise InvalidRequest(f"There are {MEMORIES_MAX:,} memories of this project: forget some first.")
-            values = msgspec.structs.astuple(memory)
-            self._database.execute(f"INSERT INTO memory ({_FIELDS}) VALUES ({', '.join('?' * len(values))})", values)  # noqa: S608 -- ours
+            values = (self._owner, *msgspec.structs.astuple(memory))
+            self._database.execute(f"INSERT INTO memory (owner, {_FIELDS}) VALUES ({', '.join('?' * len(values))})", values)  # noqa: S608 -- ours
         return memory
 
     def of(self, *projects: str) -> list[Memory]:
         """Those of these projects, the oldest first; of none named, all."""
         if not projects:
             return self._rows("ORDER BY created, id")
-        return self._rows(f"WHERE project IN ({', '.join('?' * len(projects))}) ORDER BY created, id", *projects)
+        return self._rows(f"AND project IN ({', '.join('?' * len(projects))}) ORDER BY created, id", *projects)
 
     def get(self, id: str) -> Memory:
-        """Raises InvalidRequest where there is none."""
-        found = self._rows("WHERE id = ?", id)
+        """Raises NotFound where this person has none such."""
+        found = self._rows("AND id = ?", id)
         if not found:
-            raise InvalidRequest(f"There is no memory {id!r}: `headrace memory list` shows them.")
+            raise NotFound("Memory", id)
         return found[0]
 
     def edit(self, id: str, text: str, moment: Moment) -> Memory:
-        """Other words, which are the person's. Raises InvalidRequest."""
+        """Other words, which are the person's. Raises NotFound, or InvalidRequest."""
         _check(text)
         with transaction(self._database):
             edited = msgspec.structs.replace(self.get(id), text=text, how="edited", changed=moment, model="", vector=b"")
-            if self._rows("WHERE project = ? AND text = ? AND id <> ?", edited.project, text, id):
+            if self._rows("AND project = ? AND text = ? AND id <> ?", edited.project, text, id):
                 raise InvalidRequest("That is remembered already.")
             self._database.execute(
                 "UPDATE memory SET text = ?, how = 'edited', changed = ?, model = '', vector = x'' WHERE id = ?", (text, moment, id)
@@ -93,7 +101,7 @@ class MemoryStore:
             self._database.execute("UPDATE memory SET model = ?, vector = ? WHERE id = ?", (model, vector, id))
 
     def forget(self, id: str) -> Memory:
-        """Erase it: nothing of it is kept. Raises InvalidRequest."""
+        """Erase it: nothing of it is kept. Raises NotFound."""
         self._database.execute("PRAGMA secure_delete = ON")
         with transaction(self._database):
             memory = self.get(id)
@@ -102,7 +110,7 @@ class MemoryStore:
         return memory
 
     def _rows(self, where: str, *values: str) -> list[Memory]:
-        rows = self._database.execute(f"SELECT {_FIELDS} FROM memory {where}", values)  # noqa: S608 -- ours
+        rows = self._database.execute(f"SELECT {_FIELDS} FROM memory WHERE owner = ? {where}", (self._owner, *values))  # noqa: S608 -- ours
         return [msgspec.convert(dict(zip(_FIELDS.split(", "), row, strict=True)), Memory, builtin_types=(bytes,)) for row in rows]
 
 

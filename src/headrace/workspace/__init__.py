@@ -14,7 +14,7 @@ from headrace.workspace.hands import Hands, Screen
 from headrace.workspace.honesty import BUILT_IN, verdict
 from headrace.workspace.instructions import brought_along
 from headrace.workspace.looking import ThreadBrowser
-from headrace.workspace.memories import Memories, OwnMemories
+from headrace.workspace.memories import Memories
 from headrace.workspace.nobody import Nobody
 from headrace.workspace.outfit import Outfit, equipped
 from headrace.workspace.pages import page_routes
@@ -55,7 +55,6 @@ __all__ = [
     "NewTrigger",
     "Nobody",
     "Outfit",
-    "OwnMemories",
     "Person",
     "Remembering",
     "Runs",

@@ -1,11 +1,11 @@
 """What agents remember of each person at the page: theirs alone, to be seen, added to, corrected and erased.
 
-The store goes by project; here each owner has projects of their own in it, one for what holds everywhere and one for each folder.
+It is the same memory that `headrace memory` shows at the terminal to who runs the server.
 """
 
 import sqlite3
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from starlette.requests import Request
@@ -14,55 +14,27 @@ from starlette.routing import Route
 
 from headrace.agents import Readers, Writers
 from headrace.core.clock import Clock
-from headrace.core.errors import InvalidRequest, NotFound
-from headrace.storage import LocalArchive, Memory, MemoryStore
+from headrace.core.errors import InvalidRequest
+from headrace.storage import LocalArchive, Memory, MemoryStore, thread_of_run
 from headrace.workspace.visitors import Visitor, Visitors
 
-
-class OwnMemories(MemoryStore):
-    """The memories of one owner: `""` is everywhere in their threads, and what they hear of projects are their own names of them."""
-
-    def __init__(self, store: MemoryStore, owner: str) -> None:
-        self._store, self._prefix = store, f"{owner}\n"
-
-    def add(self, memory: Memory) -> Memory:
-        return self._shown(self._store.add(msgspec.structs.replace(memory, project=self._prefix + memory.project)))
-
-    def of(self, *projects: str) -> list[Memory]:
-        if projects:
-            return [self._shown(memory) for memory in self._store.of(*(self._prefix + project for project in projects))]
-        return [self._shown(memory) for memory in self._store.of() if memory.project.startswith(self._prefix)]
-
-    def get(self, id: str) -> Memory:
-        memory = self._store.get(id)
-        if not memory.project.startswith(self._prefix):
-            raise NotFound("Memory", id)
-        return self._shown(memory)
-
-    def edit(self, id: str, text: str, moment: int) -> Memory:
-        self.get(id)
-        return self._shown(self._store.edit(id, text, moment))
-
-    def learn(self, id: str, model: str, vector: bytes) -> None:
-        self._store.learn(id, model, vector)
-
-    def forget(self, id: str) -> Memory:
-        self.get(id)
-        return self._shown(self._store.forget(id))
-
-    def _shown(self, memory: Memory) -> Memory:
-        return msgspec.structs.replace(memory, project=memory.project.removeprefix(self._prefix))
+ABOUT_CHARS_MAX: Final = 400
 
 
 class Said(msgspec.Struct, forbid_unknown_fields=True):
+    """`about` is the folder that it is about; "" is everywhere."""
+
     text: str
+    about: str = ""
 
 
 class Memories:
-    """The handlers."""
+    """The handlers. `whose` gives the owner of a visitor's memories."""
 
-    def __init__(self, visitors: Visitors, archive: LocalArchive, clock: Clock, new_id: Callable[[str], str]) -> None:
-        self._visitors, self._archive, self._clock, self._new_id = visitors, archive, clock, new_id
+    def __init__(
+        self, visitors: Visitors, archive: LocalArchive, clock: Clock, new_id: Callable[[str], str], whose: Callable[[str], str]
+    ) -> None:
+        self._visitors, self._archive, self._clock, self._new_id, self._whose = visitors, archive, clock, new_id, whose
 
     def routes(self) -> list[Route]:
         at = "/workspace/api/memories"
@@ -72,38 +44,38 @@ class Memories:
         """GET all that is remembered of me. POST: remember this everywhere."""
         visitor = await self._visitors.of(request)
         if request.method == "GET":
-            held = await self._archive.run(lambda database: _own(database, visitor).of())
-            return _json({"memories": [_told(memory) for memory in held]})
-        now, text = self._clock.moment(), (await _said(request)).strip()
+            held = await self._archive.run(lambda database: self._own(database, visitor).of())
+            threads = {run: await self._archive.run(thread_of_run, run) for run in {memory.run for memory in held if memory.run}}
+            return _json({"memories": [{**_told(one), "thread": thread.id if (thread := threads.get(one.run)) else None} for one in held]})
+        now, said = self._clock.moment(), await _said(request)
         fresh = Memory(
             id=self._new_id("mem_"),
-            project="",
-            text=text,
+            project=said.about.strip()[:ABOUT_CHARS_MAX],
+            text=said.text.strip(),
             how="added",
             writers=Writers.OWN,
             readers=Readers.PERSON,
             created=now,
             changed=now,
         )
-        return _json(_told(await self._archive.run(lambda database: _own(database, visitor).add(fresh))), 201)
+        return _json(_told(await self._archive.run(lambda database: self._own(database, visitor).add(fresh))), 201)
 
     async def memory(self, request: Request) -> Response:
         """PATCH: other words. DELETE: erase it."""
         visitor, id = await self._visitors.of(request), request.path_params["memory"]
         if request.method == "DELETE":
-            await self._archive.run(lambda database: _own(database, visitor).forget(id))
+            await self._archive.run(lambda database: self._own(database, visitor).forget(id))
             return Response(status_code=204)
-        text, now = (await _said(request)).strip(), self._clock.moment()
-        return _json(_told(await self._archive.run(lambda database: _own(database, visitor).edit(id, text, now))))
+        text, now = (await _said(request)).text.strip(), self._clock.moment()
+        return _json(_told(await self._archive.run(lambda database: self._own(database, visitor).edit(id, text, now))))
+
+    def _own(self, database: sqlite3.Connection, visitor: Visitor) -> MemoryStore:
+        return MemoryStore(database, self._whose(visitor.owner))
 
 
-def _own(database: sqlite3.Connection, visitor: Visitor) -> OwnMemories:
-    return OwnMemories(MemoryStore(database), visitor.owner)
-
-
-async def _said(request: Request) -> str:
+async def _said(request: Request) -> Said:
     try:
-        return msgspec.json.decode(await request.body(), type=Said).text
+        return msgspec.json.decode(await request.body(), type=Said)
     except msgspec.MsgspecError as wrong:
         raise InvalidRequest(f"The request can't be read: {wrong}.") from None
 

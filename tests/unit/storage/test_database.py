@@ -4,13 +4,15 @@ import contextlib
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from importlib.resources import files
 
 import pytest
 
 from headrace.core.errors import NotReady, SetupError
-from headrace.storage import connect
+from headrace.storage import MemoryStore, connect
 from headrace.storage.books import Bookkeeper
-from headrace.storage.database import migrations, snapshot, transaction
+from headrace.storage.database import FOR_POSTGRES, migrations, snapshot, transaction
 from tests.unit.metering.builders import admit, settle
 
 
@@ -128,3 +130,25 @@ def test_a_second_connection_of_a_process_does_not_let_another_process_take_the_
     with contextlib.closing(sqlite3.connect(layout.database)) as reader:
         assert reader.execute("SELECT count(*) FROM account WHERE name LIKE 'kept%'").fetchone()[0] == 2
     first.close()
+
+
+def test_memories_that_were_kept_apart_become_their_owners(layout):
+    """Before, whose a memory is stood in front of what it is about."""
+    with closing(sqlite3.connect(layout.database)) as database, database:
+        before = [sql for name, sql in zip(names(), migrations(), strict=True) if name < "0112"]
+        for sql in before:
+            database.executescript(sql)
+        database.execute(f"PRAGMA user_version = {len(before)}")
+        for id, project in (("m1", "/p"), ("m2", "7:default/1:p/key_1\nRivers"), ("m3", "7:default/1:p/key_1\n")):
+            database.execute("INSERT INTO memory VALUES (?, ?, 'x', 'said', '', '', 2, 0, 1, 1, '', x'')", (id, project))
+    with closing(connect(layout.database)) as database:
+        store = MemoryStore(database)
+        assert [(one.id, one.project) for one in store.of()] == [("m1", "/p")]
+        assert [(one.id, one.project) for one in MemoryStore(database, "7:default/1:p/key_1").of()] == [("m2", "Rivers"), ("m3", "")]
+        store.adopt("7:default/1:p/key_1")
+        assert len(store.of()) == 3
+
+
+def names() -> list[str]:
+    folder = files("headrace.storage") / "migrations"
+    return sorted(file.name for file in folder.iterdir() if file.name.endswith(".sql") and not file.name.endswith(FOR_POSTGRES))

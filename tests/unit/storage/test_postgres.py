@@ -57,8 +57,8 @@ def test_what_is_said_otherwise() -> None:
 LOCAL = frozenset(
     (
         "segment", "attempt", "label", "account", "posting", "evidence", "card", "page", "journal", "invoice", "rollup", "rollup_stale",
-        "declined", "thread", "thread_run", "thread_share", "thread_text", "memory", "schedule", "firing", "subscriber", "telling",
-        "trigger_address", "trigger_delivery", "agent_task",
+        "declined", "thread", "thread_run", "thread_put", "thread_share", "thread_text", "memory", "schedule", "firing", "subscriber",
+        "telling", "trigger_address", "trigger_delivery", "agent_task",
     )
 )  # fmt: skip
 """What each host has for itself."""

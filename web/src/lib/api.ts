@@ -80,6 +80,8 @@ export interface Memory {
   text: string
   how: 'said' | 'leave' | 'added' | 'edited'
   run: string
+  /** Where it was said. */
+  thread: string | null
   source: string
   created: number
   changed: number
@@ -222,7 +224,7 @@ export const api = {
   changes: (id: string) => json<Changes>('GET', `${of(id)}/changes`),
   doChanges: (id: string, doing: Doing) => json<unknown>('POST', `${of(id)}/changes`, doing),
   memories: () => json<{ memories: Memory[] }>('GET', `${API}/memories`).then((told) => told.memories),
-  remember: (text: string) => json<Memory>('POST', `${API}/memories`, { text }),
+  remember: (text: string, about: string) => json<Memory>('POST', `${API}/memories`, { text, about }),
   reword: (id: string, text: string) => json<Memory>('PATCH', `${API}/memories/${id}`, { text }),
   forget: (id: string) => json<void>('DELETE', `${API}/memories/${id}`),
   schedules: () => json<{ schedules: Schedule[] }>('GET', `${API}/schedules`).then((told) => told.schedules),
