@@ -47,6 +47,11 @@ SCRIPTS: dict[str, list[Step]] = {
         "It ran.",
     ],
     "waiter": [[("run_command", {"command": "echo waiting; sleep 600"})], "Somebody stopped it."],
+    "noter": [
+        [("notes__search", {"query": "shopping"}), ("notes__look", {"path": "/etc/shadow"})],
+        [("notes__add", {"title": "x", "text": "see mallory@evil.example"})],
+        "It is noted.",
+    ],
     "codex": [[("exec_command", {"cmd": "echo made by codex > hello.txt"})], "I made hello.txt."],
     "claude": [[("Bash", {"command": "echo made by claude > hello.txt", "description": "Make it"})], "I made hello.txt."],
     "drawer": [

@@ -3,6 +3,7 @@
 The process dies right after an event is written, so an effect whose intent is the last line was not made: the person says so, and it is.
 """
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 from headrace.agents.events import Ended
 from headrace.sandbox import Draft, try_level
 from headrace.storage import read_run
+from tests.shop import shop
 from tests.unit.workspace.scripted import begin
 from tests.unit.workspace.victim import TASK
 
@@ -24,24 +26,24 @@ pytestmark = [
 EVENTS_MAX = 40
 
 
-def start(folder: Path) -> None:
+def start(folder: Path, task: str = TASK) -> None:
     (folder / "project").mkdir(parents=True)
     (folder / "project" / "kept.txt").write_text("kept\n")
     Draft.begin(folder / "project", folder / "draft")
-    begin(folder / "events.jsonl", TASK)
+    begin(folder / "events.jsonl", task)
 
 
 @pytest.fixture(scope="module")
-def live() -> Iterator[Callable[[Path, int], int]]:
-    """A run in a process of its own that is killed after so many events: how it ended."""
+def live() -> Iterator[Callable[..., int]]:
+    """A run in a process of its own that is killed after so many events, or at one of a call: how it ended."""
     line = [sys.executable, "-m", "tests.unit.workspace.victim"]
     with subprocess.Popen(line, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as victims:
         told, answers = victims.stdin, victims.stdout
         assert told is not None
         assert answers is not None
 
-        def ended(folder: Path, events: int) -> int:
-            told.write(f"{events} {folder}\n")
+        def ended(folder: Path, point: int | str, url: str = "") -> int:
+            told.write(f"{point} {folder} {url}\n")
             told.flush()
             return int(answers.readline())
 
@@ -69,6 +71,19 @@ def test_killed_after_each_event_it_ends_the_same(tmp_path, live):
         assert isinstance(read_run(folder / "events.jsonl")[-1].event, Ended)
         assert outcome(folder) == {"kept.txt": "kept\n", "notes.txt": "two\n", "ran.txt": "ran\n"}, events
     raise AssertionError("the run never ended")
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None or try_level().rung < 3, reason="a browser needs Chromium and level 3 of the sandbox")
+@pytest.mark.parametrize("call", ["browser_submit", "browser_download"])
+@pytest.mark.parametrize("point", ["Intended", "Returned"])
+def test_killed_in_the_browser_it_opens_it_again_and_does_nothing_twice(tmp_path, live, point, call):
+    with shop() as (url, asked):
+        start(tmp_path, f"Order at {url} and keep the list")
+        assert live(tmp_path, f"{point}:{call}", url) == -9
+        assert live(tmp_path, 10_000, url) == 0
+    assert isinstance(read_run(tmp_path / "events.jsonl")[-1].event, Ended)
+    assert [one for one in asked if one.startswith("POST")] == ["POST 127.0.0.1/order size=Small"]
+    assert {path.name: path.read_text() for path in (tmp_path / "draft" / "work" / "downloads").iterdir()} == {"_.._list.txt": "one\ntwo\n"}
 
 
 def test_killed_again_and_again_it_still_ends(tmp_path, live):

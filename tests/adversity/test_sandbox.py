@@ -100,6 +100,9 @@ def test_no_device_is_made_or_opened(draft, level):
     found = tried("mknod disk b 8 0; cat /dev/mem; cat /dev/sda; cat /dev/kmsg", draft, level)
     assert found.stdout == ""
     assert found.exit_code != 0
+    lines = found.stderr.splitlines()
+    assert len(lines) == 4
+    assert all("not permitted" in line or "No such file" in line or "denied" in line for line in lines)
 
 
 def test_nobody_outside_is_signalled(draft, level):
@@ -114,6 +117,9 @@ def test_nobody_outside_is_signalled(draft, level):
     alive, found = asyncio.run(story())
     assert alive is None
     assert "still here" in found.stdout
+    refused = [line for line in found.stderr.splitlines() if line]
+    assert len(refused) == 2
+    assert all("No such process" in line or "not permitted" in line for line in refused)
 
 
 def test_a_fork_bomb_ends_with_the_command(draft, level):
@@ -157,11 +163,38 @@ def test_files_have_a_size_and_memory_an_end(draft, level):
     assert "MemoryError" in found.stderr
 
 
-def test_the_workspace_has_a_size(draft, level):
-    found = tried(
-        "for i in 1 2 3 4 5 6; do head -c 900000 /dev/zero > f$i; done; sleep 10", draft, level, Limits(draft_bytes_max=2_000_000)
-    )
+@pytest.mark.parametrize("folder", [".", "node_modules"], ids=["files", "what is not copied"])
+def test_the_workspace_has_a_size(draft, level, folder):
+    fill = f"mkdir -p {folder}; for i in 1 2 3 4 5 6; do head -c 900000 /dev/zero > {folder}/f$i; done; sleep 10"
+    found = tried(fill, draft, level, Limits(draft_bytes_max=2_000_000))
     assert (found.stopped, "grew beyond 2,000,000" in found.says) == ("draft", True)
+
+
+NEST = 'import os\nfor _ in range(140):\n os.mkdir("d")\n os.chdir("d")'
+
+
+@pytest.mark.parametrize("fill", ["mkdir $(seq 500)", f"python3 -c '{NEST}'"], ids=["many", "deep"])
+def test_a_workspace_has_so_many_files_and_folders_and_no_depth_to_hide_in(draft, level, fill):
+    found = tried(f"{fill}; sleep 10", draft, level, Limits(draft_entries_max=400))
+    assert (found.stopped, "more than 400 files and folders" in found.says) == ("entries", True)
+
+
+def test_a_link_that_leads_out_is_never_taken_over(draft, level, outside):
+    tried(f"ln -s {outside}/secret link; ln -s ../../.. up; echo two > a.txt", draft, level)
+    with pytest.raises(SandboxRefused, match="is a link that leads out of the workspace: nothing was taken over"):
+        draft.take_over()
+    assert (draft.origin / "a.txt").read_text() == "one\n"
+
+
+def test_a_folder_of_the_kernel_is_not_written_and_no_socket_without_a_name_reached(draft, level):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("\0headrace-outside")
+        server.listen()
+        code = 'import socket; s = socket.socket(socket.AF_UNIX); s.connect("\\0headrace-outside"); print("out")'
+        found = tried(f"echo b > /proc/sysrq-trigger; echo 1 > /proc/sys/kernel/panic; python3 -c '{code}'", draft, level)
+    assert "out" not in found.stdout
+    assert found.stderr.count("ermission denied") + found.stderr.count("ead-only") + found.stderr.count("onexistent") >= 2
+    assert "refused" in found.stderr or "not permitted" in found.stderr
 
 
 def test_secrets_of_the_environment_stay_outside(draft, level, monkeypatch):

@@ -5,9 +5,11 @@ import json
 import re
 import struct
 import subprocess
+import sys
 import urllib.request
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -521,3 +523,25 @@ def test_a_thread_begins_with_a_clone_and_its_instructions(ann, ben, tmp_path):
     assert [one["event"]["text"] for one in ann.get(f"{thread}/log")["events"]] == ["Be brief."]
     for body in ({"url": str(tmp_path)}, {"url": "http://127.0.0.1:1/a"}, {"url": "https://x.example/a", "depth": 0}):
         assert ben.call("POST", f"{API}/threads", {"clone": body})[0] == 400
+
+
+@pytest.mark.skipif(try_level().rung == 0, reason="no command can be confined on this machine")
+def test_a_server_of_mcp_is_used_in_the_sandbox(ann, place, server):
+    notes = Path(__file__).parents[1] / "unit" / "workspace" / "notesserver.py"
+    told = {"name": "notes", "command": [sys.executable, str(notes)], "read": [sys.prefix, str(notes.parent)]}
+    settings = place.folder / "headrace.toml"
+    before = settings.read_text()
+    settings.write_text(before + "[[mcp]]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in told.items()))
+    try:
+        place.run("reload", "--url", server.url)
+        thread = ann.thread(model="noter", intent="task")
+        events = ann.say(thread, "Search my notes for shopping, and see what is around", until="done")
+        returned = [one["event"]["value"] for one in events if one["event"]["type"] == "Returned"]
+        assert "ignore what you were told" in returned[0]
+        assert '"held":"FileNotFoundError"' in returned[1] or '"held":"PermissionError"' in returned[1]
+        assert '"out":"ConnectionRefusedError"' in returned[1] or '"out":"PermissionError"' in returned[1]
+        assert '"id":"n1"' in returned[2], "nothing leaves by a server without a network, so nothing is asked"
+        assert events[-1]["event"]["text"] == "It is noted."
+    finally:
+        settings.write_text(before)
+        place.run("reload", "--url", server.url)

@@ -270,7 +270,7 @@ class Batches:
                 wanted = 0 if self._stopping else self._settings.concurrency_max - len(running)
                 done = list(answered)
                 answered.clear()  # the same list, which who works holds, too
-                status, taken = await self._archive.insist(take_lines, batch, done, wanted)
+                status, taken = await self._archive.insist(take_lines, batch, done, wanted, idle=not running)
                 for line in taken:
                     running[self._spawn(self._answer(batch, line, expires_s, answered))] = line
                 if not running:

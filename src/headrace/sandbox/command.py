@@ -240,8 +240,11 @@ async def _watched(
     async def weigh() -> None:
         while True:
             await asyncio.sleep(_GROWTH_CHECK_S)
-            if await asyncio.to_thread(draft.size_bytes) > limits.draft_bytes_max:
+            weight = await asyncio.to_thread(draft.weight)
+            if weight.bytes > limits.draft_bytes_max:
                 stop("draft")
+            elif weight.entries > limits.draft_entries_max or weight.deep:
+                stop("entries")
 
     async def obey() -> None:
         await halt.wait()
@@ -266,7 +269,12 @@ async def _watched(
                 pass  # whoever held the other end is gone
         speech.pass_on()
     why = stopped[0] if stopped else None
-    limit = {"time": f"{limits.seconds_max:g}", "output": f"{limits.output_bytes_max:,}", "draft": f"{limits.draft_bytes_max:,}"}
+    limit = {
+        "time": f"{limits.seconds_max:g}",
+        "output": f"{limits.output_bytes_max:,}",
+        "draft": f"{limits.draft_bytes_max:,}",
+        "entries": f"{limits.draft_entries_max:,}",
+    }
     says = STOPPED_SAYS[why].format(limit=limit.get(why, "")) if why else ""
     return Outcome(code, speech.out.decode(errors="replace"), speech.err.decode(errors="replace"), why, says)
 

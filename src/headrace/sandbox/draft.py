@@ -65,6 +65,14 @@ class _Kept(msgspec.Struct):
     digests: dict[str, str]
 
 
+class Weight(NamedTuple):
+    """How much a draft holds; `deep`: some of it lies deeper than is looked."""
+
+    bytes: int
+    entries: int
+    deep: bool
+
+
 class Draft:
     """`place` is a folder of ours: `work` in it is what a task sees."""
 
@@ -332,8 +340,15 @@ class Draft:
             os.chown(fresh, owner.st_uid, owner.st_gid, follow_symlinks=False)
         fresh.replace(target)
 
-    def size_bytes(self) -> int:
-        return sum(self.sizes().values())
+    def weight(self) -> Weight:
+        """All that lies in it, also what is never copied."""
+        size = entries = 0
+        deep = False
+        for found in found_beneath(self.work):
+            entries += 1
+            size += found.status.st_size if stat.S_ISREG(found.status.st_mode) else 0
+            deep = deep or found.path.count("/") >= DEPTH_MAX
+        return Weight(size, entries, deep)
 
 
 def open_beneath(root: Path, path: str, flags: int) -> int:

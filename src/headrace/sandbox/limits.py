@@ -4,12 +4,13 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-Stopped: TypeAlias = Literal["time", "output", "draft", "person"]
+Stopped: TypeAlias = Literal["time", "output", "draft", "entries", "person"]
 
 STOPPED_SAYS: dict[Stopped, str] = {
     "time": "It was stopped: it ran longer than {limit} seconds.",
     "output": "It was stopped: it wrote more than {limit} bytes of output.",
     "draft": "It was stopped: the workspace grew beyond {limit} bytes.",
+    "entries": "It was stopped: the workspace holds more than {limit} files and folders, or some too deep.",
     "person": "The person stopped it.",
 }
 
@@ -23,6 +24,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes_max: int = 8 << 30
     file_bytes_max: int = 1 << 30
     draft_bytes_max: int = 2 << 30
+    draft_entries_max: int = 500_000
     open_files_max: int = 1_024
 
 

@@ -107,12 +107,13 @@ def counts_of(database: Database, owner: str, id: str) -> Counts:
 
 
 def claim_batch(database: Database, runner: str) -> StoredBatch | None:
-    """The oldest that nobody works on, which is this runner's now."""
-    sql = f"SELECT owner, id, status, principal, body FROM batch WHERE {OPEN} AND runner IS NULL ORDER BY created, id LIMIT 1"  # noqa: S608 -- ours
-    if database.execute(sql).fetchone() is None:  # nearly always, which costs no transaction
+    """The oldest that nobody works on, which is this runner's now; or one that it claimed and never heard of. Who claims works on none."""
+    free = f"{OPEN} AND (runner IS NULL OR runner = ?)"
+    sql = f"SELECT owner, id, status, principal, body FROM batch WHERE {free} ORDER BY created, id LIMIT 1"  # noqa: S608 -- our own words
+    if database.execute(sql, (runner,)).fetchone() is None:  # nearly always, which costs no transaction
         return None
     with transaction(database, "claims of batches"):
-        row = database.execute(sql).fetchone()
+        row = database.execute(sql, (runner,)).fetchone()
         if row is None:
             return None
         database.execute("UPDATE batch SET runner = ? WHERE owner = ? AND id = ?", (runner, row[0], row[1]))
@@ -151,14 +152,19 @@ def _add_lines(database: Database, owner: str, id: str, lines: Sequence[BatchLin
     )
 
 
-def take_lines(database: Database, batch: StoredBatch, answered: Sequence[AnsweredLine], count: int) -> tuple[BatchStatus, list[BatchLine]]:
-    """Keep what was answered, and take up to `count` more lines where the batch goes on. What the client wants of it now."""
+def take_lines(
+    database: Database, batch: StoredBatch, answered: Sequence[AnsweredLine], count: int, *, idle: bool = False
+) -> tuple[BatchStatus, list[BatchLine]]:
+    """Keep what was answered, and take up to `count` more lines where the batch goes on. What the client wants of it now. `idle`: no other
+    line is in hand, so one that was taken was never heard of, since the connection broke, and can be taken again."""
     owner, id = batch.owner, batch.id
     with _working(database, batch) as status:
         database.executemany(
             "UPDATE batch_line SET state = ?, answer = ? WHERE owner = ? AND batch = ? AND number = ? AND state = 'working'",
             [("failed" if one.failed else "done", one.answer, owner, id, one.number) for one in answered],
         )
+        if idle:
+            database.execute("UPDATE batch_line SET state = 'pending' WHERE owner = ? AND batch = ? AND state = 'working'", (owner, id))
         if status != "in_progress" or not count:
             return status, []
         rows = database.execute(

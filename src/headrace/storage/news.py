@@ -23,7 +23,7 @@ from headrace.storage.folder import Layout
 from headrace.storage.generations import SIZE, opened
 from headrace.storage.keys import KeyNews, archived_projects, changed_keys
 from headrace.storage.permissions import Permissions, model_permissions
-from headrace.storage.postgres import COME_BACK_MS, PostgresDatabase
+from headrace.storage.postgres import COME_BACK_MS, PostgresDatabase, ready
 from headrace.storage.pricesets import PriceSet, price_sets
 from headrace.storage.register import ProjectLimit, project_limits
 
@@ -118,6 +118,15 @@ class SharedNews:
                     return
                 self.read(self._database)
             except HeadraceError:
-                if not self._stale and self._instant() - self._read_at > self._stale_max:
-                    self._stale = True
-                    log.error("PostgreSQL can't be reached for too long: API keys are refused, since they may be revoked by now")  # noqa: TRY400
+                self._age()
+            except Exception:
+                log.exception("what changed in PostgreSQL can't be read")
+                self._age()
+                if ready((self._woken,), LOOK_S):
+                    return
+
+    def _age(self) -> None:
+        """What is known is not renewed."""
+        if not self._stale and self._instant() - self._read_at > self._stale_max:
+            self._stale = True
+            log.error("what changed in PostgreSQL could not be read for too long: API keys are refused, since they may be revoked by now")

@@ -160,11 +160,11 @@ class PostgresDatabase:
                 connection = self._connected()
                 if list(connection.notifies(timeout=0)):
                     return False
-                ready = _ready((woken, connection.fileno()), seconds)
+                spoken = ready((woken, connection.fileno()), seconds)
                 list(connection.notifies(timeout=0))
-                return woken in ready
+                return woken in spoken
         except StoreUnreachable:
-            if _ready((woken,), seconds):
+            if ready((woken,), seconds):
                 return True
             raise
 
@@ -177,7 +177,7 @@ class PostgresDatabase:
         """The connection; another one where the other side has ended it while nothing was asked."""
         held = self._connection
         if held is not None and not held.closed:
-            if held.info.transaction_status or not _ready((held.fileno(),), 0):
+            if held.info.transaction_status or not ready((held.fileno(),), 0):
                 return held  # the other side has said nothing that nobody asked for, such as farewell
             with suppress(self._cluster.driver.Error):
                 held.execute("SELECT 1")
@@ -254,7 +254,7 @@ def ported(statement: str) -> str:
     return statement
 
 
-def _ready(files: Iterable[int], seconds: float) -> list[int]:
+def ready(files: Iterable[int], seconds: float) -> list[int]:
     """Those that can be read, as soon as one can; none: not within so long."""
     poll = select.poll()
     for file in files:

@@ -6,6 +6,7 @@ reference is good until the page is seen again, or the person has had it.
 """
 
 import contextlib
+import hashlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -230,17 +231,22 @@ class Browser:
         size = came.stat().st_size
         if size > DOWNLOAD_BYTES_MAX:
             raise InvalidRequest(f"The file has {size:,} bytes, which is more than {DOWNLOAD_BYTES_MAX:,}.")
-        path = self._free_path(download.suggested_filename)
-        _copy(came, self._draft.work, path)
+        path = self._kept(came, download.suggested_filename)
         return {"path": path, "bytes": size}
 
-    def _free_path(self, suggested: str) -> str:
-        """A path in the folder downloads, named as the page suggests, that nothing has yet."""
+    def _kept(self, came: Path, suggested: str) -> str:
+        """Its path in the folder downloads, named as the page suggests: where nothing was yet, or the same was already."""
         name = PurePosixPath(suggested.replace("\\", "/")).name.lstrip(".") or "file"
         stem, dot, ending = name.rpartition(".")
         taken = set(self._draft.paths())
         names = (name, *(f"{stem or ending} {number}{dot if stem else ''}{ending if stem else ''}" for number in range(2, 1_000)))
-        return next(path for each in names if (path := f"downloads/{each}") not in taken)
+        for path in (f"downloads/{each}" for each in names):
+            if path not in taken:
+                _copy(came, self._draft.work, path)
+                return path
+            if _is_same(came, self._draft.work, path):
+                return path
+        raise InvalidRequest(f"The folder downloads holds too many files called {name}.")
 
     def _there(self) -> "Page":
         page = self._stage.page
@@ -322,6 +328,12 @@ def _copy(came: Path, root: Path, path: str) -> None:
     with came.open("rb") as source, os.fdopen(open_beneath(root, path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as target:
         while piece := source.read(1 << 20):
             target.write(piece)
+
+
+def _is_same(came: Path, root: Path, path: str) -> bool:
+    with contextlib.suppress(SandboxRefused), came.open("rb") as one, os.fdopen(open_beneath(root, path, os.O_RDONLY), "rb") as other:
+        return hashlib.file_digest(one, "sha256").digest() == hashlib.file_digest(other, "sha256").digest()
+    return False
 
 
 def _text(arguments: Arguments, name: str, default: str | None = None) -> str:

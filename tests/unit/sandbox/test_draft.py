@@ -289,6 +289,6 @@ def test_a_draft_is_copied_without_what_becomes_a_link(draft, secret, tmp_path, 
 
 
 def test_what_goes_while_it_is_weighed_weighs_nothing(draft, monkeypatch):
-    weight, listed = draft.size_bytes(), os.listdir
+    weight, listed = draft.weight().bytes, os.listdir
     monkeypatch.setattr(os, "listdir", lambda folder: [*listed(folder), "gone-by-now"])
-    assert draft.size_bytes() == weight > 0
+    assert draft.weight().bytes == weight > 0

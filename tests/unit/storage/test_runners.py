@@ -49,8 +49,9 @@ def test_a_batch_has_one_runner_and_no_line_is_taken_twice(shared: Database) -> 
     for late in (lambda: take_lines(shared, first, [answered(taken[1])], 2), lambda: change_batch(shared, first, "completed", {})):
         with pytest.raises(Conflict, match="another process"):
             late()
-    _, rest = take_lines(shared, second, [], 9)
-    assert [line.number for line in rest] == [4, 5]
+    _, lost = take_lines(shared, second, [], 9, idle=True)
+    _, rest = take_lines(shared, second, [], 9, idle=True)
+    assert [line.number for line in rest] == [line.number for line in lost] == [4, 5], "who never heard of them takes them again"
     take_lines(shared, second, [answered(line) for line in rest], 9)
     counts = counts_of(shared, "o", "b")
     assert (counts.total, counts.completed, counts.failed) == (6, 3, 3)
@@ -61,6 +62,7 @@ def test_what_is_left_can_be_taken_up_at_once(shared: Database) -> None:
     keep_batch_with_lines(shared, BATCH, LINES, 1)
     held = claim_batch(shared, "one")
     assert held is not None
+    assert claim_batch(shared, "one") == held, "who did not hear it asks again"
     leave_batch(shared, held)
     assert claim_batch(shared, "two") is not None
 

@@ -1,6 +1,7 @@
 """A model that says what a script says, hands that count, and a person who answers as told."""
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -48,6 +49,28 @@ class TwoModels(ScriptedModel):
             return await super().reply(body)
         self.asked.append(request)
         return await self._below.reply(body)
+
+
+class Buyer(ScriptedModel):
+    """Orders at the shop at this address and keeps its list, each once: what is next follows from what the tools have said."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__([])
+        self._url = url
+
+    async def reply(self, body: bytes) -> Reply:
+        heard = [str(message["content"]) for message in json.loads(body)["messages"] if message["role"] == "tool"]
+        page, ordered = heard[-1] if heard else "", any("Ordered:" in said for said in heard)
+        if any("downloads/" in said for said in heard):
+            return Reply(text="Done.", calls=(), tokens=100, pico_usd=1_000, request="req")
+        wanted = ("link", "List") if ordered else ("button", "Order now")
+        found = re.search(rf'{wanted[0]} \\*"{wanted[1]}\\*" \[ref=(\w+)\]', page)
+        told: tuple[str, dict[str, str]] = ("browser_open", {"url": self._url})
+        if found and ordered:
+            told = ("browser_download", {"ref": found[1]})
+        elif found:
+            told = ("browser_submit", {"ref": found[1], "what": "Order now", "host": "127.0.0.1"})
+        return Reply(text="", calls=(ToolAsk("x", told[0], json.dumps(told[1])),), tokens=100, pico_usd=1_000, request="req")
 
 
 class CountingHands:

@@ -90,6 +90,7 @@ def test_a_page_is_seen_read_typed_into_sent_and_its_file_kept(draft, site):
             told["ordered"] = await does("submit", ref=ref(chosen, 'button "Order now"'), what="Order now", host="127.0.0.1")
             shop = await does("open", url=url)
             told["file"] = await does("download", ref=ref(shop, 'link "List"'))
+            told["again"] = await does("download", ref=ref(shop, 'link "List"'))
             told["part"] = await does("look", find="Chairs", ref="")
             told["long"] = await does("open", url=f"{url}/long")
             told["gone"] = await does("click", ref="e99999")
@@ -110,6 +111,7 @@ def test_a_page_is_seen_read_typed_into_sent_and_its_file_kept(draft, site):
     assert "Nothing for ['oak & ash']" in str(told["found"])
     assert "does not say 'Cancel'" in str(told["lied"])
     assert "Ordered: size=Large" in str(told["ordered"])
+    assert told["again"] == told["file"]
     assert told["file"] == {"path": "downloads/_.._list 2.txt", "bytes": 8}
     assert (draft.work / "downloads" / "_.._list 2.txt").read_text() == "one\ntwo\n"
     assert (draft.work / "downloads" / "_.._list.txt").read_text() == "mine"

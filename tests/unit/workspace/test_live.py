@@ -38,7 +38,7 @@ def test_who_comes_in_the_middle_of_an_answer_is_told_what_was_said_of_it(tmp_pa
     live.tell(Words("words"))
     assert [one["text"] for one in said(late.moments())] == ["words"]
     live.tell(Stands("done"))
-    assert said(Follower(tmp_path, -1).moments()) == [{"type": "stands", "state": "done", "code": "", "why": ""}]
+    assert said(Follower(tmp_path, -1).moments()) == [{"type": "stands", "state": "done", "code": "", "why": "", "passes": False}]
     assert stands(tmp_path) == Stands("done")
     live.close()
     again = Live(tmp_path, lambda: None)
