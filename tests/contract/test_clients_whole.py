@@ -12,14 +12,14 @@ from typing import Any, TypeVar
 import anyio
 import openai
 import pytest
-from anthropic import AsyncAnthropic
+from anthropic import AsyncAnthropic, beta_async_tool
 from openai import AsyncOpenAI
 from pydantic import BaseModel
 
 from tests import javascript
 from tests.dialects import ARGUMENTS, TEXT, TOKENS_OUT, Polyglot
 from tests.server import Installation, Running, pool, priced
-from tests.studio import SOUND, WORDS, Studio
+from tests.studio import PNG, SOUND, WORDS, Studio
 from tests.vendor import Vendor
 
 WHOLE = "".join(TEXT)
@@ -46,7 +46,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, polyglot: Polyglot, vendor:
             pool("chat", polyglot.url, "chat", "shaped", "broken", "cut")
             + pool("messages", polyglot.url, "messages", dialect="anthropic")
             + pool("responses", polyglot.url, "responses", responses=True)
-            + pool("vendor", vendor.url, "embeds", "answers-long")
+            + pool("vendor", vendor.url, "embeds")
+            + pool("slow", vendor.url, "answers-slowly", concurrency_max=2)
             + pool("studio", studio.url, *STUDIO)
             + priced("chat")
             + "".join(
@@ -169,11 +170,11 @@ async def test_what_is_kept(client: AsyncOpenAI) -> None:
 
 
 async def test_a_batch(client: AsyncOpenAI) -> None:
-    models = ("chat", "messages", "broken")
-    asked = [
-        {"custom_id": name, "method": "POST", "url": "/v1/chat/completions", "body": {"model": name, "messages": HELLO}} for name in models
-    ]
-    file = await client.files.create(file=("lines.jsonl", "\n".join(map(json.dumps, asked)).encode()), purpose="batch")
+    def line(id: str, model: str) -> dict[str, Any]:
+        return {"custom_id": id, "method": "POST", "url": "/v1/chat/completions", "body": {"model": model, "messages": HELLO}}
+
+    asked = "\n".join(json.dumps(line(model, model)) for model in ("chat", "messages", "broken"))
+    file = await client.files.create(file=("lines.jsonl", asked.encode()), purpose="batch")
     batch = await client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
     done = await when(lambda one: one.status == "completed", lambda: client.batches.retrieve(batch.id))
     counts = done.request_counts
@@ -186,9 +187,8 @@ async def test_a_batch(client: AsyncOpenAI) -> None:
     ]
     (failed,) = [json.loads(line) for line in (await client.files.content(done.error_file_id or "")).text.splitlines()]
     assert (failed["custom_id"], failed["response"]["status_code"]) == ("broken", 400)
-    slow = await client.files.create(
-        file=("slow.jsonl", json.dumps(asked[0]).replace('"chat"', '"answers-long"').encode()), purpose="batch"
-    )
+    many = "\n".join(json.dumps(line(f"slow {number}", "answers-slowly")) for number in range(100))
+    slow = await client.files.create(file=("slow.jsonl", many.encode()), purpose="batch")
     other = await client.batches.create(input_file_id=slow.id, endpoint="/v1/chat/completions", completion_window="24h")
     assert (await client.batches.cancel(other.id)).status in ("cancelling", "cancelled")
     assert [one.id async for one in client.batches.list(limit=1)][:2] == [other.id, batch.id]
@@ -204,6 +204,10 @@ async def test_models_and_what_is_not_chat(client: AsyncOpenAI) -> None:
     assert (await client.moderations.create(model="silent/judge", input="x")).results[0].flagged
     drawn = await client.images.generate(model="tokens/painter", prompt="A mill", n=2)
     assert len(drawn.data or []) == 2
+    edited = await client.images.edit(model="tokens/painter", prompt="More", image=("a.png", b"PNG", "image/png"))
+    assert (edited.data or [])[0].b64_json == PNG
+    events = await client.images.generate(model="tokens/painter", prompt="A mill", stream=True)
+    assert [event.type async for event in events] == ["image_generation.partial_image", "image_generation.completed"]
     async with client.audio.speech.with_streaming_response.create(model="tokens/speaker", voice="alloy", input="Water") as spoken:
         assert b"".join([piece async for piece in spoken.iter_bytes()]) == SOUND
     heard = await client.audio.transcriptions.create(model="tokens/scribe", file=("a.mp3", b"sound"))
@@ -241,6 +245,13 @@ async def test_administration(client: AsyncOpenAI, server: Running) -> None:
         key = await organization.admin_api_keys.create(name="ci")
         assert key.id in [one.id async for one in organization.admin_api_keys.list()]
         await organization.admin_api_keys.delete(key.id)
+        permissions = organization.projects.model_permissions
+        assert (await permissions.update(project, mode="deny_list", model_ids=["shaped"])).mode == "deny_list"
+        with pytest.raises(openai.NotFoundError, match="shaped"):
+            await robot.chat.completions.create(model="shaped", messages=HELLO)
+        invite = await organization.invites.create(email="ann@example.org", role="reader")
+        assert invite.id in [one.id async for one in organization.invites.list()]
+        assert (await organization.invites.delete(invite.id)).deleted
         limit = await organization.projects.spend_limit.update(project, currency="USD", interval="month", threshold_amount=500)
         assert await organization.projects.spend_limit.retrieve(project) == limit
         assert (await organization.projects.archive(project)).status == "archived"
@@ -254,21 +265,36 @@ async def test_anthropic(server: Running) -> None:
     async with AsyncAnthropic(base_url=server.url, api_key=server.key, max_retries=0) as client:
         shaped = await client.messages.parse(model="shaped", max_tokens=64, messages=HELLO, output_format=City)
         assert shaped.parsed_output == City(city="Ghent")
+        async with client.messages.stream(model="messages", max_tokens=64, messages=HELLO) as stream:
+            assert "".join([text async for text in stream.text_stream]) == WHOLE
+
+        asked: list[str] = []
+
+        @beta_async_tool
+        async def weather(city: str) -> str:
+            """How it is there."""
+            asked.append(city)
+            return "Rain."
+
+        for model in ("chat", "messages"):
+            end = await client.beta.messages.tool_runner(model=model, max_tokens=64, messages=HELLO, tools=[weather]).until_done()
+            assert [block.text for block in end.content if block.type == "text"] == [WHOLE]
+        assert asked == ["Ghent", "Ghent"]
         assert (await client.messages.count_tokens(model="chat", messages=HELLO)).input_tokens > 0
         assert {"chat", "messages"} <= {model.id async for model in client.models.list()}
 
-        def request(model: str) -> Any:
-            return {"custom_id": model, "params": {"model": model, "max_tokens": 64, "messages": HELLO}}
+        def request(id: str, model: str) -> Any:
+            return {"custom_id": id, "params": {"model": model, "max_tokens": 64, "messages": HELLO}}
 
         batches = client.messages.batches
-        made = await batches.create(requests=[request(model) for model in ("chat", "messages", "responses", "broken")])
+        made = await batches.create(requests=[request(model, model) for model in ("chat", "messages", "responses", "broken")])
         done = await when(lambda one: one.processing_status == "ended", lambda: batches.retrieve(made.id))
         assert (done.request_counts.succeeded, done.request_counts.errored) == (3, 1)
         results = {one.custom_id: one.result async for one in await batches.results(made.id)}
         said = {id: result.message.content[0].text for id, result in results.items() if result.type == "succeeded"}  # type: ignore[union-attr]
         assert said == dict.fromkeys(("chat", "messages", "responses"), WHOLE)
         assert results["broken"].type == "errored"
-        other = await batches.create(requests=[request("answers-long")])
+        other = await batches.create(requests=[request(f"slow-{number}", "answers-slowly") for number in range(100)])
         assert [one.id async for one in batches.list(limit=1)][:2] == [other.id, made.id]
         assert (await batches.cancel(other.id)).cancel_initiated_at
         assert (await batches.delete(made.id)).type == "message_batch_deleted"
@@ -276,11 +302,25 @@ async def test_anthropic(server: Running) -> None:
 
 NODE = """
 import OpenAI from "openai";
+import { standardResponseFormat, standardTextFormat } from "openai/helpers/standard-schema";
 import { ResponsesWS } from "openai/resources/responses/ws";
 const [baseURL, apiKey] = process.argv.slice(2);
 const client = new OpenAI({ baseURL, apiKey, adminAPIKey: apiKey, maxRetries: 0 });
 const messages = [{ role: "user", content: "Hi" }];
 const said = {};
+
+const parameters = { type: "object", properties: { city: { type: "string" } }, required: ["city"], additionalProperties: false };
+const city = { "~standard": { version: 1, vendor: "here", validate: (value) => ({ value }), jsonSchema: { input: () => parameters } } };
+const parsed = await client.chat.completions.parse({ model: "shaped", messages, response_format: standardResponseFormat(city, "city") });
+const formed = await client.responses.parse({ model: "shaped", input: "Hi", text: { format: standardTextFormat(city, "city") } });
+said.parsed = [parsed.choices[0].message.parsed, formed.output_parsed];
+said.tools = [];
+const weather = { name: "weather", parameters, parse: JSON.parse, function: ({ city }) => { said.tools.push(city); return "Rain."; } };
+for (const stream of [false, true]) {
+  const tools = [{ type: "function", function: weather }];
+  const runner = client.chat.completions.runTools({ model: "messages", messages, stream, tools });
+  said.tools.push(await runner.finalContent());
+}
 
 const socket = new ResponsesWS(client);
 const turn = (asked) => new Promise((resolve, reject) => {
@@ -333,6 +373,8 @@ console.log(JSON.stringify(said));
 def test_openai_for_node(server: Running, tmp_path: Path, polyglot: Polyglot) -> None:
     said = javascript.told(NODE, server, tmp_path, "ws")
     assert said == {
+        "parsed": [{"city": "Ghent"}] * 2,
+        "tools": ["Ghent", WHOLE] * 2,
         "socket": [WHOLE, WHOLE],
         "refused": "previous_response_not_found",
         "uploaded": True,
