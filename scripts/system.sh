@@ -22,12 +22,12 @@ for program in "${!package[@]}"; do
 done
 [ -z "${server:-}" ] || missing+=("$server")
 
-# The official client of JavaScript, for the test that speaks through it.
+# The official client of JavaScript, for the tests that speak through it, and the package through which it opens a WebSocket.
 javascript_client() {
-    npm ls -g openai >/dev/null 2>&1 && return
+    npm ls -g openai >/dev/null 2>&1 && npm ls -g ws >/dev/null 2>&1 && return
     local as_root=()
     [ -w "$(npm root -g)" ] || as_root=(sudo)
-    "${as_root[@]}" npm install -g --no-fund --no-audit --loglevel=error openai@6.49.0 >/dev/null
+    "${as_root[@]}" npm install -g --no-fund --no-audit --loglevel=error openai@6.49.0 ws@8.23.0 >/dev/null
 }
 
 if [ "${#missing[@]}" -eq 0 ]; then

@@ -1,7 +1,7 @@
 """A vendor that speaks three dialects over a real socket (OpenAI's chat and Responses, Anthropic's Messages) and keeps what it was sent.
 
 It answers all alike: a call of the first tool where there are tools and no result of one yet, else a text; a model named `thinker` thinks
-first, one named `broken` fails, one named `cut` dies in the middle.
+first, one named `broken` fails, one named `cut` dies in the middle, and what one named `shaped` says is JSON.
 """
 
 import json
@@ -132,6 +132,7 @@ def _called(asked: dict[str, Any], results: bool) -> str | None:
 
 def _chat(asked: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     name = _called(asked, any(message["role"] == "tool" for message in asked["messages"]))
+    words = (ARGUMENTS,) if asked["model"] == "shaped" else TEXT
     usage = {
         "prompt_tokens": TOKENS_IN,
         "completion_tokens": TOKENS_OUT,
@@ -139,7 +140,7 @@ def _chat(asked: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         "prompt_tokens_details": {"cached_tokens": TOKENS_CACHED},
     }
     head = {"id": "chatcmpl-vendor", "created": 1, "model": asked["model"]}
-    message: dict[str, Any] = {"role": "assistant", "content": None if name else "".join(TEXT)}
+    message: dict[str, Any] = {"role": "assistant", "content": None if name else "".join(words)}
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
     if asked["model"] == "thinker":
         message["reasoning_content"] = THOUGHT
@@ -151,7 +152,7 @@ def _chat(asked: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         deltas.append({"tool_calls": [{"index": 0, **call, "function": {"name": name, "arguments": ""}}]})
         deltas += [{"tool_calls": [{"index": 0, "function": {"arguments": piece}}]} for piece in (arguments[:5], arguments[5:])]
     else:
-        deltas += [{"content": word} for word in TEXT]
+        deltas += [{"content": word} for word in words]
     reason = "length" if asked.get("max_completion_tokens") == 16 else "tool_calls" if name else "stop"
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
     chunks = [

@@ -17,7 +17,8 @@ from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
 
-from tests.needs import missing, need
+from tests import javascript
+from tests.needs import need
 from tests.server import Installation, Running, eventually, pool
 from tests.vendor import TEXT, Vendor
 
@@ -511,17 +512,8 @@ console.log(JSON.stringify({ said: whole.choices[0].message.content, used: whole
 
 
 def test_openai_for_node(embedded: Running, tmp_path: Path):
-    """The official client of JavaScript. It is looked for where NODE_PATH or this folder's node_modules has it."""
-    node = need("node")
-    (tmp_path / "ask.mjs").write_text(NODE)
-    root = subprocess.run([need("npm"), "root", "-g"], capture_output=True, text=True, timeout=60, check=True).stdout.strip()
-    if not Path(root, "openai").is_dir():
-        missing("the npm package openai is not installed: make system, or npm install -g openai")
-    (tmp_path / "node_modules").symlink_to(root)
-    done = subprocess.run(
-        [node, "ask.mjs", embedded.base_url, embedded.key], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
-    )
-    told = json.loads(done.stdout)
+    """The official client of JavaScript."""
+    told = javascript.told(NODE, embedded, tmp_path)
     assert told["said"]
     assert told["text"]
     assert (told["used"], told["streamed"]) == (8, 8)

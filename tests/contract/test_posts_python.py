@@ -1,7 +1,6 @@
 """Moderations, images, audio and a vendor's own path, by the official client over a socket: what passes, and what it costs."""
 
 import json
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -14,7 +13,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from tests.needs import missing, need
+from tests import javascript
 from tests.server import Installation, Running, eventually
 from tests.studio import IMAGE_USAGE, PNG, SOUND, SOUND_USAGE, WORDS, Studio
 
@@ -464,19 +463,8 @@ console.log(JSON.stringify({ flagged: judged.results[0].flagged, images: drawn.d
 
 
 def test_openai_for_node(server: Running, tmp_path: Path) -> None:
-    """The official client of JavaScript; see `test_openai_python` for where it is looked for."""
-    node, root = (
-        need("node"),
-        subprocess.run([need("npm"), "root", "-g"], capture_output=True, text=True, timeout=60, check=True).stdout.strip(),
-    )
-    if not Path(root, "openai").is_dir():
-        missing("the npm package openai is not installed: make system, or npm install -g openai")
-    (tmp_path / "ask.mjs").write_text(NODE)
-    (tmp_path / "node_modules").symlink_to(root)
-    done = subprocess.run(
-        [node, "ask.mjs", server.base_url, server.key], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
-    )
-    told = json.loads(done.stdout)
+    """The official client of JavaScript."""
+    told = javascript.told(NODE, server, tmp_path)
     assert told == {
         "flagged": True,
         "images": 2,

@@ -6,7 +6,6 @@ stream.
 """
 
 import json
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ import anthropic
 import openai
 import pytest
 
-from tests.needs import missing, need
+from tests import javascript
 from tests.server import Installation, Running, listening
 
 SLOW_S = 1.0
@@ -225,19 +224,7 @@ console.log(JSON.stringify(said));
 
 
 def test_openai_for_node(server: Running, tmp_path: Path):
-    node, root = (
-        need("node"),
-        subprocess.run([need("npm"), "root", "-g"], capture_output=True, text=True, timeout=60, check=True).stdout.strip(),
-    )
-    if not Path(root, "openai").is_dir():
-        missing("the npm package openai is not installed: make system, or npm install -g openai")
-    (tmp_path / "ask.mjs").write_text(NODE)
-    (tmp_path / "node_modules").symlink_to(root)
-    ran = subprocess.run(
-        [node, "ask.mjs", server.base_url, server.key], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert ran.returncode == 0, ran.stderr
-    said = json.loads(ran.stdout)
+    said = javascript.told(NODE, server, tmp_path)
     assert {said[how] for how in ("429", "500", "slow")} == {"Water."}
     assert (said["heard"], said["cut"]) == ("Water runs ", True)
     assert (said["response"], said["last"], said["file"], said["conversation"]) == ("Water.", "response.completed", "a.jsonl", "b")
