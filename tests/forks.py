@@ -1,7 +1,8 @@
 """Commands of the program without its start: a process that has imported it once forks for each.
 
 What a command does is the same: its arguments, folder, environment and ends are its own. What it is spared are the imports, most of the
-time of a short command, which the suite and the soak run by the thousand. Servers are started as a person starts them, but in the soak.
+time of a short command, which the suite and the soak run by the thousand. Servers are started as a person starts them, but where hundreds
+of them are killed.
 """
 
 import atexit

@@ -22,8 +22,6 @@ from typing import Any, TypeVar
 from tests import forks
 
 PROGRAM = (sys.executable, "-c", "from headrace.cli import main; main()")
-FORKED = bool(os.environ.get("HEADRACE_TESTS_FORK_SERVERS"))
-"""Whether servers, too, begin as forks of a process that has imported the program: see forks.py."""
 START_S = 20.0
 START_WITH_MODEL_S = 100.0
 COMMAND_S = 60.0
@@ -87,8 +85,9 @@ class Running:
 class Installation:
     """A folder with a headrace.toml and its data. Commands run in it; a server can be started in it, again and again."""
 
-    def __init__(self, folder: Path, settings: str = "", environment: Mapping[str, str] | None = None) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, settings: str = "", environment: Mapping[str, str] | None = None, *, forked: bool = False) -> None:
+        """`forked`: servers, too, begin as forks of a process that has imported the program, as commands do (see forks.py)."""
+        self.folder, self._forked = folder, forked
         folder.mkdir(parents=True, exist_ok=True)
         if settings:
             (folder / "headrace.toml").write_text(settings)
@@ -123,7 +122,7 @@ class Installation:
         return Running(process, self.folder, said)
 
     def _process(self, arguments: tuple[str, ...], terminal: int) -> "subprocess.Popen[bytes] | forks.Forked":
-        if FORKED:
+        if self._forked:
             return forks.Forked(arguments, cwd=self.folder, env=self.environment, out=terminal, err=terminal)
         return subprocess.Popen(
             (*PROGRAM, *arguments),

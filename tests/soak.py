@@ -43,8 +43,7 @@ def main() -> int:
             _say(round_number, f"{file.stem}: {'held' if whole else 'FAILED, the example is in .hypothesis/'}")
         if told.seeds:
             first = chance.randrange(2**40)
-            kills = {"KILL9_SEED": str(first), "KILL9_SEEDS": str(told.seeds), "HEADRACE_TESTS_FORK_SERVERS": "1"}
-            whole, said = _pytest([str(file) for file in KILLS], told.jobs, **kills)
+            whole, said = _pytest([str(file) for file in KILLS], told.jobs, KILL9_SEED=str(first), KILL9_SEEDS=str(told.seeds))
             found = sorted(set(FAILED.findall(said)))
             seeds += told.seeds
             failures += not whole
