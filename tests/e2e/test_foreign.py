@@ -93,7 +93,14 @@ def test_who_stops_it_ends_it_and_all_that_it_has_started(place, server, project
         *PROGRAM, "agent", "foreign", "command", "Wait", "--command", f"echo begun; sleep {mark} & sleep {mark}",
         "--folder", str(project), "--model", "talker", "--url", server.base_url, "--key", server.key,
     )  # fmt: skip
-    with subprocess.Popen(line, cwd=place.folder, env=place.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        line,
+        cwd=place.folder,
+        env=place.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # where the tests run in the background, it is ignored
+    ) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == b"begun\n"

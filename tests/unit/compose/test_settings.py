@@ -68,6 +68,7 @@ concurrency_max = 4
 lines_max = 100
 
 [files]
+person_bytes_max = 1_048_576
 bytes_max = 1000
 project_bytes_max = 2000
 retention_days = 3
@@ -76,6 +77,7 @@ endpoint = "https://minio.internal:9000"
 region = "eu-central-1"
 
 [agents]
+schedules = false
 browser = "firefox"
 private_networks = true
 ports = [80, 443, 8_443]
