@@ -223,13 +223,13 @@ async def huge_frames(call: Call) -> None:
 
 
 async def floods(call: Call) -> None:
-    """25 MB, as fast as they are taken."""
+    """25 MB, or streams 75, as fast as they are taken."""
     call.bill.tokens_out = len(WORDS)
     if not call.streamed:
         await call.answer("200 OK", call.whole("x" * 25_000_000))
         return
     await call.begin()
-    await call.say(("x" * FLOOD_SIZE,) * 200)
+    await call.say(("x" * FLOOD_SIZE,) * 600)
     await call.finish()
 
 

@@ -407,7 +407,7 @@ def test_who_stops_reading_stops_the_vendor_and_nobody_else(scripted: Running, v
         assert wire.line().startswith(b"HTTP/1.1 200")
         time.sleep(1)
         sent = bill.tokens_out
-        assert sent * FLOOD_SIZE < 20_000_000, "the vendor was read faster than the client"
+        assert sent * FLOOD_SIZE < 60_000_000, "the vendor was read faster than the client"  # kernels hold up to 37 MB between two sockets
         time.sleep(0.5)
         assert bill.tokens_out <= sent + 1
         assert ask(scripted, "answers").text == TEXT

@@ -239,7 +239,8 @@ class Batches:
             await self._end_messages(batch, cancelled=ended == "cancelling")
             return
         if ended == "in_progress":
-            await self._archive.insist(change_batch, batch, "finalizing", {"finalizing_at": self._now_s()})
+            finalizing = {"finalizing_at": self._now_s()}
+            ended = (await self._archive.insist(change_batch, batch, "finalizing", finalizing, after="in_progress"))["status"]
         await self._finalize(batch, cancelled=ended == "cancelling")
 
     async def _validate(self, batch: StoredBatch) -> bool:
@@ -253,9 +254,7 @@ class Batches:
             return False
         for start in range(0, len(lines), ADDED_AT_ONCE):
             await self._archive.insist(add_lines, batch, lines[start : start + ADDED_AT_ONCE])
-        held = await self._archive.insist(batch_of, batch.owner, batch.id)
-        if held is not None and held[0].status == "validating":
-            await self._archive.insist(change_batch, batch, "in_progress", {"in_progress_at": self._now_s()})
+        await self._archive.insist(change_batch, batch, "in_progress", {"in_progress_at": self._now_s()}, after="validating")
         return True
 
     async def _answer_all(self, batch: StoredBatch) -> str | None:

@@ -9,7 +9,7 @@ from headrace.cli.agentrun import database_of
 from headrace.cli.schedule import PERSON, Days
 from headrace.cli.tables import FORMATS, Cell, Format, show
 from headrace.cli.terminal import short
-from headrace.compose import Place, new_token, signing_key
+from headrace.compose import Place, new_token, shared_state, signing_key
 from headrace.compose.clock import MachineClock, Names, shown_moment
 from headrace.core.errors import HeadraceError, InvalidApiKey, InvalidRequest, SetupError
 from headrace.metering import digest, principal_of
@@ -78,8 +78,8 @@ def add(
         take=take,
         trust_folder=trust_folder,
     )
-    with database_of(place) as database:
-        held = [row for row in KeyStore(database, place.layout()).rows() if row.digest == digest(secret) and row.revoked is None]
+    with shared_state(place).opened() as shared, database_of(place) as database:
+        held = [row for row in KeyStore(shared, place.layout()).rows() if row.digest == digest(secret) and row.revoked is None]
         if not held or held[0].role is not None:
             raise InvalidApiKey("This key is not known here: `headrace keys list` shows those that are.")
         owner = owner_of(principal_of(held[:1]))

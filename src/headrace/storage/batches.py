@@ -130,10 +130,15 @@ def _working(database: Database, batch: StoredBatch) -> Iterator[BatchStatus]:
         yield row[0]
 
 
-def change_batch(database: Database, batch: StoredBatch, status: BatchStatus, facts: Mapping[str, object]) -> dict[str, Any]:
-    """Give it another status, and more `facts`. The batch as it is then."""
-    with _working(database, batch):
+def change_batch(
+    database: Database, batch: StoredBatch, status: BatchStatus, facts: Mapping[str, object], *, after: BatchStatus | None = None
+) -> dict[str, Any]:
+    """Give it another status, and more `facts`; with `after` only where it still has that one, so that a word of the client in between
+    is not lost. The batch as it is then."""
+    with _working(database, batch) as now:
         body = _object.decode(database.execute("SELECT body FROM batch WHERE owner = ? AND id = ?", (batch.owner, batch.id)).fetchone()[0])
+        if after is not None and now != after:
+            return body
         body |= {"status": status, **facts}
         row = (status, msgspec.json.encode(body), batch.owner, batch.id)
         database.execute("UPDATE batch SET status = ?, body = ? WHERE owner = ? AND id = ?", row)

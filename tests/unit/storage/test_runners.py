@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import msgspec
 import pytest
 
 from headrace.core.clock import SECOND
@@ -15,6 +16,7 @@ from headrace.storage import (
     Vigil,
     beat,
     bury,
+    cancel_batch,
     change_batch,
     counts_of,
     keep_batch_with_lines,
@@ -55,6 +57,16 @@ def test_a_batch_has_one_runner_and_no_line_is_taken_twice(shared: Database) -> 
     take_lines(shared, second, [answered(line) for line in rest], 9)
     counts = counts_of(shared, "o", "b")
     assert (counts.total, counts.completed, counts.failed) == (6, 3, 3)
+
+
+def test_who_cancels_while_a_batch_goes_a_step_on_has_cancelled_it(shared: Database) -> None:
+    beat(shared, "one", "h")
+    keep_batch_with_lines(shared, msgspec.structs.replace(BATCH, status="validating"), LINES, 1)
+    held = claim_batch(shared, "one")
+    assert held is not None
+    assert cancel_batch(shared, "o", "b", 2)
+    assert change_batch(shared, held, "in_progress", {}, after="validating")["status"] == "cancelling"
+    assert take_lines(shared, held, [], 9) == ("cancelling", [])
 
 
 def test_what_is_left_can_be_taken_up_at_once(shared: Database) -> None:
