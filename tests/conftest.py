@@ -9,6 +9,8 @@ import pytest
 import uvloop
 from hypothesis import HealthCheck, settings
 
+from tests.needs import need_sandbox
+
 # dev: fast enough to be run after each change. ci: the same examples at every run, so that a red build is red for its change, and no
 # deadline, since a shared machine may stall. soak: new examples for as long as it lasts; what fails is kept in .hypothesis/.
 settings.register_profile("dev", max_examples=100, deadline=None, print_blob=True)
@@ -27,6 +29,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 def anyio_backend() -> tuple[str, dict[str, Callable[[], object]]]:
     """Async tests run on the loop that serves."""
     return "asyncio", {"loop_factory": uvloop.new_event_loop}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests that are marked `sandbox` run where commands can be confined so far."""
+    if (mark := item.get_closest_marker("sandbox")) is not None:
+        need_sandbox(*mark.args)
 
 
 @pytest.hookimpl(tryfirst=True)

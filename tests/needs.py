@@ -6,9 +6,13 @@ silently stops running is noticed on the day.
 
 import os
 import shutil
+import sys
+from functools import cache
 from typing import NoReturn
 
 import pytest
+
+from headrace.sandbox import Level, try_level
 
 PACKAGES = {
     "nginx": "nginx-light",
@@ -30,6 +34,21 @@ def need(program: str) -> str:
         package = PACKAGES.get(program, program)
         missing(f"{program} is not installed: make system (Debian's package {package})")
     return found
+
+
+def need_sandbox(level: int) -> None:
+    """Skips the test, with what this machine lacks, where it can't confine a command at `level` (see sandbox/level.py)."""
+    found = _found()
+    if found.rung >= level:
+        return
+    if found.bwrap is None and sys.platform == "linux":
+        missing("bubblewrap is not installed: make system")
+    pytest.skip(f"it confines commands at level {level}, and this machine has {found.says}")
+
+
+@cache
+def _found() -> Level:
+    return try_level()
 
 
 def missing(reason: str) -> NoReturn:

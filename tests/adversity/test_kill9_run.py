@@ -3,7 +3,6 @@
 The process dies right after an event is written, so an effect whose intent is the last line was not made: the person says so, and it is.
 """
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,15 +11,16 @@ from pathlib import Path
 import pytest
 
 from headrace.agents.events import Ended
-from headrace.sandbox import Draft, try_level
+from headrace.sandbox import Draft
 from headrace.storage import read_run
+from tests.needs import need
 from tests.shop import shop
 from tests.unit.workspace.scripted import begin
 from tests.unit.workspace.victim import TASK
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [
-    pytest.mark.skipif(try_level().rung == 0, reason="no command can be confined on this machine"),
+    pytest.mark.sandbox(2),
     pytest.mark.timeout(600),  # some sixty processes, one after another
 ]
 EVENTS_MAX = 40
@@ -73,10 +73,11 @@ def test_killed_after_each_event_it_ends_the_same(tmp_path, live):
     raise AssertionError("the run never ended")
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None or try_level().rung < 3, reason="a browser needs Chromium and level 3 of the sandbox")
+@pytest.mark.sandbox(3)
 @pytest.mark.parametrize("call", ["browser_submit", "browser_download"])
 @pytest.mark.parametrize("point", ["Intended", "Returned"])
 def test_killed_in_the_browser_it_opens_it_again_and_does_nothing_twice(tmp_path, live, point, call):
+    need("chromium")
     with shop() as (url, asked):
         start(tmp_path, f"Order at {url} and keep the list")
         assert live(tmp_path, f"{point}:{call}", url) == -9

@@ -11,6 +11,7 @@ from headrace.sandbox import Draft, Level, Limits, Outcome, run, try_level
 from headrace.sandbox.egress import Egress, Reach
 
 FOUND = try_level()
+pytestmark = pytest.mark.sandbox(2)
 SECRET = "correct horse battery"
 LIMITS = Limits(seconds_max=20)
 
@@ -245,7 +246,7 @@ for host in ("good.example", "evil.example"):
 """
 
 
-@pytest.mark.skipif(FOUND.rung < 3, reason="bubblewrap is not there or makes no namespaces")
+@pytest.mark.sandbox(3)
 def test_only_hosts_with_leave_are_reached_through_the_proxy(draft, tmp_path):
     async def story() -> tuple[Outcome, Egress]:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -12,7 +12,6 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from headrace.core.clock import Moment
 from headrace.core.shown import Bars, Figure, Shown, ShownTable, Stack
-from headrace.sandbox import try_level
 from headrace.storage import KeptReport, Reports
 from headrace.web import assets
 from tests.needs import missing, need
@@ -24,7 +23,7 @@ from tests.visitor import API, Visitor
 AXE = Path(__file__).resolve().parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 SLOW_MS = 20_000
 pytestmark = pytest.mark.xdist_group("page")
-commands = pytest.mark.skipif(try_level().rung == 0, reason="no command can be confined on this machine")
+commands = pytest.mark.sandbox(2)
 
 
 @pytest.fixture(scope="module")
@@ -339,7 +338,7 @@ def test_a_schedule_is_made_in_words_rests_and_is_taken_back(seen):
     expect(page.get_by_text("No schedules yet.")).to_be_visible(timeout=SLOW_MS)
 
 
-@pytest.mark.skipif(try_level().rung < 3, reason="a browser needs level 3 of the sandbox")
+@pytest.mark.sandbox(3)
 def test_the_agents_browser_is_seen_taken_and_given_back(seen, visitor, site):
     thread = visitor.thread(model="guest", intent="browse")
     page = seen.page

@@ -48,7 +48,6 @@ def collector() -> Iterator[Collector]:
 
 
 def test_a_request_becomes_a_span(tmp_path: Path, vendor: Vendor, collector: Collector):
-    pytest.importorskip("opentelemetry.sdk", reason="the otel extra is not installed")
     settings = "[telemetry]\ntraces = true\n" + pool("vendor", vendor.url, "answers") + priced("answers")
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
     with Installation(tmp_path, settings, environment).serving() as server, OpenAI(base_url=server.base_url, api_key=server.key) as client:

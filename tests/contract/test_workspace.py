@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from headrace.sandbox import try_level
 from tests.e2e.conftest import told
 from tests.needs import need
 from tests.server import Installation, Running, eventually, pool, priced
@@ -511,7 +510,7 @@ def test_a_killed_server_goes_on_with_its_runs(tmp_path, talker):
         assert json.dumps(events).count("Water runs down the headrace to the wheel.") == 2
 
 
-@pytest.mark.skipif(try_level().rung == 0, reason="no command can be confined on this machine")
+@pytest.mark.sandbox(2)
 def test_a_thread_begins_with_a_clone_and_its_instructions(ann, ben, tmp_path):
     for words in ("init -q", "-c user.name=a -c user.email=a@b.example commit -q --allow-empty -m one"):
         subprocess.run([need("git"), *words.split(" ")], cwd=tmp_path, check=True)
@@ -525,7 +524,7 @@ def test_a_thread_begins_with_a_clone_and_its_instructions(ann, ben, tmp_path):
         assert ben.call("POST", f"{API}/threads", {"clone": body})[0] == 400
 
 
-@pytest.mark.skipif(try_level().rung == 0, reason="no command can be confined on this machine")
+@pytest.mark.sandbox(2)
 def test_a_server_of_mcp_is_used_in_the_sandbox(ann, place, server):
     notes = Path(__file__).parents[1] / "unit" / "workspace" / "notesserver.py"
     told = {"name": "notes", "command": [sys.executable, str(notes)], "read": [sys.prefix, str(notes.parent)]}

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from headrace.core.errors import InvalidRequest, SetupError
-from headrace.sandbox import try_level
 from tests.e2e.conftest import told
 from tests.server import PROGRAM, Installation, eventually, pool, priced
 from tests.talker import talking
@@ -48,7 +47,7 @@ with open("note.txt", "w") as note:
     note.write(answer["choices"][0]["message"]["content"])
 """
 
-pytestmark = pytest.mark.skipif(try_level().rung != 3, reason="a door to the models needs level 3 of the sandbox")
+pytestmark = pytest.mark.sandbox(3)
 
 
 @pytest.fixture

@@ -11,8 +11,6 @@ from headrace.simulator.fleet import WITHIN, Block, Fleet
 from headrace.simulator.reference import ReferenceFleet
 from headrace.simulator.service import Service
 
-pytest.importorskip("numba", reason="the simulate extra is not installed: what is compiled is compared with plain Python here")
-
 
 def blocks(chance: Random) -> list[Block]:
     made = []

@@ -19,7 +19,7 @@ from tests.server import listening
 
 LEVEL = try_level()
 TOKEN = "tok-secret-1"
-pytestmark = pytest.mark.skipif(LEVEL.rung == 0, reason="no command can be confined on this machine")
+pytestmark = pytest.mark.sandbox(2)
 
 
 def git(folder: Path, *words: str) -> str:
@@ -138,7 +138,7 @@ def test_a_folder_is_cloned_and_nothing_of_it_runs(repository, tmp_path):
         bring(str(repository), target)
 
 
-@pytest.mark.skipif(LEVEL.rung < 3, reason="a command gets no network below level 3")
+@pytest.mark.sandbox(3)
 def test_an_address_is_cloned_with_a_token_that_is_written_nowhere(repository, served, tmp_path):
     url, seen = served
     target = tmp_path / "new"
@@ -155,7 +155,7 @@ def test_an_address_is_cloned_with_a_token_that_is_written_nowhere(repository, s
     assert {line.partition(" ")[0] for line in seen} == {"127.0.0.1"}
 
 
-@pytest.mark.skipif(LEVEL.rung < 3, reason="a command gets no network below level 3")
+@pytest.mark.sandbox(3)
 @pytest.mark.parametrize(
     ("path", "more", "why"),
     [

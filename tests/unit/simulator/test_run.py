@@ -188,7 +188,6 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not():
 
 
 def test_the_compiled_fleet_tells_the_same():
-    pytest.importorskip("numba", reason="the simulate extra is not installed: what is compiled is compared with plain Python here")
     assert encode(synthetic(plain=False).go()) == encode(synthetic().go())
 
 

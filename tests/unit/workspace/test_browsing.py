@@ -22,14 +22,18 @@ from headrace.workspace import Outfit, equipped
 from headrace.workspace.browsing import SNAPSHOT_CHARS_MAX, Browser
 from headrace.workspace.typed import Typed
 from headrace.workspace.window import Click, Frame, Give, Press, Scene, Take, Type, do, watch
+from tests.needs import need
 from tests.shop import shop
 from tests.unit.agents.desk import why
 
 CHROMIUM = shutil.which("chromium")
 LEVEL = try_level()
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or LEVEL.rung < 3, reason="the browser needs Chromium (apt install chromium) and level 3 of the sandbox"
-)
+pytestmark = pytest.mark.sandbox(3)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def chromium() -> None:
+    need("chromium")
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from tests.unit.workspace.notesserver import server as notes
 from tests.unit.workspace.scripted import ScriptedModel, Step, ToldPerson
 
 LEVEL = try_level()
-confines = pytest.mark.skipif(LEVEL.rung == 0, reason="no command can be confined on this machine")
+confines = pytest.mark.sandbox(2)
 SCRIPT = Path(__file__).with_name("notesserver.py")
 COMMAND = (sys.executable, str(SCRIPT))
 READ = (sys.prefix, str(SCRIPT.parent))
@@ -100,7 +100,7 @@ def test_a_command_runs_in_the_sandbox_with_the_draft_and_when_it_ends_the_run_g
     assert left.keys() | after.keys() <= {"error", "lost"}
 
 
-@pytest.mark.skipif(LEVEL.rung < 3, reason="only level 3 gives a command a network")
+@pytest.mark.sandbox(3)
 def test_with_a_network_it_does_not_see_the_draft(draft):
     terms = ServerTerms(name="notes", command=COMMAND, read=READ, hosts=("notes.example",))
     (seen,) = asked(draft, terms, ("notes__look", {"path": "a.txt"}))
