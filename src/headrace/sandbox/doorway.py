@@ -5,8 +5,6 @@ looks at where that goes, and puts our key in the place of whichever the agent h
 """
 
 import asyncio
-import contextlib
-import os
 import ssl
 from pathlib import Path
 from typing import Final
@@ -15,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from headrace.core.errors import InvalidRequest
-from headrace.sandbox.egress import unix_listener
+from headrace.sandbox.listener import UnixListener
 
 CONNECT_S_MAX: Final = 10
 ROUTES: Final = frozenset(
@@ -54,23 +52,15 @@ class Doorway:
         self._key = key
         self.asked = 0
         self.refused: list[str] = []
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._listener = UnixListener(self._serve)
 
     async def start(self, path: Path) -> None:
-        """Listen, where anybody who can see the socket may come: it lies in a folder that only we may enter."""
-        self._server = await asyncio.start_unix_server(self._serve, sock=unix_listener(path))
-        os.chmod(path, 0o666)  # noqa: S103 the sandbox's user is not ours
+        await self._listener.start(path, for_all=True)
 
     async def stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            for writer in self._writers:
-                writer.close()
-            await self._server.wait_closed()
+        await self._listener.stop()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
         try:
             await self._carry(reader, writer)
         except _Refused as refused:
@@ -81,11 +71,6 @@ class Doorway:
             writer.write(b"connection: close\r\n\r\n" + body)
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             writer.write(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-        finally:
-            self._writers.discard(writer)
-            with contextlib.suppress(OSError):
-                await writer.drain()
-            writer.close()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")

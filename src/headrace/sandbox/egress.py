@@ -6,17 +6,16 @@ name's server leads elsewhere. What it refuses it says in the answer.
 """
 
 import asyncio
-import contextlib
 import ipaddress
-import os
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, TypeAlias
 
 import msgspec
 
 from headrace.core.errors import SandboxRefused
+from headrace.sandbox.listener import UnixListener
 
 HEAD_BYTES_MAX: Final = 16_384
 PORTS: Final = frozenset((80, 443))
@@ -70,29 +69,22 @@ class Egress:
         self.reached: list[str] = []
         self.refused: list[str] = []
         self.reach, self._lookup = reach, lookup
-        self._server: asyncio.Server | None = None
-        self._writers: dict[asyncio.StreamWriter, str] = {}
+        self._listener = UnixListener(self._serve)
+        self._hosts: dict[asyncio.StreamWriter, str] = {}
 
     async def start(self, path: Path) -> None:
-        """Listen on a unix socket, that anybody on this machine who can see it may use: it lies in a folder that only we may enter."""
-        self._server = await asyncio.start_unix_server(self._serve, sock=unix_listener(path))
-        os.chmod(path, 0o666)  # noqa: S103 the sandbox's user is not ours
+        await self._listener.start(path, for_all=True)
+
+    async def stop(self) -> None:
+        await self._listener.stop()
 
     def close_others(self) -> None:
         """Connections to what may not be reached any more end now."""
-        for writer, host in self._writers.items():
-            if host and not self.reach.holds(host):
+        for writer, host in self._hosts.items():
+            if not self.reach.holds(host):
                 writer.close()
-
-    async def stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            for writer in self._writers:
-                writer.close()
-            await self._server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers[writer] = ""
         try:
             await self._carry(reader, writer)
         except SandboxRefused as refused:
@@ -104,9 +96,6 @@ class Egress:
             )
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             writer.write(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-        finally:
-            self._writers.pop(writer, None)
-            writer.close()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -118,7 +107,7 @@ class Egress:
         async with asyncio.timeout(CONNECT_S_MAX):
             far_reader, far_writer = await asyncio.open_connection(address, port)
         self.reached.append(host)
-        self._writers[writer] = host
+        self._hosts[writer] = host
         try:
             if onward is None:
                 writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
@@ -128,31 +117,8 @@ class Egress:
                 tasks.create_task(_pour(reader, far_writer))
                 tasks.create_task(_pour(far_reader, writer))
         finally:
+            del self._hosts[writer]
             far_writer.close()
-
-
-def unix_listener(path: Path) -> socket.socket:
-    """A unix socket at this path, however long that is: a socket's address holds some hundred bytes, so it is named within its folder."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        with nearby(path) as near:
-            listener.bind(near)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
-@contextlib.contextmanager
-def nearby(path: Path) -> Iterator[str]:
-    """A short name of a path, for as long as the block lasts."""
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}" if os.path.isdir("/proc/self/fd") else str(path)
-    finally:
-        os.close(folder)
 
 
 def _first_line(head: bytes) -> tuple[bytes, str, bytes, bytes]:

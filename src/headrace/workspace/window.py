@@ -16,7 +16,7 @@ from typing import Final, Literal, Protocol, TypeAlias
 import msgspec
 
 from headrace.core.errors import Conflict, HeadraceError, InvalidRequest
-from headrace.sandbox.egress import nearby, unix_listener
+from headrace.sandbox.listener import UnixListener, nearby
 
 SOCKET: Final = "window"
 TEXT_CHARS_MAX: Final = 4_000
@@ -135,24 +135,17 @@ class Window:
 
     def __init__(self, home: Path, stage: Stage) -> None:
         self._path, self._stage = home / SOCKET, stage
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._listener = UnixListener(self._serve)
 
     async def open(self) -> None:
         """Begin to answer; the run's folder is ours alone."""
-        self._server = await asyncio.start_unix_server(self._serve, sock=unix_listener(self._path))
+        await self._listener.start(self._path)
 
     async def close(self) -> None:
-        if self._server is None:
-            return
         self._path.unlink(missing_ok=True)
-        self._server.close()
-        for writer in self._writers:
-            writer.close()
-        await self._server.wait_closed()
+        await self._listener.stop()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
         try:
             asked = _asked.decode(await reader.readuntil(b"\n"))
             if not isinstance(asked, Watch):
@@ -167,9 +160,6 @@ class Window:
                         return
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, msgspec.MsgspecError):
             return  # who called is gone
-        finally:
-            self._writers.discard(writer)
-            writer.close()
 
     async def _done(self, act: Act) -> str:
         try:
