@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from headrace.agents.events import Event
+from headrace.core.shown import Shown
 from headrace.workspace.console import NewKey
 from headrace.workspace.door import Answered, Changes, Forking, Message, NewThread
 from headrace.workspace.files import Doing
@@ -21,7 +22,7 @@ PLAIN = {"string": "string", "integer": "number", "number": "number", "boolean":
 
 def written() -> str:
     """The file as it should be."""
-    kinds: list[Any] = [Event, Happening, Seen, Act, NewThread, Changes, Message, Answered, Forking, NewKey, Doing, NewSchedule]
+    kinds: list[Any] = [Event, Happening, Seen, Act, NewThread, Changes, Message, Answered, Forking, NewKey, Doing, NewSchedule, Shown]
     schemas, components = msgspec.json.schema_components(kinds, ref_template="{name}")
     parts = [HEAD, *(_interface(name, schema) for name, schema in sorted(components.items()))]
     parts += [f"export type Event = {_type(schemas[0])};\n", f"export type Happening = {_type(schemas[1])};\n"]

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from headrace.core.clock import Moment
-from headrace.core.shown import Bars, Figure, Shown, ShownTable, Stack
+from headrace.core.shown import Bars, Figure, News, Shown, ShownTable, Stack
 from headrace.storage import KeptReport, Reports
 from headrace.web import assets
 from tests.needs import missing, need
@@ -373,7 +373,9 @@ def test_plans_and_simulations_are_kept_for_the_console(seen, place):
     page = seen.page
     seen.go("console/reports")
     expect(page.get_by_text("headrace simulate --scale")).to_be_visible(timeout=SLOW_MS)
-    table = ShownTable("Classes", ("class", "within"), (1,), (("realtime", "-91.00%"), ("batch", "+100.00%")))
+    table = ShownTable(
+        "Classes", ("class", "within"), (1,), (("realtime", News("91.00%", good=False)), ("batch", News("100.00%", good=True)))
+    )
     seen_as = Shown(
         title="small, balanced",
         figures=(Figure("163,267", "tokens a minute"),),

@@ -66,7 +66,7 @@ def test_a_plan_with_the_simulators_verdict(place: Installation) -> None:
         "Bound for a term",
         "The simulator's verdict",
         "kept",
-        "Beside it: from one alone",
+        "From one alone",
         "nebius/eu-north1",
     ):
         assert words in said

@@ -11,18 +11,8 @@ from rich.console import Console
 
 from headrace.cli.keeping import KEEP, keep_report, keeps
 from headrace.cli.periods import When
-from headrace.cli.planview import (
-    SPEEDS,
-    alternatives_table,
-    forecast_lines,
-    purchases_table,
-    rentals_table,
-    servings_table,
-    speed_rows,
-    summary,
-    verdict_lines,
-)
-from headrace.cli.tables import FORMATS, Cell, Format, show
+from headrace.cli.planview import SPEEDS, forecast_lines, plan_tables, speed_rows, summary, verdict_lines
+from headrace.cli.tables import FORMATS, Cell, Format, rich_table, show
 from headrace.compose import Place
 from headrace.compose.planning import (
     EXAMPLES,
@@ -55,6 +45,7 @@ from headrace.planner import (
     worths,
     written,
 )
+from headrace.planner.parts import from_one_alone
 from headrace.planner.shown import shown
 from headrace.routing import CLASSES
 
@@ -123,13 +114,13 @@ def plan(
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(told), indent=2).decode() + "\n")
         return
     console = Console(width=None if sys.stdout.isatty() else 200)
-    for part in (*summary(planned), purchases_table(planned.plan), rentals_table(planned.plan), servings_table(planned.plan)):
+    for part in (*summary(planned), *plan_tables(planned.plan)):
         console.print(part, highlight=False)
     if checked is not None:
-        for part in verdict_lines(checked):
+        for part in verdict_lines(planned.plan, checked):
             console.print(part, highlight=False)
     if beside:
-        console.print(alternatives_table(beside), highlight=False)
+        console.print(rich_table(from_one_alone(beside)), highlight=False)
     _tell("Why: headrace plan explain. As pools of the settings: headrace plan apply.")
 
 

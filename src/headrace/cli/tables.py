@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from headrace.core.shown import News, ShownCell, ShownTable
+
 Format: TypeAlias = Literal["table", "json", "csv"]
 FORMATS: tuple[Format, ...] = ("table", "json", "csv")
 Cell: TypeAlias = str | int | None
@@ -43,3 +45,25 @@ def _table(rows: Sequence[Mapping[str, Cell]], columns: Sequence[str], footer: M
 
 def _text(cell: Cell) -> str:
     return "" if cell is None else f"{cell:,}" if isinstance(cell, int) else escape(cell)
+
+
+def rich_table(table: ShownTable) -> Table:
+    """A table of a report, as wide as its words are."""
+    drawn = Table(
+        title=f"\n{table.title}",
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+        header_style="dim",
+        padding=(0, 2, 0, 0),
+    )
+    for at, column in enumerate(table.columns):
+        drawn.add_column(column, justify="right" if at in table.numbers else "left", no_wrap=True)
+    for row in table.rows:
+        drawn.add_row(*(_cell(cell) for cell in row))
+    return drawn
+
+
+def _cell(cell: ShownCell) -> str:
+    return f"[{'green' if cell.good else 'red'}]{escape(cell.text)}[/]" if isinstance(cell, News) else escape(cell)

@@ -1,5 +1,7 @@
 """A report as whoever looks at it gets it: figures, sentences, tables and pictures, as plain values that need nothing else."""
 
+from typing import TypeAlias
+
 import msgspec
 
 
@@ -10,13 +12,23 @@ class Figure(msgspec.Struct, frozen=True):
     what: str
 
 
+class News(msgspec.Struct, frozen=True):
+    """What is good or bad to read."""
+
+    text: str
+    good: bool
+
+
+ShownCell: TypeAlias = str | News
+
+
 class ShownTable(msgspec.Struct, frozen=True):
-    """`numbers` are the columns, from 0, that are set to the right. A cell `+kept` or `-missed` is good or bad news."""
+    """`numbers` are the columns, from 0, that are set to the right."""
 
     title: str
     columns: tuple[str, ...]
     numbers: tuple[int, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[tuple[ShownCell, ...], ...]
 
 
 class Bars(msgspec.Struct, frozen=True):
@@ -43,13 +55,8 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 
     title: str
     figures: tuple[Figure, ...]
-    sentences: tuple[str, ...] = ()
-    good: bool | None = None
-    stacks: tuple[Stack, ...] = ()
-    bars: tuple[Bars, ...] = ()
-    tables: tuple[ShownTable, ...] = ()
-
-
-def news(text: str, *, good: bool) -> str:
-    """A cell that is good or bad news."""
-    return f"{'+' if good else '-'}{text}"
+    sentences: tuple[str, ...]
+    good: bool | None
+    stacks: tuple[Stack, ...]
+    bars: tuple[Bars, ...]
+    tables: tuple[ShownTable, ...]

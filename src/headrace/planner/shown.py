@@ -2,43 +2,31 @@
 
 from collections.abc import Mapping, Sequence
 
-from headrace.core.shown import Bars, Figure, Shown, ShownTable, Stack, news
+from headrace.core.shown import Bars, Figure, Shown, Stack
 from headrace.planner.alternatives import Alternative
-from headrace.planner.page import TERM
+from headrace.planner.parts import TERM, from_one_alone, over, purchases, rentals, servings, small, trained, unserved, verdict
 from headrace.planner.plan import Plan
-from headrace.planner.verify import Hour, Verified
+from headrace.planner.verify import Verified
 from headrace.planner.worth import Worth, usd
 
-UNSERVED_MIN = 1e-4
 PLACES_MAX = 6
 
 
 def shown(plan: Plan, beside: Sequence[Alternative], worth: Sequence[Worth], verified: Verified | None) -> Shown:
     """The plan, the simulator's verdict on it, what one cloud or silicon alone would cost, and what things are worth."""
-    over = [short for short in plan.shortfalls if short.share > short.allowed + UNSERVED_MIN]
     verdicts = [] if verified is None else [each.kept for hour in verified.hours for each in hour.verdicts]
-    unserved = tuple(
-        f"{short.demand}: {short.share:.1%} goes unserved in quarter {short.quarter + 1}, "
-        f"{'as expected' if short.outage is None else f'when {short.outage} is lost'}."
-        for short in over
-    )
-    trained = tuple(
-        f"Training {job.job}: {job.share:.0%} done in time, "
-        f"{f'at {job.place}, {job.accelerators_mean:,.0f} accelerators on average' if job.place else 'nowhere'}."
-        for job in plan.trained
-    )
     return Shown(
         title=f"A plan of {plan.quarters} quarter{'s' if plan.quarters > 1 else ''}",
         figures=(
             Figure(usd(plan.usd), "expected cost"),
-            Figure(f"${plan.usd_per_mtok:.3f}", "a million tokens"),
+            Figure(small(plan.usd_per_mtok), "a million tokens"),
             Figure(usd(plan.usd_after), "owed after it"),
             Figure(f"{sum(plan.kw_max.values()) / 1_000:,.1f} MW", "power at most"),
             Figure(f"{plan.carbon_t:,.0f} t", "CO₂"),
             Figure(f"{plan.gap:.2%}", "could be saved at most"),
         ),
-        sentences=(*unserved, *trained, *(each.sentence for each in worth)),
-        good=not over and all(verdicts) if verified is not None else None if not over else False,
+        sentences=(*unserved(plan), *trained(plan), *(each.sentence for each in worth)),
+        good=False if over(plan) else None if verified is None else all(verdicts),
         stacks=(_stands(plan),),
         bars=(
             *((_amounts("If it turns out otherwise", plan.usd_by_case),) if len(plan.usd_by_case) > 1 else ()),
@@ -47,11 +35,11 @@ def shown(plan: Plan, beside: Sequence[Alternative], worth: Sequence[Worth], ver
         tables=tuple(
             table
             for table in (
-                *(_verdict(hour) for hour in (() if verified is None else verified.hours)),
-                _purchases(plan),
-                _rentals(plan),
-                _servings(plan),
-                _alone(beside),
+                *(verdict(plan, hour) for hour in (() if verified is None else verified.hours)),
+                purchases(plan),
+                rentals(plan),
+                servings(plan),
+                from_one_alone(beside),
             )
             if table.rows
         ),
@@ -72,89 +60,3 @@ def _stands(plan: Plan) -> Stack:
     counts["others"] = [sum(counts[place][at] for place in others) for at in range(plan.quarters)]
     steps = tuple(f"quarter {at + 1}" for at in range(plan.quarters))
     return Stack("What stands when", "accelerators", steps, tuple(named), tuple(tuple(counts[name]) for name in named))
-
-
-def _verdict(hour: Hour) -> ShownTable:
-    columns = ("class", "requests simulated", "refused", "within objectives", "TTFT p99 ms", "TPOT p99 ms", "verdict")
-    rows = tuple(
-        (
-            each.traffic_class,
-            f"{each.requests:,}",
-            f"{each.refused_share:.2%}",
-            f"{each.within_share:.2%}",
-            f"{each.ttft_ms_p99:,.0f}",
-            f"{each.tpot_ms_p99:,.1f}",
-            news("kept" if each.kept else "missed", good=each.kept),
-        )
-        for each in hour.verdicts
-    )
-    return ShownTable(f"The simulator's verdict: {hour.state}, {hour.scale:.1%} of the fleet", columns, (1, 2, 3, 4, 5), rows)
-
-
-def _purchases(plan: Plan) -> ShownTable:
-    columns = ("from quarter", "order in", "place", "term", "accelerators", "USD an hour each", "USD in plan", "USD after it")
-    rows = tuple(
-        (
-            f"{each.quarter + 1}",
-            f"{each.order_quarter + 1}",
-            each.place,
-            TERM[each.term],
-            f"{each.accelerators:,}",
-            f"{each.usd_per_accelerator_hour:,.2f}",
-            usd(each.usd),
-            usd(each.usd_after) if each.usd_after else "",
-        )
-        for each in sorted(plan.purchases, key=lambda bought: (bought.quarter, -bought.usd))
-    )
-    return ShownTable("Bound for a term", columns, (4, 5, 6, 7), rows)
-
-
-def _rentals(plan: Plan) -> ShownTable:
-    columns = ("quarter", "place", "term", "accelerators, mean", "at most", "USD an hour each", "USD in plan")
-    rows = tuple(
-        (
-            f"{each.quarter + 1}",
-            each.place,
-            TERM[each.term],
-            f"{each.accelerators_mean:,.0f}",
-            f"{each.accelerators_max:,}",
-            f"{each.usd_per_accelerator_hour:,.2f}",
-            usd(each.usd),
-        )
-        for each in sorted(plan.rentals, key=lambda rented: (rented.quarter, -rented.usd))
-    )
-    return ShownTable("By the hour", columns, (3, 4, 5, 6), rows)
-
-
-def _servings(plan: Plan) -> ShownTable:
-    last = plan.quarters - 1
-    rows = tuple(
-        (each.demand, each.place, f"{each.share:.1%}", f"{each.tokens_per_s:,.0f}", f"{each.accelerators_full:,.0f}")
-        for each in sorted((each for each in plan.servings if each.quarter == last), key=lambda each: (each.demand, -each.share))
-    )
-    return ShownTable(
-        f"Who serves what in quarter {last + 1}", ("demand", "place", "share", "tokens/s", "accelerators full"), (2, 3, 4), rows
-    )
-
-
-def _alone(beside: Sequence[Alternative]) -> ShownTable:
-    columns = ("from", "USD", "USD a million tokens", "beside the plan", "unserved", "loss of a region", "lock-in")
-    base = beside[0].plan.usd_per_mtok if beside and beside[0].plan is not None else 0.0
-    rows = []
-    for each in beside:
-        if each.plan is None:
-            rows.append((each.only or each.kind, "no plan", "", "", "", "", ""))
-            continue
-        covered = not any(short.outage is not None and short.share > short.allowed + UNSERVED_MIN for short in each.plan.shortfalls)
-        rows.append(
-            (
-                each.only or each.kind,
-                usd(each.plan.usd),
-                f"${each.plan.usd_per_mtok:.3f}",
-                "" if each is beside[0] or not base else f"{each.plan.usd_per_mtok / base - 1:+.0%}",
-                f"{each.unserved_share:.1%}" if each.unserved_share > 5e-4 else "",
-                news("covered" if covered else "not covered", good=covered),
-                f"{each.lock_in:.2f} {each.locked_to}".strip(),
-            )
-        )
-    return ShownTable("From one cloud, or on one silicon, alone", columns, (1, 2, 3, 4), tuple(rows))

@@ -3,8 +3,11 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from headrace.core.shown import ShownTable
+from headrace.simulator.htmltable import html_table
+from headrace.simulator.parts import classes, jobs, pools, usd
 from headrace.simulator.plots import Bar, bars, lines
-from headrace.simulator.report import Moment, PoolReport, Report
+from headrace.simulator.report import Moment, Report
 
 STYLE = """
 :root {
@@ -25,8 +28,8 @@ p { margin: .3rem 0; color: var(--soft) }
 .facts b { display: block; font-size: 1.35rem; color: var(--ink) }
 .scroll { overflow-x: auto }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
-th, td { padding: .25rem .6rem .25rem 0; text-align: right; white-space: nowrap }
-th:first-child, td:first-child { text-align: left }
+th, td { padding: .25rem .6rem .25rem 0; text-align: left; white-space: nowrap }
+.n { text-align: right }
 th { color: var(--soft); font-weight: 500 }
 tr { border-bottom: 1px solid var(--rule) }
 .good { color: var(--good) }
@@ -53,7 +56,7 @@ def page(report: Report) -> str:
     parts = [
         _head(report),
         "<h2>Classes</h2>",
-        _classes(report),
+        html_table(classes(report)),
         bars(
             "Time to the first token: median, to the 99th percentile, and what is promised",
             "ms",
@@ -65,7 +68,7 @@ def page(report: Report) -> str:
             [Bar(one.traffic_class, one.tpot_ms.p50, one.tpot_ms.p99, _shown(one.tpot_slo_ms, one.tpot_ms.p99)) for one in report.classes],
         ),
         "<h2>Pools</h2>",
-        _pools(report),
+        html_table(pools(report)),
         bars("Cost", "USD a million tokens", [Bar(one.pool, one.usd_per_mtok) for one in report.pools if one.usd_per_mtok is not None]),
         bars(
             "Prompts that were cached",
@@ -93,7 +96,7 @@ def page(report: Report) -> str:
         ),
         lines("Time to the first token, 95th percentile", "ms", hours, {"all classes": [one.ttft_ms_p95 for one in held]}),
         lines("Tokens a minute", "", hours, {"in and out": [one.tokens / wide * 60 for one in held]}),
-        _jobs(report),
+        *(("<h2>Training</h2>", html_table(jobs(report))) if report.jobs else ()),
     ]
     return _whole(f"headrace simulate: {report.name}", parts)
 
@@ -109,19 +112,19 @@ def comparison(one: Report, other: Report) -> str:
     classes = {each.traffic_class: each for each in other.classes}
     pairs = [(each, classes[each.traffic_class]) for each in one.classes if each.traffic_class in classes]
     named = (f"{one.name}, {one.policy}, seed {one.seed}", f"{other.name}, {other.policy}, seed {other.seed}")
-    rows = [
+    rows = (
         ("requests", f"{one.arrived:,}", f"{other.arrived:,}"),
         ("served", f"{one.served:,}", f"{other.served:,}"),
         ("refused or cut off", f"{one.refused + one.cut:,}", f"{other.refused + other.cut:,}"),
         ("prompts cached", f"{one.hit_rate:.1%}", f"{other.hit_rate:.1%}"),
-        ("USD a million tokens", _usd(one.usd_per_mtok), _usd(other.usd_per_mtok)),
+        ("USD a million tokens", usd(one.usd_per_mtok), usd(other.usd_per_mtok)),
         *((f"{a.traffic_class}: within SLO", f"{a.within_slo:.2%}", f"{b.within_slo:.2%}") for a, b in pairs),
         *((f"{a.traffic_class}: TTFT p99, ms", f"{a.ttft_ms.p99:,.0f}", f"{b.ttft_ms.p99:,.0f}") for a, b in pairs),
         *((f"{a.traffic_class}: TPOT p99, ms", f"{a.tpot_ms.p99:,.1f}", f"{b.tpot_ms.p99:,.1f}") for a, b in pairs),
-    ]
+    )
     parts = [
         f"<h1>{escape(named[0])} beside {escape(named[1])}</h1>",
-        _table(("", *named), rows),
+        html_table(ShownTable("", ("", *named), (1, 2), rows)),
         bars(
             "Time to the first token: median, to the 99th percentile",
             "ms",
@@ -146,108 +149,12 @@ def _head(report: Report) -> str:
         (f"{report.served / report.arrived:.2%}" if report.arrived else "-", "served"),
         (f"{report.tokens_per_minute:,.0f}", "tokens a minute"),
         (f"{report.hit_rate:.1%}", "of prompts cached"),
-        (_usd(report.usd_per_mtok), "USD a million tokens"),
+        (usd(report.usd_per_mtok), "USD a million tokens"),
         ("-" if report.carbon_kg is None else f"{report.carbon_kg:,.0f} kg", "of CO₂, at rated power"),
     ]
     told = "".join(f"<div><b>{escape(value)}</b>{escape(name)}</div>" for value, name in facts)
     said = f"{report.duration_s / 3_600:g} h on the virtual clock, seed {report.seed}, policy {report.policy}, scale {report.scale:g}"
     return f'<h1>{escape(report.name)}</h1><p>{escape(said)}</p><div class="facts">{told}</div>'
-
-
-def _classes(report: Report) -> str:
-    rows = []
-    for one in report.classes:
-        good = "good" if one.within_slo >= 0.99 else "bad"
-        rows.append(
-            (
-                one.traffic_class,
-                f"{one.arrived:,}",
-                f"{one.served:,}",
-                f"{one.refused:,}",
-                f"{one.cut:,}",
-                f"{one.spilled:,}",
-                *(f"{value:,.0f}" for value in (one.ttft_ms.p50, one.ttft_ms.p95, one.ttft_ms.p99)),
-                *(f"{value:,.1f}" for value in (one.tpot_ms.p50, one.tpot_ms.p99)),
-                f'<span class="{good}">{one.within_slo:.2%}</span>',
-                f"{one.tokens_cached / one.tokens_in:.1%}" if one.tokens_in else "-",
-            )
-        )
-    head = (
-        "class",
-        "arrived",
-        "served",
-        "refused",
-        "cut off",
-        "spilled",
-        "TTFT p50",
-        "p95",
-        "p99",
-        "TPOT p50",
-        "p99",
-        "within SLO",
-        "cached",
-    )
-    return _table(head, rows, trusted=True)
-
-
-def _pools(report: Report) -> str:
-    rows = [
-        (
-            one.pool,
-            f"{one.cloud} {one.region}",
-            one.silicon,
-            f"{one.accelerators:,}" if one.accelerators else "-",
-            f"{one.served:,}",
-            f"{one.failed:,}",
-            f"{one.utilisation:.1%}",
-            f"{one.utilisation_peak:.1%}",
-            f"{one.ttft_ms.p50:,.0f}",
-            f"{one.tpot_ms.p50:,.1f}",
-            _usd(one.usd_per_mtok),
-            "-" if one.carbon_kg is None else f"{one.carbon_kg:,.1f}",
-        )
-        for one in report.pools
-    ]
-    head = (
-        "pool",
-        "place",
-        "silicon",
-        "accelerators",
-        "served",
-        "failed",
-        "in use",
-        "peak",
-        "TTFT p50",
-        "TPOT p50",
-        "USD a Mtok",
-        "kg of CO₂",
-    )
-    return _table(head, rows)
-
-
-def _jobs(report: Report) -> str:
-    if not report.jobs:
-        return ""
-    rows = [
-        (
-            one.name,
-            f"{one.done:.1%}",
-            "-" if one.finished_s is None else f"{one.finished_s / 3_600:.2f} h",
-            "yes" if one.in_time else "no",
-            f"{one.started:,}",
-            f"{one.used_accelerator_hours:,.1f}",
-            f"{one.lost_accelerator_hours:,.1f}",
-        )
-        for one in report.jobs
-    ]
-    head = ("job", "done", "finished after", "in time", "starts", "accelerator-hours", "of these lost")
-    return "<h2>Training</h2>" + _table(head, rows)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, trusted: bool = False) -> str:
-    names = "".join(f"<th>{escape(name)}</th>" for name in head)
-    told = "".join("<tr>" + "".join(f"<td>{cell if trusted else escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table><tr>{names}</tr>{told}</table></div>'
 
 
 def _whole(title: str, parts: Iterable[str]) -> str:
@@ -260,11 +167,3 @@ def _whole(title: str, parts: Iterable[str]) -> str:
 def _shown(promised: float, measured: float) -> float | None:
     """A promise far beyond all that was measured would only press the bars flat."""
     return promised if promised <= 4 * max(measured, 1.0) else None
-
-
-def _percent(one: PoolReport) -> float:
-    return 100 * one.tokens_cached / one.tokens_in
-
-
-def _usd(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.4g}"

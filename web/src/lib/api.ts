@@ -1,6 +1,6 @@
 // What the page asks of its server. A failure says what happened and what to do, in the server's own words.
 
-import type { Act, Answered, Changes as ThreadChanges, Doing, Event, Forking, Message, NewKey, NewSchedule, NewThread } from './types'
+import type { Act, Answered, Changes as ThreadChanges, Doing, Event, Forking, Message, NewKey, NewSchedule, NewThread, Shown } from './types'
 
 export const API = '/workspace/api'
 
@@ -158,15 +158,7 @@ export interface ReportHead {
 }
 
 export interface Report extends Omit<ReportHead, 'title' | 'good'> {
-  shown: {
-    title: string
-    good: boolean | null
-    figures: { value: string; what: string }[]
-    sentences: string[]
-    stacks: { title: string; unit: string; steps: string[]; names: string[]; values: number[][] }[]
-    bars: { title: string; names: string[]; values: number[]; texts: string[] }[]
-    tables: { title: string; columns: string[]; numbers: number[]; rows: string[][] }[]
-  }
+  shown: Shown
   whole: unknown
 }
 

@@ -9,6 +9,14 @@ export interface Answered {
   more_steps?: number;
 }
 
+/** Amounts by name; `texts` are the same as they are read. */
+export interface Bars {
+  title: string;
+  names: string[];
+  values: number[];
+  texts: string[];
+}
+
 /** A model begins to answer. */
 export interface Begun {
   type: "begun";
@@ -122,6 +130,12 @@ export interface Field {
   readers: Readers;
   role: "address" | "amount" | "handle" | "name" | "size" | "text" | "time" | "today";
   own_where: unknown[] | null;
+}
+
+/** One number that matters, as it is read, and what it is. */
+export interface Figure {
+  value: string;
+  what: string;
 }
 
 /** Leave the shown branch, or `run`, before its event `at`; say `text` instead, or let the model answer again. */
@@ -265,6 +279,12 @@ export interface NewThread {
   budget_usd?: string | null;
 }
 
+/** What is good or bad to read. */
+export interface News {
+  text: string;
+  good: boolean;
+}
+
 /** None is open. */
 export interface NoBrowser {
   type: "none";
@@ -349,6 +369,25 @@ export interface Shell {
   command: string;
 }
 
+/** A report. `good` says whether it came out as wished; None: that was not asked. `sentences` are told below the figures. */
+export interface Shown {
+  title: string;
+  figures: Figure[];
+  sentences: string[];
+  good: boolean | null;
+  stacks: Stack[];
+  bars: Bars[];
+  tables: ShownTable[];
+}
+
+/** `numbers` are the columns, from 0, that are set to the right. */
+export interface ShownTable {
+  title: string;
+  columns: string[];
+  numbers: number[];
+  rows: ((string | News)[])[];
+}
+
 /** Which repository: an https address, or where it is allowed a folder of this machine. `token` is shown to its host, as the password of */
 export interface Source {
   url: string;
@@ -356,6 +395,15 @@ export interface Source {
   user?: string;
   branch?: string;
   depth?: number;
+}
+
+/** Amounts over time or steps, one upon the other; `steps` name the columns. */
+export interface Stack {
+  title: string;
+  unit: string;
+  steps: string[];
+  names: string[];
+  values: number[][];
 }
 
 /** Leave ahead of time: "Fridays, this form, once, at most 20". */
