@@ -1,4 +1,5 @@
-"""Two servers for the whole suite of contracts: one with the embedded model, one whose only pool is a scripted vendor."""
+"""Two servers for the whole suite of contracts: one with the embedded model, one whose only pool is a scripted vendor. Modules of the
+workspace have one of their own."""
 
 from collections.abc import Iterator
 
@@ -7,6 +8,7 @@ from openai import OpenAI
 
 from tests.dialects import Polyglot
 from tests.server import START_WITH_MODEL_S, Installation, Running, pool
+from tests.talker import Talker, talking
 from tests.vendor import SCRIPTS, Vendor
 
 EMBEDDED = """
@@ -77,3 +79,17 @@ def dialects(tmp_path_factory: pytest.TempPathFactory, polyglot: Polyglot) -> It
     )
     with Installation(tmp_path_factory.mktemp("dialects"), pools + OTHER_PROJECT, {"OTHER_KEY": OTHER_KEY}).serving() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def talker() -> Iterator[Talker]:
+    """A scripted model for the workspace."""
+    with talking() as talker:
+        yield talker
+
+
+@pytest.fixture(scope="module")
+def server(place: Installation) -> Iterator[Running]:
+    """The server of a module, in its own `place`."""
+    with place.serving() as running:
+        yield running

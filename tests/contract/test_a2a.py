@@ -6,21 +6,14 @@ The official client does the same in tests/frameworks/a2a_suite.py.
 import base64
 import json
 import urllib.request
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.contract.test_frameworks import ENVIRONMENT, suite_passes
 from tests.server import Installation, Running, pool, priced
-from tests.talker import Talker, talking
+from tests.talker import Talker
 from tests.visitor import Visitor
-
-
-@pytest.fixture(scope="module")
-def talker() -> Iterator[Talker]:
-    with talking() as talker:
-        yield talker
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +22,6 @@ def place(tmp_path_factory: pytest.TempPathFactory, talker: Talker) -> Installat
     for model in ("coder", "visitor", "slow"):
         settings += pool(model, talker.url, model) + priced(model)
     return Installation(tmp_path_factory.mktemp("house"), settings)
-
-
-@pytest.fixture(scope="module")
-def server(place: Installation) -> Iterator[Running]:
-    with place.serving() as running:
-        yield running
 
 
 class Agent:

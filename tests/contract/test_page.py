@@ -17,7 +17,7 @@ from headrace.web import assets
 from tests.needs import missing, need
 from tests.server import Installation, Running, pool, priced
 from tests.shop import shop
-from tests.talker import SCRIPTS, Talker, blind, talking
+from tests.talker import SCRIPTS, Talker, blind
 from tests.visitor import API, Visitor
 
 AXE = Path(__file__).resolve().parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
@@ -35,12 +35,6 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])  # as root it has none of its own
         yield browser
         browser.close()
-
-
-@pytest.fixture(scope="module")
-def talker() -> Iterator[Talker]:
-    with talking() as talker:
-        yield talker
 
 
 @pytest.fixture(scope="module")

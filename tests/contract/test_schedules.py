@@ -1,7 +1,7 @@
 """What is scheduled, done by the server: each moment once, by whichever of its workers, also after one was killed; and whose it is."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,11 @@ import pytest
 
 from tests.e2e.conftest import told
 from tests.server import Installation, eventually, pool, priced
-from tests.talker import SCRIPTS, Talker, talking
+from tests.talker import SCRIPTS, Talker
 from tests.visitor import API, Visitor
 
 pytestmark = pytest.mark.sandbox(2)
 DAY = 86_400 * 10**9
-
-
-@pytest.fixture(scope="module")
-def talker() -> Iterator[Talker]:
-    with talking() as talker:
-        yield talker
 
 
 @pytest.fixture

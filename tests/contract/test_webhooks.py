@@ -17,7 +17,7 @@ from headrace.core.errors import InvalidApiKey, NotFound
 from tests.e2e.conftest import told
 from tests.receiver import Receiver, receiving
 from tests.server import Installation, Running, eventually, pool, priced
-from tests.talker import SCRIPTS, Talker, talking
+from tests.talker import SCRIPTS, Talker
 from tests.visitor import API, Visitor
 
 needs_sandbox = pytest.mark.sandbox(2)
@@ -25,21 +25,9 @@ TASK = "Read what came in and write a note"
 
 
 @pytest.fixture(scope="module")
-def talker() -> Iterator[Talker]:
-    with talking() as talker:
-        yield talker
-
-
-@pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, talker: Talker) -> Installation:
     settings = pool("vendor", talker.url, *SCRIPTS) + priced(*SCRIPTS) + "[agents]\nprivate_networks = true\nbrowser = ''\n"
     return Installation(tmp_path_factory.mktemp("house"), settings)
-
-
-@pytest.fixture(scope="module")
-def server(place: Installation) -> Iterator[Running]:
-    with place.serving() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import urllib.request
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,8 @@ import pytest
 from tests.e2e.conftest import told
 from tests.needs import need
 from tests.server import Installation, Running, eventually, pool, priced
-from tests.talker import SCRIPTS, Talker, blind, talking
+from tests.talker import SCRIPTS, Talker, blind
 from tests.visitor import API, Visitor, read_until
-
-
-@pytest.fixture(scope="module")
-def talker() -> Iterator[Talker]:
-    with talking() as talker:
-        yield talker
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +26,6 @@ def place(tmp_path_factory: pytest.TempPathFactory, talker: Talker) -> Installat
         tmp_path_factory.mktemp("house"),
         pool("vendor", talker.url, *SCRIPTS) + blind(talker.url) + priced(*SCRIPTS) + "[files]\nperson_bytes_max = 40_000_000\n",
     )
-
-
-@pytest.fixture(scope="module")
-def server(place: Installation) -> Iterator[Running]:
-    with place.serving() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -304,6 +291,7 @@ def test_the_page_and_the_terminal_have_one_memory(ann, ben, place, tmp_path):
     assert there in listed
     assert bens not in listed
     told(place, "memory", "forget", there)
+    assert ben.call("DELETE", f"{API}/memories/{bens}")[0] == 204
     assert ann.call("DELETE", f"{API}/memories/{told_here}")[0] == 204
     assert there not in {one["id"] for one in ann.get("/memories")["memories"]}
 
