@@ -38,7 +38,8 @@ from headrace.wire.a2a import (
     result,
 )
 from headrace.workspace.agent_tasks import AgentTasks
-from headrace.workspace.visitors import Visitor, Visitors, body_of
+from headrace.workspace.bodies import body_of
+from headrace.workspace.visitors import Visitor, Visitors
 
 BODY_BYTES_MAX: Final = 8 << 20
 AT: Final = "/a2a"

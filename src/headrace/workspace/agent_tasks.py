@@ -69,7 +69,7 @@ from headrace.wire.a2a import (
 from headrace.workspace.live import Begun, Happening, Words, stands
 from headrace.workspace.mail import Stop
 from headrace.workspace.mail import Task as TaskLetter
-from headrace.workspace.runs import Runs
+from headrace.workspace.runs import Runs, title_of
 from headrace.workspace.visitors import Visitor
 
 TEXT_CHARS_MAX: Final = 400_000
@@ -81,7 +81,6 @@ WAIT_S_MAX: Final = 600
 FAILED_S: Final = 1.0
 PAGE: Final = 50
 PAGE_MAX: Final = 100
-TITLE_CHARS_MAX: Final = 60
 ANSWER: Final = "answer"
 WHOSE: Final = ContextGiven("whose task this is", "The task comes from another agent.", Writers.ANYONE, Readers.ANYONE)
 _STATES: Final[dict[ThreadState, TaskState]] = {
@@ -206,7 +205,7 @@ class AgentTasks:
         thread = Thread(
             id=claimed.thread,
             key=visitor.key,
-            title=_title(text),
+            title=title_of(text),
             label="A2A",
             intent="task",
             created=now,
@@ -444,8 +443,3 @@ def _before(token: str) -> tuple[int, str] | None:
     if not (moment.isascii() and moment.isdigit() and len(moment) < 20):
         raise Fault(INVALID_PARAMS, "pageToken is what an earlier list has told as nextPageToken.")
     return int(moment), id
-
-
-def _title(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= TITLE_CHARS_MAX else f"{line[: TITLE_CHARS_MAX - 1].rstrip()}…"

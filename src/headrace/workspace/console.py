@@ -11,7 +11,8 @@ from starlette.routing import Route
 
 from headrace.core.clock import SECOND, Clock, Moment
 from headrace.core.errors import InvalidRequest, NotAllowed
-from headrace.workspace.visitors import Visitor, Visitors, body_of
+from headrace.workspace.bodies import as_json, read_body
+from headrace.workspace.visitors import Visitor, Visitors
 
 HOUR: Final = 3_600 * SECOND
 WIDTHS: Final[Mapping[str, int]] = {"hour": HOUR, "day": 24 * HOUR}
@@ -19,7 +20,6 @@ BUCKETS_MAX: Final = 1_500
 REQUESTS_MAX: Final = 500
 INTEGER_MAX: Final = 2**63 - 1
 """The largest that a database holds; a moment in nanoseconds has nineteen digits."""
-BODY_BYTES_MAX: Final = 65_536
 
 
 class NewKey(msgspec.Struct, forbid_unknown_fields=True):
@@ -87,7 +87,7 @@ class Console:
     async def now(self, request: Request) -> Response:
         """GET the last hour, and what wants attention."""
         await administrator(self._visitors, request)
-        return _json(await asyncio.to_thread(self._facts.now, self._clock.moment()))
+        return as_json(await asyncio.to_thread(self._facts.now, self._clock.moment()))
 
     async def requests(self, request: Request) -> Response:
         """GET the latest requests: all of them, or for who does not administer those of the own project."""
@@ -97,7 +97,7 @@ class Console:
         before = _whole(request, "before", self._clock.moment() + SECOND)
         limit = min(_whole(request, "limit", 100), REQUESTS_MAX)
         only = {name: value for name in ("model", "pool", "class") if (value := request.query_params.get(name))}
-        return _json({"requests": await asyncio.to_thread(self._facts.requests, owner, limit, before, only)})
+        return as_json({"requests": await asyncio.to_thread(self._facts.requests, owner, limit, before, only)})
 
     async def usage(self, request: Request) -> Response:
         """GET usage and cost by the hour or day, by one dimension."""
@@ -113,23 +113,20 @@ class Console:
             rows = await asyncio.to_thread(self._facts.usage, request.query_params.get("by", "model"), since, until, width)
         except ValueError as wrong:
             raise InvalidRequest(f"{wrong}".capitalize() + ".", param="by") from None
-        return _json({"width": width, "since": since, "until": until, "rows": rows})
+        return as_json({"width": width, "since": since, "until": until, "rows": rows})
 
     async def budgets(self, request: Request) -> Response:
         """GET every budget that runs, and how it stands."""
         await administrator(self._visitors, request)
-        return _json({"budgets": await asyncio.to_thread(self._facts.budgets, self._clock.moment())})
+        return as_json({"budgets": await asyncio.to_thread(self._facts.budgets, self._clock.moment())})
 
     async def keys(self, request: Request) -> Response:
         """GET all keys. POST: a new one."""
         await administrator(self._visitors, request)
         if request.method == "GET":
-            return _json({"keys": await asyncio.to_thread(self._facts.keys)})
-        try:
-            asked = msgspec.json.decode(await body_of(request, BODY_BYTES_MAX), type=NewKey)
-        except msgspec.MsgspecError as wrong:
-            raise InvalidRequest(f"The key can't be made: {wrong}.") from None
-        return _json(await asyncio.to_thread(self._facts.create_key, asked), 201)
+            return as_json({"keys": await asyncio.to_thread(self._facts.keys)})
+        asked = await read_body(request, NewKey)
+        return as_json(await asyncio.to_thread(self._facts.create_key, asked), 201)
 
     async def key(self, request: Request) -> Response:
         """DELETE: revoke a key, and those that were minted from it."""
@@ -140,12 +137,12 @@ class Console:
     async def prices(self, request: Request) -> Response:
         """GET what is charged now for each model that can be asked."""
         await administrator(self._visitors, request)
-        return _json({"prices": await asyncio.to_thread(self._facts.prices, self._clock.moment())})
+        return as_json({"prices": await asyncio.to_thread(self._facts.prices, self._clock.moment())})
 
     async def audit(self, request: Request) -> Response:
         """GET whether the ledger is whole."""
         await administrator(self._visitors, request)
-        return _json(await asyncio.to_thread(self._facts.audit))
+        return as_json(await asyncio.to_thread(self._facts.audit))
 
 
 async def administrator(visitors: Visitors, request: Request) -> Visitor:
@@ -163,7 +160,3 @@ def _whole(request: Request, name: str, default: int) -> int:
     if not (said.isascii() and said.isdigit() and len(said) < 20 and int(said) <= INTEGER_MAX):
         raise InvalidRequest(f"Invalid value for '{name}': it is a whole number, and no larger than {INTEGER_MAX}.", param=name)
     return int(said)
-
-
-def _json(value: object, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type="application/json", headers={"cache-control": "no-store"})

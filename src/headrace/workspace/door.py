@@ -7,7 +7,7 @@ there. What is not an event (words as they come, how a run stands) has no id, an
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 from starlette.requests import Request
@@ -45,6 +45,7 @@ from headrace.storage import (
     thread_of,
     threads_of,
 )
+from headrace.workspace.bodies import as_json, body_of, read_body
 from headrace.workspace.honesty import BUILT_IN
 from headrace.workspace.intents import INTENTS, intent_of
 from headrace.workspace.live import stands
@@ -52,10 +53,9 @@ from headrace.workspace.mail import Answer, Fate, Go, Halt, Letter, More, Say, S
 from headrace.workspace.pictures import BYTES_MAX as PICTURE_BYTES_MAX
 from headrace.workspace.pictures import MESSAGE_MAX, has_picture, keep_picture, kind_of, name_of, named_in, read_picture
 from headrace.workspace.porting import Ported, exported, imported, whole
-from headrace.workspace.runs import Runs
-from headrace.workspace.visitors import Visitor, Visitors, body_of
+from headrace.workspace.runs import TITLE_MAX, Runs, title_of
+from headrace.workspace.visitors import Visitor, Visitors
 
-TITLE_MAX: Final = 60
 TEXT_MAX: Final = 400_000
 BODY_MAX: Final = 1 << 20
 IMPORT_MAX: Final = 256 << 20
@@ -70,8 +70,6 @@ PICTURE_HEADERS: Final = {
     "cross-origin-resource-policy": "same-origin",
 }
 """Its name says what it holds, so it never changes; and whatever it holds, it is nothing but a picture."""
-
-Kind = TypeVar("Kind", bound=msgspec.Struct)
 
 
 class NewThread(msgspec.Struct, forbid_unknown_fields=True):
@@ -180,8 +178,8 @@ class Door:
         """GET: mine. POST: a new one."""
         visitor = await self._visitors.of(request)
         if request.method == "GET":
-            return _json({"threads": [_shown(one) for one in await self._archive.run(threads_of, visitor.owner)]})
-        asked = await _read(request, NewThread)
+            return as_json({"threads": [_shown(one) for one in await self._archive.run(threads_of, visitor.owner)]})
+        asked = await read_body(request, NewThread, BODY_MAX)
         if asked.folder is not None and not visitor.admin:
             raise NotAllowed("A folder of the server's machine is for those who administer it: leave it out, and add files instead.")
         if asked.folder is not None and asked.clone is not None:
@@ -190,7 +188,7 @@ class Door:
         thread = Thread(
             id=self._new_id("thread_"),
             key=visitor.key,
-            title=_title(asked.title),
+            title=title_of(asked.title),
             label=asked.label.strip()[:TITLE_MAX],
             folder=asked.folder,
             intent=_intent(asked.intent),
@@ -210,7 +208,7 @@ class Door:
                 raise
             raise InvalidRequest(f"The folder can't be copied: {wrong}.", param="folder") from wrong
         await self._keep(visitor, thread)
-        return _json(await self._whole(thread))
+        return as_json(await self._whole(thread))
 
     async def thread(self, request: Request) -> Response:
         """GET, PATCH, DELETE one thread."""
@@ -221,9 +219,9 @@ class Door:
                 await asyncio.to_thread(self._runs.drop, run)
             return Response(status_code=204)
         if request.method == "PATCH":
-            changes = await _read(request, Changes)
+            changes = await read_body(request, Changes, BODY_MAX)
             thread = await self._change(visitor, thread, changes.intent, changes.model, changes.budget_usd, changes)
-        return _json(await self._whole(thread))
+        return as_json(await self._whole(thread))
 
     async def log(self, request: Request) -> Response:
         """GET the events of a branch, all or the last `limit` before `before`."""
@@ -231,7 +229,7 @@ class Door:
         entries = await asyncio.to_thread(self._runs.entries, await self._run(request, thread))
         before = _number(request, "before", len(entries))
         start = max(0, before - _number(request, "limit", len(entries)))
-        return _json({"total": len(entries), "events": [_event(entry) for entry in entries[start:before]]})
+        return as_json({"total": len(entries), "events": [_event(entry) for entry in entries[start:before]]})
 
     async def events(self, request: Request) -> Response:
         """GET the events of a branch as they happen, after the one that `Last-Event-ID` or `after` names."""
@@ -267,12 +265,12 @@ class Door:
     async def say(self, request: Request) -> Response:
         """POST a message. While the run goes on it is heard at the next step."""
         visitor, thread = await self._held(request)
-        message = await _read(request, Message)
+        message = await read_body(request, Message, BODY_MAX)
         text = message.text if message.pictures and len(message.text) <= TEXT_MAX else _text(message.text)
         self._check_pictures(visitor, thread, message)
         thread = await self._change(visitor, thread, message.intent, message.model, message.budget_usd, None)
         if not thread.title:
-            await self._archive.run(change_thread, visitor.owner, thread.id, {"title": _title(text) or "Picture"})
+            await self._archive.run(change_thread, visitor.owner, thread.id, {"title": title_of(text) or "Picture"})
         return await self._posted(thread, Say(text, message.pictures))
 
     def _check_pictures(self, visitor: Visitor, thread: Thread, message: Message) -> None:
@@ -296,7 +294,7 @@ class Door:
         content = await body_of(request, PICTURE_BYTES_MAX)
         await self._archive.run(put_into_thread, visitor.owner, thread.id, f"/pictures/{name_of(content)}", len(content), self._most())
         name = await asyncio.to_thread(keep_picture, self._runs.home(thread.run), content)
-        return _json({"name": name, "bytes": len(content)}, 201)
+        return as_json({"name": name, "bytes": len(content)}, 201)
 
     async def picture(self, request: Request) -> Response:
         """GET a picture of the thread, of whichever of its branches."""
@@ -335,7 +333,7 @@ class Door:
     async def answer(self, request: Request) -> Response:
         """POST an answer to what is asked."""
         _, thread = await self._held(request)
-        answered = await _read(request, Answered)
+        answered = await read_body(request, Answered, BODY_MAX)
         asked = await asyncio.to_thread(lambda: question(self._events(thread.run), CARDS))
         return await self._posted(thread, _letter(answered, asked))
 
@@ -343,12 +341,12 @@ class Door:
         if not isinstance(letter, Stop | Halt):  # whoever looks from now on sees that something is done about it
             await self._archive.run(stand, thread.run, "running", self._clock.moment(), 0, 0)
         self._runs.post(thread.run, letter)
-        return _json({"run": thread.run}, 202)
+        return as_json({"run": thread.run}, 202)
 
     async def fork(self, request: Request) -> Response:
         """POST: a new branch, from before an event of the shown one."""
         visitor, thread = await self._held(request)
-        asked = await _read(request, Forking)
+        asked = await read_body(request, Forking, BODY_MAX)
         run = asked.run or thread.run
         if run not in {one.id for one in await self._archive.run(branches_of, thread.id)}:
             raise NotFound("Branch", run)
@@ -364,16 +362,16 @@ class Door:
         await asyncio.to_thread(self._runs.fork, run, fresh.id, asked.at)
         await self._archive.run(keep_branch, visitor.owner, fresh, "running")
         self._runs.post(fresh.id, letter)
-        return _json(await self._whole(await self._again(visitor, thread)))
+        return as_json(await self._whole(await self._again(visitor, thread)))
 
     async def branch(self, request: Request) -> Response:
         """POST: show another branch from now on."""
         visitor, thread = await self._held(request)
-        asked = await _read(request, Showing)
+        asked = await read_body(request, Showing, BODY_MAX)
         state = await asyncio.to_thread(self._state, asked.run) if asked.run != thread.run else thread.state
         if not await self._archive.run(show_branch, visitor.owner, thread.id, asked.run, state):
             raise NotFound("Branch", asked.run)
-        return _json(await self._whole(await self._again(visitor, thread)))
+        return as_json(await self._whole(await self._again(visitor, thread)))
 
     def _state(self, run: str) -> ThreadState:
         told = stands(self._runs.home(run)) if run.isidentifier() else None
@@ -383,11 +381,11 @@ class Door:
         """POST: a link by which anyone may read what is there now. DELETE: no link to it is good any more."""
         _, thread = await self._held(request)
         if request.method == "DELETE":
-            return _json({"revoked": await self._archive.run(drop_shares, thread.id)})
+            return as_json({"revoked": await self._archive.run(drop_shares, thread.id)})
         token = self._new_secret()
         entries = await asyncio.to_thread(self._runs.entries, thread.run)
         await self._archive.run(keep_share, token, thread.id, thread.run, len(entries), self._clock.moment())
-        return _json({"path": f"/#/shared/{token}", "events": len(entries)})
+        return as_json({"path": f"/#/shared/{token}", "events": len(entries)})
 
     async def shared(self, request: Request) -> Response:
         """GET what a link shows; who has it needs nothing else."""
@@ -395,7 +393,7 @@ class Door:
         if share is None:
             raise NotFound("Link", "…")
         entries = await asyncio.to_thread(self._runs.entries, share.run)
-        return _json({"title": share.title, "events": [_event(entry) for entry in entries[: share.events]]})
+        return as_json({"title": share.title, "events": [_event(entry) for entry in entries[: share.events]]})
 
     async def export(self, request: Request) -> Response:
         """GET the thread as a file."""
@@ -416,7 +414,7 @@ class Door:
         visitor = await self._visitors.of(request)
         content = await body_of(request, IMPORT_MAX)
         made = [await self._import(visitor, ported) for ported in await asyncio.to_thread(imported, content)]
-        return _json({"threads": made})
+        return as_json({"threads": made})
 
     async def _import(self, visitor: Visitor, ported: Ported) -> str:
         told, id, now = whole(ported.runs), self._new_id("thread_"), self._clock.moment()
@@ -426,7 +424,7 @@ class Door:
         thread = Thread(
             id=id,
             key=visitor.key,
-            title=_title(ported.title),
+            title=title_of(ported.title),
             label=ported.label,
             created=now,
             updated=min(latest, now),
@@ -455,13 +453,13 @@ class Door:
         """GET the places in my threads where the words of `q` stand."""
         visitor = await self._visitors.of(request)
         found = await self._archive.run(find_text, visitor.owner, request.query_params.get("q", "")[:200])
-        return _json({"found": [msgspec.to_builtins(one) for one in found]})
+        return as_json({"found": [msgspec.to_builtins(one) for one in found]})
 
     async def inbox(self, request: Request) -> Response:
         """GET what waits for me: what is asked, in threads that wait or failed."""
         visitor = await self._visitors.of(request)
         waiting = [one for one in await self._archive.run(threads_of, visitor.owner) if one.state in ("waiting", "failed")]
-        return _json({"waiting": [{**_shown(one), "asks": await asyncio.to_thread(self._asks, one.run)} for one in waiting]})
+        return as_json({"waiting": [{**_shown(one), "asks": await asyncio.to_thread(self._asks, one.run)} for one in waiting]})
 
     def _asks(self, run: str) -> list[dict[str, Any]]:
         asked, told = question(self._events(run), CARDS), stands(self._runs.home(run))
@@ -483,7 +481,7 @@ class Door:
         """GET what the words of `text` want."""
         await self._visitors.of(request)
         params = request.query_params
-        return _json({"intent": intent_of(params.get("text", "")[:4_000], folder=params.get("folder") == "true")})
+        return as_json({"intent": intent_of(params.get("text", "")[:4_000], folder=params.get("folder") == "true")})
 
     async def _held(self, request: Request) -> tuple[Visitor, Thread]:
         """Who asks, and the thread, if it is theirs. Raises NotFound also where it is somebody else's."""
@@ -519,7 +517,7 @@ class Door:
         if model is not None:
             changes["model"] = model
         if more is not None and more.title is not None:
-            changes["title"] = _title(more.title)
+            changes["title"] = title_of(more.title)
         if more is not None and more.label is not None:
             changes["label"] = more.label.strip()[:TITLE_MAX]
         if more is not None and more.pinned is not None:
@@ -584,11 +582,6 @@ def _intent(said: str) -> str:
     return said
 
 
-def _title(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= TITLE_MAX else f"{line[: TITLE_MAX - 1].rstrip()}…"
-
-
 def _text(text: str) -> str:
     if not text.strip():
         raise InvalidRequest("There is nothing in the message.", param="text")
@@ -608,14 +601,3 @@ def _number(request: Request, name: str, default: int) -> int:
 
 def _is_number(said: str) -> bool:
     return said.isascii() and said.isdigit() and len(said) < 10
-
-
-async def _read(request: Request, kind: type[Kind]) -> Kind:
-    try:
-        return msgspec.json.decode(await body_of(request, BODY_MAX), type=kind)
-    except msgspec.MsgspecError as wrong:
-        raise InvalidRequest(f"The request can't be read: {wrong}.") from None
-
-
-def _json(value: object, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type="application/json", headers={"cache-control": "no-store"})

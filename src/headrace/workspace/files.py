@@ -18,8 +18,9 @@ from headrace.core.errors import Conflict, InvalidRequest, NotFound
 from headrace.sandbox import Change, Choice, Draft, Reviewed, drop, keep, review
 from headrace.sandbox.draft import delete_beneath, open_beneath
 from headrace.storage import LocalArchive, Thread, gone_from_thread, put_into_thread, thread_of
+from headrace.workspace.bodies import as_json, body_of, read_body
 from headrace.workspace.runs import Runs
-from headrace.workspace.visitors import Visitor, Visitors, body_of
+from headrace.workspace.visitors import Visitor, Visitors
 
 FILE_BYTES_MAX: Final = 32 << 20
 DOING_BYTES_MAX: Final = 1 << 20
@@ -58,7 +59,7 @@ class ThreadFiles:
     async def files(self, request: Request) -> Response:
         """GET what the draft holds: paths and sizes."""
         _, _, draft = await self._draft(request)
-        return _json(await asyncio.to_thread(_listed, draft))
+        return as_json(await asyncio.to_thread(_listed, draft))
 
     async def file(self, request: Request) -> Response:
         """GET, PUT, DELETE one file."""
@@ -74,20 +75,17 @@ class ThreadFiles:
         content = await body_of(request, FILE_BYTES_MAX)
         await self._archive.run(put_into_thread, visitor.owner, thread.id, path, len(content), self._most())
         await asyncio.to_thread(_write, draft, path, content)
-        return _json({"path": path, "bytes": len(content)}, 201)
+        return as_json({"path": path, "bytes": len(content)}, 201)
 
     async def changes(self, request: Request) -> Response:
         """GET what taking over would do, piece by piece, and what was taken over. POST: take over, give up, or undo."""
         _, thread, draft = await self._draft(request)
         if request.method == "GET":
-            return _json(await asyncio.to_thread(_changed, draft, own=thread.folder is None))
-        try:
-            asked = msgspec.json.decode(await body_of(request, DOING_BYTES_MAX), type=Doing)
-        except msgspec.MsgspecError as wrong:
-            raise InvalidRequest(f"The request can't be read: {wrong}.") from None
+            return as_json(await asyncio.to_thread(_changed, draft, own=thread.folder is None))
+        asked = await read_body(request, Doing, DOING_BYTES_MAX)
         if asked.do == "drop" and thread.state == "running":
             raise Conflict("The run is at work on these files: stop it first, or wait until it is done.")
-        return _json({"done": msgspec.to_builtins(await asyncio.to_thread(_done, draft, asked))})
+        return as_json({"done": msgspec.to_builtins(await asyncio.to_thread(_done, draft, asked))})
 
     async def _draft(self, request: Request) -> tuple[Visitor, Thread, Draft]:
         visitor = await self._visitors.of(request)
@@ -154,7 +152,3 @@ def _done(draft: Draft, asked: Doing) -> tuple[Change, ...]:
             return draft.undo()
         case _:
             raise InvalidRequest("Invalid value for 'do': it is take, drop or undo.", param="do")
-
-
-def _json(value: object, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type="application/json", headers={"cache-control": "no-store"})

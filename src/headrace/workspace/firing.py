@@ -36,7 +36,7 @@ from headrace.storage import (
     thread_of_run,
 )
 from headrace.workspace.live import stands
-from headrace.workspace.runs import Runs
+from headrace.workspace.runs import Runs, title_of
 from headrace.workspace.scheduling import Keeper, Scheduler
 
 FILE: Final = "schedule"
@@ -45,7 +45,6 @@ LABEL: Final = "Scheduled"
 LOOK_S: Final = 5.0
 AGAIN_S: Final = 30
 """So long after a failure that passes by itself it is tried again."""
-TITLE_CHARS_MAX: Final = 60
 Got = TypeVar("Got")
 
 Skipped = Callable[[Schedule, list[Moment]], Awaitable[None]]
@@ -181,7 +180,7 @@ class Firings:
         thread = Thread(
             id=self._new_id("thread_"),
             key=key,
-            title=_title(mandate.task),
+            title=title_of(mandate.task),
             label=LABEL,
             folder=mandate.folder,
             intent="task",
@@ -219,8 +218,3 @@ class Firings:
 
     async def _stored(self, work: Callable[[ScheduleStore], Got]) -> Got:
         return await self._archive.run(lambda database: work(ScheduleStore(database)))
-
-
-def _title(task: str) -> str:
-    line = " ".join(task.split())
-    return line if len(line) <= TITLE_CHARS_MAX else f"{line[: TITLE_CHARS_MAX - 1].rstrip()}…"

@@ -13,8 +13,9 @@ from starlette.routing import Route
 from headrace.core.clock import SECOND, Clock
 from headrace.core.errors import Conflict, InvalidApiKey, InvalidRequest, NotFound
 from headrace.storage import LocalArchive, Thread, thread_of
+from headrace.workspace.bodies import body_of
 from headrace.workspace.runs import Runs
-from headrace.workspace.visitors import Visitors, body_of
+from headrace.workspace.visitors import Visitors
 from headrace.workspace.window import NoBrowser, act_decoder, do, watch
 
 ACT_BYTES_MAX: Final = 32_768

@@ -16,6 +16,7 @@ from headrace.agents import Readers, Writers
 from headrace.core.clock import Clock
 from headrace.core.errors import InvalidRequest
 from headrace.storage import LocalArchive, Memory, MemoryStore, thread_of_run
+from headrace.workspace.bodies import as_json
 from headrace.workspace.visitors import Visitor, Visitors
 
 ABOUT_CHARS_MAX: Final = 400
@@ -46,7 +47,9 @@ class Memories:
         if request.method == "GET":
             held = await self._archive.run(lambda database: self._own(database, visitor).of())
             threads = {run: await self._archive.run(thread_of_run, run) for run in {memory.run for memory in held if memory.run}}
-            return _json({"memories": [{**_told(one), "thread": thread.id if (thread := threads.get(one.run)) else None} for one in held]})
+            return as_json(
+                {"memories": [{**_told(one), "thread": thread.id if (thread := threads.get(one.run)) else None} for one in held]}
+            )
         now, said = self._clock.moment(), await _said(request)
         fresh = Memory(
             id=self._new_id("mem_"),
@@ -58,7 +61,7 @@ class Memories:
             created=now,
             changed=now,
         )
-        return _json(_told(await self._archive.run(lambda database: self._own(database, visitor).add(fresh))), 201)
+        return as_json(_told(await self._archive.run(lambda database: self._own(database, visitor).add(fresh))), 201)
 
     async def memory(self, request: Request) -> Response:
         """PATCH: other words. DELETE: erase it."""
@@ -67,7 +70,7 @@ class Memories:
             await self._archive.run(lambda database: self._own(database, visitor).forget(id))
             return Response(status_code=204)
         text, now = (await _said(request)).text.strip(), self._clock.moment()
-        return _json(_told(await self._archive.run(lambda database: self._own(database, visitor).edit(id, text, now))))
+        return as_json(_told(await self._archive.run(lambda database: self._own(database, visitor).edit(id, text, now))))
 
     def _own(self, database: sqlite3.Connection, visitor: Visitor) -> MemoryStore:
         return MemoryStore(database, self._whose(visitor.owner))
@@ -91,7 +94,3 @@ def _told(memory: Memory) -> dict[str, Any]:
         "created": memory.created,
         "changed": memory.changed,
     }
-
-
-def _json(value: object, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type="application/json", headers={"cache-control": "no-store"})

@@ -2,12 +2,12 @@
 
 import asyncio
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from headrace.storage import Reports
+from headrace.workspace.bodies import as_json
 from headrace.workspace.console import administrator
 from headrace.workspace.visitors import Visitors
 
@@ -25,7 +25,7 @@ class ConsoleReports:
     async def reports(self, request: Request) -> Response:
         """GET what is kept, the latest first."""
         await administrator(self._visitors, request)
-        return _json({"reports": await asyncio.to_thread(self._reports.heads)})
+        return as_json({"reports": await asyncio.to_thread(self._reports.heads)})
 
     async def report(self, request: Request) -> Response:
         """GET one, whole. DELETE it."""
@@ -34,8 +34,4 @@ class ConsoleReports:
         if request.method == "DELETE":
             await asyncio.to_thread(self._reports.drop, id)
             return Response(status_code=204)
-        return _json(await asyncio.to_thread(self._reports.get, id))
-
-
-def _json(value: object) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json", headers={"cache-control": "no-store"})
+        return as_json(await asyncio.to_thread(self._reports.get, id))

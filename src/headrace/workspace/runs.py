@@ -35,6 +35,7 @@ from headrace.workspace.toolbox import Toolbox
 from headrace.workspace.work import Speaker, Work, said_in
 
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+TITLE_MAX: Final = 60
 DRIVING: Final = "driving"
 BUSY_S: Final = 0.05
 LINGER_S: Final = 600.0
@@ -447,3 +448,9 @@ def _intent(thread: Thread, events: Sequence[Event]) -> Intent:
     """What the thread says, or else what the person's last words mean."""
     last = next((event.text for event in reversed(events) if isinstance(event, PersonSaid)), "")
     return INTENTS.get(thread.intent) or intent_of(last, folder=thread.folder is not None)
+
+
+def title_of(text: str) -> str:
+    """What a thread is called that begins with this text."""
+    line = " ".join(text.split())
+    return line if len(line) <= TITLE_MAX else f"{line[: TITLE_MAX - 1].rstrip()}…"

@@ -16,10 +16,10 @@ from headrace.core.clock import SECOND, Clock
 from headrace.core.errors import InvalidRequest, LeaveInvalid, NotAllowed, NotFound
 from headrace.core.money import pico_of
 from headrace.storage import Firing, LocalArchive, Schedule, ScheduleStore, thread_of_run
+from headrace.workspace.bodies import as_json, read_body
 from headrace.workspace.scheduling import Keeper, coming, new_schedule
-from headrace.workspace.visitors import Visitor, Visitors, body_of
+from headrace.workspace.visitors import Visitor, Visitors
 
-ASKED_BYTES_MAX: Final = 64 << 10
 SCHEDULES_MAX: Final = 100
 TASK_CHARS_MAX: Final = 20_000
 DAYS_MAX: Final = 366
@@ -81,8 +81,8 @@ class Schedules:
         """GET mine, each with what came of its last moment. POST: a new one."""
         visitor = await self._visitors.of_either(request)
         if request.method == "GET":
-            return _json({"schedules": await self._stored(lambda store: [self._told(store, one) for one in self._mine(store, visitor)])})
-        asked = await _read(request, NewSchedule)
+            return as_json({"schedules": await self._stored(lambda store: [self._told(store, one) for one in self._mine(store, visitor)])})
+        asked = await read_body(request, NewSchedule)
         if asked.folder is not None and not visitor.admin:
             raise NotAllowed("A folder of the server's machine is for those who administer it: without one the schedule has its own.")
         made = self._made(asked, visitor)
@@ -95,7 +95,7 @@ class Schedules:
 
         told = await self._stored(kept)
         self._ring()
-        return _json(told, 201)
+        return as_json(told, 201)
 
     def _made(self, asked: NewSchedule, visitor: Visitor) -> Schedule:
         """Raises InvalidRequest."""
@@ -130,14 +130,14 @@ class Schedules:
         await self._visitors.of_either(request)
         text, zone = request.query_params.get("text", "")[:200], request.query_params.get("zone", "UTC")[:64]
         cron = cron_of(text)
-        return _json({"cron": cron, "next": coming(cron, zone, self._clock.moment(), SHOWN)})
+        return as_json({"cron": cron, "next": coming(cron, zone, self._clock.moment(), SHOWN)})
 
     async def schedule(self, request: Request) -> Response:
         """GET one, with what came of it. PATCH: let it rest, or go on. DELETE: take it and its leave back."""
         visitor, id, now = await self._visitors.of_either(request), request.path_params["schedule"], self._clock.moment()
         if request.method == "GET":
-            return _json(await self._whole(visitor, id))
-        resting = None if request.method == "DELETE" else await _read(request, Resting)
+            return as_json(await self._whole(visitor, id))
+        resting = None if request.method == "DELETE" else await read_body(request, Resting)
 
         def changed(store: ScheduleStore) -> None:
             self._one(store, visitor, id)
@@ -150,7 +150,7 @@ class Schedules:
 
         await self._stored(changed)
         self._ring()
-        return Response(status_code=204) if resting is None else _json(await self._whole(visitor, id))
+        return Response(status_code=204) if resting is None else as_json(await self._whole(visitor, id))
 
     async def _whole(self, visitor: Visitor, id: str) -> dict[str, Any]:
         told, firings = await self._stored(lambda store: (self._told(store, self._one(store, visitor, id)), store.told(id)))
@@ -195,17 +195,3 @@ class Schedules:
 
 def _came(firing: Firing, thread: str | None) -> dict[str, Any]:
     return {"due": firing.due, "state": firing.state, "says": firing.says, "run": firing.run, "thread": thread, "changed": firing.changed}
-
-
-Kind = TypeVar("Kind", bound=msgspec.Struct)
-
-
-async def _read(request: Request, kind: type[Kind]) -> Kind:
-    try:
-        return msgspec.json.decode(await body_of(request, ASKED_BYTES_MAX), type=kind)
-    except msgspec.MsgspecError as wrong:
-        raise InvalidRequest(f"The request can't be read: {wrong}.") from None
-
-
-def _json(value: object, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type="application/json", headers={"cache-control": "no-store"})

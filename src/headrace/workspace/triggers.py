@@ -34,18 +34,17 @@ from headrace.storage import (
     thread_of,
 )
 from headrace.wire.hooks import heard, secret_from
+from headrace.workspace.bodies import as_json, body_of, read_body
 from headrace.workspace.mail import Say
-from headrace.workspace.runs import Runs
-from headrace.workspace.visitors import Visitor, Visitors, body_of
+from headrace.workspace.runs import Runs, title_of
+from headrace.workspace.visitors import Visitor, Visitors
 
 MESSAGE_BYTES_MAX: Final = 256 << 10
 SHOWN_CHARS_MAX: Final = 48_000
-ASKED_BYTES_MAX: Final = 64 << 10
 DAYS_MAX: Final = 366
 PER_HOUR_MAX: Final = 10_000
 STARTING_S: Final = 30
 """So long whoever claimed a message may take to make its thread; then it is taken for dead."""
-TITLE_CHARS_MAX: Final = 60
 FILE: Final = "trigger"
 CONTEXT: Final = "the message from outside that started this run"
 _TOLD_HEADERS: Final = ("content-type", "x-github-event")
@@ -143,17 +142,14 @@ class Triggers:
         visitor = await self._visitors.of_either(request)
         if request.method == "GET":
             held = await self._archive.run(lambda database: TriggerStore(database).of(visitor.owner))
-            return _json({"triggers": [self._told(one) for one in held]})
-        try:
-            asked = msgspec.json.decode(await body_of(request, ASKED_BYTES_MAX), type=NewTrigger)
-        except msgspec.MsgspecError as wrong:
-            raise InvalidRequest(f"The trigger can't be made: {wrong}.") from None
+            return as_json({"triggers": [self._told(one) for one in held]})
+        asked = await read_body(request, NewTrigger)
         if asked.folder is not None and not visitor.admin:
             raise NotAllowed("A folder of the server's machine is for those who administer it: without one each run has its own.")
         made = self._made(asked, visitor)
         if not await self._archive.run(lambda database: TriggerStore(database).add(made)):
             raise InvalidRequest("You have too many triggers: take one back first.")
-        return _json({**self._told(made), "secret": made.secret}, 201)
+        return as_json({**self._told(made), "secret": made.secret}, 201)
 
     def _made(self, asked: NewTrigger, visitor: Visitor) -> Trigger:
         by = visitor.principal.key_name or visitor.principal.key
@@ -172,7 +168,7 @@ class Triggers:
             raise NotFound("Trigger", id)
         came = await self._archive.run(lambda database: TriggerStore(database).deliveries(id))
         told = [{"id": one.id, "thread": one.thread, "run": one.run, "received": one.received} for one in came]
-        return _json({**self._told(held), "deliveries": told})
+        return as_json({**self._told(held), "deliveries": told})
 
     def _told(self, trigger: Trigger) -> dict[str, Any]:
         told = {"id": trigger.id, "path": f"/hooks/{trigger.id}", "model": trigger.model, "per_hour_max": trigger.per_hour_max}
@@ -201,7 +197,7 @@ class Triggers:
             if not is_new and now - delivery.received < STARTING_S * SECOND:
                 raise NotReady("This message is just being worked on: send it again later.", retry_after_ms=STARTING_S * 1_000)
             await self._start(trigger, mandate, delivery, given(request.headers, body))
-        return _json({"id": delivery.id, "thread": delivery.thread, "run": delivery.run, "again": not is_new}, 202)
+        return as_json({"id": delivery.id, "thread": delivery.thread, "run": delivery.run, "again": not is_new}, 202)
 
     def _mandate(self, trigger: Trigger, now: Moment) -> Mandate:
         """Raises LeaveInvalid, or NotAllowed where it is over or its key is."""
@@ -223,7 +219,7 @@ class Triggers:
         thread = Thread(
             id=delivery.thread,
             key=trigger.key,
-            title=_title(mandate.task),
+            title=title_of(mandate.task),
             folder=mandate.folder or None,
             intent="task",
             model=trigger.model,
@@ -246,12 +242,3 @@ class Triggers:
             raise NotReady(f"The folder of this trigger can't be copied: {wrong}.") from wrong
         (self._runs.home(thread.run) / FILE).write_text(trigger)
         self._runs.write(thread.run, [(self._clock.moment(), message)])
-
-
-def _title(task: str) -> str:
-    line = " ".join(task.split())
-    return line if len(line) <= TITLE_CHARS_MAX else f"{line[: TITLE_CHARS_MAX - 1].rstrip()}…"
-
-
-def _json(value: object, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type="application/json", headers={"cache-control": "no-store"})

@@ -15,10 +15,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from headrace.core.clock import SECOND, Clock
-from headrace.core.errors import BodyTooLarge, InvalidApiKey, InvalidRequest, NotAllowed
+from headrace.core.errors import InvalidApiKey, NotAllowed
 from headrace.core.identity import Principal
 from headrace.metering import digest
 from headrace.storage import Archive, drop_session, keep_session, session_of, take_link
+from headrace.workspace.bodies import as_json, read_body
 
 COOKIE: Final = "headrace_page"
 SIGN_IN_BYTES_MAX: Final = 4_096
@@ -82,7 +83,7 @@ class Visitors:
             answer = Response(status_code=204)
             answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
             return answer
-        return _json(_told(await self.of(request)))
+        return as_json(_told(await self.of(request)))
 
     async def of(self, request: Request) -> Visitor:
         """Who makes this request; one that changes something must come from our own page. Raises InvalidApiKey or NotAllowed."""
@@ -121,10 +122,7 @@ class Visitors:
     async def _sign_in(self, request: Request) -> Response:
         check_origin(request)
         now = self._clock.moment()
-        try:
-            asked = msgspec.json.decode(await body_of(request, SIGN_IN_BYTES_MAX), type=_SignIn)
-        except msgspec.MsgspecError as wrong:
-            raise InvalidRequest(f"Signing in can't be read: {wrong}.") from None
+        asked = await read_body(request, _SignIn, SIGN_IN_BYTES_MAX)
         key = digest(asked.key.strip()) if asked.key else await self._archive.run(take_link, asked.link, now)
         principal = None if key is None else self._holders.held(key)
         if key is None or principal is None:
@@ -135,7 +133,7 @@ class Visitors:
             )
         token = self._new_secret()
         await self._archive.run(keep_session, token, "session", key, now + SESSION_S * SECOND, now)
-        answer = _json(_told(self._visitor(principal, key)))
+        answer = as_json(_told(self._visitor(principal, key)))
         secure = request.url.scheme == "https" or request.headers.get("x-forwarded-proto") == "https"
         answer.set_cookie(COOKIE, token, max_age=SESSION_S, path="/", httponly=True, samesite="strict", secure=secure)
         return answer
@@ -168,17 +166,6 @@ def owner_of(principal: Principal) -> str:
     return f"{len(organization)}:{organization}/{len(project)}:{project}/{principal.key}"
 
 
-async def body_of(request: Request, bytes_max: int) -> bytes:
-    """All of it. Raises BodyTooLarge as soon as it is more."""
-    pieces, size = [], 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size > bytes_max:
-            raise BodyTooLarge(f"This takes at most {bytes_max:,} bytes.")
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
 def check_origin(request: Request) -> None:
     """Raises NotAllowed for a request that another site's page has made."""
     if not _ours(request):
@@ -203,7 +190,3 @@ def _told(visitor: Visitor) -> dict[str, object]:
         "key": principal.key,
         "admin": visitor.admin,
     }
-
-
-def _json(value: object) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json", headers={"cache-control": "no-store"})

@@ -12,8 +12,9 @@ from headrace.core.clock import Clock
 from headrace.core.errors import InvalidRequest, NotFound
 from headrace.storage import LocalArchive, Subscriber, Telling, drop_subscriber, keep_subscriber, subscribers_of, tell_one, tellings_of
 from headrace.wire.hooks import secret_from
+from headrace.workspace.bodies import as_json, read_body
 from headrace.workspace.telling import TEST, Teller, check_address, check_kinds, message
-from headrace.workspace.visitors import Visitors, body_of
+from headrace.workspace.visitors import Visitors
 
 ASKED_BYTES_MAX: Final = 16_384
 
@@ -54,11 +55,8 @@ class Webhooks:
         """GET mine. POST: a new one, whose secret is shown this once."""
         visitor = await self._visitors.of_either(request)
         if request.method == "GET":
-            return _json({"webhooks": [_told(one) for one in await self._archive.run(subscribers_of, visitor.owner)]})
-        try:
-            asked = msgspec.json.decode(await body_of(request, ASKED_BYTES_MAX), type=NewWebhook)
-        except msgspec.MsgspecError as wrong:
-            raise InvalidRequest(f"The webhook can't be made: {wrong}.") from None
+            return as_json({"webhooks": [_told(one) for one in await self._archive.run(subscribers_of, visitor.owner)]})
+        asked = await read_body(request, NewWebhook, ASKED_BYTES_MAX)
         fresh = Subscriber(
             id=self._new_id("whk_"),
             owner=visitor.owner,
@@ -69,7 +67,7 @@ class Webhooks:
         )
         if not await self._archive.run(keep_subscriber, fresh):
             raise InvalidRequest("You have too many webhooks: take one back first.")
-        return _json({**_told(fresh), "secret": fresh.secret}, 201)
+        return as_json({**_told(fresh), "secret": fresh.secret}, 201)
 
     async def webhook(self, request: Request) -> Response:
         """GET one, with what it was told. DELETE: it is told nothing any more."""
@@ -79,7 +77,7 @@ class Webhooks:
                 raise NotFound("Webhook", id)
             return Response(status_code=204)
         held = await self._held(visitor.owner, id)
-        return _json({**_told(held), "deliveries": [told_of(one) for one in await self._archive.run(tellings_of, id)]})
+        return as_json({**_told(held), "deliveries": [told_of(one) for one in await self._archive.run(tellings_of, id)]})
 
     async def test(self, request: Request) -> Response:
         """POST: tell it something, so that one sees whether it hears."""
@@ -88,7 +86,7 @@ class Webhooks:
         telling = test_message(id, self._new_id("test_"), self._clock.moment())
         await self._archive.run(tell_one, telling)
         self._teller.ring()
-        return _json({"id": telling.id}, 202)
+        return as_json({"id": telling.id}, 202)
 
     async def _held(self, owner: str, id: str) -> Subscriber:
         found = [one for one in await self._archive.run(subscribers_of, owner) if one.id == id]
@@ -120,7 +118,3 @@ def told_of(telling: Telling) -> dict[str, Any]:
 
 def _told(subscriber: Subscriber) -> dict[str, Any]:
     return {"id": subscriber.id, "url": subscriber.url, "events": subscriber.kinds, "created": subscriber.created}
-
-
-def _json(value: object, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type="application/json", headers={"cache-control": "no-store"})
