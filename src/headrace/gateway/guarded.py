@@ -44,16 +44,13 @@ class GuardedProvider:
         await self.provider.probe()
 
     async def _guarded(self, ask: Ask, hearer: Hearer, rails: tuple[Guardrail, ...]) -> None:
-        listening: _Listening | PostListening
+        listening: Between
         if rails and ask.native is not None and ask.native.post is not None:
             listening = PostListening(hearer, ask, self._guards, rails)
-            listening.translated(())
-            await self.provider.answer(ask, listening)
-            listening.end()
-            return
-        if rails and ask.native is not None:  # bytes of another dialect than the chat's can't be read
-            ask = msgspec.structs.replace(ask, native=msgspec.structs.replace(ask.native, relayable=False))
-        listening = _Listening(hearer, ask, self._guards, rails)
+        else:
+            if rails and ask.native is not None:  # bytes of another dialect than the chat's can't be read
+                ask = msgspec.structs.replace(ask, native=msgspec.structs.replace(ask.native, relayable=False))
+            listening = _Listening(hearer, ask, self._guards, rails)
         listening.translated(())
         await self.provider.answer(ask, listening)
         listening.end()

@@ -16,7 +16,7 @@ from headrace.core.guardrails import Passage
 from headrace.core.stream import Said, Verbatim
 from headrace.core.translation import Change
 from headrace.gateway.guarding import CHANGES_MAX, Guardrail, Guards
-from headrace.providers import Between, Hearer, Tap
+from headrace.providers import Between, Hearer
 from headrace.wire.sse import FrameCutter, frame, frames, payload
 
 BYTES_HELD_MAX: Final = 64 * 1024 * 1024
@@ -39,14 +39,6 @@ class PostListening(Between):
         self._held: list[bytes] = []
         self._held_size = 0
         self._kind = ""
-
-    @property
-    def verbatim(self) -> Tap | None:
-        return None
-
-    @verbatim.setter
-    def verbatim(self, tap: Tap | None) -> None:
-        """Who hears says where bytes go, not who speaks."""
 
     def translated(self, changes: tuple[Change, ...]) -> None:
         self._before = (*self._before, *changes)
