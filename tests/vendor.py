@@ -18,6 +18,7 @@ WORDS = ("Water ", "runs ", "down ", "the ", "headrace.")
 TEXT = "".join(WORDS)
 STALL_S = 8.0
 FLOOD_SIZE = 125_000
+FLOODS = 600
 
 
 @dataclass
@@ -229,7 +230,7 @@ async def floods(call: Call) -> None:
         await call.answer("200 OK", call.whole("x" * 25_000_000))
         return
     await call.begin()
-    await call.say(("x" * FLOOD_SIZE,) * 600)
+    await call.say(("x" * FLOOD_SIZE,) * FLOODS)
     await call.finish()
 
 

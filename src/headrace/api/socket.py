@@ -7,6 +7,8 @@ here for both kinds: the size of a head and a body, the time until a request is 
 
 import asyncio
 import http
+import socket
+import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,6 +25,7 @@ from headrace.providers import outbox_of
 
 STATUS_LINE = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
 STATUS_LINE[529] = b"HTTP/1.1 529 Overloaded\r\n"  # Anthropic's own, which no standard knows
+NO_LINGER = struct.pack("ii", 1, 0)
 LINGER_S = 2.0
 """How long a refused client is listened to, so that it reads the refusal before the connection ends."""
 
@@ -192,7 +195,7 @@ class Lane(HttpToolsProtocol):
         self._head_bytes = self._body_left = 0
         self._offer = self._first = b""
         self._since = self.loop.time()
-        self._stalled_since: float | None = None
+        self._unsent, self._taken = 0, self._since
 
     # What arrives.
 
@@ -453,24 +456,24 @@ class Lane(HttpToolsProtocol):
 
     # What takes too long.
 
-    def pause_writing(self) -> None:
-        self._stalled_since = self.loop.time()
-        super().pause_writing()
-
-    def resume_writing(self) -> None:
-        self._stalled_since = None
-        super().resume_writing()
-
     def sweep(self, now: float) -> None:
         """Called once a second: end what is too slow, stands still or idles too long."""
+        if (unsent := self.transport.get_write_buffer_size()) != self._unsent:
+            self._unsent, self._taken = unsent, now
+        if unsent:
+            if (now - self._taken) * 1000 > self._settings.stalled_timeout_ms:
+                self._reset()
+            return
         if self._refused or self.transport.is_closing():
             return
         age_ms = (now - self._since) * 1000
-        if self._stalled_since is not None:
-            if (now - self._stalled_since) * 1000 > self._settings.stalled_timeout_ms:
-                self.transport.abort()
-        elif self._receiving:
+        if self._receiving:
             if age_ms > self._settings.request_timeout_ms:
                 self._refuse(RequestTimedOut(f"The request was not complete after {self._settings.request_timeout_ms} ms."))
         elif age_ms > self._settings.idle_timeout_ms and (self.cycle is None or self.cycle.response_complete):
             self.transport.close()
+
+    def _reset(self) -> None:
+        """End it without what is still unsent: closed in the ordinary way, the kernel would keep megabytes for who does not read."""
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
+        self.transport.abort()
