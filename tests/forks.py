@@ -46,7 +46,7 @@ class Forked:
             if os.getpid() not in _socket:
                 _socket[os.getpid()] = _start()
         self.args, self.returncode = arguments, None
-        self._wire = socket.socket(socket.AF_UNIX)
+        self._wire, self._told = socket.socket(socket.AF_UNIX), b""
         self._wire.connect(_socket[os.getpid()])
         asked = json.dumps({"arguments": [*arguments], "cwd": str(cwd), "env": dict(env)}).encode() + b"\n"
         socket.send_fds(self._wire, [b"1"], [out, err])
@@ -81,9 +81,14 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
     def _line(self, timeout: float | None) -> bytes:
-        """A line is told at once, so its first byte brings all of it."""
+        """The next line; two that were told one after another may come together."""
         self._wire.settimeout(timeout)
-        return self._wire.recv(64)
+        while b"\n" not in self._told:
+            if not (more := self._wire.recv(64)):
+                raise ConnectionError("the process that forks for the tests has ended")
+            self._told += more
+        line, _, self._told = self._told.partition(b"\n")
+        return line
 
 
 def _read(file: Any) -> str:

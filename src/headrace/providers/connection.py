@@ -77,7 +77,7 @@ class Connection(Answering, asyncio.Protocol):
         self._behind = False
 
     def data_received(self, data: bytes) -> None:
-        if self._take_chunk is not None and self._passes_by(data):
+        if self._between_chunks and self._passes_by(data):
             return
         if not self._asked:
             self.abort()  # nobody asked: what an upstream says unasked must not become the next answer
@@ -94,15 +94,8 @@ class Connection(Answering, asyncio.Protocol):
 
     def _passes_by(self, data: bytes) -> bool:
         """Most reads of a stream are one whole chunk, which need not be taken apart and put together again."""
-        if not self._between_chunks or self._pieces or self._paused or self.complete:
-            return False
-        line = data.find(b"\r\n", 1, 10)
-        if line < 0:
-            return False
-        size = _sizes.get(data[:line]) or _size(data[:line])
-        if line + 4 + size != len(data) or not size or not data.endswith(b"\r\n"):
-            return False
-        if self._take_chunk is None or self._tap is None or not self._take_chunk(data):
+        take, size = self._take_chunk, len(data)
+        if take is None or self._tap is None or not data.startswith(_begins.get(size) or _begins_of(size)) or not take(data):
             return False
         self._stirred = True
         if self._tap[1].must_wait:
@@ -202,6 +195,7 @@ class Connection(Answering, asyncio.Protocol):
         self._between_chunks = True
 
     def on_message_complete(self) -> None:
+        self._between_chunks = False
         if self._headed:
             self.complete = True
             self._kept = self._parser.should_keep_alive()
@@ -288,22 +282,22 @@ class AnswerHeads:
             self._last = head
 
 
-SIZES_MAX = 4_096
-_sizes: dict[bytes, int] = {}
-"""Sizes of chunks as they were read before."""
+BEGINS_MAX = 4_096
+NOT_AT_ALL = (b"\xff",)
+_begins: dict[int, tuple[bytes, ...]] = {}
 
 
-def _size(shown: bytes) -> int:
-    """What the digits before a chunk say, in plain hexadecimal; 0: they are not plain, or of the last chunk, and for the parser to read."""
-    if not shown.isalnum() or shown[1:2] in (b"x", b"X"):  # Python would read 0x10, too
-        return 0
-    try:
-        size = int(shown, 16)
-    except ValueError:
-        return 0
-    if len(_sizes) < SIZES_MAX:
-        _sizes[shown] = size
-    return size
+def _begins_of(size: int) -> tuple[bytes, ...]:
+    """How one whole chunk begins that has so many bytes with its frame: its length is in as few digits as it needs, in small letters or in
+    capitals. Other ways to write it are for the parser to read."""
+    begins = NOT_AT_ALL
+    for digits in range(1, 8):
+        length = size - digits - 4  # with the line ends behind the digits and behind the data
+        if length > 0 and len(shown := b"%x" % length) == digits:
+            begins = shown + b"\r\n", shown.upper() + b"\r\n"
+    if len(_begins) < BEGINS_MAX:
+        _begins[size] = begins
+    return begins
 
 
 def read_headers(raw: bytes) -> dict[bytes, bytes]:

@@ -104,10 +104,17 @@ async def relay(pool: str, exchange: Exchange, ask: Ask, hearer: Hearer) -> None
         if reader.failure is not None:
             raise reader.failure
 
+    write_chunk: Callable[[bytes], None] | None = None
+
     def take_chunk(chunk: bytes) -> bool:
-        if (tap := hearer.verbatim) is None or not tap.chunked or not passes(chunk):
+        nonlocal write_chunk
+        if write_chunk is None:
+            if (tap := hearer.verbatim) is None or not tap.chunked:
+                return False
+            write_chunk = tap.write_chunk
+        if not passes(chunk):
             return False
-        tap.write_chunk(chunk)
+        write_chunk(chunk)
         return True
 
     try:

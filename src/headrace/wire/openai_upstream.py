@@ -101,7 +101,9 @@ class StreamReader:
 
     def passes(self, chunk: bytes) -> bool:
         """Whether a chunk, as HTTP frames it, may pass unread: whole frames, of which none is worth reading."""
-        return chunk.endswith(FRAMES_END) and not self._cutter.rest and not _worth_reading(chunk)
+        if self._cutter.rest or not chunk.endswith(FRAMES_END) or b"[DONE]" in chunk or b'"error"' in chunk:
+            return False
+        return (at := chunk.find(_USAGE)) < 0 or not _tells(chunk, at)
 
     def feed(self, data: bytes) -> bytes:
         """What may pass. When the upstream reports an error inside of its stream, `failure` holds it, and what came before it passes."""
@@ -150,11 +152,13 @@ _TOLD = re.compile(rb'"usage"\s*:\s*\{')
 
 
 def _worth_reading(ready: bytes) -> bool:
-    """Whether usage, an error or the end may be among these frames. Most chunks say `"usage":null`, which is not worth it."""
-    if b"[DONE]" in ready or b'"error"' in ready:
-        return True
-    at = ready.find(_USAGE)
-    if at < 0 or (ready.startswith(_NOT_TOLD, at) and ready.find(_USAGE, at + 1) < 0):
+    """Whether usage, an error or the end may be among these frames."""
+    return b"[DONE]" in ready or b'"error"' in ready or ((at := ready.find(_USAGE)) >= 0 and _tells(ready, at))
+
+
+def _tells(ready: bytes, at: int) -> bool:
+    """Whether usage may be told where it is named first, or behind that. Most chunks say `"usage":null`, which is not worth reading."""
+    if ready.startswith(_NOT_TOLD, at) and ready.find(_USAGE, at + 1) < 0:
         return False
     return _TOLD.search(ready, at) is not None
 
