@@ -290,7 +290,7 @@ _begins: dict[int, tuple[bytes, ...]] = {}
 def _begins_of(size: int) -> tuple[bytes, ...]:
     """How one whole chunk begins that has so many bytes with its frame: its length is in as few digits as it needs, in small letters or in
     capitals. Other ways to write it are for the parser to read."""
-    begins = NOT_AT_ALL
+    begins: tuple[bytes, ...] = NOT_AT_ALL
     for digits in range(1, 8):
         length = size - digits - 4  # with the line ends behind the digits and behind the data
         if length > 0 and len(shown := b"%x" % length) == digits:
