@@ -3,9 +3,10 @@
     make bench-relay            ARGS="--shapes 2k,sse --rounds 5"
 
 On loopback it starts a vendor (nginx with a fixed chat completion, and `bench.vendor` for streams), the floor (nginx as a reverse proxy
-to either), and headrace with everything on: keys, limits, a hard budget, rules, placement among 12 pools a model, usage log, pricing,
-ledger. The load comes from wrk. The figure is processor time, user and system, of a target with all its processes, since on a shared
-machine that moves less than seconds do; what to quote is the ratio to the floor, taken round by round. Needs nginx and wrk (`make system`).
+to either), the least that Python needs to pass a request on (`bench.bare`), and headrace with everything on: keys, limits, a hard budget,
+rules, placement among 12 pools a model, usage log, pricing, ledger. The load comes from wrk. The figure is processor time, user and
+system, of a target with all its processes, since on a shared machine that moves less than seconds do; what to quote is the ratio to the
+floor, taken round by round. Needs nginx and wrk (`make system`).
 """
 
 import argparse
@@ -98,18 +99,26 @@ def main() -> None:
 def _field(scratch: Path) -> Iterator[tuple[dict[str, tuple[int, dict[bool, str]]], str]]:
     """Vendor, floor and headrace, running: each target's process and its address for plain requests and for streams."""
     scratch.chmod(0o755)
-    ports = {name: free_port() for name in ("plain", "streams", "floor_plain", "floor_streams")}
+    ports = {name: free_port() for name in ("plain", "streams", "floor_plain", "floor_streams", "bare")}
     answer = f"default_type application/json; return 200 '{ANSWER}';"
     plain = f"server {{ listen 127.0.0.1:{ports['plain']} backlog=4096; location / {{ {answer} }} }}"
     with (
         _nginx(scratch, "vendor", plain),
         _process([sys.executable, "-m", "bench.vendor", str(ports["streams"])]),
         _nginx(scratch, "floor", _proxy("plain", ports) + _proxy("streams", ports)) as floor,
+        _process([sys.executable, "-m", "bench.bare", *(str(ports[name]) for name in ("bare", "plain", "streams"))]) as bare,
         serving(scratch / "headrace", settings({"mock": ports["plain"], "mock-streams": ports["streams"]})) as server,
     ):
         time.sleep(1)
         floors = {False: f"http://127.0.0.1:{ports['floor_plain']}", True: f"http://127.0.0.1:{ports['floor_streams']}"}
-        yield {"nginx": (floor.pid, floors), "headrace": (server.process.pid, {False: server.url, True: server.url})}, server.key
+        yield (
+            {
+                "nginx": (floor.pid, floors),
+                "bare Python": (bare.pid, dict.fromkeys((False, True), f"http://127.0.0.1:{ports['bare']}")),
+                "headrace": (server.process.pid, dict.fromkeys((False, True), server.url)),
+            },
+            server.key,
+        )
 
 
 def settings(vendors: dict[str, int]) -> str:

@@ -3,6 +3,7 @@ whole chunks pass by as they are or each is taken apart."""
 
 import asyncio
 import json
+from collections.abc import Callable
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -75,8 +76,10 @@ class Tap:
     def write(self, data: bytes) -> None:
         self.data += data
 
-    def write_chunk(self, chunk: bytes) -> None:
-        assert self.chunked
+    def express(self, closed: object) -> Callable[[bytes], None] | None:
+        return self._write_chunk if self.chunked else None
+
+    def _write_chunk(self, chunk: bytes) -> None:
         size, _, rest = chunk.partition(b"\r\n")
         assert rest[int(size, 16) :] == b"\r\n"
         self.data += rest[: int(size, 16)]

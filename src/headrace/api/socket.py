@@ -48,14 +48,23 @@ class SocketSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class Exchange:
     """One request on a hot route and its answer. It stands where uvicorn keeps its cycle, with the attributes that uvicorn reads."""
 
-    size = 0
-    more_body = True
-    in_turn = False
-    response_complete = False
-    left = False
-    patience_s = 0.0
-    """How long the work for a client who left goes on; who knows what the upstream bills sets it."""
-    task: asyncio.Task[None] | None = None
+    __slots__ = (
+        "_closed",
+        "_lane",
+        "_transport",
+        "chunked",
+        "handler",
+        "headers",
+        "in_turn",
+        "keep_alive",
+        "left",
+        "more_body",
+        "patience_s",
+        "pieces",
+        "response_complete",
+        "size",
+        "task",
+    )
     message_event = asyncio.Event()  # uvicorn sets its cycle's event when a connection ends; nobody waits on ours
 
     def __init__(self, lane: "Lane", handler: Handler, headers: Headers, *, keep_alive: bool, chunked: bool) -> None:
@@ -63,6 +72,13 @@ class Exchange:
         self.handler, self.headers = handler, headers
         self.keep_alive, self.chunked = keep_alive, chunked
         self.pieces: list[bytes | memoryview] = []
+        self.size = 0
+        self.more_body = True
+        self.in_turn = self.response_complete = self.left = False
+        self.patience_s = 0.0
+        """How long the work for a client who left goes on; who knows what the upstream bills sets it."""
+        self.task: asyncio.Task[None] | None = None
+        self._closed: Callable[[], None] | None = None
 
     @property
     def disconnected(self) -> bool:
@@ -71,6 +87,7 @@ class Exchange:
     @disconnected.setter
     def disconnected(self, left: bool) -> None:
         self.left = left
+        self.close_express()
         if self.task is None:
             return
         self._lane.outlives(self.task)
@@ -104,10 +121,18 @@ class Exchange:
         coding = b"transfer-encoding: chunked\r\n" if self.chunked else b""
         self._say(b"".join((STATUS_LINE[200], headers, coding, self._closing(), b"\r\n")))
 
-    def write_chunk(self, chunk: bytes) -> None:
-        """More of a streamed answer, in a chunk that is framed already."""
-        if not self.left:
-            self._lane.outbox.send_now(self._transport, chunk)
+    def express(self, closed: Callable[[], None]) -> Callable[[bytes], None] | None:
+        """Where whole chunks may go, until `closed` is called: see `providers.Tap`."""
+        if not self.chunked or self.left or self._lane.flow.write_paused:
+            return None
+        self._closed = closed
+        return self._lane.outbox.writer(self._transport)
+
+    def close_express(self) -> None:
+        """What comes now must wait, or is for nobody."""
+        if self._closed is not None:
+            self._closed()
+            self._closed = None
 
     def write(self, data: bytes) -> None:
         """More of a streamed answer: one read of the upstream, one write."""
@@ -455,6 +480,11 @@ class Lane(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     # What takes too long.
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if isinstance(self.cycle, Exchange):
+            self.cycle.close_express()
 
     def sweep(self, now: float) -> None:
         """Called once a second: end what is too slow, stands still or idles too long."""

@@ -1,5 +1,6 @@
 """What is said into an exchange, kept beside it: for who asks again under the same key, and for who asks the same."""
 
+from collections.abc import Callable
 from typing import Any
 
 from headrace.api.socket import Exchange
@@ -33,8 +34,6 @@ class Recorder:
 
     _inner: Exchange
     tape: Tape
-    chunked = False
-    """Nothing comes with its frame of HTTP about it, which is not part of what is said."""
 
     def __init__(self, exchange: Exchange, bytes_max: int) -> None:
         self.__dict__.update(_inner=exchange, tape=Tape(bytes_max))
@@ -54,6 +53,9 @@ class Recorder:
     def begin(self, headers: bytes) -> None:
         self.tape.status, self.tape.headers, self.tape.streamed = 200, headers, True
         self._inner.begin(headers)
+
+    def express(self, closed: Callable[[], None]) -> None:
+        """Nothing comes with its frame of HTTP about it, which is not part of what is said."""
 
     def write(self, data: bytes) -> None:
         self.tape.add(data)

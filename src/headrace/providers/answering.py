@@ -52,6 +52,23 @@ class Exchange(Protocol):
 class Answering(ABC):
     """Who implements a wire calls `_came` after each read and `_fail` when it breaks, and offers `_stop`, `_go_on` and `abort`."""
 
+    __slots__ = (
+        "_failure",
+        "_gathers",
+        "_headed",
+        "_loop",
+        "_origin",
+        "_paused",
+        "_pieces",
+        "_take_chunk",
+        "_tap",
+        "_unread",
+        "_waiter",
+        "complete",
+        "heard",
+        "status",
+    )
+
     def __init__(self, origin: str, loop: asyncio.AbstractEventLoop) -> None:
         self._origin, self._loop = origin, loop
         self._waiter: asyncio.Future[None] | None = None

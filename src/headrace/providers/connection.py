@@ -30,6 +30,28 @@ class Owner(Protocol):
 
 
 class Connection(Answering, asyncio.Protocol):
+    __slots__ = (
+        "_asked",
+        "_behind",
+        "_between_chunks",
+        "_ended",
+        "_heads",
+        "_idle_since",
+        "_idle_timeout_ms",
+        "_kept",
+        "_left",
+        "_owner",
+        "_parser",
+        "_patience",
+        "_reused",
+        "_send",
+        "_stirred",
+        "_transport",
+        "_walks",
+        "closed",
+        "raw_head",
+    )
+
     def __init__(
         self, owner: Owner, origin: str, settings: TransportSettings, loop: asyncio.AbstractEventLoop, heads: "AnswerHeads | None" = None
     ) -> None:
@@ -95,11 +117,9 @@ class Connection(Answering, asyncio.Protocol):
     def _passes_by(self, data: bytes) -> bool:
         """Most reads of a stream are one whole chunk, which need not be taken apart and put together again."""
         take, size = self._take_chunk, len(data)
-        if take is None or self._tap is None or not data.startswith(_begins.get(size) or _begins_of(size)) or not take(data):
+        if take is None or not data.startswith(_begins.get(size) or _begins_of(size)) or not take(data):
             return False
         self._stirred = True
-        if self._tap[1].must_wait:
-            self._pause()
         return True
 
     def _read(self, data: bytes) -> bool:

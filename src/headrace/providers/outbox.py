@@ -5,7 +5,7 @@ lies the work for a whole request, long enough for the other end to fall asleep 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from weakref import WeakKeyDictionary
 
 
@@ -16,12 +16,17 @@ class Outbox:
         self._loop = loop
         self._waiting: list[tuple[asyncio.Transport, Sequence[bytes]]] = []
 
-    def send_now(self, transport: asyncio.Transport, data: bytes) -> None:
-        """Write what was read in this very turn: the loop itself writes that together, unless something waits that was said before."""
-        if self._waiting:
-            self._waiting.append((transport, (data,)))
-        else:
-            transport.write(data)
+    def writer(self, transport: asyncio.Transport) -> Callable[[bytes], None]:
+        """To write what was read in this very turn: the loop itself writes that together, unless something waits that was said before."""
+        write = transport.write
+
+        def send_now(data: bytes) -> None:
+            if self._waiting:
+                self._waiting.append((transport, (data,)))
+            else:
+                write(data)
+
+        return send_now
 
     def send(self, transport: asyncio.Transport, parts: Sequence[bytes]) -> None:
         """Write `parts` before anything else happens in the loop."""

@@ -1,5 +1,6 @@
 """What every adapter is: something that answers an ask at one pool."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from headrace.core.ask import Ask
@@ -22,13 +23,11 @@ class Gate(Protocol):
 class Tap(Protocol):
     """Where more bytes of the client's own dialect go without being said one by one."""
 
-    chunked: bool
-    """Whether the client takes chunks, as HTTP/1.1 frames them."""
-
     def write(self, data: bytes) -> None: ...
 
-    def write_chunk(self, chunk: bytes) -> None:
-        """One whole chunk with its frame, as the upstream sent it."""
+    def express(self, closed: Callable[[], None]) -> Callable[[bytes], None] | None:
+        """Where whole chunks may go, with their frames as the upstream sent them, past all that stands between; None: nowhere now, or the
+        client takes none. It must not be used any more from when `closed` is called: the client reads too slowly, or has left."""
         ...
 
 

@@ -13,7 +13,7 @@ from headrace.providers.transport import Endpoint, Exchange
 from headrace.wire import openai_embeddings, openai_upstream
 from headrace.wire.openai_failure import failure_for
 from headrace.wire.openai_fitting import Fitting
-from headrace.wire.openai_upstream import StreamReader
+from headrace.wire.openai_upstream import StreamReader, may_pass
 
 PATHS: dict[Operation, str] = {"chat": "/chat/completions", "embeddings": "/embeddings"}
 NO_NAMES: Mapping[str, str] = {}
@@ -93,38 +93,50 @@ async def relay(pool: str, exchange: Exchange, ask: Ask, hearer: Hearer) -> None
     if b"event-stream" not in kind:
         raise _no_stream(pool, kind, await exchange.whole())
     reader = StreamReader(show_usage=ask.include_usage)
-    feed, passes = reader.feed, reader.passes
-
-    def take(piece: bytes) -> None:
-        if ready := feed(piece):
-            if (tap := hearer.verbatim) is None:
-                hear(Verbatim(ready))
-            else:
-                tap.write(ready)
-        if reader.failure is not None:
-            raise reader.failure
-
-    write_chunk: Callable[[bytes], None] | None = None
-
-    def take_chunk(chunk: bytes) -> bool:
-        nonlocal write_chunk
-        if write_chunk is None:
-            if (tap := hearer.verbatim) is None or not tap.chunked:
-                return False
-            write_chunk = tap.write_chunk
-        if not passes(chunk):
-            return False
-        write_chunk(chunk)
-        return True
-
+    streamed = _Streamed(reader, hearer)
     try:
-        await exchange.pour(take, hearer.gate, take_chunk)
+        await exchange.pour(streamed.take, hearer.gate, streamed.take_chunk)
         reader.close()
     finally:
         hearer.usage = reader.usage  # some tell it in every chunk: a stream that breaks has used so much
     hear(Used(reader.usage, reader.model, reader.tier))
     if reader.held:
         hear(Verbatim(reader.held))
+
+
+class _Streamed:
+    """An answer on its way from the upstream's bytes to the client's. Behind whole frames, a chunk that need not be looked into goes by
+    express, which touches little memory: of thousands of streams each has its own, and none of it is in the processor's caches."""
+
+    __slots__ = ("_express", "_hearer", "_reader")
+
+    def __init__(self, reader: StreamReader, hearer: Hearer) -> None:
+        self._reader, self._hearer = reader, hearer
+        self._express: Callable[[bytes], None] | None = None
+
+    def take(self, piece: bytes) -> None:
+        reader, hearer = self._reader, self._hearer
+        if ready := reader.feed(piece):
+            if (tap := hearer.verbatim) is None:
+                hearer.hear(Verbatim(ready))
+            else:
+                tap.write(ready)
+        if reader.failure is not None:
+            raise reader.failure
+        if reader.partial:
+            self._express = None
+        elif self._express is None and (tap := hearer.verbatim) is not None:
+            self._express = tap.express(self._closed)
+
+    def take_chunk(self, chunk: bytes) -> bool:
+        express = self._express
+        if express is None or not may_pass(chunk):
+            return False
+        express(chunk)
+        return True
+
+    def _closed(self) -> None:
+        self._express = None
 
 
 def _no_stream(pool: str, kind: bytes, answer: bytes) -> HeadraceError:

@@ -99,11 +99,10 @@ class StreamReader:
         self.done = False
         self.failure: HeadraceError | None = None
 
-    def passes(self, chunk: bytes) -> bool:
-        """Whether a chunk, as HTTP frames it, may pass unread: whole frames, of which none is worth reading."""
-        if self._cutter.rest or not chunk.endswith(FRAMES_END) or b"[DONE]" in chunk or b'"error"' in chunk:
-            return False
-        return (at := chunk.find(_USAGE)) < 0 or not _tells(chunk, at)
+    @property
+    def partial(self) -> bool:
+        """It holds a part of a frame."""
+        return bool(self._cutter.rest)
 
     def feed(self, data: bytes) -> bytes:
         """What may pass. When the upstream reports an error inside of its stream, `failure` holds it, and what came before it passes."""
@@ -149,6 +148,13 @@ class StreamReader:
 _USAGE, _NOT_TOLD = b'"usage"', (b'"usage":null', b'"usage": null')
 FRAMES_END = b"\n\n\r\n"
 _TOLD = re.compile(rb'"usage"\s*:\s*\{')
+
+
+def may_pass(chunk: bytes) -> bool:
+    """Whether a chunk, as HTTP frames it, may pass unread behind whole frames: whole frames, too, of which none is worth reading."""
+    if not chunk.endswith(FRAMES_END) or b"[DONE]" in chunk or b'"error"' in chunk:
+        return False
+    return (at := chunk.find(_USAGE)) < 0 or not _tells(chunk, at)
 
 
 def _worth_reading(ready: bytes) -> bool:
