@@ -4,7 +4,7 @@ One code for SQLite, which one process a host uses, and PostgreSQL, for many hos
 call in one transaction. Amounts are integers of any size, as text in SQLite and as NUMERIC in PostgreSQL.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, TypeAlias
 
@@ -70,6 +70,10 @@ class Database(Protocol):
     """What a SELECT ends with, so that nobody else changes its rows before the transaction ends."""
 
     def transaction(self) -> AbstractContextManager[Connection]: ...
+
+    def snapshot(self) -> AbstractContextManager[Connection]:
+        """For reading alone: all of it as it is at one moment, and nobody waits for it."""
+        ...
 
     def close(self) -> None: ...
 
@@ -273,49 +277,32 @@ class Treasury:
         return msgspec.structs.replace(told, account=said.account)
 
     def _load(self, at: Connection, number: int) -> LeaseAccount | None:
-        sql = f"SELECT limit_pico, mode, spent_pico, short, alerts FROM budget_account WHERE id = ?{self._database.lock_words}"  # noqa: S608
-        found = at.rows(sql, number)
+        found = at.rows(f"SELECT {_ACCOUNT} FROM budget_account WHERE id = ?{self._database.lock_words}", number)  # noqa: S608 -- our words
         if not found:
             return None
-        limit, mode, spent, short, _ = found[0]
-        rows = at.rows("SELECT holder, granted, returned, settled, held FROM budget_lease WHERE account = ?", number)
-        leases = {int(row[0]): Lease(*(int(value) for value in row[1:])) for row in rows}
-        return LeaseAccount(limit=int(limit), mode=mode, spent=int(spent), short=bool(short), leases=leases)
+        return _account(found[0], _leases(at.rows(f"SELECT {_LEASE} FROM budget_lease WHERE account = ?", number)))  # noqa: S608 -- ours
 
-    def accounts(self, budget: str | None = None) -> list[AccountRow]:
-        """All accounts, or those of one budget, the latest period first."""
-        with self._database.transaction() as at:
-            where = "" if budget is None else "WHERE budget = ? "
-            sql = f"SELECT id, budget, instance, period, ends FROM budget_account {where}ORDER BY budget, period DESC, instance"  # noqa: S608
+    def accounts(self, budget: str | None = None, *, ends_after: Moment | None = None) -> list[AccountRow]:
+        """All accounts, those of one budget, or those whose period ends later than that; the latest period first."""
+        with self._database.snapshot() as at:
             unknown: dict[int, int] = {}
             for accounts, booked in at.rows("SELECT accounts, booked_pico FROM budget_unknown WHERE corrected IS NULL"):
                 for number in _numbers(accounts):
                     unknown[number] = unknown.get(number, 0) + int(booked)
             carried = {int(number): int(pico) for number, pico in at.rows("SELECT account, pico FROM budget_carried")}
-            shown = []
-            for number, name, instance, period, ends in at.rows(sql, *(() if budget is None else (budget,))):
-                account = self._load(at, int(number))
-                assert account is not None, "an account is never taken away"
-                free = sum(lease.free for lease in account.leases.values()) if account.mode == "hard" else 0
-                shown.append(
-                    AccountRow(
-                        account=int(number),
-                        ends=int(ends),
-                        holders=len(account.leases),
-                        budget=name,
-                        instance=instance,
-                        period=period,
-                        mode=account.mode,
-                        limit_pico=account.limit,
-                        spent_pico=account.spent_in_all,
-                        held_pico=account.held_in_all,
-                        leased_free_pico=free,
-                        available_pico=account.available,
-                        unknown_pico=unknown.get(int(number), 0),
-                        carried_pico=carried.get(int(number), 0),
-                    )
-                )
-            return shown
+            leases: dict[int, dict[int, Lease]] = {}
+            for number, *lease in at.rows(f"SELECT account, {_LEASE} FROM budget_lease"):  # noqa: S608 -- our own column names
+                leases.setdefault(int(number), {}).update(_leases([lease]))
+            wanted = [("budget = ?", budget)] if budget is not None else []
+            wanted += [("ends > ?", ends_after)] if ends_after is not None else []
+            where = f"WHERE {' AND '.join(condition for condition, _ in wanted)}" if wanted else ""
+            sql = (
+                f"SELECT id, budget, instance, period, ends, {_ACCOUNT} FROM budget_account {where} ORDER BY budget, period DESC, instance"  # noqa: S608
+            )
+            return [
+                _shown(row, _account(row[5:], leases.get(int(row[0]), {})), unknown.get(int(row[0]), 0), carried.get(int(row[0]), 0))
+                for row in at.rows(sql, *(value for _, value in wanted))
+            ]
 
     # The truth, when it comes.
 
@@ -464,6 +451,39 @@ def opened(database: Database) -> Iterator[Treasury]:
         yield treasury
     finally:
         treasury.close()
+
+
+_ACCOUNT = "limit_pico, mode, spent_pico, short"
+_LEASE = "holder, granted, returned, settled, held"
+
+
+def _account(row: Row, leases: dict[int, Lease]) -> LeaseAccount:
+    limit, mode, spent, short = row
+    return LeaseAccount(limit=int(limit), mode=mode, spent=int(spent), short=bool(short), leases=leases)
+
+
+def _leases(rows: Iterable[Sequence[Any]]) -> dict[int, Lease]:
+    return {int(holder): Lease(*(int(value) for value in amounts)) for holder, *amounts in rows}
+
+
+def _shown(row: Row, account: LeaseAccount, unknown_pico: int, carried_pico: int) -> AccountRow:
+    number, budget, instance, period, ends = row[:5]
+    return AccountRow(
+        account=int(number),
+        ends=int(ends),
+        holders=len(account.leases),
+        budget=budget,
+        instance=instance,
+        period=period,
+        mode=account.mode,
+        limit_pico=account.limit,
+        spent_pico=account.spent_in_all,
+        held_pico=account.held_in_all,
+        leased_free_pico=sum(lease.free for lease in account.leases.values()) if account.mode == "hard" else 0,
+        available_pico=account.available,
+        unknown_pico=unknown_pico,
+        carried_pico=carried_pico,
+    )
 
 
 def _account_of(said: Said) -> int:
