@@ -167,7 +167,7 @@ from headrace.storage.threads import (
     threads_of,
 )
 from headrace.storage.traffic import Came, traffic
-from headrace.storage.treasury import AccountRow, Alert, Fenced, Recipients, Treasury, Unknown
+from headrace.storage.treasury import AccountRow, Alert, Before, Fenced, Recipients, Treasury, Unknown
 from headrace.storage.treasury import opened as opened_treasury
 from headrace.storage.triggers import Delivery, Trigger, TriggerStore
 from headrace.storage.units import Counted, UnitDimension, UnitSum, unit_sums
@@ -195,6 +195,7 @@ __all__ = [
     "BankLink",
     "BatchLine",
     "BatchStatus",
+    "Before",
     "Blobs",
     "Branch",
     "Bucket",

@@ -123,6 +123,14 @@ class Recipients(msgspec.Struct, frozen=True):
     subject_prefix: str | None
 
 
+class Before(msgspec.Struct, frozen=True):
+    """What was spent in the period of an account before it was there, by the books of this moment."""
+
+    opening: AccountOpening
+    spent_pico: int
+    moment: Moment
+
+
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """A part of a budget that was reached, which somebody is to be told of."""
 
@@ -216,34 +224,35 @@ class Treasury:
     def open_account(self, opening: AccountOpening) -> int:
         """The number of an account, which is made where it is not there; amount and mode are taken over where they are others now."""
         with self._database.transaction() as at:
-            at.run(
-                "INSERT INTO budget_account (name, budget, instance, period, ends, mode, alerts, limit_pico, spent_pico, short) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, '0', 0) ON CONFLICT (name) DO UPDATE "
-                "SET mode = excluded.mode, alerts = excluded.alerts, limit_pico = excluded.limit_pico",
-                opening.name, opening.budget, opening.instance, opening.period, opening.ends, opening.mode,
-                _listed(opening.alerts_percent), str(opening.limit_pico),
-            )  # fmt: skip
-            number = int(at.rows("SELECT id FROM budget_account WHERE name = ?", opening.name)[0][0])
-            self._untell(at, number, opening)
-            return number
+            return self._open(at, opening)
 
-    def carry(self, opening: AccountOpening, spent_pico: int, now: Moment) -> None:
-        """An account counts what was spent in its period before it was there: all of it was `spent_pico`, as the books have it."""
-        number = self.open_account(opening)
-        with self._database.transaction() as at:
-            account = self._load(at, number)
-            assert account is not None, "an account is never taken away"
-            more = spent_pico - account.spent_in_all
-            if more <= 0:
-                return
-            account.spent += more
-            at.run("UPDATE budget_account SET spent_pico = ? WHERE id = ?", str(account.spent), number)
-            carried = more + sum(int(row[0]) for row in at.rows("SELECT pico FROM budget_carried WHERE account = ?", number))
-            at.run(
-                "INSERT INTO budget_carried (account, pico) VALUES (?, ?) ON CONFLICT (account) DO UPDATE SET pico = excluded.pico",
-                number, str(carried),
-            )  # fmt: skip
-            self._alert(at, number, account, now)
+    def _open(self, at: Connection, opening: AccountOpening) -> int:
+        at.run(
+            "INSERT INTO budget_account (name, budget, instance, period, ends, mode, alerts, limit_pico, spent_pico, short) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, '0', 0) ON CONFLICT (name) DO UPDATE "
+            "SET mode = excluded.mode, alerts = excluded.alerts, limit_pico = excluded.limit_pico",
+            opening.name, opening.budget, opening.instance, opening.period, opening.ends, opening.mode,
+            _listed(opening.alerts_percent), str(opening.limit_pico),
+        )  # fmt: skip
+        number = int(at.rows("SELECT id FROM budget_account WHERE name = ?", opening.name)[0][0])
+        self._untell(at, number, opening)
+        return number
+
+    def _carry(self, at: Connection, before: Before) -> None:
+        number = self._open(at, before.opening)
+        account = self._load(at, number)
+        assert account is not None, "an account is never taken away"
+        more = before.spent_pico - account.spent_in_all
+        if more <= 0:
+            return
+        account.spent += more
+        at.run("UPDATE budget_account SET spent_pico = ? WHERE id = ?", str(account.spent), number)
+        carried = more + sum(int(row[0]) for row in at.rows("SELECT pico FROM budget_carried WHERE account = ?", number))
+        at.run(
+            "INSERT INTO budget_carried (account, pico) VALUES (?, ?) ON CONFLICT (account) DO UPDATE SET pico = excluded.pico",
+            number, str(carried),
+        )  # fmt: skip
+        self._alert(at, number, account, before.moment)
 
     def beat(self, epoch: int, mark: Mark, saids: Sequence[Said], now: Moment) -> list[Told]:
         """A holder says how its slices stand as of this place in its usage log, and hears what it may have. Raises Fenced."""
@@ -412,9 +421,11 @@ class Treasury:
             rows = at.rows("SELECT name, content FROM budget_recipients")
             return {str(row[0]): msgspec.json.decode(row[1], type=Recipients) for row in rows}
 
-    def set_rule(self, name: str, content: str, recipients: Recipients | None = None) -> None:
-        """What was said of recipients before stays where nothing is said of them."""
+    def set_rule(self, name: str, content: str, recipients: Recipients | None = None, before: Before | None = None) -> None:
+        """What was said of recipients before stays where nothing is said of them. The account of a rule that is new counts what was spent
+        `before` it, too; that of one that was there has counted since."""
         with self._database.transaction() as at:
+            is_new = not at.rows("SELECT 1 FROM budget_rule WHERE name = ?", name)
             at.run(
                 "INSERT INTO budget_rule (name, content) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET content = excluded.content",
                 name, content,
@@ -425,6 +436,8 @@ class Treasury:
                     "ON CONFLICT (name) DO UPDATE SET content = excluded.content",
                     name, msgspec.json.encode(recipients).decode(),
                 )  # fmt: skip
+            if before is not None and is_new:
+                self._carry(at, before)
 
     def remove_rule(self, name: str) -> None:
         """Raises InvalidRequest where there is none of this name."""
@@ -499,4 +512,4 @@ def _numbers(listed: str) -> tuple[int, ...]:
     return tuple(int(part) for part in listed.split(",") if part)
 
 
-__all__ = ["START", "AccountRow", "Alert", "Fenced", "Holder", "Recipients", "Treasury", "Unknown", "opened"]
+__all__ = ["START", "AccountRow", "Alert", "Before", "Fenced", "Holder", "Recipients", "Treasury", "Unknown", "opened"]
