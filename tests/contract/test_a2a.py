@@ -175,6 +175,17 @@ def test_the_same_over_http_with_json(coder):
     assert (status, refused["error"]["status"]) == (400, "FAILED_PRECONDITION")
 
 
+def test_the_folder_of_a_context_goes_with_its_last_task(server, coder, place):
+    first = coder.send("Write hello.py")
+    second = coder.send("And once more", contextId=first["contextId"])
+    owner, folder = Visitor(server).sign_in(coder.key), place.data / "workspace" / first["id"]
+    assert owner.call("DELETE", f"/workspace/api/threads/{first['id']}")[0] == 204
+    assert folder.exists(), "the second goes on from it"
+    assert owner.get(f"/threads/{second['id']}/changes")["changes"]
+    assert owner.call("DELETE", f"/workspace/api/threads/{second['id']}")[0] == 204
+    assert not folder.exists()
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [

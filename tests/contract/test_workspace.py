@@ -499,7 +499,7 @@ def test_a_killed_server_goes_on_with_its_runs(tmp_path, talker):
 
 
 @pytest.mark.sandbox(2)
-def test_a_thread_begins_with_a_clone_and_its_instructions(ann, ben, tmp_path):
+def test_a_thread_begins_with_a_clone_and_its_instructions(ann, ben, place, tmp_path):
     for words in ("init -q", "-c user.name=a -c user.email=a@b.example commit -q --allow-empty -m one"):
         subprocess.run([need("git"), *words.split(" ")], cwd=tmp_path, check=True)
     (tmp_path / "AGENTS.md").write_text("Be brief.")
@@ -508,6 +508,10 @@ def test_a_thread_begins_with_a_clone_and_its_instructions(ann, ben, tmp_path):
     thread = f"/threads/{ann.post('/threads', {'model': 'echo', 'clone': {'url': str(tmp_path)}})['id']}"
     assert {"AGENTS.md"} <= {file["path"] for file in ann.get(f"{thread}/files")["files"]}
     assert [one["event"]["text"] for one in ann.get(f"{thread}/log")["events"]] == ["Be brief."]
+    folder = place.data / "workspace" / thread.removeprefix("/threads/")
+    assert (folder / "AGENTS.md").exists()
+    assert ann.call("DELETE", f"{API}{thread}")[0] == 204
+    assert not folder.exists(), "nothing of it is left behind"
     for body in ({"url": str(tmp_path)}, {"url": "http://127.0.0.1:1/a"}, {"url": "https://x.example/a", "depth": 0}):
         assert ben.call("POST", f"{API}/threads", {"clone": body})[0] == 400
 

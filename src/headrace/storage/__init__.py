@@ -1,6 +1,6 @@
 """Hands that keep: the usage log, its recovery, the SQLite database, its loader and queries, keys, and the data folder."""
 
-from headrace.storage.agent_tasks import AgentTask, claim_task, drop_task, last_of_context, task_of, tasks_of
+from headrace.storage.agent_tasks import AgentTask, claim_task, drop_task, last_of_context, shares_context, task_of, tasks_of
 from headrace.storage.archive import Archive, LocalArchive
 from headrace.storage.attempts import records_of
 from headrace.storage.audit import audit, head
@@ -397,6 +397,7 @@ __all__ = [
     "session_of",
     "set_price",
     "share_of",
+    "shares_context",
     "show_branch",
     "sign_in",
     "sign_out",

@@ -217,6 +217,7 @@ class AgentTasks:
         try:
             await asyncio.to_thread(self._make, thread, files, before)
         except (HeadraceError, OSError):
+            await asyncio.to_thread(self._runs.forget, thread, (thread.run,), shared=before is not None)
             await self._archive.run(drop_task, claimed.thread)
             raise
         self._runs.put(thread.run, TaskLetter(text))
