@@ -388,6 +388,22 @@ def test_one_person_puts_so_much_into_threads_and_no_more(ann, ben):
     assert ann.call("PUT", f"{API}{ann.thread(model='echo')}/files/b", b"b" * 30_000_000)[0] == 201
 
 
+def test_what_is_refused_is_not_counted_and_nothing_is_counted_as_less(server, place):
+    cyd = Visitor(server).sign_in(place.run("keys", "create", "cyd").stdout.strip())
+    thread, picture = cyd.thread(model="echo"), b"\x89PNG\r\n\x1a\n" + b"p" * 3_000_000
+    for path in ("..%2Fout", "%2Fabsolute", "a%2F..%2F..%2Fout"):
+        assert cyd.call("PUT", f"{API}{thread}/files/{path}", b"x" * 30_000_000)[0] != 201
+    assert cyd.call("PUT", f"{API}{thread}/files/folder%2Fa", b"a")[0] == 201
+    assert cyd.call("PUT", f"{API}{thread}/files/folder", b"x" * 30_000_000)[0] != 201, "it is a folder"
+    name = cyd.call("POST", f"{API}{thread}/pictures", picture)[1]["name"]
+    assert cyd.call("PUT", f"{API}{thread}/files/%2Fpictures%2F{name}", b"x")[0] != 201
+    assert cyd.call("PUT", f"{API}{thread}/files/b", b"b" * 30_000_000)[0] == 201, "what was refused is not counted"
+    assert cyd.call("PUT", f"{API}{thread}/files/.%2Fb", b"b" * 30_000_000)[0] == 201, "it is the same file"
+    assert cyd.call("PUT", f"{API}{thread}/files/c", b"c" * 7_500_000)[0] == 413, "and the picture is counted"
+    assert cyd.call("DELETE", f"{API}{thread}/files/.%2Fb")[0] == 204
+    assert cyd.call("PUT", f"{API}{thread}/files/c", b"c" * 7_500_000)[0] == 201
+
+
 def test_what_is_too_long_is_not_read_to_its_end_nor_kept(server, ann):
     assert Visitor(server).call("POST", f"{API}/session", b" " * 1_000_000)[0] == 413
     thread = ann.thread(model="echo")
