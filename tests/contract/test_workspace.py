@@ -8,6 +8,8 @@ import subprocess
 import sys
 import urllib.request
 import zlib
+from base64 import b64encode
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -402,6 +404,20 @@ def test_what_is_refused_is_not_counted_and_nothing_is_counted_as_less(server, p
     assert cyd.call("PUT", f"{API}{thread}/files/c", b"c" * 7_500_000)[0] == 413, "and the picture is counted"
     assert cyd.call("DELETE", f"{API}{thread}/files/.%2Fb")[0] == 204
     assert cyd.call("PUT", f"{API}{thread}/files/c", b"c" * 7_500_000)[0] == 201
+
+
+def test_pictures_that_come_in_with_a_file_are_counted(server, place):
+    dan = Visitor(server).sign_in(place.run("keys", "create", "dan").stdout.strip())
+    contents = [b"\x89PNG\r\n\x1a\n" + bytes([number]) * 3_200_000 for number in range(13)]
+    pictures = {f"{sha256(content).hexdigest()[:32]}.png": b64encode(content).decode() for content in contents}
+    said = [{"at": 1, "event": {"type": "PersonSaid", "text": "Look", "pictures": [*pictures]}}]
+    file = {"format": "headrace-thread/1", "title": "Pictures", "runs": [{"id": "a", "events": said}], "pictures": pictures}
+    assert dan.call("POST", f"{API}/import", file)[0] == 413
+    assert dan.get("/threads")["threads"] == [], "nothing of it is left"
+    assert not [path for path in place.data.glob("runs/*/pictures/*.png") if path.name in pictures]
+    said[0]["event"]["pictures"].pop()  # type: ignore[index, attr-defined]
+    assert dan.call("POST", f"{API}/import", file)[0] == 200
+    assert dan.call("PUT", f"{API}{dan.thread(model='echo')}/files/a", b"a" * 2_000_000)[0] == 413
 
 
 def test_what_is_too_long_is_not_read_to_its_end_nor_kept(server, ann):

@@ -302,8 +302,8 @@ class Treasury:
             leases: dict[int, dict[int, Lease]] = {}
             for number, *lease in at.rows(f"SELECT account, {_LEASE} FROM budget_lease"):  # noqa: S608 -- our own column names
                 leases.setdefault(int(number), {}).update(_leases([lease]))
-            wanted = [("budget = ?", budget)] if budget is not None else []
-            wanted += [("ends > ?", ends_after)] if ends_after is not None else []
+            asked: tuple[tuple[str, object], ...] = (("budget = ?", budget), ("ends > ?", ends_after))
+            wanted = [(condition, value) for condition, value in asked if value is not None]
             where = f"WHERE {' AND '.join(condition for condition, _ in wanted)}" if wanted else ""
             sql = (
                 f"SELECT id, budget, instance, period, ends, {_ACCOUNT} FROM budget_account {where} ORDER BY budget, period DESC, instance"  # noqa: S608

@@ -19,7 +19,7 @@ from headrace.agents.events import Event, ModelSaid, PersonSaid
 from headrace.agents.question import Question, question
 from headrace.agents.tools import CARDS
 from headrace.core.clock import SECOND, Clock
-from headrace.core.errors import Conflict, HeadraceError, InvalidApiKey, InvalidRequest, NotAllowed, NotFound
+from headrace.core.errors import Conflict, HeadraceError, InvalidApiKey, InvalidRequest, NoRoomLeft, NotAllowed, NotFound
 from headrace.core.identity import Principal
 from headrace.core.money import pico_of, usd
 from headrace.sandbox.cloning import Source
@@ -300,9 +300,13 @@ class Door:
         """POST a picture, to be shown with a message of this thread."""
         visitor, thread = await self._held(request)
         content = await body_of(request, PICTURE_BYTES_MAX)
-        await self._archive.run(put_into_thread, visitor.owner, thread.id, f"/pictures/{name_of(content)}", len(content), self._most())
+        await self._count_picture(visitor, thread.id, content)
         name = await asyncio.to_thread(keep_picture, self._runs.home(thread.run), content)
         return as_json({"name": name, "bytes": len(content)}, 201)
+
+    async def _count_picture(self, visitor: Visitor, thread: str, content: bytes) -> None:
+        """Raises NoRoomLeft."""
+        await self._archive.run(put_into_thread, visitor.owner, thread, f"/pictures/{name_of(content)}", len(content), self._most())
 
     async def picture(self, request: Request) -> Response:
         """GET a picture of the thread, of whichever of its branches."""
@@ -439,9 +443,12 @@ class Door:
             run=first,
             state="done",
         )
+        pictures: set[str] = set()
         for run, said in told:
             await asyncio.to_thread(self._runs.begin, names[run.id], Budget(), self._runs.origin(thread))
-            for name in set(named_in([event for _, event in said])) & ported.pictures.keys():
+            shown = set(named_in([event for _, event in said])) & ported.pictures.keys()
+            pictures |= shown
+            for name in shown:
                 await asyncio.to_thread(keep_picture, self._runs.home(names[run.id]), ported.pictures[name])
             await asyncio.to_thread(self._runs.write, names[run.id], said)
             texts = [(seq, event.text) for seq, (_, event) in enumerate(said) if isinstance(event, PersonSaid | ModelSaid)]
@@ -455,6 +462,12 @@ class Door:
             await self._archive.run(add_text, id, names[run.id], texts)
         if last != first:
             await self._archive.run(show_branch, visitor.owner, id, last, "done")
+        try:
+            for name in sorted(pictures):
+                await self._count_picture(visitor, id, ported.pictures[name])
+        except NoRoomLeft:
+            await self._forget(visitor, thread)
+            raise
         return id
 
     async def search(self, request: Request) -> Response:
