@@ -175,6 +175,17 @@ def test_the_same_over_http_with_json(coder):
     assert (status, refused["error"]["status"]) == (400, "FAILED_PRECONDITION")
 
 
+def test_the_folder_of_a_context_goes_with_its_last_task(server, coder, place):
+    first = coder.send("Write hello.py")
+    second = coder.send("And once more", contextId=first["contextId"])
+    owner, folder = Visitor(server).sign_in(coder.key), place.data / "workspace" / first["id"]
+    assert owner.call("DELETE", f"/workspace/api/threads/{first['id']}")[0] == 204
+    assert folder.exists(), "the second goes on from it"
+    assert owner.get(f"/threads/{second['id']}/changes")["changes"]
+    assert owner.call("DELETE", f"/workspace/api/threads/{second['id']}")[0] == 204
+    assert not folder.exists()
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [
@@ -189,6 +200,8 @@ def test_the_same_over_http_with_json(coder):
         ({"jsonrpc": "2.0", "method": "GetTask", "params": {"id": "thread_none"}}, -32001),
         ({"jsonrpc": "2.0", "method": "ListTasks", "params": {"pageSize": 0}}, -32602),
         ({"jsonrpc": "2.0", "method": "ListTasks", "params": {"pageToken": "x"}}, -32602),
+        ({"jsonrpc": "2.0", "method": "ListTasks", "params": {"pageToken": "9999999999999999999.x"}}, -32602),
+        (b"[" + b" " * (8 << 20) + b"]", -32602),
         ({"jsonrpc": "2.0", "method": "CreateTaskPushNotificationConfig", "params": {}}, -32003),
         ({"jsonrpc": "2.0", "method": "GetExtendedAgentCard"}, -32007),
     ],
@@ -196,6 +209,12 @@ def test_the_same_over_http_with_json(coder):
 def test_what_is_wrong_is_said_in_the_protocols_own_words(coder, body, code):
     status, told = coder.post("/a2a", body)
     assert (status, told["error"]["code"]) == (200, code)
+
+
+def test_what_is_too_large_is_the_others_fault_and_a_time_may_be_any(coder):
+    status, refused = coder.post("/a2a/message:send", b"[" + b" " * (8 << 20) + b"]")
+    assert (status, refused["error"]["status"]) == (400, "INVALID_ARGUMENT")
+    assert coder.call("ListTasks", statusTimestampAfter="9999-12-31T00:00:00Z")["result"]["totalSize"] == 0
 
 
 def test_who_shows_no_key_or_speaks_another_version_is_told_so(server, coder):

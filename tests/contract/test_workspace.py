@@ -8,6 +8,8 @@ import subprocess
 import sys
 import urllib.request
 import zlib
+from base64 import b64encode
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -388,6 +390,36 @@ def test_one_person_puts_so_much_into_threads_and_no_more(ann, ben):
     assert ann.call("PUT", f"{API}{ann.thread(model='echo')}/files/b", b"b" * 30_000_000)[0] == 201
 
 
+def test_what_is_refused_is_not_counted_and_nothing_is_counted_as_less(server, place):
+    cyd = Visitor(server).sign_in(place.run("keys", "create", "cyd").stdout.strip())
+    thread, picture = cyd.thread(model="echo"), b"\x89PNG\r\n\x1a\n" + b"p" * 3_000_000
+    for path in ("..%2Fout", "%2Fabsolute", "a%2F..%2F..%2Fout"):
+        assert cyd.call("PUT", f"{API}{thread}/files/{path}", b"x" * 30_000_000)[0] != 201
+    assert cyd.call("PUT", f"{API}{thread}/files/folder%2Fa", b"a")[0] == 201
+    assert cyd.call("PUT", f"{API}{thread}/files/folder", b"x" * 30_000_000)[0] != 201, "it is a folder"
+    name = cyd.call("POST", f"{API}{thread}/pictures", picture)[1]["name"]
+    assert cyd.call("PUT", f"{API}{thread}/files/%2Fpictures%2F{name}", b"x")[0] != 201
+    assert cyd.call("PUT", f"{API}{thread}/files/b", b"b" * 30_000_000)[0] == 201, "what was refused is not counted"
+    assert cyd.call("PUT", f"{API}{thread}/files/.%2Fb", b"b" * 30_000_000)[0] == 201, "it is the same file"
+    assert cyd.call("PUT", f"{API}{thread}/files/c", b"c" * 7_500_000)[0] == 413, "and the picture is counted"
+    assert cyd.call("DELETE", f"{API}{thread}/files/.%2Fb")[0] == 204
+    assert cyd.call("PUT", f"{API}{thread}/files/c", b"c" * 7_500_000)[0] == 201
+
+
+def test_pictures_that_come_in_with_a_file_are_counted(server, place):
+    dan = Visitor(server).sign_in(place.run("keys", "create", "dan").stdout.strip())
+    contents = [b"\x89PNG\r\n\x1a\n" + bytes([number]) * 3_200_000 for number in range(13)]
+    pictures = {f"{sha256(content).hexdigest()[:32]}.png": b64encode(content).decode() for content in contents}
+    said = [{"at": 1, "event": {"type": "PersonSaid", "text": "Look", "pictures": [*pictures]}}]
+    file = {"format": "headrace-thread/1", "title": "Pictures", "runs": [{"id": "a", "events": said}], "pictures": pictures}
+    assert dan.call("POST", f"{API}/import", file)[0] == 413
+    assert dan.get("/threads")["threads"] == [], "nothing of it is left"
+    assert not [path for path in place.data.glob("runs/*/pictures/*.png") if path.name in pictures]
+    said[0]["event"]["pictures"].pop()  # type: ignore[index]
+    assert dan.call("POST", f"{API}/import", file)[0] == 200
+    assert dan.call("PUT", f"{API}{dan.thread(model='echo')}/files/a", b"a" * 2_000_000)[0] == 413
+
+
 def test_what_is_too_long_is_not_read_to_its_end_nor_kept(server, ann):
     assert Visitor(server).call("POST", f"{API}/session", b" " * 1_000_000)[0] == 413
     thread = ann.thread(model="echo")
@@ -499,7 +531,7 @@ def test_a_killed_server_goes_on_with_its_runs(tmp_path, talker):
 
 
 @pytest.mark.sandbox(2)
-def test_a_thread_begins_with_a_clone_and_its_instructions(ann, ben, tmp_path):
+def test_a_thread_begins_with_a_clone_and_its_instructions(ann, ben, place, tmp_path):
     for words in ("init -q", "-c user.name=a -c user.email=a@b.example commit -q --allow-empty -m one"):
         subprocess.run([need("git"), *words.split(" ")], cwd=tmp_path, check=True)
     (tmp_path / "AGENTS.md").write_text("Be brief.")
@@ -508,6 +540,10 @@ def test_a_thread_begins_with_a_clone_and_its_instructions(ann, ben, tmp_path):
     thread = f"/threads/{ann.post('/threads', {'model': 'echo', 'clone': {'url': str(tmp_path)}})['id']}"
     assert {"AGENTS.md"} <= {file["path"] for file in ann.get(f"{thread}/files")["files"]}
     assert [one["event"]["text"] for one in ann.get(f"{thread}/log")["events"]] == ["Be brief."]
+    folder = place.data / "workspace" / thread.removeprefix("/threads/")
+    assert (folder / "AGENTS.md").exists()
+    assert ann.call("DELETE", f"{API}{thread}")[0] == 204
+    assert not folder.exists(), "nothing of it is left behind"
     for body in ({"url": str(tmp_path)}, {"url": "http://127.0.0.1:1/a"}, {"url": "https://x.example/a", "depth": 0}):
         assert ben.call("POST", f"{API}/threads", {"clone": body})[0] == 400
 

@@ -63,6 +63,11 @@ def allowed(mandate: Mandate, now: Moment, *, ended: bool = False) -> Grant:
     return Grant(budget=mandate.grant.budget) if ended or now >= mandate.expires_at else mandate.grant
 
 
+def takes(mandate: Mandate, now: Moment, *, ended: bool = False) -> bool:
+    """Whether what was done is taken over unasked at this moment: that is leave, too, and ends with it."""
+    return mandate.take and not ended and now < mandate.expires_at
+
+
 def standing_leave(text: str, id: str, expires_at: Moment, by: str) -> StandingLeave:
     """Leave ahead of time as a person writes it: `TOOL name=value amount<=20 note=* x3`.
 

@@ -1,5 +1,6 @@
 """`headrace agent`: a task for an agent in a folder, with live steps; resumed, listed, taken over or undone as a whole."""
 
+import sys
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +15,7 @@ from headrace.cli.agentrun import begin, draft_of, drive, home_of, runs_of, stan
 from headrace.cli.client import client_for
 from headrace.cli.clone import clone
 from headrace.cli.hunks import asked_for, choice_of, show_change
+from headrace.cli.printed import plain
 from headrace.cli.schedule import DAY, PERSON, answer, inbox, list_schedules, schedule, unschedule, watch
 from headrace.cli.terminal import Terminal, can_ask, drawing, short
 from headrace.compose import Place
@@ -125,7 +127,8 @@ def diff(place: Place, run: str, stat: bool, hunks: bool) -> None:
         for change in review(draft):
             show_change(change)
     else:
-        click.echo("".join(draft.difference()), nl=False)
+        difference = "".join(draft.difference())
+        click.echo(plain(difference) if sys.stdout.isatty() else difference, nl=False)  # a file gets it exactly
 
 
 @agent.command("keep")
@@ -225,7 +228,7 @@ def _say_taken(count: int, name: str) -> None:
 
 def _show(changes: Sequence[Change], where: str) -> None:
     for change in changes:
-        click.echo(f"  {change.kind:<8} {change.path}")
+        click.echo(f"  {change.kind:<8} {plain(change.path)}")
     click.echo(f"{len(changes)} change{'s' if len(changes) != 1 else ''} {where}.")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import click
 
 from headrace.agents.hunks import Shown, shown
+from headrace.cli.printed import plain
 from headrace.core.errors import InvalidRequest
 from headrace.sandbox import Choice, Reviewed
 
@@ -51,7 +52,7 @@ def asked_for(changes: Sequence[Reviewed]) -> list[Choice]:
 
 def _show_head(change: Reviewed) -> None:
     name = f"{change.source} → {change.path}" if change.source else change.path
-    click.secho(f"{change.kind:<8} {name}", bold=True)
+    click.secho(f"{change.kind:<8} {plain(name)}", bold=True)
     if change.whole:
         click.secho(f"  kept or left whole: {change.whole}", dim=True)
     if change.foreign:
@@ -63,6 +64,6 @@ def _show_piece(number: int, piece: Shown) -> None:
     click.secho(f"  [{number}] @@ -{hunk.old_start + 1},{len(hunk.old)} +{hunk.new_start + 1},{len(hunk.new)} @@", fg="cyan")
     for sign, colour, lines in ((" ", None, piece.lead), ("-", "red", hunk.old), ("+", "green", hunk.new), (" ", None, piece.tail)):
         for line in lines:
-            click.secho(f"  {sign}{line.decode(errors='replace').rstrip(chr(10))}", fg=colour)
+            click.secho(f"  {sign}{plain(line.decode(errors='replace').rstrip(chr(10)))}", fg=colour)
             if not line.endswith(b"\n"):
                 click.secho("  \\ No newline at end of file", dim=True)

@@ -212,7 +212,7 @@ def _fire(place: Place, store: ScheduleStore, firing: Firing, level: Level, url:
             store.mark(firing, "waiting", firing.says, clock.moment())
             click.secho(f"{firing.run} waits for you: headrace agent inbox", fg="cyan")
             return
-        if mandate.take:
+        if keeper.takes:
             draft_of(place, firing.run).take_over()
         store.mark(firing, "done", firing.says, clock.moment())
     except RunBusy:

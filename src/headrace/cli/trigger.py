@@ -104,7 +104,7 @@ def list_triggers(place: Place, kind: Format) -> None:
                 "path": f"/hooks/{each.id}",
                 "task": _task(place, store, each),
                 "of": each.owner,
-                "runs": len(store.deliveries(each.id)),
+                "runs": store.started(each.id),
                 "ended": None if each.ended is None else shown_moment(each.ended),
             }
             for each in store.of(None)

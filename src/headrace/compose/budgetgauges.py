@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Final
 
 from headrace.compose.spending import ALERT
-from headrace.core.clock import Clock, Moment
+from headrace.core.clock import Clock
 from headrace.core.errors import HeadraceError
 from headrace.core.money import PICO_PER_USD
 from headrace.storage import AccountRow, Treasury
@@ -44,21 +44,22 @@ class BudgetGauges:
         while True:
             if self._wanted():
                 try:
-                    self._parts = usd_by_budget(await asyncio.to_thread(self._accounts), self._clock.moment())
+                    self._parts = usd_by_budget(await asyncio.to_thread(self._accounts))
                 except HeadraceError as failure:
                     log.warning("the metrics of budgets are those of before: %s", failure)
             await asyncio.sleep(READ_EVERY_S)
 
     def _accounts(self) -> list[AccountRow]:
+        """Those of periods that run."""
         with self._opened() as treasury:
-            return treasury.accounts()
+            return treasury.accounts(ends_after=self._clock.moment())
 
 
-def usd_by_budget(rows: Iterable[AccountRow], now: Moment) -> dict[str, dict[str, float]]:
-    """Limit, spent and held by budget, of periods that run; alerts are no budgets of their own. The largest have their names."""
+def usd_by_budget(rows: Iterable[AccountRow]) -> dict[str, dict[str, float]]:
+    """Limit, spent and held by budget; alerts are no budgets of their own. The largest have their names."""
     sums: dict[str, list[int]] = {}
     for row in rows:
-        if row.ends > now and not row.budget.startswith(ALERT):
+        if not row.budget.startswith(ALERT):
             known = sums.setdefault(row.budget, [0, 0, 0])
             for at, pico in enumerate((row.limit_pico, row.spent_pico, row.held_pico)):
                 known[at] += pico

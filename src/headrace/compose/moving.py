@@ -43,6 +43,11 @@ def check_moved(state: SharedState) -> None:
                     "([storage] path)"
                 )
         _mark(state)
+    elif moved.read_text().strip() != state.installation():
+        raise SetupError(
+            f"the data folder {state.layout.root} is of another installation than the one in the PostgreSQL of [storage] url: set the "
+            f"address that it had. To have it join this one, with other keys and another register, remove {moved}"
+        )
 
 
 def _mark(state: SharedState) -> None:

@@ -18,7 +18,7 @@ from headrace.core.errors import InvalidRequest
 from headrace.core.money import pico_of
 from headrace.metering.budgets import NAME_SIZE_MAX, SPEND_LIMIT, opening_of
 from headrace.metering.periods import span_of
-from headrace.storage import Recipients, Treasury
+from headrace.storage import Before, Recipients, Treasury
 
 ALERT = "spend_alert:"
 ALERTS_MAX = 20
@@ -54,8 +54,7 @@ class StoredSpending:
             mode="hard" if enforcing else "watch",
         )
         with self._opened() as treasury:
-            treasury.set_rule(rule.name, msgspec.json.encode(rule).decode())
-            self._carry(treasury, whose, rule)
+            treasury.set_rule(rule.name, msgspec.json.encode(rule).decode(), before=self._before(whose, rule))
 
     def remove_limit(self, whose: Spender) -> bool:
         return self._removed(limit_name(whose))
@@ -80,8 +79,8 @@ class StoredSpending:
             others = [one for one in _alerts_of(whose, treasury) if one.name != rule.name]
             if len(others) >= ALERTS_MAX:
                 raise InvalidRequest(f"There are {ALERTS_MAX} spend alerts already: remove one first.")
-            treasury.set_rule(rule.name, msgspec.json.encode(rule).decode(), Recipients(alert.recipients, alert.subject_prefix))
-            self._carry(treasury, whose, rule)
+            told = Recipients(alert.recipients, alert.subject_prefix)
+            treasury.set_rule(rule.name, msgspec.json.encode(rule).decode(), told, self._before(whose, rule))
 
     def remove_alert(self, whose: Spender, id: str) -> bool:
         with self._opened() as treasury:
@@ -89,10 +88,10 @@ class StoredSpending:
                 return False
         return self._removed(f"{ALERT}{id}")
 
-    def _carry(self, treasury: Treasury, whose: Spender, rule: BudgetSettings) -> None:
+    def _before(self, whose: Spender, rule: BudgetSettings) -> Before:
         now, budget = self._clock.moment(), rule.budget
         span = span_of(now, budget.period, budget.zone)
-        treasury.carry(opening_of(budget, "", span), self._spent(whose, span.start, span.end), now)
+        return Before(opening_of(budget, "", span), self._spent(whose, span.start, span.end), now)
 
     def _removed(self, name: str) -> bool:
         with self._opened() as treasury:

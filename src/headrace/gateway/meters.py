@@ -13,7 +13,7 @@ from headrace.core.ask import Ask
 from headrace.core.clock import MS, Instant
 from headrace.core.errors import RateLimited
 from headrace.gateway.neighbours import Neighbours, OfKey, OfPool
-from headrace.metering import DAY_WINDOW, MINUTE, Asker, Granted, Limit, Limiter, Refused, Whom, instances
+from headrace.metering import DAY_WINDOW, MINUTE, Granted, Limit, Limiter, Refused, Whom, asker_of, instances
 
 WAYS_MAX = 20_000
 METERS_MAX = 100_000
@@ -140,21 +140,11 @@ class Meters:
         return found
 
     def _find(self, ask: Ask, now: Instant) -> tuple[Meter, ...]:
-        who = ask.principal
-        asker = Asker(
-            organization=who.organization,
-            project=who.project,
-            lineage=(who.key, *who.parents),
-            names=(who.key_name, *who.parent_names),
-            user=ask.user,
-            session=ask.session,
-            model=ask.model,
-            traffic_class=ask.traffic_class,
-        )
+        asker = asker_of(ask)
         found = []
         minted = [
             Limit(name=f"key:{key}", whom=Whom(), requests_per_minute=requests, tokens_per_minute=tokens)
-            for key, requests, tokens in who.key_limits
+            for key, requests, tokens in ask.principal.key_limits
         ]
         for limit in (*self._limits, *minted):
             for instance in instances(limit.whom, asker):

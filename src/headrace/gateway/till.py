@@ -30,13 +30,13 @@ from headrace.core.usage import Usage
 from headrace.gateway.visit import Visit
 from headrace.metering import (
     AccountOpening,
-    Asker,
     Budget,
     Hold,
     Mode,
     Price,
     Slice,
     Span,
+    asker_of,
     by_request_only,
     instances,
     lacking,
@@ -300,17 +300,7 @@ class Till:
         return way
 
     def _find_way(self, ask: Ask, moment: Moment) -> Way:
-        who = ask.principal
-        asker = Asker(
-            organization=who.organization,
-            project=who.project,
-            lineage=(who.key, *who.parents),
-            names=(who.key_name, *who.parent_names),
-            user=ask.user,
-            session=ask.session,
-            model=ask.model,
-            traffic_class=ask.traffic_class,
-        )
+        asker = asker_of(ask)
         openings: list[AccountOpening] = []
         spans = [ALWAYS]
         for budget in self._budgets:
@@ -318,7 +308,7 @@ class Till:
             for instance in instances(budget.whom, asker):
                 spans.append(span)
                 openings.append(opening_of(budget, instance, span))
-        for key, limit_pico in who.allowances:
+        for key, limit_pico in ask.principal.allowances:
             name = f"key:{key}"
             openings.append(AccountOpening(name, name, "", "", ALWAYS.end, limit_pico, "hard", (100,)))
         slices = tuple(self._slice(opening) for opening in openings)

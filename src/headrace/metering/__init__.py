@@ -1,6 +1,6 @@
 """What it costs: the price book, rating, the usage log's records, the ledger, limits and keys. Pure and synchronous."""
 
-from headrace.metering.budgets import AccountOpening, Asker, Budget, Mode, Scope, Whom, instances, opening_of, spend_scope
+from headrace.metering.budgets import AccountOpening, Asker, Budget, Mode, Scope, Whom, asker_of, instances, opening_of, spend_scope
 from headrace.metering.capacity import Shared, shared, work_of
 from headrace.metering.cards import card_of, cards_of
 from headrace.metering.catalogue import Catalogue
@@ -117,6 +117,7 @@ __all__ = [
     "WrittenPrice",
     "added",
     "admitted",
+    "asker_of",
     "bought",
     "by_request_only",
     "cache_savings",

@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias, assert_never
 
 import msgspec
 
+from headrace.core.ask import Ask
 from headrace.metering.periods import Period, Span
 
 Mode: TypeAlias = Literal["hard", "soft", "watch"]
@@ -49,6 +50,21 @@ class Asker(msgspec.Struct, frozen=True, kw_only=True):
     session: str
     model: str
     traffic_class: str
+
+
+def asker_of(ask: Ask) -> Asker:
+    """Who asks, for whom and what, as far as budgets and limits care."""
+    who = ask.principal
+    return Asker(
+        organization=who.organization,
+        project=who.project,
+        lineage=(who.key, *who.parents),
+        names=(who.key_name, *who.parent_names),
+        user=ask.user,
+        session=ask.session,
+        model=ask.model,
+        traffic_class=ask.traffic_class,
+    )
 
 
 def instances(whom: Whom, asker: Asker) -> tuple[str, ...]:

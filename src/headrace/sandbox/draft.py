@@ -376,22 +376,28 @@ def delete_beneath(root: Path, path: str, *, links: bool = False) -> None:
         raise SandboxRefused(f"{path} can't be deleted: {(error.strerror or 'failed').lower()}.") from error
 
 
+def names_in(path: str) -> list[str]:
+    """The names of a path from folder to folder, the same for all spellings of it. Raises SandboxRefused for one that leads outside."""
+    names = [name for name in path.split("/") if name not in ("", ".")]
+    if not names or ".." in names or path.startswith("/") or "\0" in path:
+        raise SandboxRefused(f"{path or 'an empty path'} is outside of the workspace.")
+    return names
+
+
 @contextlib.contextmanager
 def _beneath(root: Path, path: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
     """A descriptor of the folder that a path under `root` ends in, and the name there. Raises OSError where a part of the way is a link."""
-    parts = [part for part in path.split("/") if part not in ("", ".")]
-    if not parts or ".." in parts or path.startswith("/") or "\0" in path:
-        raise SandboxRefused(f"{path or 'an empty path'} is outside of the workspace.")
+    *folders, last = names_in(path)
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        for part in parts[:-1]:
+        for part in folders:
             if make:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(part, 0o755, dir_fd=folder)
             inner = os.open(part, _AS_FOLDER, dir_fd=folder)
             os.close(folder)
             folder = inner
-        yield folder, parts[-1]
+        yield folder, last
     finally:
         os.close(folder)
 

@@ -1,6 +1,6 @@
 """Hands that keep: the usage log, its recovery, the SQLite database, its loader and queries, keys, and the data folder."""
 
-from headrace.storage.agent_tasks import AgentTask, claim_task, drop_task, last_of_context, task_of, tasks_of
+from headrace.storage.agent_tasks import AgentTask, claim_task, drop_task, last_of_context, shares_context, task_of, tasks_of
 from headrace.storage.archive import Archive, LocalArchive
 from headrace.storage.attempts import records_of
 from headrace.storage.audit import audit, head
@@ -167,7 +167,7 @@ from headrace.storage.threads import (
     threads_of,
 )
 from headrace.storage.traffic import Came, traffic
-from headrace.storage.treasury import AccountRow, Alert, Fenced, Recipients, Treasury, Unknown
+from headrace.storage.treasury import AccountRow, Alert, Before, Fenced, Recipients, Treasury, Unknown
 from headrace.storage.treasury import opened as opened_treasury
 from headrace.storage.triggers import Delivery, Trigger, TriggerStore
 from headrace.storage.units import Counted, UnitDimension, UnitSum, unit_sums
@@ -195,6 +195,7 @@ __all__ = [
     "BankLink",
     "BatchLine",
     "BatchStatus",
+    "Before",
     "Blobs",
     "Branch",
     "Bucket",
@@ -396,6 +397,7 @@ __all__ = [
     "session_of",
     "set_price",
     "share_of",
+    "shares_context",
     "show_branch",
     "sign_in",
     "sign_out",

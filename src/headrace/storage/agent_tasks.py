@@ -36,6 +36,15 @@ def drop_task(database: sqlite3.Connection, thread: str) -> None:
     database.execute("DELETE FROM agent_task WHERE thread = ?", (thread,))
 
 
+def shares_context(database: sqlite3.Connection, thread: str) -> bool:
+    """Whether other tasks are of the same context, which go on in the same folder."""
+    sql = (
+        "SELECT 1 FROM agent_task AS ours JOIN agent_task AS other ON other.owner = ours.owner AND other.context = ours.context "
+        "WHERE ours.thread = ? AND other.thread <> ours.thread LIMIT 1"
+    )
+    return database.execute(sql, (thread,)).fetchone() is not None
+
+
 def task_of(database: sqlite3.Connection, owner: str, thread: str) -> tuple[AgentTask, Thread] | None:
     """One task of this owner; None where there is none, or its thread is gone."""
     row = database.execute(

@@ -38,6 +38,13 @@ class PostgresBudgets:
                 self._connection = None
             raise NotReady(f"the budgets in PostgreSQL can't be reached ({' '.join(str(error).split())}): try again") from error
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """For reading alone. Raises NotReady where the database can't be reached."""
+        with self.transaction() as at:
+            at.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield at
+
     def rows(self, sql: str, *values: object) -> list[Row]:
         assert self._connection is not None
         return list(self._connection.execute(_ours(sql), values).fetchall())

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from headrace.core.errors import NotReady, SetupError
@@ -28,11 +28,18 @@ class SqliteBudgets:
             raise SetupError(f"the budgets in {path} can't be opened ({error}): check the file's owner and its disk") from error
         path.chmod(0o600)
 
-    @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self) -> AbstractContextManager[Connection]:
         """All of it or nothing. Raises NotReady where the file can't be written to."""
+        return self._begun("BEGIN IMMEDIATE")
+
+    def snapshot(self) -> AbstractContextManager[Connection]:
+        """For reading alone. Raises NotReady where the file can't be read."""
+        return self._begun("BEGIN")
+
+    @contextmanager
+    def _begun(self, how: str) -> Iterator[Connection]:
         try:
-            self._database.execute("BEGIN IMMEDIATE")
+            self._database.execute(how)
             yield self
             self._database.execute("COMMIT")
         except sqlite3.Error as error:

@@ -49,11 +49,11 @@ class LocalNews:
         """The counter is read first: a change that comes in between moves it again."""
         seen = self._map[:SIZE]
         try:
-            self._changed, rows = changed_keys(self._database, self._changed)
+            changed, rows = changed_keys(self._database, self._changed)
             news = KeyNews(rows, archived_projects(self._database), model_permissions(self._database))
         except sqlite3.Error as error:
             raise NotReady(f"the API keys can't be read ({error}): check the database with `headrace doctor`") from error
-        self._seen = seen
+        self._seen, self._changed = seen, changed
         return news
 
     def close(self) -> None:
@@ -93,11 +93,11 @@ class SharedNews:
     def read(self, database: PostgresDatabase) -> None:
         """Have all that is new; in any thread."""
         with self._reading:
-            self._changed, rows = changed_keys(database, self._changed)
+            changed, rows = changed_keys(database, self._changed)
             standing = archived_projects(database), model_permissions(database)
             if rows or standing != self._standing:
                 self._fresh.append(KeyNews(rows, *standing))
-                self._standing = standing
+                self._standing, self._changed = standing, changed
             self.limits = tuple(project_limits(database))
             (priced,) = database.execute("SELECT count(*) FROM price_set").fetchone()
             if priced != self._priced:

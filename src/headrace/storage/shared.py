@@ -3,13 +3,13 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final, TypeAlias
 
 from headrace.core.clock import Instant
 from headrace.storage.archive import Archive
 from headrace.storage.database import Database, connect, shared_migrations
 from headrace.storage.folder import Layout
+from headrace.storage.generations import counted
 from headrace.storage.news import LocalNews, SharedNews
 from headrace.storage.postgres import Cluster, PostgresDatabase
 from headrace.storage.pricesets import PriceSet, price_sets
@@ -64,7 +64,7 @@ class SharedState:
 
     def limits_mark(self) -> Mark:
         """Another value whenever they have changed."""
-        return _mark_of(self.layout.limits_generation) if self._news is None else self._news.limits
+        return counted(self.layout.limits_generation) if self._news is None else self._news.limits
 
     def prices(self) -> list[PriceSet]:
         """Those that were set at run time."""
@@ -75,7 +75,7 @@ class SharedState:
 
     def prices_mark(self) -> Mark:
         """Another value whenever one was set."""
-        return _mark_of(self.layout.prices_generation) if self._news is None else len(self._news.prices)
+        return counted(self.layout.prices_generation) if self._news is None else len(self._news.prices)
 
     # How the installation is told from others.
 
@@ -85,11 +85,3 @@ class SharedState:
             return None
         with self.opened() as database:
             return str(database.execute("SELECT id FROM installation").fetchone()[0])
-
-
-def _mark_of(file: Path) -> Mark:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -82,8 +82,10 @@ def tell(database: sqlite3.Connection, owner: str, kind: str, happening: str, bo
             "INSERT OR IGNORE INTO telling (id, subscriber, kind, body, created, tries, next_try) VALUES (?, ?, ?, ?, ?, 0, ?)",
             [(f"msg_{happening}_{one.id}", one.id, kind, body, now, now) for one in wanted],
         )
-        if wanted:
-            database.execute("DELETE FROM telling WHERE created < ? AND next_try IS NULL", (now - KEPT_S * SECOND,))
+        database.executemany(
+            "DELETE FROM telling WHERE subscriber = ? AND created < ? AND next_try IS NULL",
+            [(one.id, now - KEPT_S * SECOND) for one in wanted],
+        )
     return len(wanted)
 
 

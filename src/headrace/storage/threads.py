@@ -132,6 +132,7 @@ def drop_thread(database: sqlite3.Connection, owner: str, id: str) -> list[str] 
         database.execute("DELETE FROM thread_share WHERE thread = ?", (id,))
         database.execute("DELETE FROM thread_text WHERE thread = ?", (id,))
         database.execute("DELETE FROM thread_put WHERE thread = ?", (id,))
+        database.execute("DELETE FROM agent_task WHERE thread = ?", (id,))
     return runs
 
 

@@ -4,7 +4,7 @@ One code for SQLite, which one process a host uses, and PostgreSQL, for many hos
 call in one transaction. Amounts are integers of any size, as text in SQLite and as NUMERIC in PostgreSQL.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, TypeAlias
 
@@ -71,6 +71,10 @@ class Database(Protocol):
 
     def transaction(self) -> AbstractContextManager[Connection]: ...
 
+    def snapshot(self) -> AbstractContextManager[Connection]:
+        """For reading alone: all of it as it is at one moment, and nobody waits for it."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -117,6 +121,14 @@ class Recipients(msgspec.Struct, frozen=True):
 
     addresses: tuple[str, ...]
     subject_prefix: str | None
+
+
+class Before(msgspec.Struct, frozen=True):
+    """What was spent in the period of an account before it was there, by the books of this moment."""
+
+    opening: AccountOpening
+    spent_pico: int
+    moment: Moment
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
@@ -212,34 +224,35 @@ class Treasury:
     def open_account(self, opening: AccountOpening) -> int:
         """The number of an account, which is made where it is not there; amount and mode are taken over where they are others now."""
         with self._database.transaction() as at:
-            at.run(
-                "INSERT INTO budget_account (name, budget, instance, period, ends, mode, alerts, limit_pico, spent_pico, short) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, '0', 0) ON CONFLICT (name) DO UPDATE "
-                "SET mode = excluded.mode, alerts = excluded.alerts, limit_pico = excluded.limit_pico",
-                opening.name, opening.budget, opening.instance, opening.period, opening.ends, opening.mode,
-                _listed(opening.alerts_percent), str(opening.limit_pico),
-            )  # fmt: skip
-            number = int(at.rows("SELECT id FROM budget_account WHERE name = ?", opening.name)[0][0])
-            self._untell(at, number, opening)
-            return number
+            return self._open(at, opening)
 
-    def carry(self, opening: AccountOpening, spent_pico: int, now: Moment) -> None:
-        """An account counts what was spent in its period before it was there: all of it was `spent_pico`, as the books have it."""
-        number = self.open_account(opening)
-        with self._database.transaction() as at:
-            account = self._load(at, number)
-            assert account is not None, "an account is never taken away"
-            more = spent_pico - account.spent_in_all
-            if more <= 0:
-                return
-            account.spent += more
-            at.run("UPDATE budget_account SET spent_pico = ? WHERE id = ?", str(account.spent), number)
-            carried = more + sum(int(row[0]) for row in at.rows("SELECT pico FROM budget_carried WHERE account = ?", number))
-            at.run(
-                "INSERT INTO budget_carried (account, pico) VALUES (?, ?) ON CONFLICT (account) DO UPDATE SET pico = excluded.pico",
-                number, str(carried),
-            )  # fmt: skip
-            self._alert(at, number, account, now)
+    def _open(self, at: Connection, opening: AccountOpening) -> int:
+        at.run(
+            "INSERT INTO budget_account (name, budget, instance, period, ends, mode, alerts, limit_pico, spent_pico, short) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, '0', 0) ON CONFLICT (name) DO UPDATE "
+            "SET mode = excluded.mode, alerts = excluded.alerts, limit_pico = excluded.limit_pico",
+            opening.name, opening.budget, opening.instance, opening.period, opening.ends, opening.mode,
+            _listed(opening.alerts_percent), str(opening.limit_pico),
+        )  # fmt: skip
+        number = int(at.rows("SELECT id FROM budget_account WHERE name = ?", opening.name)[0][0])
+        self._untell(at, number, opening)
+        return number
+
+    def _carry(self, at: Connection, before: Before) -> None:
+        number = self._open(at, before.opening)
+        account = self._load(at, number)
+        assert account is not None, "an account is never taken away"
+        more = before.spent_pico - account.spent_in_all
+        if more <= 0:
+            return
+        account.spent += more
+        at.run("UPDATE budget_account SET spent_pico = ? WHERE id = ?", str(account.spent), number)
+        carried = more + sum(int(row[0]) for row in at.rows("SELECT pico FROM budget_carried WHERE account = ?", number))
+        at.run(
+            "INSERT INTO budget_carried (account, pico) VALUES (?, ?) ON CONFLICT (account) DO UPDATE SET pico = excluded.pico",
+            number, str(carried),
+        )  # fmt: skip
+        self._alert(at, number, account, before.moment)
 
     def beat(self, epoch: int, mark: Mark, saids: Sequence[Said], now: Moment) -> list[Told]:
         """A holder says how its slices stand as of this place in its usage log, and hears what it may have. Raises Fenced."""
@@ -273,49 +286,32 @@ class Treasury:
         return msgspec.structs.replace(told, account=said.account)
 
     def _load(self, at: Connection, number: int) -> LeaseAccount | None:
-        sql = f"SELECT limit_pico, mode, spent_pico, short, alerts FROM budget_account WHERE id = ?{self._database.lock_words}"  # noqa: S608
-        found = at.rows(sql, number)
+        found = at.rows(f"SELECT {_ACCOUNT} FROM budget_account WHERE id = ?{self._database.lock_words}", number)  # noqa: S608 -- our words
         if not found:
             return None
-        limit, mode, spent, short, _ = found[0]
-        rows = at.rows("SELECT holder, granted, returned, settled, held FROM budget_lease WHERE account = ?", number)
-        leases = {int(row[0]): Lease(*(int(value) for value in row[1:])) for row in rows}
-        return LeaseAccount(limit=int(limit), mode=mode, spent=int(spent), short=bool(short), leases=leases)
+        return _account(found[0], _leases(at.rows(f"SELECT {_LEASE} FROM budget_lease WHERE account = ?", number)))  # noqa: S608 -- ours
 
-    def accounts(self, budget: str | None = None) -> list[AccountRow]:
-        """All accounts, or those of one budget, the latest period first."""
-        with self._database.transaction() as at:
-            where = "" if budget is None else "WHERE budget = ? "
-            sql = f"SELECT id, budget, instance, period, ends FROM budget_account {where}ORDER BY budget, period DESC, instance"  # noqa: S608
+    def accounts(self, budget: str | None = None, *, ends_after: Moment | None = None) -> list[AccountRow]:
+        """All accounts, those of one budget, or those whose period ends later than that; the latest period first."""
+        with self._database.snapshot() as at:
             unknown: dict[int, int] = {}
             for accounts, booked in at.rows("SELECT accounts, booked_pico FROM budget_unknown WHERE corrected IS NULL"):
                 for number in _numbers(accounts):
                     unknown[number] = unknown.get(number, 0) + int(booked)
             carried = {int(number): int(pico) for number, pico in at.rows("SELECT account, pico FROM budget_carried")}
-            shown = []
-            for number, name, instance, period, ends in at.rows(sql, *(() if budget is None else (budget,))):
-                account = self._load(at, int(number))
-                assert account is not None, "an account is never taken away"
-                free = sum(lease.free for lease in account.leases.values()) if account.mode == "hard" else 0
-                shown.append(
-                    AccountRow(
-                        account=int(number),
-                        ends=int(ends),
-                        holders=len(account.leases),
-                        budget=name,
-                        instance=instance,
-                        period=period,
-                        mode=account.mode,
-                        limit_pico=account.limit,
-                        spent_pico=account.spent_in_all,
-                        held_pico=account.held_in_all,
-                        leased_free_pico=free,
-                        available_pico=account.available,
-                        unknown_pico=unknown.get(int(number), 0),
-                        carried_pico=carried.get(int(number), 0),
-                    )
-                )
-            return shown
+            leases: dict[int, dict[int, Lease]] = {}
+            for number, *lease in at.rows(f"SELECT account, {_LEASE} FROM budget_lease"):  # noqa: S608 -- our own column names
+                leases.setdefault(int(number), {}).update(_leases([lease]))
+            asked: tuple[tuple[str, object], ...] = (("budget = ?", budget), ("ends > ?", ends_after))
+            wanted = [(condition, value) for condition, value in asked if value is not None]
+            where = f"WHERE {' AND '.join(condition for condition, _ in wanted)}" if wanted else ""
+            sql = (
+                f"SELECT id, budget, instance, period, ends, {_ACCOUNT} FROM budget_account {where} ORDER BY budget, period DESC, instance"  # noqa: S608
+            )
+            return [
+                _shown(row, _account(row[5:], leases.get(int(row[0]), {})), unknown.get(int(row[0]), 0), carried.get(int(row[0]), 0))
+                for row in at.rows(sql, *(value for _, value in wanted))
+            ]
 
     # The truth, when it comes.
 
@@ -425,9 +421,11 @@ class Treasury:
             rows = at.rows("SELECT name, content FROM budget_recipients")
             return {str(row[0]): msgspec.json.decode(row[1], type=Recipients) for row in rows}
 
-    def set_rule(self, name: str, content: str, recipients: Recipients | None = None) -> None:
-        """What was said of recipients before stays where nothing is said of them."""
+    def set_rule(self, name: str, content: str, recipients: Recipients | None = None, before: Before | None = None) -> None:
+        """What was said of recipients before stays where nothing is said of them. The account of a rule that is new counts what was spent
+        `before` it, too; that of one that was there has counted since."""
         with self._database.transaction() as at:
+            is_new = not at.rows("SELECT 1 FROM budget_rule WHERE name = ?", name)
             at.run(
                 "INSERT INTO budget_rule (name, content) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET content = excluded.content",
                 name, content,
@@ -438,6 +436,8 @@ class Treasury:
                     "ON CONFLICT (name) DO UPDATE SET content = excluded.content",
                     name, msgspec.json.encode(recipients).decode(),
                 )  # fmt: skip
+            if before is not None and is_new:
+                self._carry(at, before)
 
     def remove_rule(self, name: str) -> None:
         """Raises InvalidRequest where there is none of this name."""
@@ -466,6 +466,39 @@ def opened(database: Database) -> Iterator[Treasury]:
         treasury.close()
 
 
+_ACCOUNT = "limit_pico, mode, spent_pico, short"
+_LEASE = "holder, granted, returned, settled, held"
+
+
+def _account(row: Row, leases: dict[int, Lease]) -> LeaseAccount:
+    limit, mode, spent, short = row
+    return LeaseAccount(limit=int(limit), mode=mode, spent=int(spent), short=bool(short), leases=leases)
+
+
+def _leases(rows: Iterable[Sequence[Any]]) -> dict[int, Lease]:
+    return {int(holder): Lease(*(int(value) for value in amounts)) for holder, *amounts in rows}
+
+
+def _shown(row: Row, account: LeaseAccount, unknown_pico: int, carried_pico: int) -> AccountRow:
+    number, budget, instance, period, ends = row[:5]
+    return AccountRow(
+        account=int(number),
+        ends=int(ends),
+        holders=len(account.leases),
+        budget=budget,
+        instance=instance,
+        period=period,
+        mode=account.mode,
+        limit_pico=account.limit,
+        spent_pico=account.spent_in_all,
+        held_pico=account.held_in_all,
+        leased_free_pico=sum(lease.free for lease in account.leases.values()) if account.mode == "hard" else 0,
+        available_pico=account.available,
+        unknown_pico=unknown_pico,
+        carried_pico=carried_pico,
+    )
+
+
 def _account_of(said: Said) -> int:
     """Rows are locked in one order by everybody."""
     return said.account
@@ -479,4 +512,4 @@ def _numbers(listed: str) -> tuple[int, ...]:
     return tuple(int(part) for part in listed.split(",") if part)
 
 
-__all__ = ["START", "AccountRow", "Alert", "Fenced", "Holder", "Recipients", "Treasury", "Unknown", "opened"]
+__all__ = ["START", "AccountRow", "Alert", "Before", "Fenced", "Holder", "Recipients", "Treasury", "Unknown", "opened"]

@@ -112,8 +112,12 @@ class TriggerStore:
             )
         return fresh, True
 
+    def started(self, id: str) -> int:
+        """How many messages have come to it."""
+        return int(self._database.execute("SELECT count(*) FROM trigger_delivery WHERE address = ?", (id,)).fetchone()[0])
+
     def deliveries(self, id: str) -> list[Delivery]:
-        """What came, the latest first."""
+        """The last that came, the latest first."""
         rows = self._database.execute(
             f"SELECT {_DELIVERY} FROM trigger_delivery WHERE address = ? ORDER BY received DESC LIMIT ?",  # noqa: S608 -- ours
             (id, SHOWN_MAX),

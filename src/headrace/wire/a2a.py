@@ -5,7 +5,7 @@ Who sends no A2A-Version speaks 0.3, says the specification, which is another pr
 """
 
 import base64
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
@@ -16,6 +16,9 @@ VERSION: Final = "1.0"
 CARD_PATH: Final = "/.well-known/agent-card.json"
 VERSION_HEADER: Final = "a2a-version"
 MEDIA_TYPE: Final = "application/a2a+json"
+MOMENT_MAX: Final = 2**63 - 1
+"""The last that a database holds."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 TaskState: TypeAlias = Literal[
     "TASK_STATE_UNSPECIFIED",
@@ -313,9 +316,10 @@ def time_of(moment: Moment) -> str:
 
 
 def moment_of(time: str) -> Moment:
-    """Raises Fault."""
+    """Of what is before or after all moments, the first or the last. Raises Fault."""
     try:
         at = datetime.fromisoformat(time)
     except ValueError:
         raise Fault(INVALID_PARAMS, f"{time!r} is no time such as 2026-11-27T10:00:00Z.") from None
-    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()) * SECOND
+    since = (at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH
+    return min(max(since // timedelta(microseconds=1) * 1_000, -MOMENT_MAX), MOMENT_MAX)

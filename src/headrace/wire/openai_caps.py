@@ -78,8 +78,16 @@ def _marks(body: bytes) -> list[bytes]:
     global _latest
     latest = _latest
     if latest[0] is not body:
-        latest = _latest = body, _MARK.findall(without_texts(body))
+        latest = _latest = body, _MARK.findall(_plainly(without_texts(body)))
     return latest[1]
+
+
+_ESCAPED = re.compile(rb"\\u00(?!22|5[cC])([2-7][0-9a-fA-F])")
+
+
+def _plainly(body: bytes) -> bytes:
+    """With names spelled as they read: `file\\u005fid` names the same member. What ends a text, or escapes, stays as it is."""
+    return _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), body) if b"\\u00" in body else body
 
 
 def without_max_cost(body: bytes) -> bytes:

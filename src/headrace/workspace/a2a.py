@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from headrace.core.errors import HeadraceError, InvalidApiKey, InvalidRequest
+from headrace.core.errors import HeadraceError, InvalidApiKey, Side
 from headrace.wire.a2a import (
     CARD_PATH,
     INTERNAL,
@@ -192,7 +192,7 @@ def _version_of(request: Request) -> str:
 
 
 def _fault(error: HeadraceError) -> Fault:
-    return Fault(INVALID_PARAMS if isinstance(error, InvalidRequest) else INTERNAL, error.message)
+    return Fault(INVALID_PARAMS if error.side is Side.CLIENT else INTERNAL, error.message)
 
 
 def _unknown(body: bytes) -> Response:

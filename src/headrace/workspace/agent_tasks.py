@@ -44,6 +44,7 @@ from headrace.wire.a2a import (
     CONTENT_NOT_SUPPORTED,
     ENDED,
     INVALID_PARAMS,
+    MOMENT_MAX,
     PUSH_NOT_SUPPORTED,
     STANDS,
     TASK_NOT_CANCELABLE,
@@ -216,6 +217,7 @@ class AgentTasks:
         try:
             await asyncio.to_thread(self._make, thread, files, before)
         except (HeadraceError, OSError):
+            await asyncio.to_thread(self._runs.forget, thread, (thread.run,), shared=before is not None)
             await self._archive.run(drop_task, claimed.thread)
             raise
         self._runs.put(thread.run, TaskLetter(text))
@@ -440,6 +442,6 @@ def _before(token: str) -> tuple[int, str] | None:
     if not token:
         return None
     moment, _, id = token.partition(".")
-    if not (moment.isascii() and moment.isdigit() and len(moment) < 20):
+    if not (moment.isascii() and moment.isdigit() and len(moment) < 20 and int(moment) <= MOMENT_MAX):
         raise Fault(INVALID_PARAMS, "pageToken is what an earlier list has told as nextPageToken.")
     return int(moment), id

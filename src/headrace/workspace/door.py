@@ -19,7 +19,7 @@ from headrace.agents.events import Event, ModelSaid, PersonSaid
 from headrace.agents.question import Question, question
 from headrace.agents.tools import CARDS
 from headrace.core.clock import SECOND, Clock
-from headrace.core.errors import Conflict, InvalidApiKey, InvalidRequest, NotAllowed, NotFound
+from headrace.core.errors import Conflict, HeadraceError, InvalidApiKey, InvalidRequest, NoRoomLeft, NotAllowed, NotFound
 from headrace.core.identity import Principal
 from headrace.core.money import pico_of, usd
 from headrace.sandbox.cloning import Source
@@ -40,6 +40,7 @@ from headrace.storage import (
     keep_thread,
     put_into_thread,
     share_of,
+    shares_context,
     show_branch,
     stand,
     thread_of,
@@ -202,9 +203,9 @@ class Door:
             await self._runs.clone(thread, asked.clone, local=visitor.admin)
         try:
             await asyncio.to_thread(self._runs.begin, thread.run, budget, self._runs.origin(thread))
-        except (OSError, ValueError) as wrong:
-            await asyncio.to_thread(self._runs.drop, thread.run)
-            if thread.folder is None:
+        except (HeadraceError, OSError, ValueError) as wrong:
+            await asyncio.to_thread(self._runs.forget, thread, (thread.run,))
+            if thread.folder is None or isinstance(wrong, HeadraceError):
                 raise
             raise InvalidRequest(f"The folder can't be copied: {wrong}.", param="folder") from wrong
         await self._keep(visitor, thread)
@@ -214,14 +215,21 @@ class Door:
         """GET, PATCH, DELETE one thread."""
         visitor, thread = await self._held(request)
         if request.method == "DELETE":
-            for run in await self._archive.run(drop_thread, visitor.owner, thread.id) or ():
-                await self._runs.cease(run)
-                await asyncio.to_thread(self._runs.drop, run)
+            await self._forget(visitor, thread)
             return Response(status_code=204)
         if request.method == "PATCH":
             changes = await read_body(request, Changes, BODY_MAX)
             thread = await self._change(visitor, thread, changes.intent, changes.model, changes.budget_usd, changes)
         return as_json(await self._whole(thread))
+
+    async def _forget(self, visitor: Visitor, thread: Thread) -> None:
+        shared = await self._archive.run(shares_context, thread.id)
+        runs = await self._archive.run(drop_thread, visitor.owner, thread.id)
+        if runs is None:
+            return  # somebody else does it
+        for run in runs:
+            await self._runs.cease(run)
+        await asyncio.to_thread(self._runs.forget, thread, runs, shared=shared)
 
     async def log(self, request: Request) -> Response:
         """GET the events of a branch, all or the last `limit` before `before`."""
@@ -292,9 +300,13 @@ class Door:
         """POST a picture, to be shown with a message of this thread."""
         visitor, thread = await self._held(request)
         content = await body_of(request, PICTURE_BYTES_MAX)
-        await self._archive.run(put_into_thread, visitor.owner, thread.id, f"/pictures/{name_of(content)}", len(content), self._most())
+        await self._count_picture(visitor, thread.id, content)
         name = await asyncio.to_thread(keep_picture, self._runs.home(thread.run), content)
         return as_json({"name": name, "bytes": len(content)}, 201)
+
+    async def _count_picture(self, visitor: Visitor, thread: str, content: bytes) -> None:
+        """Raises NoRoomLeft."""
+        await self._archive.run(put_into_thread, visitor.owner, thread, f"/pictures/{name_of(content)}", len(content), self._most())
 
     async def picture(self, request: Request) -> Response:
         """GET a picture of the thread, of whichever of its branches."""
@@ -431,9 +443,12 @@ class Door:
             run=first,
             state="done",
         )
+        pictures: set[str] = set()
         for run, said in told:
             await asyncio.to_thread(self._runs.begin, names[run.id], Budget(), self._runs.origin(thread))
-            for name in set(named_in([event for _, event in said])) & ported.pictures.keys():
+            shown = set(named_in([event for _, event in said])) & ported.pictures.keys()
+            pictures |= shown
+            for name in shown:
                 await asyncio.to_thread(keep_picture, self._runs.home(names[run.id]), ported.pictures[name])
             await asyncio.to_thread(self._runs.write, names[run.id], said)
             texts = [(seq, event.text) for seq, (_, event) in enumerate(said) if isinstance(event, PersonSaid | ModelSaid)]
@@ -447,6 +462,12 @@ class Door:
             await self._archive.run(add_text, id, names[run.id], texts)
         if last != first:
             await self._archive.run(show_branch, visitor.owner, id, last, "done")
+        try:
+            for name in sorted(pictures):
+                await self._count_picture(visitor, id, ported.pictures[name])
+        except NoRoomLeft:
+            await self._forget(visitor, thread)
+            raise
         return id
 
     async def search(self, request: Request) -> Response:

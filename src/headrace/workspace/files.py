@@ -14,9 +14,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from headrace.agents.hunks import Shown, shown
-from headrace.core.errors import Conflict, InvalidRequest, NotFound
+from headrace.core.errors import Conflict, InvalidRequest, NotFound, SandboxRefused
 from headrace.sandbox import Change, Choice, Draft, Reviewed, drop, keep, review
-from headrace.sandbox.draft import delete_beneath, open_beneath
+from headrace.sandbox.draft import delete_beneath, names_in, open_beneath
 from headrace.storage import LocalArchive, Thread, gone_from_thread, put_into_thread, thread_of
 from headrace.workspace.bodies import as_json, body_of, read_body
 from headrace.workspace.runs import Runs
@@ -68,13 +68,18 @@ class ThreadFiles:
         if request.method == "GET":
             content = await asyncio.to_thread(_content, draft, path)
             return Response(content, media_type="application/octet-stream", headers=_SAFE)
+        content = await body_of(request, FILE_BYTES_MAX)
+        counted = "/".join(names_in(path))
         if request.method == "DELETE":
             await asyncio.to_thread(delete_beneath, draft.work, path)
-            await self._archive.run(gone_from_thread, thread.id, path)
+            await self._archive.run(gone_from_thread, thread.id, counted)
             return Response(status_code=204)
-        content = await body_of(request, FILE_BYTES_MAX)
-        await self._archive.run(put_into_thread, visitor.owner, thread.id, path, len(content), self._most())
-        await asyncio.to_thread(_write, draft, path, content)
+        await self._archive.run(put_into_thread, visitor.owner, thread.id, counted, len(content), self._most())
+        try:
+            await asyncio.to_thread(_write, draft, path, content)
+        except (SandboxRefused, OSError):
+            await self._archive.run(gone_from_thread, thread.id, counted)
+            raise
         return as_json({"path": path, "bytes": len(content)}, 201)
 
     async def changes(self, request: Request) -> Response:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from headrace.agents.events import Ended, PersonSaid
-from headrace.agents.mandate import Mandate
+from headrace.agents.mandate import Mandate, takes
 from headrace.agents.question import question
 from headrace.agents.tools import CARDS
 from headrace.core.clock import SECOND, Clock, Moment
@@ -141,7 +141,7 @@ class Firings:
             return
         stood = await asyncio.to_thread(self._stands, firing.run)
         if stood == "done":
-            if mandate.take and schedule.ended is None:  # also when the server was killed between the two
+            if takes(mandate, self._clock.moment(), ended=schedule.ended is not None):  # also when the server was killed between the two
                 await asyncio.to_thread(self._runs.draft(firing.run).take_over)
             await self._mark(firing, "done", firing.says)
         elif stood == "waiting":

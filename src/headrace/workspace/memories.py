@@ -4,7 +4,7 @@ It is the same memory that `headrace memory` shows at the terminal to who runs t
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 import msgspec
@@ -14,9 +14,8 @@ from starlette.routing import Route
 
 from headrace.agents import Readers, Writers
 from headrace.core.clock import Clock
-from headrace.core.errors import InvalidRequest
-from headrace.storage import LocalArchive, Memory, MemoryStore, thread_of_run
-from headrace.workspace.bodies import as_json
+from headrace.storage import LocalArchive, Memory, MemoryStore, Thread, thread_of_run
+from headrace.workspace.bodies import as_json, read_body
 from headrace.workspace.visitors import Visitor, Visitors
 
 ABOUT_CHARS_MAX: Final = 400
@@ -46,11 +45,11 @@ class Memories:
         visitor = await self._visitors.of(request)
         if request.method == "GET":
             held = await self._archive.run(lambda database: self._own(database, visitor).of())
-            threads = {run: await self._archive.run(thread_of_run, run) for run in {memory.run for memory in held if memory.run}}
+            threads = await self._archive.run(_threads_of, {memory.run for memory in held if memory.run})
             return as_json(
                 {"memories": [{**_told(one), "thread": thread.id if (thread := threads.get(one.run)) else None} for one in held]}
             )
-        now, said = self._clock.moment(), await _said(request)
+        now, said = self._clock.moment(), await read_body(request, Said)
         fresh = Memory(
             id=self._new_id("mem_"),
             project=said.about.strip()[:ABOUT_CHARS_MAX],
@@ -69,18 +68,15 @@ class Memories:
         if request.method == "DELETE":
             await self._archive.run(lambda database: self._own(database, visitor).forget(id))
             return Response(status_code=204)
-        text, now = (await _said(request)).text.strip(), self._clock.moment()
+        text, now = (await read_body(request, Said)).text.strip(), self._clock.moment()
         return as_json(_told(await self._archive.run(lambda database: self._own(database, visitor).edit(id, text, now))))
 
     def _own(self, database: sqlite3.Connection, visitor: Visitor) -> MemoryStore:
         return MemoryStore(database, self._whose(visitor.owner))
 
 
-async def _said(request: Request) -> Said:
-    try:
-        return msgspec.json.decode(await request.body(), type=Said)
-    except msgspec.MsgspecError as wrong:
-        raise InvalidRequest(f"The request can't be read: {wrong}.") from None
+def _threads_of(database: sqlite3.Connection, runs: Collection[str]) -> dict[str, Thread | None]:
+    return {run: thread_of_run(database, run) for run in runs}
 
 
 def _told(memory: Memory) -> dict[str, Any]:

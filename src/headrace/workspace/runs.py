@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import shutil
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
@@ -182,6 +182,16 @@ class Runs:
     def drop(self, run: str) -> None:
         """Its log, its draft, everything. In a thread."""
         shutil.rmtree(self.home(run), ignore_errors=True)
+
+    def forget(self, thread: Thread, runs: Collection[str], *, shared: bool = False) -> None:
+        """All of a thread: these runs of it, and the folder of its own that they worked on, unless it is `shared`. In a thread."""
+        drafts = [draft for run in runs if (draft := Draft.open(self.home(run) / "draft")) is not None]
+        for run in runs:
+            self.drop(run)
+        if thread.folder is None and not shared:
+            for folder in {self.origin(thread), *(draft.origin for draft in drafts)}:
+                if self._origins.resolve() in folder.resolve().parents:
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def post(self, run: str, letter: Letter) -> None:
         """Tell a run something; it is worked on from now on, if that gives it anything to do."""

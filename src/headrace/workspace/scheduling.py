@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from headrace.agents import Grant
-from headrace.agents.mandate import Mandate, allowed, unsealed
+from headrace.agents.mandate import Mandate, allowed, takes, unsealed
 from headrace.agents.times import cron_of
 from headrace.core.clock import SECOND, Clock, Moment
 from headrace.core.errors import InvalidRequest, LeaveInvalid, SetupError
@@ -88,9 +88,9 @@ class Keeper:
 
     @property
     def takes(self) -> bool:
-        """Whether what was done is taken over unasked. Raises LeaveInvalid."""
+        """Whether what was done is taken over unasked now. Raises LeaveInvalid."""
         held = self._store.get(self._id)
-        return held.ended is None and self._checked(held).take
+        return takes(self._checked(held), self._clock.moment(), ended=held.ended is not None)
 
     def __call__(self) -> Grant:
         """What may be done now. Raises LeaveInvalid."""

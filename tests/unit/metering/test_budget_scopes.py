@@ -3,7 +3,9 @@
 import msgspec
 import pytest
 
-from headrace.metering import Asker, Whom, instances
+from headrace.core.ask import Ask
+from headrace.core.identity import Principal
+from headrace.metering import Asker, Whom, asker_of, instances
 
 ASKER = Asker(
     organization="acme",
@@ -49,3 +51,24 @@ def test_whom_it_holds_for(whom: Whom, found: tuple[str, ...]):
 def test_sessions_of_two_tenants_are_two_whatever_they_are_called():
     other = msgspec.structs.replace(ASKER, lineage=("key_9",))
     assert instances(Whom(for_each="session"), ASKER) != instances(Whom(for_each="session"), other)
+
+
+def test_who_asks_is_a_key_with_all_that_it_was_minted_from():
+    who = Principal(
+        organization="acme", project="demo", key="key_3", key_name="run", parents=("key_2", "key_1"), parent_names=("agent", "ann's")
+    )
+    ask = Ask(
+        request="req_1",
+        operation="chat",
+        principal=who,
+        model="nano",
+        stream=False,
+        include_usage=False,
+        tokens_in_max=1,
+        tokens_out_max=1,
+        body=b"{}",
+        traffic_class="batch",
+        user="ann",
+        session="s1",
+    )
+    assert asker_of(ask) == ASKER

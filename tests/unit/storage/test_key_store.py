@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from headrace.core.clock import SECOND
-from headrace.core.errors import InvalidRequest, NotReady
+from headrace.core.errors import HeadraceError, InvalidRequest, NotReady
 from headrace.metering import KeyRow, digest, secret_from, shown
 from headrace.storage import KeyRing, KeyStore, LocalNews, connect
 from tests.server import eventually
@@ -134,6 +134,18 @@ def test_keys_that_cannot_be_read_are_not_taken(layout):
     with pytest.raises(NotReady, match="the API keys can't be read"):
         ring.find("sk-hr-any")
     ring.close()
+
+
+def test_a_revoked_key_is_not_forgotten_where_what_is_read_with_it_cannot_be(state, store, ring, shared):
+    _, secret = create(store)
+    assert ring.find(secret) is not None
+    shared.execute("ALTER TABLE model_permission RENAME TO away")
+    with contextlib.suppress(HeadraceError):
+        store.revoke("key_1", 5)
+    with contextlib.suppress(HeadraceError):
+        ring.find(secret)
+    shared.execute("ALTER TABLE away RENAME TO model_permission")
+    assert eventually(lambda: ring.find(secret) is None) if state.url else ring.find(secret) is None
 
 
 def test_a_minted_key_may_what_its_parents_may_and_ends_with_them(store, ring):

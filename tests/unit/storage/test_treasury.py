@@ -2,9 +2,11 @@
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import psycopg
 import pytest
 
@@ -136,6 +138,24 @@ def test_the_truth_about_an_unknown_comes_once(store):
     assert store.correct("req_1", 2, 3 * USD, 11) is None
     assert [row.spent_pico for row in store.accounts()] == [3 * USD, 3 * USD]
     assert store.unknown() == []
+
+
+def test_who_only_looks_waits_for_nobody_who_writes(stores, store):
+    account = store.open_account(opening(usd=100))
+    with store._database.transaction() as at:
+        at.rows(f"SELECT id FROM budget_account WHERE id = ?{store._database.lock_words}", account)
+        began = time.monotonic()
+        (row,) = stores.open().accounts()
+        assert time.monotonic() - began < 2
+    assert (row.account, row.limit_pico, row.spent_pico) == (account, 100 * USD, 0)
+
+
+def test_accounts_whose_time_is_over_need_not_be_read(store):
+    store.open_account(opening("gone", usd=1))
+    kept = msgspec.structs.replace(opening("runs", usd=2), ends=2_000)
+    store.open_account(kept)
+    assert [row.budget for row in store.accounts(ends_after=1_000)] == ["runs"]
+    assert {row.budget for row in store.accounts()} == {"gone", "runs"}
 
 
 def test_a_budget_that_is_changed_holds_from_the_next_word_on(store):

@@ -4,7 +4,14 @@ import json
 
 import pytest
 
-from headrace.wire.openai_caps import native_with_tokens_out_max, pictures_bytes, with_tokens_out_max, without_max_cost
+from headrace.wire.openai_caps import (
+    images_in,
+    native_with_tokens_out_max,
+    open_ended,
+    pictures_bytes,
+    with_tokens_out_max,
+    without_max_cost,
+)
 from headrace.wire.openai_chat import read_head
 
 TABLE = [
@@ -43,6 +50,22 @@ PICTURE = "data:image/png;base64," + "QUFB" * 4_000
 def test_a_picture_is_no_text_and_a_text_no_picture(parts: list[object], tools: list[object], counted: int):
     body = json.dumps({"model": "m", "messages": [{"role": "user", "content": parts}], "tools": tools}).encode()
     assert pictures_bytes(body, bytes(read_head(body).messages)) == counted
+
+
+MARKS = [
+    # the body                                                                          images named, the length bounds it
+    (b'{"messages":[{"content":[{"type":"image_url","image_url":{"url":"u"}}]}]}', 2, True),
+    (rb'{"messages":[{"content":[{"type":"image\u005furl","\u0069mage_ur\u006C":{"url":"u"}}]}]}', 2, True),
+    (b'{"messages":[{"content":[{"type":"file","file":{"file_id":"f"}}]}]}', 0, False),
+    (rb'{"messages":[{"content":[{"type":"file","file":{"file\u005fid":"f"}}]}]}', 0, False),
+    (rb'{"web_search\u005foptions":{},"messages":[{"content":"lone \ud800"}]}', 0, False),
+    (rb'{"messages":[{"content":"say \"image_url\" and \u0022file_id\u0022 and \\\u0022file_id\u0022"}]}', 0, True),
+]
+
+
+@pytest.mark.parametrize(("body", "images", "bounded"), MARKS)
+def test_what_its_length_does_not_bound_is_found_however_its_name_is_written(body: bytes, images: int, bounded: bool):
+    assert (images_in(body), open_ended(body) is None) == (images, bounded)
 
 
 NATIVE = [

@@ -190,3 +190,14 @@ def test_leave_that_was_changed_or_moved_stops_the_run_before_anything_is_done(t
         with pytest.raises(LeaveInvalid):
             play(tmp_path, store, TurnedClock())
     assert not (tmp_path / "ledger").exists()
+
+
+@pytest.mark.parametrize(("how", "takes"), [("holds", True), ("taken back", False), ("over", False)])
+def test_what_was_done_is_taken_over_unasked_as_long_as_its_leave_holds(store, how, takes):
+    made(store, leave=sealed(msgspec.structs.replace(mandate(), take=True), KEY))
+    clock = TurnedClock()
+    if how == "taken back":
+        store.end("sch_1", NOON)
+    if how == "over":
+        clock.turn(s=31 * DAY)
+    assert Keeper(store, "sch_1", KEY, clock).takes is takes
