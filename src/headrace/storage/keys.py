@@ -135,6 +135,11 @@ class KeyStore:
             if project is None or row.project == project:
                 self._end(row.id, moment)
 
+    def holders(self, organization: str) -> set[str]:
+        """Who has keys of his own in projects of the organisation."""
+        sql = "SELECT DISTINCT owner FROM api_key WHERE organization = ? AND owner IS NOT NULL AND role IS NULL AND revoked IS NULL"
+        return {row[0] for row in self._database.execute(sql, (organization,))}
+
     def revoke_one(self, id: str, moment: Moment) -> None:
         """Revoke a key by its id, with what was minted from it; within the caller's transaction, who bumps."""
         self._end(id, moment)
@@ -191,7 +196,7 @@ class KeyStore:
     def _there(self, organization: str, owner: str) -> bool:
         """Whether a person or a service account is there, seen in the transaction that makes the key: who is removed takes all along."""
         sql = (
-            "SELECT 1 FROM person WHERE organization = ? AND id = ? "
+            "SELECT 1 FROM person WHERE organization = ? AND id = ? AND deactivated IS NULL "
             "UNION ALL SELECT 1 FROM service_account WHERE organization = ? AND id = ? AND deleted IS NULL"
         )
         return self._database.execute(sql, (organization, owner) * 2).fetchone() is not None
