@@ -8,7 +8,7 @@ path   = name ["[" filter "]"] ["." name]
 import operator
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, assert_never
 
 import msgspec
 
@@ -225,6 +225,8 @@ def matches(one: Filter, resource: Resource) -> bool:
             return any(matches(term, resource) for term in terms)
         case Not(term=term):
             return not matches(term, resource)
+        case never:
+            assert_never(never)
 
 
 def demanded(one: Filter) -> dict[str, str]:
@@ -247,6 +249,8 @@ def named(one: Filter) -> frozenset[str]:
             return frozenset[str]().union(*(named(term) for term in terms))
         case Not(term=term):
             return named(term)
+        case never:
+            assert_never(never)
 
 
 def _values(resource: Resource, path: tuple[str, ...], *, whole: bool = False) -> Iterator[Any]:
@@ -264,7 +268,7 @@ def _holds(sign: str, held: Any, asked: Any, path: tuple[str, ...]) -> bool:
         truth = truth_of(asked)
         return truth is not None and sign == "eq" and held is truth
     if not isinstance(held, str) or not isinstance(asked, str):
-        return type(held) is type(asked) and SIGNS[sign](held, asked)
+        return False  # a resource has texts and truths
     if path[-1].lower() in _EXACT:
         return SIGNS[sign](held, asked)
     return SIGNS[sign](held.casefold(), asked.casefold())

@@ -48,6 +48,9 @@ ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
         (f'{ENTERPRISE}:department eq "Sales"', False),
         ('userName gt "a" and userName lt "b"', True),
         (r'userName eq "a\"b"', False),
+        ("userName eq 7", False),
+        ('name eq "Ann"', False),
+        ("active gt true", False),
     ],
 )
 def test_what_a_filter_finds(text: str, expected: bool) -> None:
@@ -107,6 +110,10 @@ USERS = [
     ({"op": "replace", "value": {"active": False}}, said(active=False)),
     ({"op": "replace", "value": {"id": "user_1", "userName": "ann@new.example"}}, said(userName="ann@new.example")),
     # what others may
+    ({"op": "replace", "path": "name.middleName", "value": "B."}, said()),
+    ({"op": "replace", "path": 'emails[type eq "home"]', "value": {"value": "h@b.example"}},
+     said(emails=[WORK, {**HOME, "value": "h@b.example"}])),
+    ({"op": "replace", "path": 'emails[type eq "home"]', "value": None}, said()),
     ({"op": "replace", "value": {"name": {"familyName": "Bow"}}}, said(name={"givenName": "Ann", "familyName": "Bow"})),
     ({"op": "add", "path": "emails", "value": [{"value": "n@b.example", "primary": True}]},
      said(emails=[{**WORK, "primary": False}, HOME, {"value": "n@b.example", "primary": True}])),
@@ -157,6 +164,9 @@ def test_what_becomes_of_a_group(operation: dict[str, Any], name: str, members: 
         ({"op": "remove", "path": "userName"}, "mutability"),
         ({"op": "replace", "path": "favouriteColour", "value": "red"}, "invalidPath"),
         ({"op": "replace", "path": "active[", "value": True}, "invalidPath"),
+        ({"op": "replace", "path": "name.colour", "value": "red"}, "invalidPath"),
+        ({"op": "replace", "path": 'emails[type eq "work"].1', "value": "red"}, "invalidPath"),
+        ({"op": "add", "path": "emails", "value": ["x"] * 50_001}, "tooMany"),
         ({"op": "replace", "path": 'name[familyName eq "A"]', "value": {}}, "invalidPath"),
         ({"op": "replace", "path": "active", "value": "perhaps"}, "invalidValue"),
         ({"op": "replace", "path": "userName", "value": 7}, "invalidValue"),
