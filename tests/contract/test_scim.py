@@ -301,7 +301,16 @@ def test_who_leaves_can_do_nothing_at_once_and_no_sign_in_brings_him_back(
     project, group = admin.projects.create(name=name).id, made(directory, "/Groups", {"displayName": name, "members": [{"value": id}]})
     admin.projects.groups.create(project, group_id=group, role="member")
     browser = Browser(running)
-    assert browser.sign_in()[0] == 303
+
+    def on_the_page() -> str:
+        """The key that stands for him there."""
+        _, there, _ = browser.sign_in("/")
+        status, _, said = browser.ask("POST", "/workspace/api/session", {"link": there.rpartition("/")[2]})
+        assert status == 200, there
+        return str(json.loads(said)["key"])
+
+    page = on_the_page()
+    assert browser.ask("GET", "/workspace/api/session")[0] == 200
     assert (browser.me()["id"], browser.me()["role"]) == (id, "admin")
     status, _, said = browser.ask("POST", f"/v1/organization/projects/{project}/api_keys", {"name": "own"})
     assert status == 200
@@ -316,14 +325,18 @@ def test_who_leaves_can_do_nothing_at_once_and_no_sign_in_brings_him_back(
         with pytest.raises(openai.AuthenticationError):
             asking.chat.completions.create(model="answers", messages=[{"role": "user", "content": "hi"}])
     assert browser.me() == {"status": 401}
+    assert browser.ask("GET", "/workspace/api/session")[0] == 401
+    before = dict(browser.cookies)
     assert browser.sign_in()[0] == 403, "whatever the claims say"
     assert Browser(running).sign_in()[0] == 403
     if how == "deleted":
         id = made(directory, "/Users", entra(name))
     else:
         directory.patch(f"/Users/{id}", {"op": "Replace", "path": "active", "value": "True"})
-    assert browser.sign_in()[0] == 303
+    assert (on_the_page() == page) is (how == "deactivated"), "his threads are his again"
     assert browser.me()["id"] == id
+    browser.cookies = before
+    assert browser.ask("GET", "/workspace/api/session")[0] == 401, "what ended stays so"
     with openai.OpenAI(base_url=running.base_url, api_key=secret, max_retries=0) as asking, pytest.raises(openai.AuthenticationError):
         asking.models.list()
 

@@ -112,8 +112,7 @@ class Provisioning:
             sql = "UPDATE person SET email = ?, name = ?, deactivated = ? WHERE id = ?"
             self._database.execute(sql, (profile.email, profile.name, since, id))
             if was_active and not profile.active:
-                self._database.execute("DELETE FROM sign_in WHERE person = ?", (id,))
-                self._register.keys.revoke_owned(id, act.moment)
+                self._register.shut_out(id, act.moment)
             if changes:
                 note(self._database, act, "user.updated", id, changes)
             after = self.one(id)

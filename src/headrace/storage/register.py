@@ -221,6 +221,16 @@ class Register:
             note(self.database, act, "user.deleted", id, {"email": gone.email})
         self.keys_changed()
 
+    def shut_out(self, id: str, moment: Moment) -> None:
+        """End his sessions and revoke his keys; but the one that stands for him on the page, whose his threads are, ends only until he is
+        let in again. Within the caller's transaction, who tells of it."""
+        pages = self._page_keys(id)
+        for page in pages:
+            self.database.execute("DELETE FROM session WHERE key = ?", (page.digest,))
+            self.keys.expire_one(page.id, moment)
+        self.database.execute("DELETE FROM sign_in WHERE person = ?", (id,))
+        self.keys.revoke_owned(id, moment, but={page.id for page in pages})
+
     def _see_off(self, one: Person, moment: Moment) -> None:
         external = self.database.execute("SELECT external FROM provisioned_person WHERE person = ?", (one.id,)).fetchone()
         self.database.execute(

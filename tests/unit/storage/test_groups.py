@@ -11,6 +11,7 @@ from headrace.storage import (
     Database,
     Group,
     Groups,
+    Invite,
     KeyRing,
     Layout,
     Person,
@@ -231,6 +232,7 @@ def test_whom_a_directory_removes_no_sign_in_brings_back(register: Register, sub
     assert enter(register, "eve", "eve@acme.example") is not None
     register.remove_person("eve", act(), for_good=True)
     assert enter(register, subject, email, verified=verified) is None
+    assert not people.all(id="eve")
     people.create("eve2", profile(external="00u10"), act())
     found = enter(register, "eve", "eve@acme.example")
     assert found is not None
@@ -250,3 +252,14 @@ def test_names_and_addresses_are_ones_own(register: Register) -> None:
     before = entries(register, "user.updated")
     people.change("eve", lambda _: profile(), act())
     assert entries(register, "user.updated") == before, "nothing changed"
+
+
+def test_whom_somebody_invites_again_comes_in(register: Register) -> None:
+    people = Provisioning(register)
+    people.create("eve", profile(active=False), act())
+    register.remove_person("eve", act())
+    assert enter(register, "eve", "eve@acme.example") is None, "who was deactivated is removed for good, whoever does it"
+    invite = Invite(id="invite_1", email="eve@acme.example", role="viewer", projects=(), created=5, expires=10**9)
+    register.send_invite(invite, act())
+    assert enter(register, "eve", "eve@acme.example", verified=False) is None
+    assert enter(register, "eve", "eve@acme.example") is not None
