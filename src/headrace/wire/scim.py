@@ -16,8 +16,7 @@ Kind: TypeAlias = Literal["string", "boolean", "reference", "complex"]
 USER: Final = "urn:ietf:params:scim:schemas:core:2.0:User"
 GROUP: Final = "urn:ietf:params:scim:schemas:core:2.0:Group"
 PATCH: Final = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
-VALUES_MAX: Final = 50_000
-"""So many members a group may have in one body."""
+TEXT_CHARS_MAX: Final = 1_024
 NOT_KEPT: Final = frozenset(
     name.lower()
     for name in (
@@ -37,12 +36,13 @@ class ScimRefused(Exception):
 
 
 class Attribute(msgspec.Struct, frozen=True):
-    """`read_only`: what is sent of it is passed over. `unique` holds among all of its kind here."""
+    """`read_only`: what is sent of it is passed over. `unique` holds among all of its kind here; `many` values are at most `values_max`."""
 
     name: str
     kind: Kind = "string"
     about: str = ""
     many: bool = False
+    values_max: int = 100
     required: bool = False
     read_only: bool = False
     unique: bool = False
@@ -104,6 +104,7 @@ GROUP_ATTRIBUTES: Final[tuple[Attribute, ...]] = (
         "complex",
         "The people in it.",
         many=True,
+        values_max=50_000,
         parts=(
             Attribute("value", about="The person's id.", exact=True, fixed=True),
             Attribute("$ref", "reference", "Where the person is.", exact=True, fixed=True, refers_to=("User",)),
@@ -160,8 +161,8 @@ def value_of(known: Attribute, value: object) -> Any:
     if not known.many:
         return _one(known, value)
     listed = value if isinstance(value, list) else [value]
-    if len(listed) > VALUES_MAX:
-        raise ScimRefused("tooMany", f"There can be at most {VALUES_MAX:,} values of {known.name!r} at once.")
+    if len(listed) > known.values_max:
+        raise ScimRefused("tooMany", f"There can be at most {known.values_max:,} values of {known.name!r}.")
     return [kept for each in listed if (kept := _one(known, each))]
 
 
@@ -174,9 +175,10 @@ def _one(known: Attribute, value: object) -> Any:
     elif known.kind == "boolean":
         if (truth := truth_of(value)) is not None:
             return truth
-    elif isinstance(value, str):
+    elif isinstance(value, str) and len(value) <= TEXT_CHARS_MAX:
         return value
-    raise ScimRefused("invalidValue", f"{value!r} is no value of {known.name!r}, which is a {known.kind}."[:400])
+    bound = f" of at most {TEXT_CHARS_MAX:,} letters" if known.kind in ("string", "reference") else ""
+    raise ScimRefused("invalidValue", f"{repr(value)[:100]} is no value of {known.name!r}: that is a {known.kind}{bound}.")
 
 
 def truth_of(value: object) -> bool | None:
