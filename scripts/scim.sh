@@ -1,5 +1,5 @@
 #!/bin/sh
-# The compliance tester of scim2-models' authors, for tests/contract/test_scim.py, in an environment of its own: .venv-scim (about 30 MB).
+# The compliance tester of scim2-models' authors, for tests/contract/test_scim.py, in an environment of its own: .venv-scim (about 50 MB).
 # sh scripts/scim.sh, or PYTHON=python3.12 sh scripts/scim.sh
 set -eu
 cd "$(dirname "$0")/.."

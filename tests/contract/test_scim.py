@@ -410,7 +410,7 @@ def test_a_directory_sees_its_own_organisation(running: Running, place: Installa
 
 def test_a_tester_of_others_finds_nothing_wrong(running: Running, key: str) -> None:
     if not (ENVIRONMENT / ".installed").exists():
-        pytest.skip("the tester is not installed: sh scripts/scim.sh (30 MB)")
+        pytest.skip("the tester is not installed: sh scripts/scim.sh (50 MB)")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST"))}
     command = [str(ENVIRONMENT / "bin" / "python"), str(SUITE), f"{running.url}/scim/v2", key]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
