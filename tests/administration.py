@@ -4,7 +4,19 @@ from typing import Any
 
 from starlette.routing import Route
 
-from headrace.api import Admin, AuditLogs, Members, Organization, Permissions, ProjectKeys, Projects, Signing, Spending
+from headrace.api import (
+    Admin,
+    AuditLogs,
+    Members,
+    Organization,
+    PeopleGroups,
+    Permissions,
+    ProjectKeys,
+    Projects,
+    Scim,
+    Signing,
+    Spending,
+)
 
 
 def administrative_routes(gate: Any = None) -> list[Route]:
@@ -17,6 +29,8 @@ def administrative_routes(gate: Any = None) -> list[Route]:
         *Permissions(gate=gate, desk=nothing, models=nothing).routes(),
         *Projects(gate=gate, desk=nothing, models=nothing, by_default=nothing, limits_changed=nothing).routes(),
         *Members(gate=gate, desk=nothing).routes(),
+        *PeopleGroups(gate=gate, desk=nothing).routes(),
+        *Scim(gate=gate, desk=nothing).routes(),
         *ProjectKeys(gate=gate, desk=nothing).routes(),
         *AuditLogs(gate=gate, desk=nothing).routes(),
     ]

@@ -13,6 +13,7 @@ from headrace.api.door import Door
 from headrace.api.files import Files, FilesSettings
 from headrace.api.foreign import Foreign
 from headrace.api.gate import Actor, Gate, People
+from headrace.api.groups import PeopleGroups
 from headrace.api.heads import Heads
 from headrace.api.lines import Lines
 from headrace.api.members import Members
@@ -30,6 +31,7 @@ from headrace.api.quotes import Quotes
 from headrace.api.responses import Responses
 from headrace.api.responses_background import Background
 from headrace.api.responses_keeping import Keeper, ResponsesSettings
+from headrace.api.scim import Scim
 from headrace.api.signing import Page, Signing, SigningTerms
 from headrace.api.socket import Lane, SocketSettings
 from headrace.api.spending import SpendAlert, Spender, Spending, SpendLimit
@@ -73,6 +75,7 @@ __all__ = [
     "Organization",
     "Page",
     "People",
+    "PeopleGroups",
     "Permissions",
     "Posts",
     "ProjectKeys",
@@ -80,6 +83,7 @@ __all__ = [
     "Quotes",
     "Responses",
     "ResponsesSettings",
+    "Scim",
     "Signing",
     "SigningTerms",
     "SocketSettings",

@@ -64,7 +64,8 @@ def told(one: AuditEntry) -> dict[str, Any]:
     if one.project:
         entry["project"] = {"id": one.project}
     what = one.kind.rpartition(".")[2]
-    details: Mapping[str, object] = {DATA[what]: one.details} if what in DATA else one.details
+    nested = what in DATA and not one.kind.startswith("role.assignment.")
+    details: Mapping[str, object] = {DATA[what]: one.details} if nested else one.details
     return entry | {one.kind: {"id": one.resource, **details}}
 
 

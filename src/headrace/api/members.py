@@ -14,12 +14,12 @@ from headrace.api.reading import read
 from headrace.api.spending import Address
 from headrace.core.clock import SECOND, Moment
 from headrace.core.errors import InvalidRequest, NotAllowed
-from headrace.core.roles import MAY, ProjectRole, Role, may_give
+from headrace.core.roles import PERSON_ROLES, PersonRole, ProjectRole, Role, may_give
 from headrace.storage import Invite, Person
 
 INVITE_DAYS = 7
 PROJECTS_MAX = 100
-OTHER_NAMES: dict[str, Role] = {"reader": "member"}
+OTHER_NAMES: dict[str, PersonRole] = {"reader": "member"}
 """What OpenAI's clients call a role of ours."""
 
 
@@ -120,12 +120,12 @@ class Members:
         return json({"id": invite, "object": "organization.invite.deleted", "deleted": True})
 
 
-def _role(said: str) -> Role:
+def _role(said: str) -> PersonRole:
     role = OTHER_NAMES.get(said, said)
-    for known in MAY:
+    for known in PERSON_ROLES:
         if role == known:
             return known
-    raise InvalidRequest(f"Invalid value for 'role': it is {', '.join(MAY)}.", param="role")
+    raise InvalidRequest(f"Invalid value for 'role': it is {', '.join(PERSON_ROLES)}.", param="role")
 
 
 def _check_giving(actor: Actor, *roles: Role) -> None:
@@ -143,7 +143,7 @@ def _user(one: Person) -> dict[str, Any]:
         "role": one.role,
         "added_at": seconds(one.added),
         "is_service_account": False,
-        "user": {"id": one.id, "object": "user", "email": one.email, "name": one.name, "enabled": True},
+        "user": {"id": one.id, "object": "user", "email": one.email, "name": one.name, "enabled": one.deactivated is None},
     }
 
 

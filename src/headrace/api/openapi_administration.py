@@ -44,6 +44,24 @@ ADMINISTRATION: tuple[Operation, ...] = (
     Operation("post", "/v1/organization/invites", "Invite somebody", "Invite"),
     Operation("get", "/v1/organization/invites/{invite}", "One invite"),
     Operation("delete", "/v1/organization/invites/{invite}", "Take an invite back"),
+    Operation("get", "/v1/organization/groups", "The groups of people", query=PAGE),
+    Operation("post", "/v1/organization/groups", "Make a group", "Group"),
+    Operation("get", "/v1/organization/groups/{group}", "One group"),
+    Operation("post", "/v1/organization/groups/{group}", "Give a group another name", "Group"),
+    Operation("delete", "/v1/organization/groups/{group}", "Delete a group, with the parts that it gives"),
+    Operation("get", "/v1/organization/groups/{group}/users", "Who is in a group", query=PAGE),
+    Operation("post", "/v1/organization/groups/{group}/users", "Put somebody in", "GroupUser"),
+    Operation("get", "/v1/organization/groups/{group}/users/{user}", "One of them"),
+    Operation("delete", "/v1/organization/groups/{group}/users/{user}", "Take somebody out"),
+    Operation("get", "/v1/organization/projects/{project}/groups", "Which groups have a part in a project", query=PAGE),
+    Operation("post", "/v1/organization/projects/{project}/groups", "Give a group a part", "ProjectGroup"),
+    Operation("get", "/v1/organization/projects/{project}/groups/{group}", "One part"),
+    Operation("delete", "/v1/organization/projects/{project}/groups/{group}", "Take the part back"),
+    Operation("get", "/v1/projects/{project}/roles", "Which roles there are in a project", query=PAGE),
+    Operation("get", "/v1/projects/{project}/groups/{group}/roles", "Which a group has", query=PAGE),
+    Operation("post", "/v1/projects/{project}/groups/{group}/roles", "Give it one", "GroupRole"),
+    Operation("get", "/v1/projects/{project}/groups/{group}/roles/{role}", "Whether it has it"),
+    Operation("delete", "/v1/projects/{project}/groups/{group}/roles/{role}", "Take it back"),
     Operation("get", "/v1/organization/admin_api_keys", "The keys that administer", query=PAGE),
     Operation("post", "/v1/organization/admin_api_keys", "Make one", "AdminApiKey"),
     Operation("get", "/v1/organization/admin_api_keys/{key}", "One of them"),
@@ -88,6 +106,7 @@ NAME: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 128}
 SECONDS: dict[str, Any] = {"type": "integer", "minimum": 1}
 PART: dict[str, Any] = {"enum": ["owner", "member"]}
 ROLE: dict[str, Any] = {"enum": ["owner", "admin", "member", "viewer", "billing"]}
+KEY_ROLE: dict[str, Any] = {"enum": ["owner", "admin", "member", "viewer", "billing", "provisioner"]}
 
 
 def _object(*required: str, **properties: dict[str, Any]) -> dict[str, Any]:
@@ -100,7 +119,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "ServiceAccount": _object("name", name=NAME, create_service_account_only={"type": ["boolean", "null"]}, expires_in_seconds=SECONDS),
     "ServiceAccountChange": _object(name=NAME, role=PART),
     "ApiKey": _object(name=NAME, expires_in_seconds=SECONDS),
-    "AdminApiKey": _object("name", name=NAME, expires_in_seconds=SECONDS, role=ROLE),
+    "AdminApiKey": _object("name", name=NAME, expires_in_seconds=SECONDS, role=KEY_ROLE),
     "RateLimit": _object(
         max_requests_per_1_minute=SECONDS,
         max_tokens_per_1_minute=SECONDS,
@@ -108,6 +127,10 @@ BODIES: dict[str, dict[str, Any]] = {
     ),
     "User": _object("role", role=ROLE),
     "Invite": _object("email", "role", email=TEXT, role=ROLE, projects={"type": "array", "items": OBJECT}),
+    "Group": _object("name", name=NAME),
+    "GroupUser": _object("user_id", user_id=TEXT),
+    "ProjectGroup": _object("group_id", "role", group_id=TEXT, role=PART),
+    "GroupRole": _object("role_id", role_id=PART),
     "ModelPermissions": _object(
         "mode", "model_ids", mode={"enum": ["allow_list", "deny_list"]}, model_ids={"type": "array", "items": TEXT, "maxItems": 1_000}
     ),

@@ -201,6 +201,8 @@ class ProjectKeys:
         if role is None or actor.role is None or not may_give(actor.role, role):
             raise NotAllowed("Nobody makes a key that may do more than he may.")
         owner = actor.person.id if actor.author.origin == "session" else actor.author.owner
+        if role == "provisioner":  # a directory's, which shall see off also who made it
+            owner = None
         row, secret = await self._made(actor, "", asked.name, owner=owner, expires_in_s=asked.expires_in_seconds, role=role)
         return json(await self._desk.on(actor, lambda register: _admin_key(row, register)) | {"value": secret})
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from headrace.core.roles import Right
 
 PROJECT = "/v1/organization/projects/{project}"
+PROJECT_ROLES = "/v1/projects/{project}"
+"""Where OpenAI has the roles of a project."""
 RIGHTS: Mapping[tuple[str, str], Right] = {
     # Projects.
     ("GET", "/v1/organization/projects"): "see",
@@ -45,6 +47,44 @@ RIGHTS: Mapping[tuple[str, str], Right] = {
     ("POST", "/v1/organization/invites"): "people",
     ("GET", "/v1/organization/invites/{invite}"): "see",
     ("DELETE", "/v1/organization/invites/{invite}"): "people",
+    # Groups, and their parts in projects.
+    ("GET", "/v1/organization/groups"): "see",
+    ("POST", "/v1/organization/groups"): "people",
+    ("GET", "/v1/organization/groups/{group}"): "see",
+    ("POST", "/v1/organization/groups/{group}"): "people",
+    ("DELETE", "/v1/organization/groups/{group}"): "people",
+    ("GET", "/v1/organization/groups/{group}/users"): "see",
+    ("POST", "/v1/organization/groups/{group}/users"): "people",
+    ("GET", "/v1/organization/groups/{group}/users/{user}"): "see",
+    ("DELETE", "/v1/organization/groups/{group}/users/{user}"): "people",
+    ("GET", f"{PROJECT}/groups"): "see",
+    ("POST", f"{PROJECT}/groups"): "people",
+    ("GET", f"{PROJECT}/groups/{{group}}"): "see",
+    ("DELETE", f"{PROJECT}/groups/{{group}}"): "people",
+    ("GET", f"{PROJECT_ROLES}/roles"): "see",
+    ("GET", f"{PROJECT_ROLES}/groups/{{group}}/roles"): "see",
+    ("POST", f"{PROJECT_ROLES}/groups/{{group}}/roles"): "people",
+    ("GET", f"{PROJECT_ROLES}/groups/{{group}}/roles/{{role}}"): "see",
+    ("DELETE", f"{PROJECT_ROLES}/groups/{{group}}/roles/{{role}}"): "people",
+    # A directory that keeps people and groups.
+    **{
+        ("GET", f"/scim/v2/{path}"): "provision"
+        for path in ("ServiceProviderConfig", "ResourceTypes", "ResourceTypes/{type}", "Schemas", "Schemas/{schema}")
+    },
+    **{
+        (method, f"/scim/v2/{path}"): "provision"
+        for path, methods in (
+            (".search", ("POST",)),
+            ("Users", ("GET", "POST")),
+            ("Users/.search", ("POST",)),
+            ("Users/{id}", ("GET", "PUT", "PATCH", "DELETE")),
+            ("Groups", ("GET", "POST")),
+            ("Groups/.search", ("POST",)),
+            ("Groups/{id}", ("GET", "PUT", "PATCH", "DELETE")),
+            ("{rest:path}", ("GET", "POST", "PUT", "PATCH", "DELETE")),
+        )
+        for method in methods
+    },
     # Keys that administer, and who did what.
     ("GET", "/v1/organization/admin_api_keys"): "admin_keys",
     ("POST", "/v1/organization/admin_api_keys"): "admin_keys",

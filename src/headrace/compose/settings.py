@@ -25,7 +25,7 @@ from headrace.core.errors import SettingsInvalid
 from headrace.core.guardrails import Way
 from headrace.core.identity import TrafficClass
 from headrace.core.money import pico_of
-from headrace.core.roles import Role
+from headrace.core.roles import PersonRole
 from headrace.core.rules import Capability, DataClass
 from headrace.engine import EngineSettings
 from headrace.gateway import Action, Terms
@@ -351,8 +351,8 @@ class OidcSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     organization: str = "default"
     scopes: tuple[str, ...] = ("openid", "email", "profile")
     role_claim: str = "groups"
-    roles: dict[str, Role] = {}
-    default_role: Role | None = None
+    roles: dict[str, PersonRole] = {}
+    default_role: PersonRole | None = None
     session_hours: int = 12
     idle_minutes: int = 120
 

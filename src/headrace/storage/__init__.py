@@ -80,6 +80,7 @@ from headrace.storage.files import (
 )
 from headrace.storage.finance import Rated, attempted, bought, cards, organizations, owned, rated
 from headrace.storage.folder import DataFolder, FileLock, Layout, development_key, host_id, leave_key, make_folder
+from headrace.storage.groups import Group, Groups, ProjectGroup
 from headrace.storage.hourly import HourRow, usage_by_hour
 from headrace.storage.journal import JournalEntry, enter, entries, invoices, issue
 from headrace.storage.keys import LINEAGE_MAX, KeyRing, KeyStore, archived_projects
@@ -90,6 +91,7 @@ from headrace.storage.news import LocalNews, SharedNews
 from headrace.storage.once import Answered, Claimed, answer_once, claim, release, sweep_once
 from headrace.storage.permissions import ModelPermission
 from headrace.storage.pricesets import PriceSet, price_sets, set_price
+from headrace.storage.provisioning import Profile, Provisioned, Provisioning
 from headrace.storage.queries import Difference, UsageRow, balances, charged, charged_by_day, is_open, key_names, usage_by, verify
 from headrace.storage.recent import latest_requests, minutes_of, waits_by_class
 from headrace.storage.recovery import Recovery, recover
@@ -221,6 +223,8 @@ __all__ = [
     "FiringState",
     "Folder",
     "Found",
+    "Group",
+    "Groups",
     "HourRow",
     "Invite",
     "JournalEntry",
@@ -240,9 +244,13 @@ __all__ = [
     "Places",
     "PostgresBudgets",
     "PriceSet",
+    "Profile",
     "Project",
+    "ProjectGroup",
     "ProjectLimit",
     "ProjectPerson",
+    "Provisioned",
+    "Provisioning",
     "Rated",
     "Recipients",
     "Recovery",

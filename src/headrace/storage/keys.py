@@ -4,7 +4,7 @@ A server has all of them in its memory, and hears of every change by any process
 """
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, Protocol
 
 import msgspec
@@ -129,11 +129,16 @@ class KeyStore:
         announce(self._database, self._generation)
         return revoked
 
-    def revoke_owned(self, owner: str, moment: Moment, project: str | None = None) -> None:
+    def revoke_owned(self, owner: str, moment: Moment, project: str | None = None, but: Collection[str] = ()) -> None:
         """Revoke all keys of a person or a service account, or those in one project; within the caller's transaction, who bumps."""
         for row in key_rows(self._database, "WHERE owner = ? AND revoked IS NULL", owner):
-            if project is None or row.project == project:
+            if (project is None or row.project == project) and row.id not in but:
                 self._end(row.id, moment)
+
+    def holders(self, organization: str) -> set[str]:
+        """Who has keys of his own in projects of the organisation."""
+        sql = "SELECT DISTINCT owner FROM api_key WHERE organization = ? AND owner IS NOT NULL AND role IS NULL AND revoked IS NULL"
+        return {row[0] for row in self._database.execute(sql, (organization,))}
 
     def revoke_one(self, id: str, moment: Moment) -> None:
         """Revoke a key by its id, with what was minted from it; within the caller's transaction, who bumps."""
@@ -145,13 +150,17 @@ class KeyStore:
             rows = key_rows(self._database, "WHERE id = ? AND revoked IS NULL", id)
             if not rows:
                 return None
-            self._database.execute("UPDATE api_key SET expires = ? WHERE id = ?", (expires, id))
-            for each in (id, *self._descendants(id)):  # what they may is what all above them may: each is read again, the first first
-                self._database.execute("UPDATE api_key SET changed = (SELECT max(changed) + 1 FROM api_key) WHERE id = ?", (each,))
+            self.expire_one(id, expires)
             if act is not None:
                 note(self._database, act, "api_key.updated", id, {"expires": expires}, project=rows[0].project)
         announce(self._database, self._generation)
         return msgspec.structs.replace(rows[0], expires=expires)
+
+    def expire_one(self, id: str, expires: Moment) -> None:
+        """Have a key end at that moment; within the caller's transaction, who bumps."""
+        self._database.execute("UPDATE api_key SET expires = ? WHERE id = ?", (expires, id))
+        for each in (id, *self._descendants(id)):  # what they may is what all above them may: each is read again, the first first
+            self._database.execute("UPDATE api_key SET changed = (SELECT max(changed) + 1 FROM api_key) WHERE id = ?", (each,))
 
     def _end(self, id: str, moment: Moment) -> None:
         """With all that were minted from it."""
@@ -191,7 +200,7 @@ class KeyStore:
     def _there(self, organization: str, owner: str) -> bool:
         """Whether a person or a service account is there, seen in the transaction that makes the key: who is removed takes all along."""
         sql = (
-            "SELECT 1 FROM person WHERE organization = ? AND id = ? "
+            "SELECT 1 FROM person WHERE organization = ? AND id = ? AND deactivated IS NULL "
             "UNION ALL SELECT 1 FROM service_account WHERE organization = ? AND id = ? AND deleted IS NULL"
         )
         return self._database.execute(sql, (organization, owner) * 2).fetchone() is not None

@@ -13,7 +13,7 @@ NUMBERED: Final = "price_set"
 """Its rows get new numbers, in the old order."""
 TELLING: Final = (
     "response", "conversation", "file", "batch", "project", "person", "invite", "service_account", "project_limit", "audit_entry",
-    "price_set", "model_permission",
+    "price_set", "model_permission", "people_group",
 )  # fmt: skip
 
 

@@ -226,7 +226,7 @@ SHARED: Final = frozenset(
     (
         "api_key", "project", "person", "project_person", "invite", "service_account", "project_limit", "sign_in", "session", "audit_entry",
         "price_set", "response", "response_event", "conversation", "conversation_item", "file", "upload", "upload_part", "once", "batch",
-        "batch_line", "runner", "model_permission",
+        "batch_line", "runner", "model_permission", "people_group", "group_person", "project_group", "provisioned_person", "departed",
     )
 )  # fmt: skip
 """The tables that all hosts share."""

@@ -4,7 +4,8 @@ A project is there as soon as a key carries its name; it needs no row before som
 loses his keys in the same transaction.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ from headrace.storage.database import Database, transaction
 from headrace.storage.folder import Layout
 from headrace.storage.generations import announce
 from headrace.storage.keys import KeyStore, archived_projects, key_rows
+from headrace.storage.parts import parts_of
 from headrace.storage.permissions import ALL_PROJECTS, ModelPermission, model_permissions
 
 Row = TypeVar("Row", bound=msgspec.Struct)
@@ -42,6 +44,8 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     added: Moment
     issuer: str | None = None
     subject: str | None = None
+    deactivated: Moment | None = None
+    """Since when he may nothing, and nobody comes in as him: his directory says so."""
 
 
 class ProjectPerson(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +106,7 @@ class Register:
 
     def __init__(self, database: Database, layout: Layout, organization: str, settled: Mapping[str, Moment] = MappingProxyType({})) -> None:
         self._settled = settled
-        self.database, self._layout, self._organization = database, layout, organization
+        self.database, self._layout, self.organization = database, layout, organization
         self.keys = KeyStore(database, layout)
 
     # Projects.
@@ -110,12 +114,12 @@ class Register:
     def projects(self, *, archived: bool = False) -> list[Project]:
         """The oldest first."""
         sql = "SELECT id, name, created, archived FROM project WHERE organization = ?"
-        rows = {row.id: row for row in self._rows(Project, sql)}
+        rows = {row.id: row for row in self.rows(Project, sql)}
         sql = (
             "SELECT project AS id, project AS name, min(created) AS created FROM api_key WHERE organization = ? AND role IS NULL "
             "GROUP BY project"
         )
-        for implied in (*self._rows(Project, sql), *(Project(id=name, name=name, created=since) for name, since in self._settled.items())):
+        for implied in (*self.rows(Project, sql), *(Project(id=name, name=name, created=since) for name, since in self._settled.items())):
             rows.setdefault(implied.id, implied)
         return sorted((row for row in rows.values() if archived or row.archived is None), key=lambda row: (row.created, row.id))
 
@@ -135,7 +139,7 @@ class Register:
 
     def rename_project(self, id: str, name: str, act: Act) -> Project:
         with transaction(self.database, AUDITED):
-            renamed = msgspec.structs.replace(self._live(id), name=name)
+            renamed = msgspec.structs.replace(self.live_project(id), name=name)
             self._keep_project(renamed)
             note(self.database, act, "project.updated", id, {"name": name}, project=id)
         return renamed
@@ -146,13 +150,14 @@ class Register:
         if id in self._settled:
             raise Conflict(f"The project '{id}' has keys in headrace.toml: take its [[key]] sections out first, and reload.")
         with transaction(self.database, AUDITED):
-            archived = msgspec.structs.replace(self._live(id), archived=act.moment)
+            archived = msgspec.structs.replace(self.live_project(id), archived=act.moment)
             self._keep_project(archived)
             note(self.database, act, "project.archived", id, project=id)
-        announce(self.database, self._layout.keys_generation)
+        self.keys_changed()
         return archived
 
-    def _live(self, id: str) -> Project:
+    def live_project(self, id: str) -> Project:
+        """Raises NotFound, or Conflict where it is archived."""
         found = self.project(id)
         if found.archived is not None:
             raise Conflict(f"The project '{id}' is archived: nothing of it changes any more.")
@@ -163,7 +168,7 @@ class Register:
             "INSERT INTO project (organization, id, name, created, archived) VALUES (?, ?, ?, ?, ?) "
             "ON CONFLICT (organization, id) DO UPDATE SET name = excluded.name, archived = excluded.archived"
         )
-        self.database.execute(sql, (self._organization, one.id, one.name, one.created, one.archived))
+        self.database.execute(sql, (self.organization, one.id, one.name, one.created, one.archived))
 
     # People.
 
@@ -183,7 +188,7 @@ class Register:
 
     def add_person(self, one: Person, act: Act) -> None:
         with transaction(self.database, AUDITED):
-            self._add(one)
+            self.add(one)
             note(self.database, act, "user.added", one.id, {"email": one.email, "role": one.role})
 
     def change_role(self, id: str, role: Role, act: Act) -> Person:
@@ -193,7 +198,7 @@ class Register:
             self.database.execute("UPDATE person SET role = ? WHERE id = ?", (role, id))
             self._revoke_above(id, role, act.moment)
             note(self.database, act, "user.updated", id, {"role": role})
-        announce(self.database, self._layout.keys_generation)
+        self.keys_changed()
         return changed
 
     def _revoke_above(self, id: str, role: Role, moment: Moment) -> None:
@@ -202,20 +207,50 @@ class Register:
             if key.owner == id and key.role is not None and not MAY[key.role] <= MAY[role]:
                 self.keys.revoke_one(key.id, moment)
 
-    def remove_person(self, id: str, act: Act) -> None:
-        """With his keys, his parts in projects and his sign-ins."""
+    def remove_person(self, id: str, act: Act, *, for_good: bool = False) -> None:
+        """With his keys, his parts in projects, his groups and his sign-ins. `for_good`: no sign-in brings him back, only who adds or
+        invites him; so it is as well with whoever was deactivated."""
         with transaction(self.database, AUDITED):
             gone = self.person(id)
-            for table, column in (("project_person", "person"), ("sign_in", "person"), ("person", "id")):
-                self.database.execute(f"DELETE FROM {table} WHERE {column} = ?", (id,))  # noqa: S608 -- our own names
+            if for_good or gone.deactivated is not None:
+                self._see_off(gone, act.moment)
+            for table in ("project_person", "group_person", "provisioned_person", "sign_in"):
+                self.database.execute(f"DELETE FROM {table} WHERE person = ?", (id,))  # noqa: S608 -- our own names
+            self.database.execute("DELETE FROM person WHERE id = ?", (id,))
             self.keys.revoke_owned(id, act.moment)
             note(self.database, act, "user.deleted", id, {"email": gone.email})
-        announce(self.database, self._layout.keys_generation)
+        self.keys_changed()
 
-    def _add(self, one: Person) -> None:
+    def shut_out(self, id: str, moment: Moment) -> None:
+        """End his sessions and revoke his keys; but the one that stands for him on the page, whose his threads are, ends only until he is
+        let in again. Within the caller's transaction, who tells of it."""
+        pages = self._page_keys(id)
+        for page in pages:
+            self.database.execute("DELETE FROM session WHERE key = ?", (page.digest,))
+            self.keys.expire_one(page.id, moment)
+        self.database.execute("DELETE FROM sign_in WHERE person = ?", (id,))
+        self.keys.revoke_owned(id, moment, but={page.id for page in pages})
+
+    def _see_off(self, one: Person, moment: Moment) -> None:
+        external = self.database.execute("SELECT external FROM provisioned_person WHERE person = ?", (one.id,)).fetchone()
+        self.database.execute(
+            "INSERT INTO departed (organization, email, issuer, subject, external, moment) VALUES (?, lower(?), ?, ?, ?, ?) "
+            "ON CONFLICT (organization, email) DO UPDATE SET issuer = excluded.issuer, subject = excluded.subject, "
+            "external = excluded.external, moment = excluded.moment",
+            (self.organization, one.email, one.issuer, one.subject, external and external[0], moment),
+        )
+
+    def _has_departed(self, issuer: str, subject: str, email: str) -> bool:
+        """Whether that is somebody who was removed for good: by how he signed in, by his directory's name of him, or by his address."""
+        sql = "SELECT 1 FROM departed WHERE organization = ? AND ((issuer = ? AND subject = ?) OR external = ? OR email = lower(?)) LIMIT 1"
+        return self.database.execute(sql, (self.organization, issuer, subject, subject, email)).fetchone() is not None
+
+    def add(self, one: Person) -> None:
+        """Within the caller's transaction. Raises Conflict where the address is somebody's."""
         if self.person_of(one.email) is not None:
             raise Conflict(f"There is a user with the address {one.email} already.")
-        sql = f"INSERT INTO person ({_PERSON}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 -- our own column names
+        self.database.execute("DELETE FROM departed WHERE organization = ? AND email = lower(?)", (self.organization, one.email))
+        sql = f"INSERT INTO person ({_PERSON}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 -- our own column names
         self.database.execute(sql, msgspec.structs.astuple(one))
 
     # Who comes in.
@@ -242,12 +277,16 @@ class Register:
             if found is not None and found.issuer is not None and (found.issuer, found.subject) != (issuer, subject):
                 return None  # the address is somebody else's, whom the provider told us before
             invite = self._open_invite(email, act.moment) if verified and found is None else None
+            if found is not None and found.deactivated is not None:
+                return None
+            if found is None and invite is None and self._has_departed(issuer, subject, email):
+                return None
             if found is None:
                 given = role or (invite.role if invite is not None else otherwise)
                 if given is None:
                     return None
-                found = Person(id=id, organization=self._organization, email=email, name=name, role=given, added=act.moment)
-                self._add(found)
+                found = Person(id=id, organization=self.organization, email=email, name=name, role=given, added=act.moment)
+                self.add(found)
                 note(self.database, act, "user.added", id, {"email": email, "role": given})
             if invite is not None:
                 self._accept(invite, found, act)
@@ -261,7 +300,7 @@ class Register:
                 self._revoke_above(entered.id, entered.role, act.moment)
                 note(self.database, _next(act, "r"), "user.updated", entered.id, {"role": entered.role})
         if entered.role != found.role:
-            announce(self.database, self._layout.keys_generation)
+            self.keys_changed()
         return entered
 
     def _open_invite(self, email: str, now: Moment) -> Invite | None:
@@ -280,7 +319,7 @@ class Register:
 
     def invites(self) -> list[Invite]:
         sql = "SELECT id, email, role, projects, created, expires, accepted FROM invite WHERE organization = ? ORDER BY created, id"
-        return self._rows(Invite, sql)
+        return self.rows(Invite, sql)
 
     def invite(self, id: str) -> Invite:
         """Raises NotFound."""
@@ -294,10 +333,10 @@ class Register:
             if self.person_of(one.email) is not None:
                 raise Conflict(f"There is a user with the address {one.email} already.")
             for project, _ in one.projects:
-                self._live(project)
+                self.live_project(project)
             self.database.execute(
                 "INSERT INTO invite (organization, id, email, role, projects, created, expires) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (self._organization, one.id, one.email, one.role, msgspec.json.encode(one.projects).decode(), one.created, one.expires),
+                (self.organization, one.id, one.email, one.role, msgspec.json.encode(one.projects).decode(), one.created, one.expires),
             )
             note(self.database, act, "invite.sent", one.id, {"email": one.email, "role": one.role})
 
@@ -317,7 +356,7 @@ class Register:
             "JOIN person ON person.id = project_person.person WHERE project_person.organization = ? AND project = ? "
             "ORDER BY project_person.added, person.id"
         )
-        return self._rows(ProjectPerson, sql, project)
+        return self.rows(ProjectPerson, sql, project)
 
     def project_person(self, project: str, id: str) -> ProjectPerson:
         """Raises NotFound."""
@@ -327,14 +366,13 @@ class Register:
         raise NotFound("Project user", id)
 
     def parts_of(self, person: str) -> dict[str, ProjectRole]:
-        """His role in each project that has him."""
-        sql = "SELECT project, role FROM project_person WHERE organization = ? AND person = ?"
-        return dict(self.database.execute(sql, (self._organization, person)))
+        """His role in each project that has him, or a group of his."""
+        return parts_of(self.database, self.organization, person)
 
     def place_person(self, project: str, person: str, role: ProjectRole, act: Act) -> ProjectPerson:
         """Give him a part, or another one."""
         with transaction(self.database, AUDITED):
-            self._live(project)
+            self.live_project(project)
             self.person(person)
             kind = "user.updated" if person in {one.id for one in self.project_people(project)} else "user.added"
             self._place(project, person, role, act.moment)
@@ -342,21 +380,30 @@ class Register:
         return self.project_person(project, person)
 
     def displace_person(self, project: str, person: str, act: Act) -> None:
-        """With his keys in the project."""
-        with transaction(self.database, AUDITED):
+        """With his keys in the project, unless a group of his has a part in it."""
+        with transaction(self.database, AUDITED), self.losing_parts((person,), act.moment):
             self.project_person(project, person)
             sql = "DELETE FROM project_person WHERE organization = ? AND project = ? AND person = ?"
-            self.database.execute(sql, (self._organization, project, person))
-            self.keys.revoke_owned(person, act.moment, project)
+            self.database.execute(sql, (self.organization, project, person))
             note(self.database, act, "user.deleted", person, project=project)
-        announce(self.database, self._layout.keys_generation)
+        self.keys_changed()
+
+    @contextmanager
+    def losing_parts(self, people: Collection[str], moment: Moment) -> Iterator[None]:
+        """Whoever of `people` has no part any more in a project where he had one, after what is done meanwhile, loses his keys in it.
+        Within the caller's transaction, who tells of it."""
+        held = {person: self.parts_of(person) for person in self.keys.holders(self.organization).intersection(people)}
+        yield
+        for person, parts in held.items():
+            for project in parts.keys() - self.parts_of(person).keys():
+                self.keys.revoke_owned(person, moment, project)
 
     def _place(self, project: str, person: str, role: ProjectRole, moment: Moment) -> None:
         sql = (
             "INSERT INTO project_person (organization, project, person, role, added) VALUES (?, ?, ?, ?, ?) "
             "ON CONFLICT (organization, project, person) DO UPDATE SET role = excluded.role"
         )
-        self.database.execute(sql, (self._organization, project, person, role, moment))
+        self.database.execute(sql, (self.organization, project, person, role, moment))
 
     # Service accounts.
 
@@ -366,7 +413,7 @@ class Register:
             "SELECT id, project, name, role, created FROM service_account WHERE organization = ? AND project = ? AND deleted IS NULL "
             "ORDER BY created, id"
         )
-        return self._rows(ServiceAccount, sql, project)
+        return self.rows(ServiceAccount, sql, project)
 
     def service_account(self, project: str, id: str) -> ServiceAccount:
         """Raises NotFound."""
@@ -377,10 +424,10 @@ class Register:
 
     def create_service_account(self, one: ServiceAccount, act: Act) -> None:
         with transaction(self.database, AUDITED):
-            self._live(one.project)
+            self.live_project(one.project)
             self.database.execute(
                 "INSERT INTO service_account (organization, id, project, name, role, created) VALUES (?, ?, ?, ?, ?, ?)",
-                (self._organization, *msgspec.structs.astuple(one)),
+                (self.organization, *msgspec.structs.astuple(one)),
             )
             note(self.database, act, "service_account.created", one.id, {"name": one.name, "role": one.role}, project=one.project)
 
@@ -399,7 +446,7 @@ class Register:
             self.database.execute("UPDATE service_account SET deleted = ? WHERE id = ?", (act.moment, id))
             self.keys.revoke_owned(id, act.moment)
             note(self.database, act, "service_account.deleted", id, project=project)
-        announce(self.database, self._layout.keys_generation)
+        self.keys_changed()
 
     # Keys.
 
@@ -417,7 +464,7 @@ class Register:
         row, _ = self.keys.create(
             id=id,
             name=PAGE_KEY,
-            organization=self._organization,
+            organization=self.organization,
             project=project,
             token=token,
             created=act.moment,
@@ -434,13 +481,13 @@ class Register:
 
     def _page_keys(self, person: str) -> list[KeyRow]:
         rest = "WHERE organization = ? AND owner = ? AND name = ? AND revoked IS NULL ORDER BY created, id"
-        return key_rows(self.database, rest, self._organization, person, PAGE_KEY)
+        return key_rows(self.database, rest, self.organization, person, PAGE_KEY)
 
     def project_keys(self, project: str) -> list[KeyRow]:
         """Those in use, the oldest first."""
         self.project(project)
         rest = "WHERE organization = ? AND project = ? AND role IS NULL AND revoked IS NULL ORDER BY created, id"
-        return key_rows(self.database, rest, self._organization, project)
+        return key_rows(self.database, rest, self.organization, project)
 
     def project_key(self, project: str, id: str) -> KeyRow:
         """Raises NotFound."""
@@ -457,11 +504,11 @@ class Register:
         if found:
             return found[0]
         sql = "SELECT id, project, name, role, created FROM service_account WHERE organization = ? AND project = ? AND id = ?"
-        return next(iter(self._rows(ServiceAccount, sql, project, id)), None)
+        return next(iter(self.rows(ServiceAccount, sql, project, id)), None)
 
     def admin_keys(self) -> list[KeyRow]:
         rest = "WHERE organization = ? AND role IS NOT NULL AND revoked IS NULL ORDER BY created, id"
-        return key_rows(self.database, rest, self._organization)
+        return key_rows(self.database, rest, self.organization)
 
     def admin_key(self, id: str) -> KeyRow:
         """Raises NotFound."""
@@ -474,12 +521,12 @@ class Register:
 
     def limits(self, project: str) -> list[ProjectLimit]:
         self.project(project)
-        return [one for one in project_limits(self.database) if (one.organization, one.project) == (self._organization, project)]
+        return [one for one in project_limits(self.database) if (one.organization, one.project) == (self.organization, project)]
 
     def set_limit(self, one: ProjectLimit, act: Act) -> None:
         """It holds in every worker within a second; the caller has his own take it on at once."""
         with transaction(self.database, AUDITED):
-            self._live(one.project)
+            self.live_project(one.project)
             self.database.execute(
                 "INSERT INTO project_limit VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (organization, project, model) DO UPDATE SET "
                 "requests_per_minute = excluded.requests_per_minute, tokens_per_minute = excluded.tokens_per_minute, "
@@ -495,7 +542,7 @@ class Register:
         with transaction(self.database, AUDITED):
             self.project(project)
             sql = "DELETE FROM project_limit WHERE organization = ? AND project = ? AND model = ?"
-            if not self.database.execute(sql, (self._organization, project, model)).rowcount:
+            if not self.database.execute(sql, (self.organization, project, model)).rowcount:
                 return False
             note(self.database, act, "rate_limit.deleted", f"rl-{model}", project=project)
         announce(self.database, self._layout.limits_generation)
@@ -507,21 +554,21 @@ class Register:
         """That of a project, or for None of the whole organisation. Raises NotFound."""
         if project is not None:
             self.project(project)
-        return model_permissions(self.database).get((self._organization, project or ALL_PROJECTS))
+        return model_permissions(self.database).get((self.organization, project or ALL_PROJECTS))
 
     def set_model_permission(self, project: str | None, one: ModelPermission, act: Act) -> None:
         """It holds as a revoked key does: from its return on on this host."""
         with transaction(self.database, AUDITED):
             if project is not None:
-                self._live(project)
+                self.live_project(project)
             self.database.execute(
                 "INSERT INTO model_permission (organization, project, mode, models) VALUES (?, ?, ?, ?) "
                 "ON CONFLICT (organization, project) DO UPDATE SET mode = excluded.mode, models = excluded.models",
-                (self._organization, project or ALL_PROJECTS, one.mode, msgspec.json.encode(one.models).decode()),
+                (self.organization, project or ALL_PROJECTS, one.mode, msgspec.json.encode(one.models).decode()),
             )
             details = {"mode": one.mode, "model_ids": list(one.models)}
-            note(self.database, act, "model_permissions.updated", project or self._organization, details, project=project or "")
-        announce(self.database, self._layout.keys_generation)
+            note(self.database, act, "model_permissions.updated", project or self.organization, details, project=project or "")
+        self.keys_changed()
 
     def drop_model_permission(self, project: str | None, act: Act) -> bool:
         """False: there was none."""
@@ -529,25 +576,30 @@ class Register:
             if project is not None:
                 self.project(project)
             sql = "DELETE FROM model_permission WHERE organization = ? AND project = ?"
-            if not self.database.execute(sql, (self._organization, project or ALL_PROJECTS)).rowcount:
+            if not self.database.execute(sql, (self.organization, project or ALL_PROJECTS)).rowcount:
                 return False
-            note(self.database, act, "model_permissions.deleted", project or self._organization, project=project or "")
-        announce(self.database, self._layout.keys_generation)
+            note(self.database, act, "model_permissions.deleted", project or self.organization, project=project or "")
+        self.keys_changed()
         return True
+
+    def keys_changed(self) -> None:
+        """Tell all servers, after a change that may have revoked keys."""
+        announce(self.database, self._layout.keys_generation)
 
     # How rows are read.
 
-    def _rows(self, kind: type[Row], sql: str, *values: object) -> list[Row]:
-        cursor = self.database.execute(sql, (self._organization, *values))
+    def rows(self, kind: type[Row], sql: str, *values: object) -> list[Row]:
+        """What a query gives, whose first parameter is the organisation."""
+        cursor = self.database.execute(sql, (self.organization, *values))
         names = [column[0] for column in cursor.description]
         return [_made(kind, dict(zip(names, row, strict=True))) for row in cursor]
 
     def _people(self, rest: str, *values: object) -> list[Person]:
-        return self._rows(Person, f"SELECT {_PERSON} FROM person WHERE organization = ? {rest}", *values)  # noqa: S608 -- our own words
+        return self.rows(Person, f"SELECT {_PERSON} FROM person WHERE organization = ? {rest}", *values)  # noqa: S608 -- our own words
 
 
 PAGE_KEY = "the workspace"
-_PERSON = "id, organization, email, name, role, added, issuer, subject"
+_PERSON = "id, organization, email, name, role, added, issuer, subject, deactivated"
 LIMITED = ("requests_per_minute", "tokens_per_minute", "requests_per_day")
 
 

@@ -41,7 +41,7 @@ def signed_in(database: Database, cookie: str, now: Moment, idle: int) -> tuple[
         return None
     found = SignIn(**dict(zip(SignIn.__struct_fields__, row, strict=True)))
     person = person_by_id(database, found.person)
-    if person is None or found.expires <= now or found.seen + idle <= now:
+    if person is None or person.deactivated is not None or found.expires <= now or found.seen + idle <= now:
         return None
     if now - found.seen > SEEN_EVERY:
         database.execute("UPDATE sign_in SET seen = ? WHERE digest = ?", (now, _digest(cookie)))

@@ -50,6 +50,9 @@ __all__: list[str] = [
     "responses_seal",
     "responses_shortening",
     "responses_tools",
+    "scim",
+    "scim_filter",
+    "scim_patch",
     "sigv4",
     "sse",
 ]

@@ -15,7 +15,7 @@ from headrace.core.roles import MAY, MAY_IN_PROJECT, ProjectRole, Role, may_give
 from headrace.storage import Person
 from tests.administration import administrative_routes
 
-ROLES: tuple[Role, ...] = ("owner", "admin", "member", "viewer", "billing")
+ROLES: tuple[Role, ...] = ("owner", "admin", "member", "viewer", "billing", "provisioner")
 WHO_MAY = {
     # right        who
     "see":         "owner admin viewer billing",
@@ -29,6 +29,7 @@ WHO_MAY = {
     "audit":       "owner admin viewer",
     "admin_keys":  "owner",
     "operate":     "owner admin",
+    "provision":   "provisioner",
 }  # fmt: skip
 IN_A_PROJECT = {"owner": "see people keys own_keys limits", "member": "see own_keys"}
 
@@ -77,10 +78,14 @@ def ask(
     }
 
     async def nothing(*_: Any) -> Any:
-        raise AssertionError("no handler comes so far as to read or write")
+        raise AssertionError("no handler comes so far as to read")
+
+    async def told(message: Mapping[str, Any]) -> None:
+        """Where a refusal is an answer, as SCIM has it."""
+        raise {403: NotAllowed, 401: InvalidApiKey}.get(message["status"], AssertionError)("told")
 
     async def served() -> None:
-        await at.app(scope, nothing, nothing)
+        await at.app(scope, nothing, told)
 
     try:
         asyncio.run(served())
@@ -136,7 +141,9 @@ def test_every_route_for_who_has_a_part_in_a_project(part: ProjectRole) -> None:
 def test_a_plain_key_administers_nothing() -> None:
     for route in guarded_routes().values():
         assert ask(route, "house/plain", "key") == "refused"
-        assert ask(route, "house/root", "key") == "handled", "the development key, and the settings' keys with admin = true"
+    for named, route in guarded_routes().items():
+        expected = "refused" if RIGHTS[named] == "provision" else "handled"
+        assert ask(route, "house/root", "key") == expected, "the development key, and the settings' keys with admin = true"
 
 
 @pytest.mark.parametrize(
@@ -172,7 +179,14 @@ def test_another_site_changes_nothing_with_a_cookie(method: str, headers: dict[s
 
 @pytest.mark.parametrize(
     ("giver", "role", "expected"),
-    [("owner", "owner", True), ("admin", "owner", False), ("admin", "admin", True), ("billing", "viewer", False)],
+    [
+        ("owner", "owner", True),
+        ("owner", "provisioner", True),
+        ("admin", "provisioner", False),
+        ("admin", "owner", False),
+        ("admin", "admin", True),
+        ("billing", "viewer", False),
+    ],
 )
 def test_who_makes_whom_what(giver: Role, role: Role, expected: bool) -> None:
     assert may_give(giver, role) is expected
