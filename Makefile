@@ -110,7 +110,7 @@ page-15b: $(DEV) ## write docs/explanation/fifteen-billion.md from the data
 	@exec $(BIN)/python -m scripts.fifteen_billion $(ARGS)
 
 bench-injection: ## prompt injection: AgentDojo 1.2.2 replayed under the rules for agents (ARGS="--quick --suite slack")
-	@sh scripts/injection.sh
+	@sh scripts/environment.sh injection
 	@PYTHONPATH=src:. exec .venv-injection/bin/python -m bench.injection $(ARGS)
 
 bench-runs: $(DEV) ## what an agent's run costs beside its model: events, decisions, confined commands

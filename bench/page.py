@@ -77,7 +77,7 @@ def main() -> None:
     ask.add_argument("--rounds", type=int, default=5)
     rounds = ask.parse_args().rounds
     with tempfile.TemporaryDirectory() as folder, _faucet() as url, sync_playwright() as playwright:
-        place = Installation(Path(folder), pool("vendor", url, "faucet") + priced("faucet"))
+        place = Installation(Path(folder), pool("vendor", url, "faucet") + priced("faucet"), forked=False)
         with place.serving() as running:
             browser = playwright.chromium.launch(executable_path=need("chromium"), args=["--no-sandbox"])
             figures = {**_weights(), **_figures(browser, running, rounds)}

@@ -13,9 +13,12 @@ compile() {
 compile --extra engine --group build --output-file requirements/serve.txt "$@"
 # What serves must not depend on what develops, so the second file is held to the first.
 compile --extra engine --extra otel --extra simulate --extra plan --extra workspace --group dev --constraint requirements/serve.txt --output-file requirements/dev.txt "$@"
-# Programs that some tests run between us and an engine, in an environment of their own: scripts/routers.sh.
+# Programs that some tests run between us and an engine, in an environment of their own: scripts/environment.sh.
 uv pip compile requirements/routers.in --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
     --no-annotate --output-file requirements/routers.txt "$@"
+# Frameworks that people build on, over headrace.
+uv pip compile requirements/clients.in --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+    --no-annotate --output-file requirements/clients.txt "$@"
 # AgentDojo, for `make bench-injection`, with what it drags along for models that we don't ask.
 uv pip compile requirements/injection.in --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
     --no-annotate --output-file requirements/injection.txt "$@"

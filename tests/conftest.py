@@ -1,4 +1,4 @@
-"""How the suite runs: the profiles of hypothesis, the event loop of async tests, and where the embedded model's tests go."""
+"""How the suite runs: the profiles of hypothesis, the event loop of async tests, and which tests share a process."""
 
 import os
 import tempfile
@@ -40,7 +40,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests that are marked `engine` go to one test process, which loads the model once."""
+    """All tests that are marked `engine` go to one test process, which loads the model once; and those of a module that has servers of its
+    own to one, too, so that each server is started once."""
     for item in items:
         if item.get_closest_marker("engine") is not None:
             item.add_marker(pytest.mark.xdist_group("engine"))
+        elif item.path.parent.name in {"contract", "e2e"} and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))

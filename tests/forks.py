@@ -1,8 +1,8 @@
 """Commands of the program without its start: a process that has imported it once forks for each.
 
 What a command does is the same: its arguments, folder, environment and ends are its own. What it is spared are the imports, most of the
-time of a short command, which the suite and the soak run by the thousand. Servers are started as a person starts them, but where hundreds
-of them are killed.
+time of a short command, which the suite and the soak run by the thousand, and of a server, of which they start hundreds. Those of
+tests/e2e/test_program.py start as a person starts them.
 """
 
 import atexit

@@ -1,7 +1,7 @@
 """What a test needs beside Python: a program, a platform, the embedded engine. Without it the test is skipped, with the reason.
 
-In CI (`CI=true`) nothing may be missing, since `make system` installs it there: a skip for such a reason is a failure. So a test that
-silently stops running is noticed on the day.
+In CI (`CI=true`) nothing may be missing, since `make system` and `scripts/environment.sh` install it there: a skip for such a reason is a
+failure. So a test that silently stops running is noticed on the day.
 """
 
 import os

@@ -85,8 +85,9 @@ class Running:
 class Installation:
     """A folder with a headrace.toml and its data. Commands run in it; a server can be started in it, again and again."""
 
-    def __init__(self, folder: Path, settings: str = "", environment: Mapping[str, str] | None = None, *, forked: bool = False) -> None:
-        """`forked`: servers, too, begin as forks of a process that has imported the program, as commands do (see forks.py)."""
+    def __init__(self, folder: Path, settings: str = "", environment: Mapping[str, str] | None = None, *, forked: bool = True) -> None:
+        """`forked`: servers, too, begin as forks of a process that has imported the program, as commands do (see forks.py); else as
+        a person starts them, which costs a second of imports."""
         self.folder, self._forked = folder, forked
         folder.mkdir(parents=True, exist_ok=True)
         if settings:

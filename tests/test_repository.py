@@ -36,7 +36,7 @@ def published() -> list[Path]:
 
 
 def test_lock_files_name_no_host() -> None:
-    assert [lock.name for lock in LOCKS] == ["dev.txt", "injection.txt", "routers.txt", "serve.txt"]
+    assert [lock.name for lock in LOCKS] == ["clients.txt", "dev.txt", "injection.txt", "routers.txt", "serve.txt"]
     for lock in LOCKS:
         text = lock.read_text()
         assert "://" not in text, f"{lock.name} names a host"
@@ -65,7 +65,7 @@ def test_every_locked_package_is_pinned_and_hashed() -> None:
 
 def test_what_serves_is_also_what_is_tested() -> None:
     pins = [set(re.findall(r"^([a-z0-9._-]+==\S+)", lock.read_text(), re.MULTILINE)) for lock in LOCKS]
-    development, _injection, _routers, serving = pins
+    _clients, development, _injection, _routers, serving = pins
     assert serving <= development
 
 

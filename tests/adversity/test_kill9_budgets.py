@@ -156,7 +156,7 @@ def test_kills_of_one_host(tmp_path: Path, seed: int):
     workers = rng.choice((1, 2, 3))
     with Vendor.open() as vendor:
         settings = pool("vendor", vendor.url, *sorted({*SCRIPTS}), drain_ms_max=1_000) + models() + budgets(limit)
-        installation = Installation(tmp_path, settings, forked=True)
+        installation = Installation(tmp_path, settings)
         for _ in range(2):
             server = installation.start("--workers", str(workers), within_s=60)
             load = Load([server], rng.randrange(2**30))
@@ -198,7 +198,7 @@ def test_kills_of_two_hosts_and_of_postgresql(tmp_path: Path, seed: int):
             + budgets(limit)
             + f'[storage]\nurl = "{cluster.url}"\n'
         )
-        hosts = [Installation(tmp_path / name, settings, forked=True) for name in ("one", "two")]
+        hosts = [Installation(tmp_path / name, settings) for name in ("one", "two")]
         servers = [host.start("--workers", "2", within_s=60) for host in hosts]
         load = Load(servers, rng.randrange(2**30))
         time.sleep(rng.uniform(0.2, 0.8))

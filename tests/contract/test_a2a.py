@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.test_frameworks import ENVIRONMENT, suite_passes
+from tests.contract.test_frameworks import need_frameworks, suite_passes
 from tests.server import Installation, Running, pool, priced
 from tests.talker import Talker
 from tests.visitor import Visitor
@@ -225,8 +225,7 @@ def test_who_shows_no_key_or_speaks_another_version_is_told_so(server, coder):
 
 
 def test_the_official_client(tmp_path, talker):
-    if not (ENVIRONMENT / ".installed").exists():
-        pytest.skip("a2a-sdk is not installed: sh scripts/clients.sh")
+    need_frameworks()
     with Installation(tmp_path, pool("vendor", talker.url, "echo") + "[agents]\nbrowser = ''\n").serving() as server:
         suite_passes(server, "a2a_suite.py")
 

@@ -1,5 +1,6 @@
 """What people build on, unchanged: LangChain's own suite for chat models, agents of OpenAI's SDK and of pydantic-ai with a tool each; and
-schemathesis, which asks whatever our OpenAPI document allows, and more. `sh scripts/clients.sh` installs them; else these are skipped.
+schemathesis, which asks whatever our OpenAPI document allows, and more. `sh scripts/environment.sh clients` installs them;
+without them these are skipped, and in CI they fail.
 
 The vendor is scripted: it fills in what a schema asks for, so that what is tested is the way to a model and back, not the model.
 """
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.needs import missing
 from tests.scholar import Scholar
 from tests.server import Installation, Running, pool
 from tests.studio import Studio
@@ -36,14 +38,18 @@ pytestmark = [pytest.mark.timeout(600)]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    if not (ENVIRONMENT / ".installed").exists():
-        pytest.skip("the frameworks are not installed: sh scripts/clients.sh (400 MB; they take about three minutes)")
+    need_frameworks()
     with Scholar.open() as scholar, Studio.open() as studio:
         settings = pool("scholar", scholar.url, "scholar", "scholar-2", "embedder") + pool("studio", studio.url, *STUDIO)
         operations = {"embedder": "embeddings", **STUDIO}
         settings += "".join(f'[[model]]\nname = "{model}"\noperations = ["{does}"]\n' for model, does in operations.items())
         with Installation(tmp_path_factory.mktemp("frameworks"), settings).serving() as running:
             yield running
+
+
+def need_frameworks() -> None:
+    if not (ENVIRONMENT / ".installed").exists():
+        missing("the frameworks are not installed: sh scripts/environment.sh clients (400 MB)")
 
 
 def run(server: Running, *command: str, folder: Path = FRAMEWORKS) -> str:

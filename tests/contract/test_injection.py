@@ -1,4 +1,5 @@
-"""The injection benchmark can fail: with one label flipped, attacks succeed. Needs AgentDojo, which `sh scripts/injection.sh` installs."""
+"""The injection benchmark can fail: with one label flipped, attacks succeed. Needs AgentDojo:
+`sh scripts/environment.sh injection`."""
 
 import json
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv-injection" / "bin" / "python"
 pytestmark = [
-    pytest.mark.skipif(not PYTHON.exists(), reason="AgentDojo is not installed: sh scripts/injection.sh"),
+    pytest.mark.skipif(not PYTHON.exists(), reason="AgentDojo is not installed: sh scripts/environment.sh injection"),
     pytest.mark.timeout(300),
 ]
 

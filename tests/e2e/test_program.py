@@ -12,7 +12,7 @@ import sqlite3
 import stat
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -35,10 +35,15 @@ def vendor() -> Iterator[Vendor]:
         yield opened
 
 
+def installed(folder: Path, settings: str = "", environment: Mapping[str, str] | None = None) -> Installation:
+    """One whose servers start as a person starts them, imports and all."""
+    return Installation(folder, settings, environment, forked=False)
+
+
 @pytest.fixture
 def place(tmp_path: Path, vendor: Vendor) -> Installation:
     """An installation whose only pool is the vendor, with a price."""
-    return Installation(tmp_path, pool("vendor", vendor.url, "answers", "answers-slowly", "answers-long", "500") + priced("answers"))
+    return installed(tmp_path, pool("vendor", vendor.url, "answers", "answers-slowly", "answers-long", "500") + priced("answers"))
 
 
 def settled(text: str) -> str:
@@ -123,7 +128,7 @@ def test_nothing_but_the_key_and_logs_in_json(place: Installation):
 @pytest.mark.engine
 def test_with_the_embedded_model(tmp_path: Path):
     """First start, a question at the command line, the bill of it, and a second start that needs no download."""
-    place = Installation(tmp_path)
+    place = installed(tmp_path)
     with place.serving(within_s=START_WITH_MODEL_S) as server:
         url = ("--url", server.base_url)
         said = place.run("chat", "-m", "Say hello.", "--max-tokens", "8", *url)
@@ -322,7 +327,7 @@ WRONG = {
 
 @pytest.mark.parametrize(("settings", "says"), WRONG.values(), ids=WRONG)
 def test_wrong_settings(tmp_path: Path, settings: str, says: str):
-    place = Installation(tmp_path, settings)
+    place = installed(tmp_path, settings)
     server = place.begin()
     try:
         assert server.process.wait(20) == 1
@@ -335,7 +340,7 @@ def test_wrong_settings(tmp_path: Path, settings: str, says: str):
 
 def test_weights_that_are_not_weights(tmp_path: Path):
     (tmp_path / "model.gguf").write_bytes(b"this is not a model" * 100)
-    place = Installation(tmp_path, f'[engine]\nweights = "{tmp_path}/model.gguf"\n')
+    place = installed(tmp_path, f'[engine]\nweights = "{tmp_path}/model.gguf"\n')
     server = place.begin()
     try:
         assert server.process.wait(30) == 1
@@ -353,7 +358,7 @@ def test_a_settings_file_that_is_not_there(tmp_path: Path):
 
 
 def test_a_wrong_value_in_the_environment(tmp_path: Path):
-    told = Installation(tmp_path, environment={"HEADRACE_SERVER_PORT": "many"}).run("usage", expect=1)
+    told = installed(tmp_path, environment={"HEADRACE_SERVER_PORT": "many"}).run("usage", expect=1)
     assert "HEADRACE_SERVER_PORT=many" in told.stderr
 
 
@@ -446,7 +451,7 @@ def test_no_secret_is_written_anywhere(tmp_path: Path, vendor: Vendor):
         + '[[key]]\nname = "fixed"\nsecret_env = "FIXED_KEY"\n'
     )
     settings += '[telemetry]\nlog_level = "debug"\naccess_log = true\n'
-    place = Installation(tmp_path, settings, {"VENDOR_KEY": VENDOR_KEY, "FIXED_KEY": FIXED_KEY})
+    place = installed(tmp_path, settings, {"VENDOR_KEY": VENDOR_KEY, "FIXED_KEY": FIXED_KEY})
     with place.serving() as server:
         made = place.run("keys", "create", "laptop").stdout.strip()
         wrong = "sk-hr-somebody-elses-key-0123456789abcdefghij"
@@ -528,7 +533,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk(small_disk: Path, tmp_path: Path, vendor: Vendor):
     """New requests are refused with 503, what runs is finished and settled, and with room again all is well, without a restart."""
     settings = pool("vendor", vendor.url, "answers", "answers-long") + f'[storage]\npath = "{small_disk}/data"\nsegment_size_max = 65536\n'
-    place = Installation(tmp_path / "place", settings)
+    place = installed(tmp_path / "place", settings)
     server = place.begin()
     try:
         found = eventually(lambda: re.search(r"ready at (\S+)/v1", server.said), 20)
@@ -589,7 +594,7 @@ def test_a_development_key_that_is_gone_is_made_anew(place: Installation):
 @pytest.mark.engine
 def test_weights_brought_by_hand_where_no_index_is_reachable(tmp_path: Path):
     """Without an index the first start says what to do; what it says works, and only the embeddings are missing."""
-    elsewhere = Installation(tmp_path / "elsewhere")
+    elsewhere = installed(tmp_path / "elsewhere")
     with elsewhere.serving(within_s=START_WITH_MODEL_S):
         pass  # whoever has an index has the weights now
     (weights,) = (row["path"] for row in json.loads(elsewhere.run("models", "list", "--format", "json").stdout) if row["name"] == MODEL)
@@ -599,7 +604,7 @@ def test_weights_brought_by_hand_where_no_index_is_reachable(tmp_path: Path):
         "PIP_NO_INDEX": "1",
         "PIP_FIND_LINKS": "",
     }
-    place = Installation(tmp_path / "place", environment=cut_off)
+    place = installed(tmp_path / "place", environment=cut_off)
     said = place.run("serve", "--port", "0", expect=1).stderr
     assert "headrace models add PATH" in said
     assert "is added" in place.run("models", "add", weights).stdout
