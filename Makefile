@@ -130,7 +130,7 @@ system: ## Debian, Ubuntu: the system packages that some tests and benchmarks us
 
 clean: ## remove the environment and what tools left; the data folder stays
 	rm -rf web/node_modules src/headrace/web/built
-	rm -rf .venv .venv-routers .venv-peers .venv-focus .venv-scim .venv-clients .venv-injection .agents .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* build dist
+	rm -rf .venv .venv-routers .venv-peers .venv-focus .venv-clients .venv-injection .agents .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* build dist
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(SERVE): pyproject.toml requirements/serve.txt

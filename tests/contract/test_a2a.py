@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.test_frameworks import need_frameworks, suite_passes
+from tests.others import need_others, suite_passes
 from tests.server import Installation, Running, pool, priced
 from tests.talker import Talker
 from tests.visitor import Visitor
@@ -225,7 +225,7 @@ def test_who_shows_no_key_or_speaks_another_version_is_told_so(server, coder):
 
 
 def test_the_official_client(tmp_path, talker):
-    need_frameworks()
+    need_others()
     with Installation(tmp_path, pool("vendor", talker.url, "echo") + "[agents]\nbrowser = ''\n").serving() as server:
         suite_passes(server, "a2a_suite.py")
 

@@ -6,20 +6,16 @@ The vendor is scripted: it fills in what a schema asks for, so that what is test
 """
 
 import json
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.needs import missing
+from tests.others import need_others, run, suite_passes
 from tests.scholar import Scholar
 from tests.server import Installation, Running, pool
 from tests.studio import Studio
 
-ENVIRONMENT = Path(__file__).parents[2] / ".venv-clients"
-FRAMEWORKS = Path(__file__).parents[1] / "frameworks"
 STUDIO = {"judge": "moderations", "painter": "images", "speaker": "speech", "scribe": "transcriptions"}
 MODELS = {
     "EmbeddingsRequest": "embedder",
@@ -38,41 +34,13 @@ pytestmark = [pytest.mark.timeout(600)]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    need_frameworks()
+    need_others()
     with Scholar.open() as scholar, Studio.open() as studio:
         settings = pool("scholar", scholar.url, "scholar", "scholar-2", "embedder") + pool("studio", studio.url, *STUDIO)
         operations = {"embedder": "embeddings", **STUDIO}
         settings += "".join(f'[[model]]\nname = "{model}"\noperations = ["{does}"]\n' for model, does in operations.items())
         with Installation(tmp_path_factory.mktemp("frameworks"), settings).serving() as running:
             yield running
-
-
-def need_frameworks() -> None:
-    if not (ENVIRONMENT / ".installed").exists():
-        missing("the frameworks are not installed: sh scripts/environment.sh clients (400 MB)")
-
-
-def run(server: Running, *command: str, folder: Path = FRAMEWORKS) -> str:
-    """What a program of that environment says, which must end with 0."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST"))}
-    ended = subprocess.run(
-        [str(ENVIRONMENT / "bin" / command[0]), *command[1:]],
-        cwd=folder,
-        env={**environment, "HEADRACE_URL": server.url, "HEADRACE_KEY": server.key},
-        capture_output=True,
-        text=True,
-        timeout=580,
-    )
-    assert ended.returncode == 0, ended.stdout[-8_000:] + ended.stderr[-2_000:]
-    return ended.stdout
-
-
-def suite_passes(server: Running, suite: str) -> None:
-    """A suite of that environment, by its own pytest."""
-    loops = [part for one in ("test", "fixture") for part in ("-o", f"asyncio_default_{one}_loop_scope=session")]
-    options = ["-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(FRAMEWORKS), "--confcutdir", str(FRAMEWORKS)]
-    said = run(server, "python", "-m", "pytest", *options, "-o", "asyncio_mode=auto", *loops, suite)
-    assert " passed" in said
 
 
 @pytest.mark.parametrize("suite", ["langchain_suite.py", "tools_suite.py"])

@@ -6,11 +6,8 @@ issues with SCIM compliance, Okta's "SCIM 2.0 reference".
 
 import http.client
 import json
-import os
-import subprocess
 import urllib.parse
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import openai
@@ -18,12 +15,11 @@ import pytest
 
 from tests.browser import OURS, Browser
 from tests.identity import CLIENT, SECRET, IdentityServer
+from tests.others import need_others, run
 from tests.postgres import postgres
 from tests.server import Installation, Running, eventually, pool
 from tests.vendor import Vendor
 
-ENVIRONMENT = Path(__file__).parents[2] / ".venv-scim"
-SUITE = Path(__file__).parents[1] / "frameworks" / "scim_suite.py"
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
@@ -409,13 +405,8 @@ def test_a_directory_sees_its_own_organisation(running: Running, place: Installa
 
 
 def test_a_tester_of_others_finds_nothing_wrong(running: Running, key: str) -> None:
-    if not (ENVIRONMENT / ".installed").exists():
-        pytest.skip("the tester is not installed: sh scripts/scim.sh (50 MB)")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST"))}
-    command = [str(ENVIRONMENT / "bin" / "python"), str(SUITE), f"{running.url}/scim/v2", key]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
-    assert ended.returncode == 0, ended.stderr[-4_000:]
-    found = json.loads(ended.stdout)
+    need_others()
+    found = json.loads(run(running, "python", "scim_suite.py", f"{running.url}/scim/v2", key))
     wrong = [one for one in found if one["status"] not in ("SUCCESS", "COMPLIANT", "ACCEPTABLE", "SKIPPED")]
     assert [(one["title"], one["of"], "'active'" in one["why"]) for one in wrong] == [("check_remove_attribute", "User", True)], (
         "whether somebody may do anything is never unsaid"

@@ -1,4 +1,5 @@
-"""What scim2-tester finds of a server, run in the environment of scripts/scim.sh: `scim_suite.py URL KEY` prints its findings as JSON."""
+"""What scim2-tester finds of a server: `scim_suite.py URL KEY` prints its findings as JSON. It runs in the environment that
+`scripts/environment.sh clients` makes."""
 
 import json
 import sys
