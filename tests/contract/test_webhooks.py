@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from headrace.core.errors import InvalidApiKey, NotFound
+from headrace.core.errors import InvalidApiKey, InvalidRequest, NotFound
 from tests.e2e.conftest import told
 from tests.receiver import Receiver, receiving
 from tests.server import Installation, Running, eventually, pool, priced
@@ -91,6 +91,45 @@ def test_a_budget_that_ends_is_told(ann, receiver):
     ann.call("DELETE", f"{API}/webhooks/{made['id']}")
 
 
+def test_a_webhook_rests_and_what_it_was_told_is_told_again(ann, ben, receiver):
+    made = ann.post("/webhooks", {"url": receiver.url, "events": ["run.finished"]})
+    at = f"{API}/webhooks/{made['id']}"
+    ann.say(ann.thread(model="echo"), "First")
+    assert eventually(lambda: receiver.kinds() == ["run.finished"])
+    assert ben.call("PATCH", at, {"paused": True})[0] == 404
+    status, rests = ann.call("PATCH", at, {"paused": True})
+    assert (status, rests["paused"] >= rests["created"]) == (200, True)
+    assert ann.call("PATCH", at, {"paused": True})[1]["paused"] == rests["paused"], "it rests since it began to"
+    ann.say(ann.thread(model="echo"), "Nobody hears of this")
+    (first,) = ann.get(f"/webhooks/{made['id']}")["deliveries"]
+    for path in (f"{at}/test", f"{at}/deliveries/{first['id']}"):
+        assert ann.call("POST", path)[0] == 409
+    assert ann.call("PATCH", at, {"paused": False})[1]["paused"] is None
+    assert ben.call("POST", f"{at}/deliveries/{first['id']}")[0] == ann.call("POST", f"{at}/deliveries/none")[0] == 404
+    assert ann.call("POST", f"{at}/deliveries/{first['id']}")[0] == 202
+    assert eventually(lambda: len(receiver.heard) == 2)
+    (once, body), (again, same) = receiver.heard
+    assert (once["webhook-id"], body) == (again["webhook-id"], same), "one message, so who has heard it already can tell"
+    assert eventually(lambda: ann.get(f"/webhooks/{made['id']}")["deliveries"][0]["state"] == "heard")
+    ann.call("DELETE", at)
+
+
+def test_webhooks_of_the_terminal_are_seen_by_who_administers(place, ann, ben, receiver):
+    told(place, "webhook", "add", receiver.url)
+    (one,) = [one for one in ann.get("/webhooks")["webhooks"] if one["terminal"]]
+    assert ben.get("/webhooks")["webhooks"] == []
+    told(place, "webhook", "pause", one["id"])
+    with pytest.raises(InvalidRequest, match="is paused"):
+        told(place, "webhook", "test", one["id"])
+    (row,) = json.loads(told(place, "webhook", "list", "--format", "json"))
+    assert row["paused"] is not None
+    told(place, "webhook", "resume", one["id"])
+    assert ann.get(f"/webhooks/{one['id']}")["paused"] is None
+    assert ann.call("DELETE", f"{API}/webhooks/{one['id']}")[0] == 204
+    with pytest.raises(InvalidRequest, match="no webhook"):
+        told(place, "webhook", "pause", one["id"])
+
+
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
@@ -124,7 +163,10 @@ def test_a_message_from_outside_starts_a_run_once_and_its_words_ask_for_nothing(
     assert ben.call("GET", API + thread)[0] == 404
     again = outside.call("POST", path, body, **signed(made["secret"], "m1", body))
     assert again == (202, {**told, "again": True})
-    assert len(ann.get(f"/triggers/{made['id']}")["deliveries"]) == 1
+    seen = ann.get(f"/triggers/{made['id']}")
+    assert [one["run"] for one in seen["deliveries"]] == [told["run"]] == [seen["last"]["run"]]
+    assert seen["may"][0] == "Each run may use $0.10, 500,000 tokens and 100 calls of the model; then it pauses and asks."
+    assert next(one for one in ann.get("/triggers")["triggers"] if one["id"] == made["id"])["last"] == seen["last"]
     assert ann.get(thread)["budget_usd"] == "0.10"
 
 

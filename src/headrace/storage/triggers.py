@@ -112,11 +112,11 @@ class TriggerStore:
             )
         return fresh, True
 
-    def deliveries(self, id: str) -> list[Delivery]:
-        """What came, the latest first."""
+    def deliveries(self, id: str, most: int = SHOWN_MAX) -> list[Delivery]:
+        """What came, the latest first, and no more than `most`."""
         rows = self._database.execute(
             f"SELECT {_DELIVERY} FROM trigger_delivery WHERE address = ? ORDER BY received DESC LIMIT ?",  # noqa: S608 -- ours
-            (id, SHOWN_MAX),
+            (id, most),
         )
         return [_delivery(row) for row in rows]
 

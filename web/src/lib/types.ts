@@ -279,6 +279,28 @@ export interface NewThread {
   budget_usd?: string | null;
 }
 
+/** A trigger to be made. `leave` are texts as `headrace agent schedule --leave` takes them; `folder` is for who administers. */
+export interface NewTrigger {
+  task: string;
+  budget_usd?: string | null;
+  tokens_max?: number;
+  steps_max?: number;
+  model?: string;
+  folder?: string | null;
+  hosts?: string[];
+  leave?: string[];
+  days?: number;
+  per_hour_max?: number;
+  take?: boolean;
+  trust_folder?: boolean;
+}
+
+/** `events` of none are all. */
+export interface NewWebhook {
+  url: string;
+  events?: string[];
+}
+
 /** What is good or bad to read. */
 export interface News {
   text: string;
