@@ -5,6 +5,7 @@ import hmac
 import json
 import re
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ from tests.talker import SCRIPTS, Talker, blind
 from tests.visitor import API, Visitor
 
 AXE = Path(__file__).resolve().parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
+DATA = Path(str(files("headrace.simulator"))) / "data" / "scenarios"
 SLOW_MS = 20_000
 pytestmark = pytest.mark.xdist_group("page")
 commands = pytest.mark.sandbox(2)
@@ -471,6 +473,34 @@ def test_plans_and_simulations_are_kept_for_the_console(seen, place):
     looks_well(page)
     page.get_by_role("button", name="Delete").click()
     expect(page.get_by_text("No plans or simulations yet.")).to_be_visible(timeout=SLOW_MS)
+
+
+def test_a_simulation_is_begun_in_the_page_seen_and_stopped(seen, place):
+    """The terminal's own command does it; its report is in the list that is there already."""
+    page = seen.page
+    (place.data / "scenarios").mkdir()
+    (place.data / "scenarios" / "mine.toml").write_text((DATA / "small.toml").read_text())
+    seen.go("console/reports")
+    page.get_by_role("main").get_by_role("button", name="New").click()
+    page.get_by_label("Scenario").select_option("paste one")
+    page.get_by_label("Scenario (TOML)").fill("[[pool]]\nname = 3\n")
+    page.get_by_role("button", name="Begin").click()
+    expect(page.get_by_role("alert")).to_contain_text("$.pool[0].name", timeout=SLOW_MS)
+    expect(page.get_by_label("Scenario (TOML)")).to_have_attribute("aria-invalid", "true")
+    looks_well(page)
+    page.get_by_role("combobox").select_option("mine.toml")
+    page.get_by_label("Hours, on the virtual clock").fill("200")
+    page.get_by_role("button", name="Begin").click()
+    expect(page.get_by_text("Simulating")).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("came to nothing: Somebody stopped it.")).to_be_visible(timeout=SLOW_MS)
+    page.get_by_role("main").get_by_role("button", name="New").click()
+    page.get_by_label("Hours, on the virtual clock").fill("0.01")
+    page.get_by_role("button", name="Begin").click()
+    page.get_by_role("button", name="Open the last simulation").click(timeout=3 * SLOW_MS)
+    expect(page.get_by_role("heading", name=re.compile("^mine"))).to_be_visible(timeout=SLOW_MS)
+    page.get_by_role("button", name="Delete").click()
 
 
 def test_words_are_found_by_the_keyboard_alone(seen, visitor):

@@ -1,6 +1,6 @@
 // What the page asks of its server. A failure says what happened and what to do, in the server's own words.
 
-import type { Act, Answered, Changes as ThreadChanges, Doing, Event, Forking, Message, NewKey, NewSchedule, NewThread, NewTrigger, NewWebhook, Shown } from './types'
+import type { Act, Answered, Changes as ThreadChanges, Doing, Event, Forking, Making, Message, NewKey, NewReport, NewSchedule, NewThread, NewTrigger, NewWebhook, Offered, Shown } from './types'
 
 export const API = '/workspace/api'
 
@@ -10,6 +10,8 @@ export class Refused extends Error {
     readonly status: number,
     readonly code: string,
     readonly request: string,
+    /** Which field is wrong. */
+    readonly param = '',
   ) {
     super(message)
   }
@@ -246,7 +248,7 @@ async function asked(method: string, path: string, body?: BodyInit): Promise<Res
   const told = await answer.json().catch(() => null)
   const error = told?.error ?? {}
   if (answer.status === 401 && !path.endsWith('/session')) signedOut()
-  throw new Refused(error.message ?? `The server answers ${answer.status}.`, answer.status, error.code ?? '', answer.headers.get('x-request-id') ?? '')
+  throw new Refused(error.message ?? `The server answers ${answer.status}.`, answer.status, error.code ?? '', answer.headers.get('x-request-id') ?? '', error.param ?? '')
 }
 
 async function json<T>(method: string, path: string, body?: unknown): Promise<T> {
@@ -319,6 +321,9 @@ export const api = {
   createKey: (key: NewKey) => json<{ id: string; name: string; secret: string }>('POST', `${API}/console/keys`, key),
   revokeKey: (id: string) => json<void>('DELETE', `${API}/console/keys/${encodeURIComponent(id)}`),
   dropReport: (id: string) => json<void>('DELETE', `${API}/console/reports/${id}`),
+  making: () => json<{ making: Making | null; offered: Offered }>('GET', `${API}/console/reports/making`),
+  make: (report: NewReport) => json<{ making: Making }>('POST', `${API}/console/reports/making`, report),
+  stopMaking: () => json<void>('DELETE', `${API}/console/reports/making`),
   get: <T>(path: string) => json<T>('GET', path),
 }
 

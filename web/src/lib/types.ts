@@ -206,6 +206,17 @@ export interface LeaveRefused {
   says: string;
 }
 
+/** How it stands. `share` is of 1, None where nobody knows; `says` is the last that it said. */
+export interface Making {
+  kind: "plan" | "simulation";
+  started: number;
+  share: number | null;
+  says: string;
+  ended: number | null;
+  report: string | null;
+  failure: string | null;
+}
+
 /** Where the agent has done something last: a box of the view, and the how many-th it is. */
 export interface Mark {
   number: number;
@@ -249,6 +260,18 @@ export interface NewKey {
   traffic_class?: string;
   requests_per_minute?: number | null;
   tokens_per_minute?: number | null;
+}
+
+/** What is to be found out. `source` names a scenario, or a demand file, that is offered; `text` is one as TOML instead. */
+export interface NewReport {
+  kind: "plan" | "simulation";
+  source: string;
+  text: string;
+  portfolio: string;
+  portfolio_text: string;
+  hours: number | null;
+  scale: number | null;
+  seed: number;
 }
 
 /** A schedule to be made. `when` is as people say it; `leave` are texts as `headrace agent schedule --leave` takes them; without a */
@@ -316,6 +339,14 @@ export interface NoBrowser {
 export interface Noted {
   type: "noted";
   says: string;
+}
+
+/** What may be chosen by name, and what is to be installed first: in a sentence, empty where nothing is. */
+export interface Offered {
+  scenarios: string[];
+  plans: string[];
+  simulation_lacks: string;
+  plan_lacks: string;
 }
 
 export interface Paused {
