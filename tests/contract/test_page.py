@@ -446,6 +446,35 @@ def test_the_agents_browser_is_seen_taken_and_given_back(seen, visitor, site):
     assert "hunter22" not in str(told)
 
 
+@pytest.mark.sandbox(3)
+def test_who_has_the_browser_chooses_from_a_list_beside_its_picture(seen, visitor, site):
+    thread = visitor.thread(model="guest", intent="browse")
+    page = seen.page
+    seen.go(thread)
+    seen.send(f"Read {site[0]}/sign-in")
+    work = page.get_by_role("complementary", name="Work")
+    expect(page.get_by_role("heading", name="This needs your leave")).to_be_visible(timeout=SLOW_MS)
+    work.get_by_role("button", name="Take over").click()
+    work.get_by_role("textbox", name="Address").fill(f"{site[0]}/lists")
+    page.keyboard.press("Enter")
+    picture = work.get_by_role("img", name="What the browser shows: Lists")
+    expect(picture).to_be_visible(timeout=SLOW_MS)
+    box = picture.bounding_box()
+    assert box is not None
+    scale = box["width"] / 1_280
+    glass = work.get_by_role("textbox", name="The page")
+    glass.click(position={"x": 40 * scale, "y": 120 * scale})
+    choices = work.get_by_role("group", name="Choices of Size")
+    expect(choices.get_by_role("button", name="Small", pressed=True)).to_be_visible(timeout=SLOW_MS)
+    expect(choices.get_by_role("button", name="None")).to_be_disabled()
+    looks_well(page)
+    choices.get_by_role("button", name="Large").click()
+    expect(work.get_by_role("img", name="What the browser shows: Large is chosen")).to_be_visible(timeout=SLOW_MS)
+    expect(choices.get_by_role("button", name="Large", pressed=True)).to_be_visible(timeout=SLOW_MS)
+    expect(glass).to_be_focused()
+    visitor.call("POST", f"{API}{thread}/stop", {})
+
+
 def test_plans_and_simulations_are_kept_for_the_console(seen, place):
     page = seen.page
     seen.go("console/reports")

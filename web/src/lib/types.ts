@@ -64,6 +64,19 @@ export interface Choice {
   version?: string | null;
 }
 
+/** The drop-down list that has the focus: a browser draws it outside of its page's picture. `name` is as the page calls it. */
+export interface Choices {
+  name: string;
+  options: Option[];
+}
+
+/** Take one of the list that has the focus: its how many-th, and the words by which the person knows it. */
+export interface Choose {
+  type: "choose";
+  number: number;
+  label: string;
+}
+
 /** At this point of the page's view, in its pixels. */
 export interface Click {
   type: "click";
@@ -349,6 +362,13 @@ export interface Offered {
   plan_lacks: string;
 }
 
+/** One that can be chosen. */
+export interface Option {
+  label: string;
+  chosen: boolean;
+  disabled: boolean;
+}
+
 export interface Paused {
   type: "Paused";
   reason: "money" | "steps" | "stopped" | "tokens";
@@ -399,13 +419,14 @@ export interface Returned {
   sealed: boolean;
 }
 
-/** What is open, and who has it. */
+/** What is open, and who has it; and to who has it, the list that has the focus. */
 export interface Scene {
   type: "scene";
   url: string;
   title: string;
   held: boolean;
   mark: Mark | null;
+  choices: Choices | null;
 }
 
 export interface Scroll {
@@ -542,4 +563,4 @@ export type Happening = Begun | Words | Shell | Printed | Noted | Stands;
 
 export type Seen = Scene | Frame | NoBrowser;
 
-export type Act = Take | Give | Click | Scroll | Type | Press | Visit;
+export type Act = Take | Give | Click | Scroll | Type | Press | Choose | Visit;
