@@ -3,6 +3,7 @@
 The stand-in speaks our API with the standard library only. The real ones are tried where `sh scripts/agents.sh` has installed them.
 """
 
+import asyncio
 import json
 import os
 import signal
@@ -10,14 +11,15 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from headrace.cli.minted import LEASE_S
+from headrace.cli.client import Client
+from headrace.cli.minted import LEASE_S, keep_good, minted_key
 from headrace.core.errors import InvalidRequest, SetupError
 from tests.e2e.conftest import told
 from tests.server import PROGRAM, Installation, eventually, pool, priced
@@ -143,6 +145,28 @@ def test_however_it_ends_nothing_of_it_is_left_and_its_key_is_worth_nothing(plac
     else:
         assert revoked is not None
         assert "done" in told(place, "agent", "list").splitlines()[0]
+
+
+def test_a_key_is_prolonged_while_it_is_needed_and_revoked_then(place, server):
+    client = Client(server.base_url, server.key)
+
+    def row(id: str) -> tuple[int | None, int]:
+        with closing(sqlite3.connect(place.data / "headrace.sqlite")) as database:
+            found: tuple[int | None, int] = database.execute("SELECT revoked, expires FROM api_key WHERE id = ?", (id,)).fetchone()
+            return found
+
+    async def a_while(minted: Mapping[str, str]) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await keep_good(client, minted, every_s=0.1)
+
+    with minted_key(client, {"name": "kept good"}) as minted:
+        first = row(minted["id"])
+        asyncio.run(a_while(minted))
+        then = row(minted["id"])
+        assert (first[0], then[0]) == (None, None)
+        assert first[1] < then[1] < time.time_ns() + LEASE_S * 10**9
+    assert row(minted["id"])[0] is not None
 
 
 def sleeping(seconds: str) -> list[int]:

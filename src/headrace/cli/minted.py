@@ -34,10 +34,10 @@ def minted_key(client: Client, wish: Mapping[str, object]) -> Iterator[Mapping[s
             _revoke(client, minted["id"])
 
 
-async def keep_good(client: Client, minted: Mapping[str, str]) -> None:
+async def keep_good(client: Client, minted: Mapping[str, str], every_s: float = RENEW_S) -> None:
     """Prolong it until cancelled. A server that is away for a while finds it again as long as it is not over, and after."""
     while True:
-        await asyncio.sleep(RENEW_S)
+        await asyncio.sleep(every_s)
         with suppress(HeadraceError):
             await asyncio.to_thread(client.within(ANSWER_S).post, f"/keys/{minted['id']}", {"expires_in_s": LEASE_S})
 
