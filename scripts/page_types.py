@@ -12,7 +12,10 @@ from headrace.workspace.console import NewKey
 from headrace.workspace.door import Answered, Changes, Forking, Message, NewThread
 from headrace.workspace.files import Doing
 from headrace.workspace.live import Happening
+from headrace.workspace.making import Making, NewReport, Offered
 from headrace.workspace.schedules import NewSchedule
+from headrace.workspace.triggers import NewTrigger
+from headrace.workspace.webhooks import NewWebhook
 from headrace.workspace.window import Act, Seen
 
 PATH = Path(__file__).resolve().parents[1] / "web" / "src" / "lib" / "types.ts"
@@ -22,7 +25,8 @@ PLAIN = {"string": "string", "integer": "number", "number": "number", "boolean":
 
 def written() -> str:
     """The file as it should be."""
-    kinds: list[Any] = [Event, Happening, Seen, Act, NewThread, Changes, Message, Answered, Forking, NewKey, Doing, NewSchedule, Shown]
+    asked = [NewThread, Changes, Message, Answered, Forking, NewKey, Doing, NewSchedule, NewTrigger, NewWebhook, NewReport]
+    kinds: list[Any] = [Event, Happening, Seen, Act, *asked, Making, Offered, Shown]
     schemas, components = msgspec.json.schema_components(kinds, ref_template="{name}")
     parts = [HEAD, *(_interface(name, schema) for name, schema in sorted(components.items()))]
     parts += [f"export type Event = {_type(schemas[0])};\n", f"export type Happening = {_type(schemas[1])};\n"]

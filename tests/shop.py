@@ -21,6 +21,10 @@ SIGN_IN = """<title>Sign in</title><form action="/in" method="post"><input name=
 <input name="word" type="password" aria-label="Password"
 style="position:absolute;left:0;top:200px;width:200px;height:40px"><button>Go</button></form>"""
 
+LISTS = """<title>Lists</title><label>Size <select style="position:absolute;left:0;top:100px;width:200px;height:40px"
+onchange="document.title = this.value + ' is chosen'"><option>Small<option>Medium<option disabled>None<option>Large</select></label>
+<button style="position:absolute;left:0;top:300px;width:200px;height:40px" onclick="document.title = 'Clicked'">Go on</button>"""
+
 
 class Site(BaseHTTPRequestHandler):
     asked: list[str]
@@ -42,6 +46,7 @@ class Site(BaseHTTPRequestHandler):
             "/find": f"<p>Nothing for {parse_qs(query).get('q')}",
             "/order": f"<p>Ordered: {body}",
             "/sign-in": SIGN_IN,
+            "/lists": LISTS,
             "/in": f"<title>In</title><h1>{body}</h1><p>Your word is {parse_qs(body).get('word')}</p>"
             f'<input aria-label="Pin" value="x1"><a href="/details">Details</a><img src="http://localhost:{port}/pixel">',
             "/file": "one\ntwo\n",

@@ -23,6 +23,7 @@ from headrace.workspace import (
     ConsoleReports,
     Door,
     Memories,
+    ReportMaking,
     Schedules,
     ThreadBrowser,
     ThreadFiles,
@@ -134,6 +135,7 @@ def test_every_route_is_in_the_reference() -> None:
         *ThreadBrowser(nothing, nothing, nothing, nothing).routes(),
         *Console(nothing, nothing, nothing).routes(),
         *ConsoleReports(nothing, nothing).routes(),
+        *ReportMaking(nothing, nothing, nothing, nothing, nothing, nothing, nothing).routes(),
         *Schedules(
             visitors=nothing, archive=nothing, clock=nothing, new_id=nothing, sign=nothing, folders=nothing, house=nothing, ring=nothing
         ).routes(),

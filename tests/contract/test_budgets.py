@@ -22,6 +22,7 @@ import pytest
 from tests.client import Heard, ask, begin, post
 from tests.server import KEY, Installation, Running, at_once, eventually, pool, priced
 from tests.vendor import Vendor
+from tests.visitor import Visitor
 
 COST = "0.000027"
 
@@ -253,6 +254,18 @@ def test_a_key_mints_one_that_may_do_less_and_ends_with_it(tmp_path: Path):
             assert post(server, "/v1/keys", {"name": "more", "models": ["byte-by-byte"]}, secret)[0] == 400
             status, grandchild = post(server, "/v1/keys", {"name": "run-1-a"}, secret)
             assert ask(server, "byte-by-byte", key=grandchild["secret"]).end == "model_not_found", "it may what all above it may"
+            at = f"/v1/keys/{child['id']}"
+            assert post(server, at, {"expires_in_s": 60}, secret)[0] == 404, "no key prolongs itself"
+            assert post(server, at, {"expires_in_s": 1_200}, parent)[0] == 200
+            assert post(server, at, {"expires_in_s": 0}, parent)[0] == post(server, at, {}, parent)[0] == 400
+            other = post(server, "/v1/keys", {"name": "brief", "expires_in_s": 60}, parent)[1]
+            assert post(server, f"/v1/keys/{other['id']}", {"expires_in_s": 1}, secret)[0] == 404, "nor one beside it"
+            assert Visitor(server).call("DELETE", f"/v1/keys/{other['id']}", authorization=f"Bearer {secret}")[0] == 404
+            assert Visitor(server).call("DELETE", f"/v1/keys/{other['id']}", authorization=f"Bearer {parent}")[0] == 200
+            assert ask(server, "answers", key=other["secret"]).status == 401
+            assert post(server, f"/v1/keys/{other['id']}", {"expires_in_s": 60}, parent)[0] == 404, "what is revoked stays revoked"
+            below = post(server, "/v1/keys", {"name": "run-1-b", "expires_in_s": 60}, secret)[1]
+            assert post(server, f"/v1/keys/{below['id']}", {"expires_in_s": 3_600}, secret)[0] == 400, "it ends with the one above it"
             installation.run("keys", "revoke", "agent")
             assert {ask(server, "answers", key=one).status for one in (parent, secret, grandchild["secret"])} == {401}
 

@@ -1,8 +1,11 @@
 """The page in a real browser: what people do with it, what no other site can, and that it can be used by all."""
 
+import hashlib
+import hmac
 import json
 import re
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,12 +18,14 @@ from headrace.core.shown import Bars, Figure, News, Shown, ShownTable, Stack
 from headrace.storage import KeptReport, Reports
 from headrace.web import assets
 from tests.needs import missing, need
+from tests.receiver import receiving
 from tests.server import Installation, Running, pool, priced
 from tests.shop import shop
 from tests.talker import SCRIPTS, Talker, blind
 from tests.visitor import API, Visitor
 
 AXE = Path(__file__).resolve().parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
+DATA = Path(str(files("headrace.simulator"))) / "data" / "scenarios"
 SLOW_MS = 20_000
 pytestmark = pytest.mark.xdist_group("page")
 commands = pytest.mark.sandbox(2)
@@ -103,6 +108,18 @@ def accessible(page: Page) -> None:
     found = json.loads(told["result"]["value"])["violations"]
     serious = [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found if one["impact"] in ("serious", "critical")]
     assert serious == []
+
+
+def looks_well(page: Page) -> None:
+    """By day, by night, and within the width of a phone; then it is a desk by day again."""
+    accessible(page)
+    page.emulate_media(color_scheme="dark")
+    accessible(page)
+    page.set_viewport_size({"width": 390, "height": 780})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    accessible(page)
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size({"width": 1280, "height": 800})
 
 
 def test_the_link_of_the_start_signs_in_once_and_a_key_does(browser, server):
@@ -332,6 +349,72 @@ def test_a_schedule_is_made_in_words_rests_and_is_taken_back(seen):
     expect(page.get_by_text("No schedules yet.")).to_be_visible(timeout=SLOW_MS)
 
 
+def test_a_webhook_is_made_tried_told_again_rests_and_is_deleted(seen):
+    page = seen.page
+    with receiving() as receiver:
+        seen.go("webhooks")
+        expect(page.get_by_text("No webhooks yet.")).to_be_visible(timeout=SLOW_MS)
+        page.get_by_role("main").get_by_role("button", name="New").click()
+        page.get_by_label("Address").fill("ftp://example.org/")
+        page.get_by_label("run.finished").check()
+        looks_well(page)
+        page.get_by_role("button", name="Make", exact=True).click()
+        expect(page.get_by_role("alert")).to_contain_text("no address of a web server", timeout=SLOW_MS)
+        page.get_by_label("Address").fill(receiver.url)
+        page.get_by_role("button", name="Make", exact=True).click()
+        expect(page.get_by_text(re.compile("^whsec_"))).to_be_visible(timeout=SLOW_MS)
+        page.reload()
+        page.get_by_role("button", name=receiver.url).click()
+        expect(page.get_by_text(re.compile("^whsec_")), "it is shown once").to_have_count(0)
+        receiver.fails = [500]
+        page.get_by_role("button", name="Test", exact=True).click()
+        expect(page.get_by_text("once: it answered with 500")).to_be_visible(timeout=SLOW_MS)
+        page.get_by_role("button", name=re.compile("^Tell test of")).click()
+        expect(page.get_by_role("cell", name="heard")).to_be_visible(timeout=SLOW_MS)
+        assert receiver.kinds() == ["test", "test"]
+        looks_well(page)
+        page.get_by_role("button", name="Pause").click()
+        expect(page.get_by_text(re.compile("^paused since"))).to_be_visible(timeout=SLOW_MS)
+        expect(page.get_by_role("button", name="Test", exact=True)).to_have_count(0)
+        page.get_by_role("button", name="Go on").click()
+        expect(page.get_by_role("button", name="Test", exact=True)).to_be_visible(timeout=SLOW_MS)
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.get_by_role("button", name="Delete").click()
+        expect(page.get_by_text("No webhooks yet.")).to_be_visible(timeout=SLOW_MS)
+
+
+def test_a_trigger_is_made_called_and_taken_back(seen, visitor):
+    page = seen.page
+    seen.go("schedules")
+    page.get_by_role("navigation", name="Automation").get_by_role("link", name="Triggers").click()
+    expect(page.get_by_text("No triggers yet.")).to_be_visible(timeout=SLOW_MS)
+    page.get_by_role("main").get_by_role("button", name="New").click()
+    page.get_by_label("What is to be done with each message").fill("Note what came")
+    page.get_by_label("Model").select_option("echo")
+    page.get_by_label("Most a run may cost, $").fill("0.10")
+    page.get_by_text("What it may do without asking").click()
+    looks_well(page)
+    page.get_by_role("button", name="Make", exact=True).click()
+    secret = page.get_by_text(re.compile("^whsec_."))
+    expect(secret).to_be_visible(timeout=SLOW_MS)
+    address = page.get_by_text(re.compile("/hooks/trg_")).inner_text()
+    signature = hmac.new(secret.inner_text().encode(), b"{}", hashlib.sha256).hexdigest()
+    path = address.removeprefix(seen.url)
+    assert visitor.call("POST", path, b"{}", x_hub_signature_256=f"sha256={signature}", x_github_delivery="build-7")[0] == 202
+    page.get_by_role("button", name="I have it").click()
+    page.get_by_role("button", name="Note what came").first.click()
+    expect(page.get_by_role("cell", name="build-7")).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_text(re.compile(r"^Each run may use \$0\.10"))).to_be_visible()
+    looks_well(page)
+    page.get_by_role("cell", name="open").get_by_role("link").click()
+    expect(page.get_by_text("You said: Note what came")).to_be_visible(timeout=SLOW_MS)
+    seen.go("triggers")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("main").get_by_role("button", name="Note what came").click()
+    page.get_by_role("button", name="Take back").click()
+    expect(page.get_by_text("No triggers yet.")).to_be_visible(timeout=SLOW_MS)
+
+
 @pytest.mark.sandbox(3)
 def test_the_agents_browser_is_seen_taken_and_given_back(seen, visitor, site):
     thread = visitor.thread(model="guest", intent="browse")
@@ -363,6 +446,35 @@ def test_the_agents_browser_is_seen_taken_and_given_back(seen, visitor, site):
     assert "hunter22" not in str(told)
 
 
+@pytest.mark.sandbox(3)
+def test_who_has_the_browser_chooses_from_a_list_beside_its_picture(seen, visitor, site):
+    thread = visitor.thread(model="guest", intent="browse")
+    page = seen.page
+    seen.go(thread)
+    seen.send(f"Read {site[0]}/sign-in")
+    work = page.get_by_role("complementary", name="Work")
+    expect(page.get_by_role("heading", name="This needs your leave")).to_be_visible(timeout=SLOW_MS)
+    work.get_by_role("button", name="Take over").click()
+    work.get_by_role("textbox", name="Address").fill(f"{site[0]}/lists")
+    page.keyboard.press("Enter")
+    picture = work.get_by_role("img", name="What the browser shows: Lists")
+    expect(picture).to_be_visible(timeout=SLOW_MS)
+    box = picture.bounding_box()
+    assert box is not None
+    scale = box["width"] / 1_280
+    glass = work.get_by_role("textbox", name="The page")
+    glass.click(position={"x": 40 * scale, "y": 120 * scale})
+    choices = work.get_by_role("group", name="Choices of Size")
+    expect(choices.get_by_role("button", name="Small", pressed=True)).to_be_visible(timeout=SLOW_MS)
+    expect(choices.get_by_role("button", name="None")).to_be_disabled()
+    looks_well(page)
+    choices.get_by_role("button", name="Large").click()
+    expect(work.get_by_role("img", name="What the browser shows: Large is chosen")).to_be_visible(timeout=SLOW_MS)
+    expect(choices.get_by_role("button", name="Large", pressed=True)).to_be_visible(timeout=SLOW_MS)
+    expect(glass).to_be_focused()
+    visitor.call("POST", f"{API}{thread}/stop", {})
+
+
 def test_plans_and_simulations_are_kept_for_the_console(seen, place):
     page = seen.page
     seen.go("console/reports")
@@ -387,13 +499,37 @@ def test_plans_and_simulations_are_kept_for_the_console(seen, place):
     page.get_by_role("button", name="small, balanced", exact=True).click()
     expect(page.get_by_role("heading", name="small, balanced missed something")).to_be_visible(timeout=SLOW_MS)
     expect(page.get_by_role("cell", name="91.00%")).to_have_text("91.00%")
-    accessible(page)
-    page.emulate_media(color_scheme="dark")
-    accessible(page)
-    page.set_viewport_size({"width": 390, "height": 780})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    looks_well(page)
     page.get_by_role("button", name="Delete").click()
     expect(page.get_by_text("No plans or simulations yet.")).to_be_visible(timeout=SLOW_MS)
+
+
+def test_a_simulation_is_begun_in_the_page_seen_and_stopped(seen, place):
+    """The terminal's own command does it; its report is in the list that is there already."""
+    page = seen.page
+    (place.data / "scenarios").mkdir()
+    (place.data / "scenarios" / "mine.toml").write_text((DATA / "small.toml").read_text())
+    seen.go("console/reports")
+    page.get_by_role("main").get_by_role("button", name="New").click()
+    page.get_by_label("Scenario").select_option("paste one")
+    page.get_by_label("Scenario (TOML)").fill("[[pool]]\nname = 3\n")
+    page.get_by_role("button", name="Begin").click()
+    expect(page.get_by_role("alert")).to_contain_text("$.pool[0].name", timeout=SLOW_MS)
+    expect(page.get_by_label("Scenario (TOML)")).to_have_attribute("aria-invalid", "true")
+    looks_well(page)
+    page.get_by_role("combobox").select_option("mine.toml")
+    page.get_by_label("Hours, on the virtual clock").fill("200")
+    page.get_by_role("button", name="Begin").click()
+    expect(page.get_by_text("Simulating")).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("came to nothing: Somebody stopped it.")).to_be_visible(timeout=SLOW_MS)
+    page.get_by_role("main").get_by_role("button", name="New").click()
+    page.get_by_label("Hours, on the virtual clock").fill("0.01")
+    page.get_by_role("button", name="Begin").click()
+    page.get_by_role("button", name="Open the last simulation").click(timeout=3 * SLOW_MS)
+    expect(page.get_by_role("heading", name=re.compile("^mine"))).to_be_visible(timeout=SLOW_MS)
+    page.get_by_role("button", name="Delete").click()
 
 
 def test_words_are_found_by_the_keyboard_alone(seen, visitor):

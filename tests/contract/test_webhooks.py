@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from headrace.core.errors import InvalidApiKey, NotFound
+from headrace.core.errors import InvalidApiKey, InvalidRequest, NotFound
 from tests.e2e.conftest import told
 from tests.receiver import Receiver, receiving
 from tests.server import Installation, Running, eventually, pool, priced
@@ -91,6 +91,45 @@ def test_a_budget_that_ends_is_told(ann, receiver):
     ann.call("DELETE", f"{API}/webhooks/{made['id']}")
 
 
+def test_a_webhook_rests_and_what_it_was_told_is_told_again(ann, ben, receiver):
+    made = ann.post("/webhooks", {"url": receiver.url, "events": ["run.finished"]})
+    at = f"{API}/webhooks/{made['id']}"
+    ann.say(ann.thread(model="echo"), "First")
+    assert eventually(lambda: receiver.kinds() == ["run.finished"])
+    assert ben.call("PATCH", at, {"paused": True})[0] == 404
+    status, rests = ann.call("PATCH", at, {"paused": True})
+    assert (status, rests["paused"] >= rests["created"]) == (200, True)
+    assert ann.call("PATCH", at, {"paused": True})[1]["paused"] == rests["paused"], "it rests since it began to"
+    ann.say(ann.thread(model="echo"), "Nobody hears of this")
+    (first,) = ann.get(f"/webhooks/{made['id']}")["deliveries"]
+    for path in (f"{at}/test", f"{at}/deliveries/{first['id']}"):
+        assert ann.call("POST", path)[0] == 409
+    assert ann.call("PATCH", at, {"paused": False})[1]["paused"] is None
+    assert ben.call("POST", f"{at}/deliveries/{first['id']}")[0] == ann.call("POST", f"{at}/deliveries/none")[0] == 404
+    assert ann.call("POST", f"{at}/deliveries/{first['id']}")[0] == 202
+    assert eventually(lambda: len(receiver.heard) == 2)
+    (once, body), (again, same) = receiver.heard
+    assert (once["webhook-id"], body) == (again["webhook-id"], same), "one message, so who has heard it already can tell"
+    assert eventually(lambda: ann.get(f"/webhooks/{made['id']}")["deliveries"][0]["state"] == "heard")
+    ann.call("DELETE", at)
+
+
+def test_webhooks_of_the_terminal_are_seen_by_who_administers(place, ann, ben, receiver):
+    told(place, "webhook", "add", receiver.url)
+    (one,) = [one for one in ann.get("/webhooks")["webhooks"] if one["terminal"]]
+    assert ben.get("/webhooks")["webhooks"] == []
+    told(place, "webhook", "pause", one["id"])
+    with pytest.raises(InvalidRequest, match="is paused"):
+        told(place, "webhook", "test", one["id"])
+    (row,) = json.loads(told(place, "webhook", "list", "--format", "json"))
+    assert row["paused"] is not None
+    told(place, "webhook", "resume", one["id"])
+    assert ann.get(f"/webhooks/{one['id']}")["paused"] is None
+    assert ann.call("DELETE", f"{API}/webhooks/{one['id']}")[0] == 204
+    with pytest.raises(InvalidRequest, match="no webhook"):
+        told(place, "webhook", "pause", one["id"])
+
+
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
@@ -124,7 +163,10 @@ def test_a_message_from_outside_starts_a_run_once_and_its_words_ask_for_nothing(
     assert ben.call("GET", API + thread)[0] == 404
     again = outside.call("POST", path, body, **signed(made["secret"], "m1", body))
     assert again == (202, {**told, "again": True})
-    assert len(ann.get(f"/triggers/{made['id']}")["deliveries"]) == 1
+    seen = ann.get(f"/triggers/{made['id']}")
+    assert [one["run"] for one in seen["deliveries"]] == [told["run"]] == [seen["last"]["run"]]
+    assert seen["may"][0] == "Each run may use $0.10, 500,000 tokens and 100 calls of the model; then it pauses and asks."
+    assert next(one for one in ann.get("/triggers")["triggers"] if one["id"] == made["id"])["last"] == seen["last"]
     assert ann.get(thread)["budget_usd"] == "0.10"
 
 
@@ -143,6 +185,8 @@ def test_only_who_holds_the_secret_starts_anything(server, ann, id, change, says
     made = ann.post("/triggers", {"task": TASK, "model": "echo"})
     status, told = Visitor(server).call("POST", made["path"], b"{}", **(signed(made["secret"], id, b"{}") | change))
     assert status == (401 if says else 202), told
+    if not says:
+        ann.wait(f"/threads/{told['thread']}", "done")  # nothing of it is told to the webhooks of another test
     assert says is None or says in told["error"]["message"]
     assert len(ann.get(f"/triggers/{made['id']}")["deliveries"]) == (0 if says else 1)
     assert Visitor(server).call("POST", made["path"], b"{}")[0] == 401
@@ -168,7 +212,9 @@ def test_a_trigger_is_bounded_and_ends(server, ann):
     def posted(id: str, body: bytes = b"{}") -> tuple[int, Any]:
         return Visitor(server).call("POST", made["path"], body, **signed(made["secret"], id, body))
 
-    assert posted("1")[0] == 202
+    status, told = posted("1")
+    assert status == 202
+    ann.wait(f"/threads/{told['thread']}", "done")
     assert posted("2")[0] == 429
     assert posted("1")[0] == 202, "told again it starts nothing, so nothing is too much"
     assert posted("3", b"x" * (1 << 20))[0] == 413
@@ -188,13 +234,14 @@ def test_programs_make_them_with_a_key_and_only_who_administers_names_a_folder(s
 
 
 @needs_sandbox
-def test_a_trigger_of_a_folder_works_in_it_and_takes_its_changes_over(place, server, tmp_path):
+def test_a_trigger_of_a_folder_works_in_it_and_takes_its_changes_over(place, server, ann, tmp_path):
     made = place.run("trigger", "add", "Write hello.py", "--folder", str(tmp_path), "--model", "coder", "--take", "--for", "3d")
     secret, path = made.stdout.strip(), re.search(r"/hooks/\S+", made.stderr)
     assert path is not None
     status, came = Visitor(server).call("POST", path[0], b"{}", **signed(secret, "m1", b"{}"))
     assert status == 202
     assert eventually(lambda: (tmp_path / "hello.py").exists(), 30)
+    ann.wait(f"/threads/{came['thread']}", "done")
     name = path[0].rpartition("/")[2]
     for words in ("m1", came["run"], came["thread"]):
         assert words in told(place, "trigger", "log", name, "--format", "json")

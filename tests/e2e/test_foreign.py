@@ -3,15 +3,23 @@
 The stand-in speaks our API with the standard library only. The real ones are tried where `sh scripts/agents.sh` has installed them.
 """
 
+import asyncio
+import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from headrace.cli.client import Client
+from headrace.cli.minted import LEASE_S, keep_good, minted_key
 from headrace.core.errors import InvalidRequest, SetupError
 from tests.e2e.conftest import told
 from tests.server import PROGRAM, Installation, eventually, pool, priced
@@ -86,11 +94,27 @@ def test_it_reaches_models_alone_and_what_it_made_is_a_draft(place, server, proj
     assert "done" in told(place, "agent", "list").splitlines()[0]
 
 
-def test_who_stops_it_ends_it_and_all_that_it_has_started(place, server, project):
-    mark = f"4{os.getpid()}"
+def kept_by(place: Installation) -> dict[str, Any]:
+    """The key that was minted last, as the terminal lists it."""
+    rows: list[dict[str, Any]] = json.loads(told(place, "keys", "list", "--format", "json"))
+    return next(one for one in reversed(rows) if one["name"].startswith("foreign "))
+
+
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [
+        pytest.param(signal.SIGINT, 130, id="Ctrl-C"),
+        pytest.param(signal.SIGTERM, 143, id="a service manager"),
+        pytest.param(signal.SIGHUP, 129, id="a closed terminal"),
+        pytest.param(None, 1, id="kill -9 of the agent"),
+        pytest.param(signal.SIGKILL, -9, id="kill -9 of the terminal"),
+    ],
+)
+def test_however_it_ends_nothing_of_it_is_left_and_its_key_is_worth_nothing(place, server, project, how, code):
+    mark = f"{4 + (how or 0)}{os.getpid()}"
     line = (
         *PROGRAM, "agent", "foreign", "command", "Wait", "--command", f"echo begun; sleep {mark} & sleep {mark}",
-        "--folder", str(project), "--model", "talker", "--url", server.base_url, "--key", server.key,
+        "--folder", str(project), "--model", "talker", "--url", server.base_url, "--key", server.key, "--minutes", "600",
     )  # fmt: skip
     with subprocess.Popen(
         line,
@@ -103,25 +127,59 @@ def test_who_stops_it_ends_it_and_all_that_it_has_started(place, server, project
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == b"begun\n"
-            assert eventually(lambda: sleeping(mark) == 2)
-            process.send_signal(signal.SIGINT)
-            assert process.wait(20) == 130
+            assert eventually(lambda: len(sleeping(mark)) == 2)
+            key = kept_by(place)
+            assert key["revoked"] is None
+            for one in sleeping(mark) if how is None else ():
+                os.kill(one, signal.SIGKILL)
+            if how is not None:
+                process.send_signal(how)
+            assert process.wait(20) == code
         finally:
             process.kill()
-    assert eventually(lambda: sleeping(mark) == 0)
-    assert "done" in told(place, "agent", "list").splitlines()[0]
+    assert eventually(lambda: sleeping(mark) == [])
+    with closing(sqlite3.connect(place.data / "headrace.sqlite")) as database:
+        (revoked, expires) = database.execute("SELECT revoked, expires FROM api_key WHERE id = ?", (key["id"],)).fetchone()
+    if how == signal.SIGKILL:
+        assert expires < time.time_ns() + LEASE_S * 10**9, "nobody was left who could revoke it: it ends by itself"
+    else:
+        assert revoked is not None
+        assert "done" in told(place, "agent", "list").splitlines()[0]
 
 
-def sleeping(seconds: str) -> int:
-    """How many processes sleep for so long."""
-    count = 0
+def test_a_key_is_prolonged_while_it_is_needed_and_revoked_then(place, server):
+    client = Client(server.base_url, server.key)
+
+    def row(id: str) -> tuple[int | None, int]:
+        with closing(sqlite3.connect(place.data / "headrace.sqlite")) as database:
+            found: tuple[int | None, int] = database.execute("SELECT revoked, expires FROM api_key WHERE id = ?", (id,)).fetchone()
+            return found
+
+    async def a_while(minted: Mapping[str, str]) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await keep_good(client, minted, every_s=0.1)
+
+    with minted_key(client, {"name": "kept good"}) as minted:
+        first = row(minted["id"])
+        asyncio.run(a_while(minted))
+        then = row(minted["id"])
+        assert (first[0], then[0]) == (None, None)
+        assert first[1] < then[1] < time.time_ns() + LEASE_S * 10**9
+    assert row(minted["id"])[0] is not None
+
+
+def sleeping(seconds: str) -> list[int]:
+    """The processes that sleep for so long."""
+    found = []
     for process in Path("/proc").iterdir():
         if process.name.isdigit():
             try:
-                count += (process / "cmdline").read_bytes() == b"sleep\0%s\0" % seconds.encode()
+                if (process / "cmdline").read_bytes() == b"sleep\0%s\0" % seconds.encode():
+                    found.append(int(process.name))
             except OSError:
                 continue
-    return count
+    return found
 
 
 def test_what_can_be_started_is_checked(place, server, project):

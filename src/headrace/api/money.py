@@ -1,4 +1,4 @@
-"""A key with less than one's own: POST /v1/keys."""
+"""Keys with less than one's own: minted, prolonged and revoked by who holds the key above them."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from headrace.api.askers import Keys, authenticate
 from headrace.api.asking import CLASSES
-from headrace.core.clock import SECOND, Clock
+from headrace.core.clock import SECOND, Clock, Moment
 from headrace.core.errors import InvalidRequest
 from headrace.core.identity import Principal, TrafficClass
 from headrace.core.money import pico_of, usd
@@ -45,11 +45,19 @@ class Minting(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_minute: int | None
 
 
+class LongerAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The end that is wished for a key, from now."""
+
+    expires_in_s: int
+
+
 _asks = msgspec.json.Decoder(KeyAsk)
+_longer = msgspec.json.Decoder(LongerAsk)
 
 
 class Money:
-    """The handlers. `mint` makes a key of a principal's own, in a thread, and returns it with its secret."""
+    """The handlers. In a thread, `mint` makes a key of a principal's own and returns it with its secret; `prolong` and `revoke` are for
+    those that were minted from it, by their ids."""
 
     def __init__(
         self,
@@ -57,11 +65,16 @@ class Money:
         keys: Keys,
         clock: Clock,
         mint: Callable[[Principal, Minting], tuple[KeyRow, str]],
+        prolong: Callable[[Principal, str, Moment], KeyRow],
+        revoke: Callable[[Principal, str], None],
     ) -> None:
-        self._keys, self._clock, self._mint = keys, clock, mint
+        self._keys, self._clock, self._mint, self._prolong, self._revoke = keys, clock, mint, prolong, revoke
 
     def routes(self) -> list[Route]:
-        return [Route("/v1/keys", self.create_key, methods=["POST"])]
+        return [
+            Route("/v1/keys", self.create_key, methods=["POST"]),
+            Route("/v1/keys/{key}", self.key, methods=["POST", "DELETE"]),
+        ]
 
     async def create_key(self, request: Request) -> Response:
         """POST /v1/keys: a key that may do less than the one that asks, and ends with it."""
@@ -84,6 +97,22 @@ class Money:
                 "expires_at": None if row.expires is None else row.expires // SECOND,
             }
         )
+
+    async def key(self, request: Request) -> Response:
+        """POST: another end for a key that was minted from the one that asks. DELETE: revoke it, with all that were minted from it."""
+        principal, id = self._principal(request), request.path_params["key"]
+        if request.method == "DELETE":
+            await asyncio.to_thread(self._revoke, principal, id)
+            return _json({"object": "key.deleted", "id": id, "deleted": True})
+        try:
+            asked = _longer.decode(await request.body())
+        except msgspec.MsgspecError as wrong:
+            raise InvalidRequest(f"The key can't be changed: {wrong}.") from None
+        if not 1 <= asked.expires_in_s <= EXPIRES_S_MAX:
+            raise InvalidRequest(f"Invalid value for 'expires_in_s': it is 1 to {EXPIRES_S_MAX}.", param="expires_in_s")
+        expires = self._clock.moment() + asked.expires_in_s * SECOND
+        await asyncio.to_thread(self._prolong, principal, id, expires)
+        return _json({"object": "key", "id": id, "expires_at": expires // SECOND})
 
     def _minting(self, asked: KeyAsk) -> Minting:
         if not 1 <= len(asked.name) <= KEY_NAME_MAX or not asked.name.isprintable():

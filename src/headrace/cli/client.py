@@ -40,6 +40,13 @@ class Client:
     def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
         return self._told("POST", path, body)
 
+    def delete(self, path: str) -> Any:
+        return self._told("DELETE", path, None)
+
+    def within(self, timeout_s: float) -> "Client":
+        """The same, which waits no longer than that for an answer."""
+        return Client(self.url, self._key, timeout_s=timeout_s)
+
     def post_whole(self, path: str, body: dict[str, Any], headers: dict[str, str]) -> tuple[bytes, http.client.HTTPMessage]:
         """The answer as it came, and what its headers say of it."""
         with self._asked("POST", path, body, headers) as answer:

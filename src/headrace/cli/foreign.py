@@ -17,16 +17,16 @@ from headrace.agents.events import Ended
 from headrace.cli.agent import offer
 from headrace.cli.agentrun import begin, draft_of, home_of, new_name
 from headrace.cli.client import Client, client_for
+from headrace.cli.minted import keep_good, minted_key
 from headrace.compose import Place
 from headrace.compose.clock import MachineClock
 from headrace.core.errors import InvalidRequest, SetupError, UpstreamFailed
-from headrace.sandbox import PROXY_PORT, Doorway, Draft, Level, Limits, Outcome, confined, run_line, try_level
+from headrace.sandbox import PROXY_PORT, Doorway, Draft, Limits, Line, Outcome, confined, run_line, try_level
 from headrace.storage import RunLog
 
 INSIDE = f"http://127.0.0.1:{PROXY_PORT}"
 NO_KEY = "sk-hr-in-the-sandbox"
 """What the agent takes for its key: the door puts the true one in its place."""
-KEY_SPARE_S = 60
 ADDRESS_SPACE = 1 << 46
 """Engines of JavaScript reserve far more address space than they use."""
 SAID_CHARS_MAX = 4_000
@@ -116,11 +116,6 @@ def foreign(
     level = try_level()
     click.secho(level.says, dim=True, err=True)
     run = new_name()
-    minted = client.post("/keys", _wish(run, model, usd_max, minutes))
-    _left(client, minted, model, tries=LENDER_TRIES)
-    begin(place, task, folder, Grant(), name=run)
-    click.secho(f"{run} in {folder.resolve()}", dim=True, err=True)
-    draft = draft_of(place, run)
     limits = Limits(
         seconds_max=60 * minutes,
         output_bytes_max=64 << 20,
@@ -128,16 +123,24 @@ def foreign(
         open_files_max=8_192,
         memory_bytes_max=ADDRESS_SPACE,
     )
-    door = Doorway(client.url, minted["secret"])
-    said = "It was stopped."
-    try:
-        outcome = asyncio.run(_ran(door, command, draft, level, limits, paths, environment, draft.place / "door.sock"))
-        said = outcome.stdout.strip()[-SAID_CHARS_MAX:] or f"It ended with {outcome.exit_code}."
-    finally:
-        log = RunLog(home_of(place, run) / "events.jsonl")
-        log.append(Ended(said), MachineClock().moment(), durable=True)
-        log.close()
-    left = _left(client, minted, model)
+    with minted_key(client, _wish(run, model, usd_max)) as minted:
+        _left(client, minted, model, tries=LENDER_TRIES)
+        begin(place, task, folder, Grant(), name=run)
+        click.secho(f"{run} in {folder.resolve()}", dim=True, err=True)
+        draft = draft_of(place, run)
+        door = Doorway(client.url, minted["secret"])
+        said = "It was stopped."
+        try:
+            held = confined(
+                command, draft, level, limits, proxy=draft.place / "door.sock", read=paths, environment=environment, is_proxy=False
+            )
+            outcome = asyncio.run(_ran(client, minted, door, held, draft, limits))
+            said = outcome.stdout.strip()[-SAID_CHARS_MAX:] or f"It ended with {outcome.exit_code}."
+        finally:
+            log = RunLog(home_of(place, run) / "events.jsonl")
+            log.append(Ended(said), MachineClock().moment(), durable=True)
+            log.close()
+        left = _left(client, minted, model)
     _tell(outcome, door, None if left is None else usd_max - left, usd_max)
     offer(draft, run, take=take and outcome.exit_code == 0)
     if outcome.exit_code:
@@ -197,27 +200,21 @@ def installed_at(program: Path, environ: Mapping[str, str]) -> tuple[Path, list[
     return true, [path for path in dict.fromkeys(needed) if not path.is_relative_to("/usr")], runner
 
 
-def _wish(run: str, model: str, usd_max: Decimal, minutes: int) -> dict[str, object]:
+def _wish(run: str, model: str, usd_max: Decimal) -> dict[str, object]:
     """The key that is minted for it."""
     budget = {} if usd_max == 0 else {"budget_usd": f"{usd_max:f}"}
-    return {"name": f"foreign {run}", "models": [model], "expires_in_s": 60 * minutes + KEY_SPARE_S, **budget}
+    return {"name": f"foreign {run}", "models": [model], **budget}
 
 
-async def _ran(
-    door: Doorway,
-    command: str,
-    draft: Draft,
-    level: Level,
-    limits: Limits,
-    paths: Sequence[Path],
-    environment: Mapping[str, str],
-    socket: Path,
-) -> Outcome:
-    """Run it to its end; whoever stops us stops it."""
-    await door.start(socket)
+async def _ran(client: Client, minted: Mapping[str, str], door: Doorway, line: Line, draft: Draft, limits: Limits) -> Outcome:
+    """Run it to its end, and keep its key good so long; whoever stops us stops it."""
+    await door.start(draft.place / "door.sock")
     try:
-        line = confined(command, draft, level, limits, proxy=socket, read=paths, environment=environment, is_proxy=False)
-        return await run_line(line, draft, limits, hear=_hear)
+        async with asyncio.TaskGroup() as tasks:
+            keeping = tasks.create_task(keep_good(client, minted))
+            outcome = await run_line(line, draft, limits, hear=_hear)
+            keeping.cancel()
+        return outcome
     finally:
         await door.stop()
 

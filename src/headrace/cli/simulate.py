@@ -67,6 +67,7 @@ JSON_HELP = "Write the report as JSON (- for standard output)."
     "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the report as JSON (- for standard output)."
 )
 @click.option("--html", "html_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the report as a page.")
+@click.option("--progress", is_flag=True, help="Tell how far it is in lines of standard error, for who is no terminal.")
 @KEEP
 @click.pass_context
 def simulate(
@@ -84,6 +85,7 @@ def simulate(
     watched: int | None,
     json_file: Path | None,
     html_file: Path | None,
+    progress: bool,
     keep: bool | None,
 ) -> None:
     """Run a scenario on a virtual clock: the gateway's own decisions, over silicon that is modelled.
@@ -104,7 +106,7 @@ def simulate(
     run = prepare(chosen, workload, segments_max=2 if workload is None else SEGMENTS_REPLAYED)
     if not compiled_here():
         Console(stderr=True).print("numba is not installed, so this takes much longer: pip install 'headrace\\[simulate]'", style="yellow")
-    with _bar(run.settings.name) as shown:
+    with _lines() if progress else _bar(run.settings.name) as shown:
         report = run.go(shown)
     _deliver(report, json_file, html_file)
     if keeps(context.ensure_object(Place), keep):
@@ -323,6 +325,20 @@ def _bar(name: str) -> Iterator[Progress]:
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(name, total=1.0)
         yield lambda share, count: bar.update(task, completed=share, description=f"{name}, {count:,}")
+
+
+@contextmanager
+def _lines() -> Iterator[Progress]:
+    """A line for each full percent."""
+    told = -1
+
+    def tell(share: float, count: int) -> None:
+        nonlocal told
+        if (percent := int(100 * share)) > told:
+            told = percent
+            click.echo(f"{percent} %, {count:,} events", err=True)
+
+    yield tell
 
 
 def _deliver(report: Report, json_file: Path | None, html_file: Path | None) -> None:

@@ -9,8 +9,9 @@ from headrace.cli.tables import FORMATS, Cell, Format, show
 from headrace.cli.telling import NOBODYS, tell_due
 from headrace.compose import Place, new_token
 from headrace.compose.clock import MachineClock, Names, shown_moment
+from headrace.core.clock import Moment
 from headrace.core.errors import InvalidRequest
-from headrace.storage import Subscriber, drop_subscriber, keep_subscriber, subscribers_of, tell_one, tellings_of
+from headrace.storage import Subscriber, drop_subscriber, keep_subscriber, pause_subscriber, subscribers_of, tell_one, tellings_of
 from headrace.wire.hooks import secret_from
 from headrace.workspace import KINDS, check_address, check_kinds, test_message, told_of
 
@@ -55,10 +56,35 @@ def list_webhooks(place: Place, kind: Format) -> None:
                 "events": " ".join(each.kinds) or "everything",
                 "of": each.owner or "everybody",
                 "created": shown_moment(each.created),
+                "paused": None if each.paused is None else shown_moment(each.paused),
             }
             for each in subscribers_of(database, None)
         ]
-    show(rows, ("id", "url", "events", "of", "created"), kind, empty="Nobody is told yet: headrace webhook add URL.")
+    show(rows, ("id", "url", "events", "of", "created", "paused"), kind, empty="Nobody is told yet: headrace webhook add URL.")
+
+
+@webhook.command("pause")
+@click.argument("id")
+@click.pass_obj
+def pause(place: Place, id: str) -> None:
+    """Tell ID nothing until it goes on: what happens meanwhile is not told later."""
+    _rest(place, id, MachineClock().moment())
+    click.echo(f"{id} is told nothing until headrace webhook resume {id}.")
+
+
+@webhook.command("resume")
+@click.argument("id")
+@click.pass_obj
+def resume(place: Place, id: str) -> None:
+    """Tell ID again what happens, and what waited for it."""
+    _rest(place, id, None)
+    click.echo(f"{id} is told again.")
+
+
+def _rest(place: Place, id: str, since: Moment | None) -> None:
+    with database_of(place) as database:
+        if not pause_subscriber(database, None, id, since):
+            raise InvalidRequest(f"There is no webhook {id!r}: headrace webhook list shows them.")
 
 
 @webhook.command("remove")
@@ -100,8 +126,11 @@ def test(place: Place, id: str) -> None:
     """Tell ID something now, and say whether it was heard."""
     clock = MachineClock()
     with database_of(place) as database:
-        if all(each.id != id for each in subscribers_of(database, None)):
+        held = next((each for each in subscribers_of(database, None) if each.id == id), None)
+        if held is None:
             raise InvalidRequest(f"There is no webhook {id!r}: headrace webhook list shows them.")
+        if held.paused is not None:
+            raise InvalidRequest(f"{id} is paused: headrace webhook resume {id} lets it go on.")
         fresh = test_message(id, Names(clock)("test_"), clock.moment())
         tell_one(database, fresh)
         tell_due(place, database)

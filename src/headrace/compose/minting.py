@@ -7,7 +7,7 @@ from headrace.api import Minting
 from headrace.compose.acts import key_act
 from headrace.compose.clock import MachineClock, Names
 from headrace.core.clock import Moment
-from headrace.core.errors import InvalidRequest, NotAllowed
+from headrace.core.errors import InvalidRequest, NotAllowed, NotFound
 from headrace.core.identity import Principal, TrafficClass
 from headrace.core.money import pico_of
 from headrace.metering import KeyRow
@@ -74,6 +74,31 @@ def mint_key(state: SharedState, clock: MachineClock, parent: Principal, asked: 
             owner=parent.owner or None,
             act=act or key_act(parent),
         )
+
+
+def revoke_minted(state: SharedState, clock: MachineClock, parent: Principal, id: str) -> None:
+    """End a key that was minted from the parent's, with all below it; it may have ended before. Raises NotFound for any other."""
+    with state.opened() as database:
+        _minted(store := KeyStore(database, state.layout), parent, id)
+        store.revoke(id, clock.moment(), key_act(parent))
+
+
+def prolong_minted(state: SharedState, clock: MachineClock, parent: Principal, id: str, expires: Moment) -> KeyRow:
+    """Have a key that was minted from the parent's end then. Raises NotFound for any other and for a revoked one, InvalidRequest for an end
+    after the parent's."""
+    if parent.expires is not None and expires > parent.expires:
+        raise InvalidRequest("The key would end after the one that it is minted from.", param="expires_in_s")
+    with state.opened() as database:
+        _minted(store := KeyStore(database, state.layout), parent, id)
+        row = store.expire(id, expires)
+    if row is None:
+        raise NotFound("Key", id)
+    return row
+
+
+def _minted(store: KeyStore, parent: Principal, id: str) -> None:
+    if not parent.key or not store.minted_from(parent.key, id):
+        raise NotFound("Key", id)
 
 
 def check_attenuation(parent: Principal, asked: Minting, now: Moment) -> None:

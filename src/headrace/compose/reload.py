@@ -64,7 +64,7 @@ class Reloading:
         are set."""
         self.guarded: Counter[tuple[str, str, str]] = Counter()
         self._commons, self._state, self._purse = commons, state, purse
-        self.settings, self._read, self._file = settings, source.read, source.file
+        self.settings, self._read, self.file = settings, source.read, source.file
         self._environ, self._local, self._adapters, self._ring, self._clock = environ, local, adapters, ring, clock
         self._gateway: Gateway | None = None
         self._seen = self._mark()
@@ -172,7 +172,7 @@ class Reloading:
 
     def _mark(self) -> tuple[object, ...]:
         """What changes when the file does, or a price is set."""
-        return _mark_of(self._file), None if self._state is None else self._state.prices_mark()
+        return _mark_of(self.file), None if self._state is None else self._state.prices_mark()
 
 
 def _mark_of(file: Path | None) -> tuple[int, int, int] | None:

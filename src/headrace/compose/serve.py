@@ -31,7 +31,7 @@ from headrace.compose.budgetgauges import BudgetGauges
 from headrace.compose.clock import MachineClock, chance
 from headrace.compose.enginehost import host_engines, seen_by_workers
 from headrace.compose.loading import Loading
-from headrace.compose.minting import mint_key
+from headrace.compose.minting import mint_key, prolong_minted, revoke_minted
 from headrace.compose.opening import BACKLOG, House, Opened, listening, open_house, open_process, reserved
 from headrace.compose.place import version
 from headrace.compose.probes import keep_probing, keep_ticking
@@ -311,6 +311,8 @@ def _server(
         keys=held,
         clock=opened.house.clock,
         mint=functools.partial(mint_key, opened.house.state, opened.house.clock),
+        prolong=functools.partial(prolong_minted, opened.house.state, opened.house.clock),
+        revoke=functools.partial(revoke_minted, opened.house.state, opened.house.clock),
     )
     cold = Cold(
         snapshot=lambda: gateway.world.snapshot,

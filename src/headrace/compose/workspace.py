@@ -15,6 +15,7 @@ from headrace.agents.events import Event
 from headrace.compose.agentmodel import GatewayEmbeddings, SpokenModel, sees_pictures
 from headrace.compose.clock import MachineClock, process_id
 from headrace.compose.facts import StoredFacts
+from headrace.compose.making import ServedCommands
 from headrace.compose.opening import House, Opened
 from headrace.compose.outfit import outfit_of
 from headrace.compose.place import version
@@ -55,6 +56,7 @@ from headrace.workspace import (
     Keeper,
     Memories,
     Remembering,
+    ReportMaking,
     Runs,
     Schedules,
     Teller,
@@ -209,6 +211,8 @@ def workspace(
         most=most,
     )
     console = Console(visitors, StoredFacts(house.state, clock, lambda: reloading.settings, gateway), clock)
+    commands = ServedCommands(house.layout, reloading)
+    making = ReportMaking(visitors, commands, house.layout.making, clock, spawn, lambda: runs.stopping, process_id())
     reports = ConsoleReports(visitors, Reports(house.layout.reports))
     files = ThreadFiles(visitors, runs, archive, most)
     browser = ThreadBrowser(visitors, runs, archive, clock)
@@ -232,7 +236,7 @@ def workspace(
         return Budget(pico_usd_max=pico, tokens_max=said.a2a_tokens_max)
 
     a2a = A2A(visitors, AgentTasks(runs, archive, clock, new_id, budget), version())
-    doors = (visitors, door, files, browser, memories, schedules, webhooks, triggers, a2a, console, reports)
+    doors = (visitors, door, files, browser, memories, schedules, webhooks, triggers, a2a, console, making, reports)
     routes = [*(route for one in doors for route in one.routes()), *page_routes()]
     return Rooms(runs, teller, firings, visitors, archive, database, routes)
 

@@ -95,6 +95,11 @@ class Layout(msgspec.Struct, frozen=True):
         return self.root / "leave.key"
 
     @property
+    def making(self) -> Path:
+        """What the page has asked to be planned or simulated: its files, how far it is, and the lock of who does it."""
+        return self.root / "making"
+
+    @property
     def watch_lock(self) -> Path:
         """Held by the one process that does what is scheduled: a server's, or a watch."""
         return self.root / "watch.lock"

@@ -171,6 +171,10 @@ class KeyStore:
         sql = "UPDATE api_key SET revoked = coalesce(revoked, ?), changed = (SELECT max(changed) + 1 FROM api_key) WHERE id = ?"
         self._database.execute(sql, (moment, id))
 
+    def minted_from(self, parent: str, id: str) -> bool:
+        """Whether it was minted from that one, or from one that was."""
+        return id in self._descendants(parent)
+
     def _descendants(self, id: str) -> list[str]:
         sql = (
             "WITH RECURSIVE below (id) AS (SELECT id FROM api_key WHERE parent = ? UNION SELECT api_key.id FROM api_key "

@@ -17,12 +17,12 @@ DUE_MAX: Final = 50
 SHOWN_MAX: Final = 200
 KEPT_S: Final = 30 * 86_400
 SUBSCRIBERS_MAX: Final = 20
-_SUBSCRIBER: Final = "id, owner, url, secret, kinds, created"
+_SUBSCRIBER: Final = "id, owner, url, secret, kinds, created, paused"
 _TELLING: Final = "telling.id, subscriber, kind, body, telling.created, tries, next_try, delivered, failure"
 
 
 class Subscriber(msgspec.Struct, frozen=True, kw_only=True):
-    """`owner` of "" is told of everybody's runs. `kinds` of none are all."""
+    """`owner` of "" is told of everybody's runs. `kinds` of none are all. `paused` says since when it is told nothing."""
 
     id: str
     owner: str
@@ -30,6 +30,7 @@ class Subscriber(msgspec.Struct, frozen=True, kw_only=True):
     secret: str
     kinds: tuple[str, ...] = ()
     created: Moment
+    paused: Moment | None = None
 
 
 class Telling(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,8 +53,8 @@ def keep_subscriber(database: sqlite3.Connection, subscriber: Subscriber) -> boo
         (held,) = database.execute("SELECT count(*) FROM subscriber WHERE owner = ?", (subscriber.owner,)).fetchone()
         if held >= SUBSCRIBERS_MAX:
             return False
-        values = (*msgspec.structs.astuple(subscriber)[:4], " ".join(subscriber.kinds), subscriber.created)
-        database.execute(f"INSERT INTO subscriber ({_SUBSCRIBER}) VALUES (?, ?, ?, ?, ?, ?)", values)  # noqa: S608 -- our own column names
+        values = (*msgspec.structs.astuple(subscriber)[:4], " ".join(subscriber.kinds), subscriber.created, subscriber.paused)
+        database.execute(f"INSERT INTO subscriber ({_SUBSCRIBER}) VALUES (?, ?, ?, ?, ?, ?, ?)", values)  # noqa: S608 -- our own columns
     return True
 
 
@@ -62,6 +63,18 @@ def subscribers_of(database: sqlite3.Connection, owner: str | None) -> list[Subs
     where, values = ("", ()) if owner is None else ("WHERE owner = ?", (owner,))
     rows = database.execute(f"SELECT {_SUBSCRIBER} FROM subscriber {where} ORDER BY created, id", values)  # noqa: S608 -- our own words
     return [_subscriber(row) for row in rows]
+
+
+def pause_subscriber(database: sqlite3.Connection, owner: str | None, id: str, now: Moment | None) -> bool:
+    """Let it rest from `now` on, or with None go on. While it rests nothing is written down for it, and what waits for it waits on. False
+    where this owner, None being any, has none of this name."""
+    set_to = "CASE WHEN ?1 IS NULL THEN NULL ELSE coalesce(paused, ?1) END"
+    with transaction(database):
+        changed = database.execute(
+            f"UPDATE subscriber SET paused = {set_to} WHERE id = ?2 AND owner = coalesce(?3, owner)",  # noqa: S608 -- our own words
+            (now, id, owner),
+        )
+        return changed.rowcount > 0
 
 
 def drop_subscriber(database: sqlite3.Connection, owner: str | None, id: str) -> bool:
@@ -74,7 +87,7 @@ def tell(database: sqlite3.Connection, owner: str, kind: str, happening: str, bo
     """Write down what each subscriber of this owner and of everybody is to be told; to how many. `happening` names what happened."""
     with transaction(database):
         found = database.execute(
-            f"SELECT {_SUBSCRIBER} FROM subscriber WHERE owner IN ('', ?)",  # noqa: S608 -- our own column names
+            f"SELECT {_SUBSCRIBER} FROM subscriber WHERE paused IS NULL AND owner IN ('', ?)",  # noqa: S608 -- our own column names
             (owner,),
         ).fetchall()
         wanted = [one for one in map(_subscriber, found) if not one.kinds or kind in one.kinds]
@@ -102,7 +115,7 @@ def due_tellings(database: sqlite3.Connection, now: Moment) -> list[tuple[Tellin
     """What should be told now, the oldest first."""
     rows = database.execute(
         f"SELECT {_TELLING}, {', '.join(f'subscriber.{field}' for field in _SUBSCRIBER.split(', '))} FROM telling "  # noqa: S608 -- ours
-        "JOIN subscriber ON subscriber.id = subscriber WHERE next_try <= ? ORDER BY telling.created, telling.id LIMIT ?",
+        "JOIN subscriber ON subscriber.id = subscriber WHERE next_try <= ? AND paused IS NULL ORDER BY telling.created, telling.id LIMIT ?",
         (now, DUE_MAX),
     )
     split = len(Telling.__struct_fields__)
@@ -130,6 +143,15 @@ def telling_heard(database: sqlite3.Connection, id: str, now: Moment, failure: s
             database.execute("UPDATE telling SET next_try = NULL, delivered = ?, failure = NULL WHERE id = ?", (now, id))
         else:
             database.execute("UPDATE telling SET failure = ? WHERE id = ?", (failure, id))
+
+
+def tell_again(database: sqlite3.Connection, subscriber: str, id: str, now: Moment) -> bool:
+    """Have a message told now, under its own name, whether it waits, was given up or was heard. False where there is none."""
+    with transaction(database):
+        again = database.execute(
+            "UPDATE telling SET next_try = ?, delivered = NULL, failure = NULL WHERE id = ? AND subscriber = ?", (now, id, subscriber)
+        )
+        return again.rowcount > 0
 
 
 def tellings_of(database: sqlite3.Connection, subscriber: str) -> list[Telling]:

@@ -116,11 +116,11 @@ class TriggerStore:
         """How many messages have come to it."""
         return int(self._database.execute("SELECT count(*) FROM trigger_delivery WHERE address = ?", (id,)).fetchone()[0])
 
-    def deliveries(self, id: str) -> list[Delivery]:
-        """The last that came, the latest first."""
+    def deliveries(self, id: str, most: int = SHOWN_MAX) -> list[Delivery]:
+        """What came, the latest first, and no more than `most`."""
         rows = self._database.execute(
             f"SELECT {_DELIVERY} FROM trigger_delivery WHERE address = ? ORDER BY received DESC LIMIT ?",  # noqa: S608 -- ours
-            (id, SHOWN_MAX),
+            (id, most),
         )
         return [_delivery(row) for row in rows]
 

@@ -14,6 +14,7 @@ from headrace.workspace.hands import Hands, Screen
 from headrace.workspace.honesty import BUILT_IN, verdict
 from headrace.workspace.instructions import brought_along
 from headrace.workspace.looking import ThreadBrowser
+from headrace.workspace.making import NewReport, Offered, ReportMaking
 from headrace.workspace.memories import Memories
 from headrace.workspace.nobody import Nobody
 from headrace.workspace.outfit import Outfit, equipped
@@ -54,11 +55,14 @@ __all__ = [
     "Kit",
     "Lost",
     "Memories",
+    "NewReport",
     "NewTrigger",
     "Nobody",
+    "Offered",
     "Outfit",
     "Person",
     "Remembering",
+    "ReportMaking",
     "Runs",
     "Scheduler",
     "Schedules",

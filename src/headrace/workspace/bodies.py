@@ -34,3 +34,9 @@ async def read_body(request: Request, kind: type[Kind], bytes_max: int = BODY_BY
 def as_json(value: object, status: int = 200) -> Response:
     """It is kept nowhere on the way."""
     return Response(msgspec.json.encode(value), status, media_type="application/json", headers={"cache-control": "no-store"})
+
+
+class Resting(msgspec.Struct, forbid_unknown_fields=True):
+    """Whether what goes on by itself shall rest."""
+
+    paused: bool

@@ -16,7 +16,7 @@ from headrace.core.clock import SECOND, Clock
 from headrace.core.errors import InvalidRequest, LeaveInvalid, NotAllowed, NotFound
 from headrace.core.money import pico_of
 from headrace.storage import Firing, LocalArchive, Schedule, ScheduleStore, thread_of_run
-from headrace.workspace.bodies import as_json, read_body
+from headrace.workspace.bodies import Resting, as_json, read_body
 from headrace.workspace.scheduling import Keeper, coming, new_schedule
 from headrace.workspace.visitors import Visitor, Visitors
 
@@ -44,10 +44,6 @@ class NewSchedule(msgspec.Struct, forbid_unknown_fields=True):
     leave: tuple[str, ...] = ()
     days: int = 90
     trust_folder: bool = False
-
-
-class Resting(msgspec.Struct, forbid_unknown_fields=True):
-    paused: bool
 
 
 class Schedules:

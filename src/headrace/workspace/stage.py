@@ -18,10 +18,10 @@ from headrace.agents.values import Value
 from headrace.core.errors import Conflict, InvalidRequest, SandboxRefused
 from headrace.sandbox.egress import Egress
 from headrace.workspace.typed import Typed
-from headrace.workspace.window import Act, Click, Frame, Give, Mark, Press, Scene, Scroll, Take, Type, Visit
+from headrace.workspace.window import Act, Choices, Choose, Click, Frame, Give, Mark, Press, Scene, Scroll, Take, Type, Visit
 
 if TYPE_CHECKING:
-    from playwright.async_api import CDPSession, Locator, Page
+    from playwright.async_api import CDPSession, ElementHandle, Locator, Page
 
 FRAME_S: Final = 0.2
 LOOK_S: Final = 0.5
@@ -31,6 +31,8 @@ BEAT_S: Final = 2.0
 WIDTH_MAX, HEIGHT_MAX, QUALITY = 1_024, 1_024, 55
 FRAME_CHARS_MAX: Final = 600_000
 VISIT_MS_MAX: Final = 30_000
+CHOOSE_MS_MAX: Final = 3_000
+OPTIONS_MAX: Final = 500
 HELD_S_MAX: Final = 1_800
 """The longest that an agent waits for a person who has the browser; then it is the agent's again."""
 _EDITING: Final = ("Enter", "Tab", "Backspace", "Delete", "Escape", "Space")
@@ -40,6 +42,18 @@ CHORDS: Final = frozenset(("Control+a", "Shift+Tab", "Shift+ArrowLeft", "Shift+A
 _FIELDS: Final = """() => [...document.querySelectorAll('input[type=password]'), document.activeElement]
     .map(field => field && typeof field.value === 'string' ? field.value : '')"""
 _PASSWORDS: Final = "() => [...document.querySelectorAll('input[type=password]')].map(field => field.value)"
+
+_FOCUSED_LIST: Final = """() => {
+    let at = document.hasFocus() ? document.activeElement : null
+    while (at && at.shadowRoot && at.shadowRoot.activeElement) at = at.shadowRoot.activeElement
+    return at instanceof HTMLSelectElement && !at.multiple && at.size <= 1 ? at : null
+}"""
+_CHOICES: Final = """(list, most) => ({
+    name: (list.getAttribute('aria-label') || list.labels[0]?.firstChild?.textContent || list.name || '')
+        .trim().slice(0, 200),
+    options: [...list.options].slice(0, most).map(each => ({
+        label: each.label.trim().slice(0, 200), chosen: each.selected, disabled: each.disabled || each.parentElement.disabled === true })),
+})"""
 
 
 class BrowserStage:
@@ -138,7 +152,26 @@ class BrowserStage:
         with contextlib.suppress(Error, TimeoutError):
             async with asyncio.timeout(LOOK_S):
                 title = await self.page.title()
-        return Scene(self.page.url, title, self.held, self._mark)
+        return Scene(self.page.url, title, self.held, self._mark, await self._choices() if self.held else None)
+
+    async def _choices(self) -> Choices | None:
+        """What the list offers that has the focus; None where none has."""
+        from playwright.async_api import Error
+
+        focused = None
+        with contextlib.suppress(Error, TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                focused = await self._focused_list()
+                told = None if focused is None else await focused.evaluate(_CHOICES, OPTIONS_MAX)
+                return None if told is None else msgspec.convert(told, Choices)
+        return None
+
+    async def _focused_list(self) -> "ElementHandle | None":
+        for frame in () if self.page is None or self.page.is_closed() else self.page.frames:
+            found = (await frame.evaluate_handle(_FOCUSED_LIST)).as_element()
+            if found is not None:
+                return found
+        return None
 
     async def _picture(self) -> None:
         """Have the page that is open tell of its changes."""
@@ -220,6 +253,8 @@ class BrowserStage:
                 await page.keyboard.type(text)
             case Press(key):
                 await self._press(page, key)
+            case Choose(number, label):
+                await self._choose(number, label)
             case Visit(url):
                 await self._visit(page, url)
             case never:
@@ -234,6 +269,15 @@ class BrowserStage:
         else:
             await self._leave_field()
         await page.keyboard.press(key)
+
+    async def _choose(self, number: int, label: str) -> None:
+        """As the agent does, by Playwright; a page may have changed its list since the person saw it."""
+        focused = await self._focused_list()
+        told = None if focused is None else msgspec.convert(await focused.evaluate(_CHOICES, OPTIONS_MAX), Choices)
+        if focused is None or told is None or not 0 <= number < len(told.options) or told.options[number].label != label:
+            raise Conflict("The list is not as it was: look at it again.")
+        await self._leave_field()
+        await focused.select_option(index=number, timeout=CHOOSE_MS_MAX)
 
     async def _visit(self, page: "Page", url: str) -> None:
         await self._leave_field()

@@ -7,7 +7,8 @@ a recipient, or lowers a check. A message that comes again is answered with the 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -17,7 +18,7 @@ from starlette.routing import Route
 
 from headrace.agents import Budget, Readers, Writers
 from headrace.agents.events import ContextGiven
-from headrace.agents.mandate import Mandate, grant_with, sealed, unsealed
+from headrace.agents.mandate import Mandate, grant_with, in_words, sealed, unsealed
 from headrace.core.clock import SECOND, Clock, Moment
 from headrace.core.errors import InvalidRequest, LeaveInvalid, NotAllowed, NotFound, NotReady
 from headrace.core.identity import Principal
@@ -141,15 +142,19 @@ class Triggers:
         """GET mine. POST: a new one, whose secret is shown this once."""
         visitor = await self._visitors.of_either(request)
         if request.method == "GET":
-            held = await self._archive.run(lambda database: TriggerStore(database).of(visitor.owner))
-            return as_json({"triggers": [self._told(one) for one in held]})
+
+            def mine(database: sqlite3.Connection) -> list[dict[str, Any]]:
+                store = TriggerStore(database)
+                return [self._told(one, store.deliveries(one.id, 1)) for one in store.of(visitor.owner)]
+
+            return as_json({"triggers": await self._archive.run(mine)})
         asked = await read_body(request, NewTrigger)
         if asked.folder is not None and not visitor.admin:
             raise NotAllowed("A folder of the server's machine is for those who administer it: without one each run has its own.")
         made = self._made(asked, visitor)
         if not await self._archive.run(lambda database: TriggerStore(database).add(made)):
             raise InvalidRequest("You have too many triggers: take one back first.")
-        return as_json({**self._told(made), "secret": made.secret}, 201)
+        return as_json({**self._told(made, ()), "secret": made.secret}, 201)
 
     def _made(self, asked: NewTrigger, visitor: Visitor) -> Trigger:
         by = visitor.principal.key_name or visitor.principal.key
@@ -167,17 +172,19 @@ class Triggers:
         if held.owner != visitor.owner:
             raise NotFound("Trigger", id)
         came = await self._archive.run(lambda database: TriggerStore(database).deliveries(id))
-        told = [{"id": one.id, "thread": one.thread, "run": one.run, "received": one.received} for one in came]
-        return as_json({**self._told(held), "deliveries": told})
+        return as_json({**self._told(held, came), "deliveries": [_came(one) for one in came]})
 
-    def _told(self, trigger: Trigger) -> dict[str, Any]:
+    def _told(self, trigger: Trigger, came: Sequence[Delivery]) -> dict[str, Any]:
+        """As its owner sees it; `came` begins with the latest message."""
         told = {"id": trigger.id, "path": f"/hooks/{trigger.id}", "model": trigger.model, "per_hour_max": trigger.per_hour_max}
-        told |= {"created": trigger.created, "ended": trigger.ended}
+        told |= {"created": trigger.created, "ended": trigger.ended, "last": _came(came[0]) if came else None}
         try:
             mandate = unsealed(trigger.leave, self._sign())
         except LeaveInvalid as invalid:
-            return {**told, "invalid": invalid.message}
-        return {**told, "task": mandate.task, "folder": mandate.folder or None, "expires": mandate.expires_at, "take": mandate.take}
+            return {**told, "task": "", "folder": None, "expires": None, "take": False, "may": [], "invalid": invalid.message}
+        may = in_words(mandate) if self._clock.moment() < mandate.expires_at else ("Its leave is over: it starts nothing any more.",)
+        about = {"task": mandate.task, "folder": mandate.folder or None, "expires": mandate.expires_at, "take": mandate.take}
+        return {**told, **about, "may": may, "invalid": None}
 
     async def receive(self, request: Request) -> Response:
         """POST a signed message: it starts a run, once."""
@@ -242,3 +249,7 @@ class Triggers:
             raise NotReady(f"The folder of this trigger can't be copied: {wrong}.") from wrong
         (self._runs.home(thread.run) / FILE).write_text(trigger)
         self._runs.write(thread.run, [(self._clock.moment(), message)])
+
+
+def _came(delivery: Delivery) -> dict[str, Any]:
+    return {"id": delivery.id, "thread": delivery.thread, "run": delivery.run, "received": delivery.received}

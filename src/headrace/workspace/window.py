@@ -65,13 +65,20 @@ class Press(msgspec.Struct, frozen=True, tag="press", forbid_unknown_fields=True
     key: str
 
 
+class Choose(msgspec.Struct, frozen=True, tag="choose", forbid_unknown_fields=True):
+    """Take one of the list that has the focus: its how many-th, and the words by which the person knows it."""
+
+    number: int
+    label: str
+
+
 class Visit(msgspec.Struct, frozen=True, tag="visit", forbid_unknown_fields=True):
     """Open an address, or `back`."""
 
     url: str
 
 
-Act: TypeAlias = Take | Give | Click | Scroll | Type | Press | Visit
+Act: TypeAlias = Take | Give | Click | Scroll | Type | Press | Choose | Visit
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -85,13 +92,29 @@ class Mark(msgspec.Struct, frozen=True):
     height: float
 
 
+class Option(msgspec.Struct, frozen=True):
+    """One that can be chosen."""
+
+    label: str
+    chosen: bool
+    disabled: bool
+
+
+class Choices(msgspec.Struct, frozen=True):
+    """The drop-down list that has the focus: a browser draws it outside of its page's picture. `name` is as the page calls it."""
+
+    name: str
+    options: tuple[Option, ...]
+
+
 class Scene(msgspec.Struct, frozen=True, tag="scene"):
-    """What is open, and who has it."""
+    """What is open, and who has it; and to who has it, the list that has the focus."""
 
     url: str
     title: str
     held: bool
     mark: Mark | None = None
+    choices: Choices | None = None
 
 
 class Frame(msgspec.Struct, frozen=True, tag="frame"):
@@ -125,8 +148,8 @@ class _Answer(msgspec.Struct):
     says: str = ""
 
 
-_asked = msgspec.json.Decoder(Watch | Take | Give | Click | Scroll | Type | Press | Visit)
-act_decoder = msgspec.json.Decoder(Take | Give | Click | Scroll | Type | Press | Visit)
+_asked = msgspec.json.Decoder(Watch | Take | Give | Click | Scroll | Type | Press | Choose | Visit)
+act_decoder = msgspec.json.Decoder(Take | Give | Click | Scroll | Type | Press | Choose | Visit)
 _answer = msgspec.json.Decoder(_Answer)
 
 

@@ -21,7 +21,7 @@ from headrace.sandbox import Draft, Level, Limits, try_level
 from headrace.workspace import Outfit, equipped
 from headrace.workspace.browsing import SNAPSHOT_CHARS_MAX, Browser
 from headrace.workspace.typed import Typed
-from headrace.workspace.window import Click, Frame, Give, Press, Scene, Take, Type, do, watch
+from headrace.workspace.window import Choose, Click, Frame, Give, Press, Scene, Take, Type, do, watch
 from tests.needs import need
 from tests.shop import shop
 from tests.unit.agents.desk import why
@@ -191,6 +191,53 @@ def test_a_person_signs_in_and_nothing_of_it_is_told(draft, site, tmp_path):
     labelled = Knowledge()
     labelled.see("s0", CARDS["browser_read"], told["read"])
     assert (labelled.context.writers, labelled.context.readers) == (Writers.ANYONE, Readers.PERSON)
+
+
+def test_a_person_chooses_from_a_list_that_the_browser_draws_outside_of_the_picture(draft, site, tmp_path):
+    url, _ = site
+    port = urlsplit(url).port
+    assert port is not None
+    assert CHROMIUM is not None
+    browser = Browser(CHROMIUM, draft, LEVEL, ports=frozenset((port,)), private=True, home=tmp_path)
+
+    async def until(ready: Callable[[Scene], bool]) -> Scene:
+        async with asyncio.timeout(20), aclosing(watch(tmp_path)) as seen:
+            async for line in seen:
+                scene = msgspec.json.decode(line, type=Scene | Frame)
+                if isinstance(scene, Scene) and ready(scene):
+                    return scene
+        raise AssertionError
+
+    async def journey() -> None:
+        try:
+            await browser.perform("browser_open", {"url": f"{url}/lists"})
+            with pytest.raises(Conflict, match="take it first"):
+                await do(tmp_path, Choose(1, "Medium"))
+            await do(tmp_path, Take())
+            assert (await until(lambda scene: scene.held)).choices is None
+            with pytest.raises(Conflict, match="not as it was"):
+                await do(tmp_path, Choose(1, "Medium"))
+            await do(tmp_path, Click(100, 120))
+            choices = (await until(lambda scene: scene.choices is not None)).choices
+            assert choices is not None
+            assert choices.name == "Size"
+            assert [(one.label, one.chosen, one.disabled) for one in choices.options] == [
+                ("Small", True, False), ("Medium", False, False), ("None", False, True), ("Large", False, False),
+            ]  # fmt: skip
+            with pytest.raises(Conflict, match="not as it was"):
+                await do(tmp_path, Choose(1, "Large"))
+            with pytest.raises(Conflict, match="could not do it"):
+                await do(tmp_path, Choose(2, "None"))
+            await do(tmp_path, Choose(3, "Large"))
+            scene = await until(lambda scene: scene.title == "Large is chosen")
+            assert scene.choices is not None
+            assert [one.label for one in scene.choices.options if one.chosen] == ["Large"]
+            await do(tmp_path, Click(100, 320))
+            assert (await until(lambda scene: scene.title == "Clicked")).choices is None
+        finally:
+            await browser.close()
+
+    asyncio.run(journey())
 
 
 async def title(home: Path) -> str:

@@ -1,6 +1,6 @@
 // What the page asks of its server. A failure says what happened and what to do, in the server's own words.
 
-import type { Act, Answered, Changes as ThreadChanges, Doing, Event, Forking, Message, NewKey, NewSchedule, NewThread, Shown } from './types'
+import type { Act, Answered, Changes as ThreadChanges, Doing, Event, Forking, Making, Message, NewKey, NewReport, NewSchedule, NewThread, NewTrigger, NewWebhook, Offered, Shown } from './types'
 
 export const API = '/workspace/api'
 
@@ -10,6 +10,8 @@ export class Refused extends Error {
     readonly status: number,
     readonly code: string,
     readonly request: string,
+    /** Which field is wrong. */
+    readonly param = '',
   ) {
     super(message)
   }
@@ -147,6 +149,60 @@ export interface WholeSchedule extends Schedule {
   firings: CameOf[]
 }
 
+/** A message from outside, and what it has started. */
+export interface Call {
+  id: string
+  thread: string
+  run: string
+  received: number
+}
+
+export interface Trigger {
+  id: string
+  path: string
+  model: string
+  per_hour_max: number
+  created: number
+  ended: number | null
+  last: Call | null
+  task: string
+  folder: string | null
+  expires: number | null
+  take: boolean
+  may: string[]
+  invalid: string | null
+}
+
+export interface WholeTrigger extends Trigger {
+  deliveries: Call[]
+}
+
+export interface Webhook {
+  id: string
+  url: string
+  /** None are all. */
+  events: string[]
+  created: number
+  paused: number | null
+  /** It is told of everybody's runs. */
+  terminal: boolean
+}
+
+export interface Telling {
+  id: string
+  event: string
+  created: number
+  state: 'heard' | 'given up' | 'waits'
+  tries: number
+  next_try: number | null
+  delivered: number | null
+  failure: string | null
+}
+
+export interface WholeWebhook extends Webhook {
+  deliveries: Telling[]
+}
+
 export interface ReportHead {
   id: string
   kind: 'plan' | 'simulation'
@@ -192,7 +248,7 @@ async function asked(method: string, path: string, body?: BodyInit): Promise<Res
   const told = await answer.json().catch(() => null)
   const error = told?.error ?? {}
   if (answer.status === 401 && !path.endsWith('/session')) signedOut()
-  throw new Refused(error.message ?? `The server answers ${answer.status}.`, answer.status, error.code ?? '', answer.headers.get('x-request-id') ?? '')
+  throw new Refused(error.message ?? `The server answers ${answer.status}.`, answer.status, error.code ?? '', answer.headers.get('x-request-id') ?? '', error.param ?? '')
 }
 
 async function json<T>(method: string, path: string, body?: unknown): Promise<T> {
@@ -249,11 +305,25 @@ export const api = {
   addSchedule: (schedule: NewSchedule) => json<Schedule>('POST', `${API}/schedules`, schedule),
   pauseSchedule: (id: string, paused: boolean) => json<WholeSchedule>('PATCH', `${API}/schedules/${id}`, { paused }),
   endSchedule: (id: string) => json<void>('DELETE', `${API}/schedules/${id}`),
+  triggers: () => json<{ triggers: Trigger[] }>('GET', `${API}/triggers`).then((told) => told.triggers),
+  trigger: (id: string) => json<WholeTrigger>('GET', `${API}/triggers/${id}`),
+  addTrigger: (trigger: NewTrigger) => json<Trigger & { secret: string }>('POST', `${API}/triggers`, trigger),
+  endTrigger: (id: string) => json<void>('DELETE', `${API}/triggers/${id}`),
+  webhooks: () => json<{ webhooks: Webhook[]; events: string[] }>('GET', `${API}/webhooks`),
+  webhook: (id: string) => json<WholeWebhook>('GET', `${API}/webhooks/${id}`),
+  addWebhook: (webhook: NewWebhook) => json<Webhook & { secret: string }>('POST', `${API}/webhooks`, webhook),
+  pauseWebhook: (id: string, paused: boolean) => json<WholeWebhook>('PATCH', `${API}/webhooks/${id}`, { paused }),
+  testWebhook: (id: string) => json<unknown>('POST', `${API}/webhooks/${id}/test`, {}),
+  tellAgain: (id: string, delivery: string) => json<unknown>('POST', `${API}/webhooks/${id}/deliveries/${delivery}`, {}),
+  dropWebhook: (id: string) => json<void>('DELETE', `${API}/webhooks/${id}`),
   bring: (content: Blob) => asked('POST', `${API}/import`, content).then((answer) => answer.json() as Promise<{ threads: string[] }>),
   console: <T>(path: string) => json<T>('GET', `${API}/console/${path}`),
   createKey: (key: NewKey) => json<{ id: string; name: string; secret: string }>('POST', `${API}/console/keys`, key),
   revokeKey: (id: string) => json<void>('DELETE', `${API}/console/keys/${encodeURIComponent(id)}`),
   dropReport: (id: string) => json<void>('DELETE', `${API}/console/reports/${id}`),
+  making: () => json<{ making: Making | null; offered: Offered }>('GET', `${API}/console/reports/making`),
+  make: (report: NewReport) => json<{ making: Making }>('POST', `${API}/console/reports/making`, report),
+  stopMaking: () => json<void>('DELETE', `${API}/console/reports/making`),
   get: <T>(path: string) => json<T>('GET', path),
 }
 

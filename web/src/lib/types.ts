@@ -64,6 +64,19 @@ export interface Choice {
   version?: string | null;
 }
 
+/** The drop-down list that has the focus: a browser draws it outside of its page's picture. `name` is as the page calls it. */
+export interface Choices {
+  name: string;
+  options: Option[];
+}
+
+/** Take one of the list that has the focus: its how many-th, and the words by which the person knows it. */
+export interface Choose {
+  type: "choose";
+  number: number;
+  label: string;
+}
+
 /** At this point of the page's view, in its pixels. */
 export interface Click {
   type: "click";
@@ -206,6 +219,17 @@ export interface LeaveRefused {
   says: string;
 }
 
+/** How it stands. `share` is of 1, None where nobody knows; `says` is the last that it said. */
+export interface Making {
+  kind: "plan" | "simulation";
+  started: number;
+  share: number | null;
+  says: string;
+  ended: number | null;
+  report: string | null;
+  failure: string | null;
+}
+
 /** Where the agent has done something last: a box of the view, and the how many-th it is. */
 export interface Mark {
   number: number;
@@ -251,6 +275,18 @@ export interface NewKey {
   tokens_per_minute?: number | null;
 }
 
+/** What is to be found out. `source` names a scenario, or a demand file, that is offered; `text` is one as TOML instead. */
+export interface NewReport {
+  kind: "plan" | "simulation";
+  source: string;
+  text: string;
+  portfolio: string;
+  portfolio_text: string;
+  hours: number | null;
+  scale: number | null;
+  seed: number;
+}
+
 /** A schedule to be made. `when` is as people say it; `leave` are texts as `headrace agent schedule --leave` takes them; without a */
 export interface NewSchedule {
   when: string;
@@ -279,6 +315,28 @@ export interface NewThread {
   budget_usd?: string | null;
 }
 
+/** A trigger to be made. `leave` are texts as `headrace agent schedule --leave` takes them; `folder` is for who administers. */
+export interface NewTrigger {
+  task: string;
+  budget_usd?: string | null;
+  tokens_max?: number;
+  steps_max?: number;
+  model?: string;
+  folder?: string | null;
+  hosts?: string[];
+  leave?: string[];
+  days?: number;
+  per_hour_max?: number;
+  take?: boolean;
+  trust_folder?: boolean;
+}
+
+/** `events` of none are all. */
+export interface NewWebhook {
+  url: string;
+  events?: string[];
+}
+
 /** What is good or bad to read. */
 export interface News {
   text: string;
@@ -294,6 +352,21 @@ export interface NoBrowser {
 export interface Noted {
   type: "noted";
   says: string;
+}
+
+/** What may be chosen by name, and what is to be installed first: in a sentence, empty where nothing is. */
+export interface Offered {
+  scenarios: string[];
+  plans: string[];
+  simulation_lacks: string;
+  plan_lacks: string;
+}
+
+/** One that can be chosen. */
+export interface Option {
+  label: string;
+  chosen: boolean;
+  disabled: boolean;
 }
 
 export interface Paused {
@@ -346,13 +419,14 @@ export interface Returned {
   sealed: boolean;
 }
 
-/** What is open, and who has it. */
+/** What is open, and who has it; and to who has it, the list that has the focus. */
 export interface Scene {
   type: "scene";
   url: string;
   title: string;
   held: boolean;
   mark: Mark | null;
+  choices: Choices | null;
 }
 
 export interface Scroll {
@@ -489,4 +563,4 @@ export type Happening = Begun | Words | Shell | Printed | Noted | Stands;
 
 export type Seen = Scene | Frame | NoBrowser;
 
-export type Act = Take | Give | Click | Scroll | Type | Press | Visit;
+export type Act = Take | Give | Click | Scroll | Type | Press | Choose | Visit;
