@@ -69,9 +69,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("get", "/v1/batches", "The batches of the project", query=PAGE),
     Operation("get", "/v1/batches/{id}", "How far a batch is"),
     Operation("post", "/v1/batches/{id}/cancel", "End a batch"),
-    Operation(
-        "post", "/v1/quotes", "What a request, or a batch, could cost at most: its body as its route takes it", "Any", query=("endpoint",)
-    ),
+    Operation("post", "/v1/quotes", "What a request could cost at most, or a batch", "Any", query=("endpoint",)),
     Operation("post", "/v1/keys", "A key that may do less than the one that asks", KeyAsk),
     *ADMINISTRATION,
     Operation("get", "/v1/models", "The models that can be asked"),

@@ -66,7 +66,7 @@ UNTOLD = {
     "/.well-known/": "the card",
     "/hooks/": "webhooks, in their senders' forms",
     "/assets/": "the page",
-    "/{name}.svg": "the page",
+    "/{name:str}.svg": "the page",
 }
 """Where routes begin that the document does not tell, and why."""
 ROUTE = re.compile(r'(?:Route|\bMount)\(\s*f?"(/[^"]*)"|\("(?:GET|POST|PUT|PATCH|DELETE)", "(/[^"]*)"\)')
