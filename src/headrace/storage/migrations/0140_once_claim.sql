@@ -1,0 +1,3 @@
+-- Which request holds the key: its process vouches for each that it works on, and what it does not vouch for is lost.
+
+ALTER TABLE once ADD COLUMN claim TEXT;
