@@ -1,7 +1,7 @@
 """A vendor that speaks three dialects over a real socket (OpenAI's chat and Responses, Anthropic's Messages) and keeps what it was sent.
 
 It answers all alike: a call of the first tool where there are tools and no result of one yet, else a text; a model named `thinker` thinks
-first, one named `broken` fails, one named `cut` dies in the middle, and what one named `shaped` says is JSON.
+first, one named `broken` fails, `nameless` without a code, one named `cut` dies in the middle, and what one named `shaped` says is JSON.
 """
 
 import json
@@ -77,8 +77,10 @@ class _Handler(BaseHTTPRequestHandler):
         sent = Sent(self.path, {name.lower(): value for name, value in self.headers.items()}, raw)
         self.told.sent.append(sent)
         asked = sent.body
-        if asked["model"] == "broken":
-            self._answer(400, b'{"error":{"message":"No such luck.","type":"invalid_request_error","param":"luck","code":"bad_luck"}}')
+        if asked["model"] in ("broken", "nameless"):
+            code = b'"bad_luck"' if asked["model"] == "broken" else b"null"
+            body = b'{"error":{"message":"No such luck.","type":"invalid_request_error","param":"luck","code":%b}}' % code
+            self._answer(400, body)
             return
         write = {"/v1/messages": _messages, "/v1/responses": _responses, "/v1/chat/completions": _chat}[self.path]
         whole, events = write(asked)
@@ -191,27 +193,11 @@ def _messages(asked: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any
 
 
 def _responses(asked: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    text = "".join(TEXT)
-    head: dict[str, Any] = {
-        "id": f"resp_vendor{id(asked)}",
-        "object": "response",
-        "created_at": 1,
-        "status": "in_progress",
-        "model": asked["model"],
-        "output": [],
-        "parallel_tool_calls": True,
-        "tool_choice": "auto",
-        "tools": [],
-        "temperature": 1.0,
-        "top_p": 1.0,
-        "error": None,
-        "incomplete_details": None,
-        "instructions": None,
-        "metadata": {},
-    }
-    part = {"type": "output_text", "text": text, "annotations": []}
+    results = any(str(item.get("type")).endswith("_output") for item in asked["input"] if isinstance(item, dict))
+    name = _called(asked, results)
+    head = _response(asked)
     thought = {"type": "reasoning", "id": "rs_v", "summary": [], "encrypted_content": "vendor-sealed"}
-    item = {"type": "message", "id": "msg_v", "role": "assistant", "status": "completed", "content": [part]}
+    item, steps = _function_call(name) if name else _said()
     usage = {
         "input_tokens": TOKENS_IN,
         "input_tokens_details": {"cached_tokens": TOKENS_CACHED, "cache_write_tokens": 0},
@@ -219,19 +205,76 @@ def _responses(asked: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, An
         "output_tokens_details": {"reasoning_tokens": 2},
         "total_tokens": TOKENS_IN + TOKENS_OUT,
     }
-    whole = {**head, "status": "completed", "output": [thought, item], "usage": usage}
-    place = {"item_id": "msg_v", "output_index": 1, "content_index": 0}
+    whole = {**head, "status": "completed", "completed_at": 2, "output": [thought, item], "usage": usage}
     events: list[dict[str, Any]] = [
         {"type": "response.created", "response": head},
         {"type": "response.in_progress", "response": head},
-        {"type": "response.output_item.added", "output_index": 0, "item": {**thought, "encrypted_content": None}},
+        {"type": "response.output_item.added", "output_index": 0, "item": {"type": "reasoning", "id": "rs_v", "summary": []}},
         {"type": "response.output_item.done", "output_index": 0, "item": thought},
+        *steps,
+        {"type": "response.output_item.done", "output_index": 1, "item": item},
+        {"type": "response.completed", "response": whole},
+    ]
+    return whole, [{**event, "sequence_number": number} for number, event in enumerate(events)]
+
+
+def _response(asked: dict[str, Any]) -> dict[str, Any]:
+    """A response that has begun, whole as Open Responses wants it."""
+    return {
+        "id": f"resp_vendor{id(asked)}",
+        "object": "response",
+        "created_at": 1,
+        "completed_at": None,
+        "status": "in_progress",
+        "model": asked["model"],
+        "output": [],
+        "parallel_tool_calls": True,
+        "tool_choice": asked.get("tool_choice", "auto"),
+        "tools": [{"strict": None, "description": None, **tool} for tool in asked.get("tools", ())],
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "top_logprobs": 0,
+        "error": None,
+        "incomplete_details": None,
+        "instructions": asked.get("instructions"),
+        "previous_response_id": None,
+        "reasoning": {"effort": None, "summary": None},
+        "text": {"format": {"type": "text"}},
+        "truncation": "disabled",
+        "usage": None,
+        "max_output_tokens": asked.get("max_output_tokens"),
+        "max_tool_calls": None,
+        "store": asked.get("store", True),
+        "background": False,
+        "service_tier": "default",
+        "metadata": asked.get("metadata", {}),
+        "safety_identifier": None,
+        "prompt_cache_key": asked.get("prompt_cache_key"),
+    }
+
+
+def _said() -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The item of a text, and the events in which it comes."""
+    text, place = "".join(TEXT), {"item_id": "msg_v", "output_index": 1, "content_index": 0}
+    part = {"type": "output_text", "text": text, "annotations": []}
+    item = {"type": "message", "id": "msg_v", "role": "assistant", "status": "completed", "content": [part]}
+    return item, [
         {"type": "response.output_item.added", "output_index": 1, "item": {**item, "status": "in_progress", "content": []}},
         {"type": "response.content_part.added", **place, "part": {**part, "text": ""}},
         *({"type": "response.output_text.delta", **place, "delta": word, "logprobs": []} for word in TEXT),
         {"type": "response.output_text.done", **place, "text": text, "logprobs": []},
         {"type": "response.content_part.done", **place, "part": part},
-        {"type": "response.output_item.done", "output_index": 1, "item": item},
-        {"type": "response.completed", "response": whole},
     ]
-    return whole, [{**event, "sequence_number": number} for number, event in enumerate(events)]
+
+
+def _function_call(name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The item of a call, and the events in which it comes."""
+    place = {"item_id": "fc_v", "output_index": 1}
+    item = {"type": "function_call", "id": "fc_v", "call_id": "call_1", "name": name, "arguments": ARGUMENTS, "status": "completed"}
+    return item, [
+        {"type": "response.output_item.added", "output_index": 1, "item": {**item, "status": "in_progress", "arguments": ""}},
+        *({"type": "response.function_call_arguments.delta", **place, "delta": piece} for piece in (ARGUMENTS[:5], ARGUMENTS[5:])),
+        {"type": "response.function_call_arguments.done", **place, "arguments": ARGUMENTS},
+    ]

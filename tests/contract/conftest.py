@@ -73,7 +73,7 @@ def polyglot() -> Iterator[Polyglot]:
 def dialects(tmp_path_factory: pytest.TempPathFactory, polyglot: Polyglot) -> Iterator[Running]:
     """A server before a vendor of three dialects: `chat`, `messages` and `responses` name the pool's dialect, the others its behaviour."""
     pools = (
-        pool("chat", polyglot.url, "chat", "thinker", "broken", "cut")
+        pool("chat", polyglot.url, "chat", "thinker", "broken", "nameless", "cut")
         + pool("messages", polyglot.url, "messages", dialect="anthropic")
         + pool("responses", polyglot.url, "responses", responses=True)
     )

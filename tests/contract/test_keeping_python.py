@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import anthropic
@@ -225,6 +227,47 @@ def test_work_goes_on_for_who_will_ask_again(tmp_path_factory: pytest.TempPathFa
             return heard.http_response.read()
 
         assert stream() == stream(), "each word comes in a read of its own, and all of them come again"
+
+
+def test_after_a_kill_in_the_middle_nobody_is_asked_twice(tmp_path_factory: pytest.TempPathFactory, vendor: Vendor) -> None:
+    installation = Installation(tmp_path_factory.mktemp("killed"), pool("slow", vendor.url, "answers-long", "chat"))
+    server = installation.start()
+    key = {"Idempotency-Key": "killed"}
+    with pytest.raises(openai.APITimeoutError):
+        OpenAI(base_url=server.base_url, api_key=server.key, max_retries=0).chat.completions.create(
+            model="answers-long", messages=HELLO, timeout=0.5, extra_headers=key
+        )
+    server.kill()
+    with installation.serving() as again:
+        client = OpenAI(base_url=again.base_url, api_key=again.key, max_retries=2)
+        for _ in range(2):
+            with pytest.raises(openai.ConflictError, match=r"may have been done and paid for.*under a new key") as told:
+                client.chat.completions.create(model="answers-long", messages=HELLO, extra_headers=key)
+            assert told.value.code == "outcome_unknown"
+            assert told.value.response.headers["x-should-retry"] == "false"
+        assert again.metric("headrace_attempts_total") == 0
+        assert client.chat.completions.create(model="answers-long", messages=HELLO, extra_headers={"Idempotency-Key": "new"}).choices
+
+
+def test_an_answer_that_could_not_be_kept_is_told_within_seconds(tmp_path_factory: pytest.TempPathFactory, polyglot: Polyglot) -> None:
+    installation = Installation(tmp_path_factory.mktemp("unkept"), pool("chat", polyglot.url, "chat"))
+    with installation.serving() as server:
+        client = OpenAI(base_url=server.base_url, api_key=server.key, max_retries=0)
+        with closing(sqlite3.connect(installation.data / "headrace.sqlite")) as database:
+            database.execute("CREATE TRIGGER full BEFORE UPDATE ON once WHEN NEW.state = 'done' BEGIN SELECT RAISE(ABORT, 'no room'); END")
+            database.commit()
+        key = {"Idempotency-Key": "unkept"}
+        asked: Any = {"model": "chat", "messages": HELLO, "extra_headers": key}
+        assert client.chat.completions.create(**asked).choices
+        sent = len(polyglot.sent)
+
+        def told() -> str | None:
+            with pytest.raises(openai.ConflictError) as refused:
+                client.chat.completions.create(**asked)
+            return refused.value.code if refused.value.code != "conflict" else None
+
+        assert eventually(told, within_s=15, every_s=0.2) == "outcome_unknown", server.said
+        assert len(polyglot.sent) == sent
 
 
 def test_two_at_once_are_one(client: OpenAI, polyglot: Polyglot) -> None:

@@ -133,6 +133,70 @@ def test_each_route_has_its_bound(server: Running, talks: Polyglot, endpoint: st
     assert len(talks.sent) == sent, "nobody is asked"
 
 
+PIXELS = "iVBORw0KGgo" + "A" * 1_000_000
+SEEN = f"data:image/png;base64,{PIXELS}"
+SHOWN: list[tuple[str, dict[str, Any]]] = [
+    (
+        "/v1/chat/completions",
+        {
+            "model": "plain",
+            "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": SEEN}}]}],
+            "max_completion_tokens": 100,
+        },
+    ),
+    (
+        "/v1/responses",
+        {
+            "model": "plain",
+            "input": [{"role": "user", "content": [{"type": "input_image", "image_url": SEEN}]}],
+            "max_output_tokens": 100,
+        },
+    ),
+    (
+        "/v1/messages",
+        {
+            "model": "claude",
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXELS}}],
+                }
+            ],
+            "max_tokens": 100,
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("endpoint", "body"), SHOWN)
+def test_a_picture_is_no_text_in_any_dialect(server: Running, bound: str, endpoint: str, body: dict[str, Any]):
+    """A megabyte of one would be a million tokens at most, and is 16,384; the same bytes as text stay what they are."""
+    told = quote(server, body, endpoint)
+    assert 16_384 < told["tokens_in_max"] < 18_000
+    assert told["fits"]
+    status, _ = post(server, endpoint, body, bound)
+    assert status == 200, "a budget of a dollar is enough"
+    field = "input" if endpoint == "/v1/responses" else "messages"
+    text = body | {field: [{"role": "user", "content": SEEN}]}
+    assert quote(server, text, endpoint)["tokens_in_max"] > 1_000_000
+
+
+def test_a_picture_in_the_result_of_a_tool_is_no_text_either(server: Running):
+    source = {"type": "base64", "media_type": "image/png", "data": PIXELS}
+    turns = [
+        {"role": "user", "content": "Look."},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "look", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": [{"type": "image", "source": source}]}]},
+    ]
+    asked = {"model": "claude", "messages": turns, "max_tokens": 100, "tools": [{"name": "look", "input_schema": {"type": "object"}}]}
+    assert quote(server, asked, "/v1/messages")["tokens_in_max"] < 18_000
+    items = [
+        {"type": "function_call", "call_id": "c", "name": "look", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": [{"type": "input_image", "image_url": SEEN}]},
+    ]
+    assert quote(server, {"model": "plain", "input": items}, "/v1/responses")["tokens_in_max"] < 18_000
+
+
 def test_a_recording_is_bound_by_the_longest_that_its_model_takes(server: Running):
     form = b'--x\r\ncontent-disposition: form-data; name="model"\r\n\r\nscribe\r\n' + (
         b'--x\r\ncontent-disposition: form-data; name="file"; filename="a.mp3"\r\n\r\nID3\r\n--x--\r\n'

@@ -1,7 +1,7 @@
 """OpenAI's Responses by the official client, unchanged but for its address, over pools of three dialects and the embedded model.
 
-The cases of Open Responses' compliance suite are among them, written anew: text, streams, instructions, tools, images, turns, WebSockets,
-compaction.
+The cases of Open Responses' compliance suite are among them, written anew: text, streams, instructions, phases, tools, images, turns,
+WebSockets, compaction. `scripts/open_responses.sh` runs the suite itself.
 """
 
 import asyncio
@@ -133,6 +133,18 @@ def test_instructions_come_first(client: OpenAI, polyglot: Polyglot) -> None:
     assert roles == ["system", "system", "user", "assistant", "user"]
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_what_the_assistant_said_may_have_a_phase(client: OpenAI, polyglot: Polyglot, model: str) -> None:
+    turns: Any = [
+        {"type": "message", "role": "assistant", "phase": "commentary", "content": "I look for the number."},
+        {"type": "message", "role": "assistant", "phase": "final_answer", "content": "The number is four."},
+        {"type": "message", "role": "user", "content": "Repeat only the number."},
+    ]
+    assert client.responses.create(model=model, input=turns).status == "completed"
+    assert b"The number is four." in polyglot.last.raw
+    assert (b"final_answer" in polyglot.last.raw) == (model == "responses")
+
+
 @pytest.mark.parametrize("model", ["chat", "messages"])
 def test_an_image_passes(client: OpenAI, polyglot: Polyglot, model: str) -> None:
     parts: Any = [{"type": "input_text", "text": "What is this?"}, {"type": "input_image", "image_url": PIXEL}]
@@ -148,10 +160,10 @@ def test_an_answer_that_was_cut_short_says_so(client: OpenAI) -> None:
     assert response.incomplete_details.reason == "max_output_tokens"
 
 
-@pytest.mark.parametrize("model", ["chat", "messages"])
+@pytest.mark.parametrize("model", MODELS)
 def test_a_tool_is_called_and_answered(client: OpenAI, polyglot: Polyglot, model: str) -> None:
     asked = client.responses.create(model=model, input="The weather in Ghent?", tools=[WEATHER])
-    call = asked.output[0]
+    call = asked.output[-1]
     assert call.type == "function_call"
     assert (call.name, json.loads(call.arguments), call.status) == ("weather", json.loads(ARGUMENTS), "completed")
     answer = client.responses.create(
@@ -163,6 +175,26 @@ def test_a_tool_is_called_and_answered(client: OpenAI, polyglot: Polyglot, model
     assert answer.output_text == WHOLE
     assert b"Rain." in polyglot.last.raw
     assert b"The weather in Ghent?" in polyglot.last.raw
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_an_output_needs_its_call(client: OpenAI, polyglot: Polyglot, model: str) -> None:
+    said = client.responses.create(model=model, input="Hi", tools=[WEATHER], tool_choice="none")
+    sent = len(polyglot.sent)
+    with pytest.raises(openai.BadRequestError, match="No tool call found for function_call_output with call_id 'call_9'"):
+        client.responses.create(
+            model=model, previous_response_id=said.id, input=[{"type": "function_call_output", "call_id": "call_9", "output": "Rain."}]
+        )
+    assert len(polyglot.sent) == sent
+
+
+def test_an_output_whose_call_another_vendor_compacted_is_his_to_judge(client: OpenAI, polyglot: Polyglot) -> None:
+    turns: Any = [
+        {"type": "compaction", "encrypted_content": "gAAAA-theirs"},
+        {"type": "function_call_output", "call_id": "call_9", "output": "Rain."},
+    ]
+    assert client.responses.create(model="responses", input=turns).status == "completed"
+    assert b"Rain." in polyglot.last.raw
 
 
 def test_a_streamed_call(client: OpenAI) -> None:
@@ -427,6 +459,7 @@ def test_what_is_not_stored_is_forgotten_with_its_connection(socket: Connection,
     id = said(socket, model="chat", store=False, input="Hi")[-1]["response"]["id"]
     with opened(dialects) as another:
         error = said(another, model="chat", store=False, previous_response_id=id, input="And?")[-1]
+        assert said(another, model="chat", store=False, input="Anew.")[-1]["type"] == "response.completed"
     assert (error["type"], error["status"], error["error"]["code"]) == ("error", 400, "previous_response_not_found")
 
 
@@ -447,6 +480,33 @@ def test_a_failed_turn_takes_its_context_with_it(socket: Connection) -> None:
         said(socket, model="chat", store=False, previous_response_id=id, input="Go on")[-1]["error"]["code"]
         == "previous_response_not_found"
     )
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_turn_that_is_refused_takes_its_context_with_it(socket: Connection, model: str) -> None:
+    id = said(socket, model=model, store=False, input="Hi")[-1]["response"]["id"]
+    stray = [{"type": "function_call_output", "call_id": "call_9", "output": "No call had this id."}]
+    refused = said(socket, model=model, store=False, previous_response_id=id, input=stray)[-1]
+    assert (refused["type"], refused["status"]) == ("error", 400)
+    gone = said(socket, model=model, store=False, previous_response_id=id, input="Go on")[-1]
+    assert gone["error"]["code"] == "previous_response_not_found"
+
+
+@pytest.mark.parametrize(("model", "code"), [("broken", "bad_luck"), ("nameless", "upstream_refused")])
+def test_an_error_of_a_turn_has_a_code(socket: Connection, model: str, code: str) -> None:
+    error = said(socket, model=model, input="Hi")[-1]
+    assert (error["type"], error["status"]) == ("error", 400)
+    assert error["error"] == {"message": "No such luck.", "type": "invalid_request_error", "param": "luck", "code": code}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_chain_begins_anew_from_what_was_compacted(client: OpenAI, socket: Connection, polyglot: Polyglot, model: str) -> None:
+    turns: Any = [{"role": "user", "content": "The code word is slate."}, {"role": "assistant", "content": "OK."}]
+    compact = client.responses.compact(model=model, input=turns)
+    kept = [item.model_dump(exclude_none=True, warnings=False) for item in compact.output]
+    answer = said(socket, model=model, store=False, tools=[], input=[*kept, {"role": "user", "content": "Go on."}])
+    assert answer[-1]["type"] == "response.completed"
+    assert b"The code word is slate." in polyglot.last.raw
 
 
 def test_tools_over_a_websocket(socket: Connection) -> None:
@@ -501,6 +561,11 @@ def test_a_conversation_is_compacted(client: OpenAI, polyglot: Polyglot) -> None
     client.responses.create(model="messages", input=[*kept, {"role": "user", "content": "What is my name?"}])
     assert WHOLE in polyglot.last.raw.decode()
     assert "My name is Alice." in polyglot.last.raw.decode()
+
+
+def test_compacting_needs_a_model(client: OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="model"):
+        client.post("/responses/compact", body={"input": "Hi"}, cast_to=object)
 
 
 def test_tokens_are_counted(client: OpenAI) -> None:

@@ -242,6 +242,13 @@ class Reader:
         return standing
 
 
+def natively_in_max(ask: Ask, body: bytes) -> int:
+    """The most tokens of a prompt that may go as its client's own `body`, of which `ask` is made as a chat. The pictures that stand in the
+    chat stand in it, too, and are no tokens of text in either."""
+    pictures = len(ask.body) + FRAMING_TOKENS_MAX - ask.tokens_in_max
+    return max(ask.tokens_in_max, len(body) - pictures)
+
+
 def _check_operation(model: str, operations: frozenset[str], operation: Operation) -> None:
     if operation not in operations:
         does = " and ".join(sorted(operations))

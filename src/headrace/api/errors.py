@@ -29,6 +29,7 @@ STATUS: dict[type[HeadraceError], int] = {
     errors.MethodNotAllowed: 405,
     errors.RequestTimedOut: 408,
     errors.Conflict: 409,
+    errors.OutcomeUnknown: 409,
     errors.RunBusy: 409,
     errors.LeaveInvalid: 403,
     errors.BodyTooLarge: 413,

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from headrace.api.askers import Keys, authenticate
-from headrace.api.asking import Reader
+from headrace.api.asking import Reader, natively_in_max
 from headrace.api.errors import headers_of, status_of
 from headrace.api.foreign import Foreign, Voice, json_body
 from headrace.api.socket import Exchange
@@ -96,7 +96,7 @@ class MessagesManner:
             hosted=asked.hosted,
             open_ended=asked.open_ended,
         )
-        return msgspec.structs.replace(ask, native=native, tokens_in_max=max(ask.tokens_in_max, len(body)))
+        return msgspec.structs.replace(ask, native=native, tokens_in_max=natively_in_max(ask, native.body))
 
     def voice(self, exchange: Exchange, ask: Ask, visit: Visit) -> Voice:
         def headers() -> bytes:

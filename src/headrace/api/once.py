@@ -2,6 +2,10 @@
 
 Work goes on when its client has left, since that is why he will ask again. What came to nothing (a limit reached, a fault of ours or of
 an upstream's) is forgotten, so that asking again may succeed.
+
+A claim is leased: to a process as long as that lives (`storage.runners`), and within it as long as the process vouches for it, every few
+seconds. What nobody vouches for is lost: it may have been done, its answer is not there, and who asks again is told so. It is never done
+a second time unasked.
 """
 
 import asyncio
@@ -20,18 +24,22 @@ from headrace.api.responses_asking import owner_of
 from headrace.api.socket import Exchange
 from headrace.api.taping import Recorder
 from headrace.core.clock import SECOND, Clock
-from headrace.core.errors import BodyTooLarge, Conflict, HeadraceError, InvalidRequest, StoreUnreachable
-from headrace.storage import Answered, Archive, answer_once, claim, release
+from headrace.core.errors import BodyTooLarge, Conflict, HeadraceError, InvalidRequest, OutcomeUnknown, StoreUnreachable
+from headrace.storage import Answered, Archive, Claim, Claimed, answer_once, claim, release, vouch
 
 HEADER = b"idempotency-key"
 SECRETIVE = re.compile(r"/v1/keys|/v1/organization/(admin_api_keys|projects/[^/]+/(api_keys|service_accounts(/[^/]+/api_keys)?))")
 """What is answered there holds a secret, which is told once and kept nowhere."""
 KEY_SIZE_MAX = 255
 ANSWER_BYTES_MAX = 32 * 1024 * 1024
-"""A longer answer is not kept, and its key stays taken: it can't be had twice."""
+"""A longer answer is not kept, and its key stays taken: it can't be had twice, and who asks again is told so."""
 COME_BACK_MS = 1_000
 KEEPING_S = 10.0
 """How long a connection waits until its answer is kept; then that goes on without it."""
+UNKNOWN = (
+    "The first request of this Idempotency-Key may have been done and paid for, but its answer is not there: the server ended "
+    "while it worked on it, or could not keep it. Look for what it did. To have it done again, send it under a new key."
+)
 UNKEPT = "what was answered under an Idempotency-Key can't be kept"
 REPLAYED = b"idempotent-replayed: true\r\n"
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
@@ -41,10 +49,20 @@ class Once:
     """Guards handlers of the hot lane and an ASGI application."""
 
     def __init__(
-        self, *, archive: Archive, runner: str, keys: Keys, clock: Clock, spawn: Spawn, body_bytes_max: int, log: logging.Logger
+        self,
+        *,
+        archive: Archive,
+        runner: str,
+        keys: Keys,
+        clock: Clock,
+        new_id: Callable[[str], str],
+        spawn: Spawn,
+        body_bytes_max: int,
+        log: logging.Logger,
     ) -> None:
         self._archive, self._runner, self._keys, self._clock, self._spawn, self._log = archive, runner, keys, clock, spawn, log
-        self._body_bytes_max = body_bytes_max
+        self._new_id, self._body_bytes_max = new_id, body_bytes_max
+        self._held: set[str] = set()
         self._works: set[asyncio.Task[None]] = set()
 
     def guarded(self, path: str, handler: Handler) -> Handler:
@@ -79,10 +97,15 @@ class Once:
             _replay(exchange, claimed)
             return
         recorder = _Staying(exchange, ANSWER_BYTES_MAX)
-        work = self._spawn(self._worked(handler, recorder, *claimed))
+        work = self._spawn(self._worked(handler, recorder, claimed))
         self._works.add(work)
         work.add_done_callback(self._works.discard)
         await asyncio.shield(work)
+
+    async def vouch(self) -> None:
+        """Say what is worked on here; to be called every few seconds. Raises StoreUnreachable."""
+        if lost := await self._archive.run(vouch, self._runner, self._held):
+            self._log.warning("%d requests under an Idempotency-Key have ended without an answer that is kept", lost)
 
     async def stop(self) -> None:
         """End what is still worked on; its keys are free."""
@@ -92,40 +115,53 @@ class Once:
         if works:
             await asyncio.wait(works, timeout=5.0)
 
-    async def _worked(self, handler: Handler, recorder: "_Staying", owner: str, path: str, key: str) -> None:
+    async def _worked(self, handler: Handler, recorder: "_Staying", held: Claim) -> None:
         try:
             await handler(cast(Exchange, recorder))
             if recorder.tape.done:
-                await self._settle(owner, path, key, recorder.tape.answered)
+                await self._settle(held, recorder.tape.answered)
             else:
-                await self._archive.insist(release, owner, path, key)  # it broke in the middle
+                await self._archive.insist(release, held)  # it broke in the middle
         except Exception:  # noqa: BLE001 -- a task that raises would end the server, which owns it
             self._log.exception(UNKEPT)
         except asyncio.CancelledError:
             if not recorder.tape.done:
-                await self._released(owner, path, key)
+                await self._released(held)
             raise
+        finally:
+            self._held.discard(held.id)
 
-    async def _settle(self, owner: str, path: str, key: str, answered: Answered | None) -> None:
+    async def _settle(self, held: Claim, answered: Answered | None) -> None:
         """Keep what was answered, however long that takes."""
         if answered is not None and (answered.status in (408, 409, 429) or answered.status >= 500):
-            await self._archive.insist(release, owner, path, key)
-        elif answered is not None and answered.status < 300 and SECRETIVE.fullmatch(path):
-            await self._archive.insist(answer_once, owner, path, key, _without_secret())
+            await self._archive.insist(release, held)
+        elif answered is not None and answered.status < 300 and SECRETIVE.fullmatch(held.path):
+            await self._archive.insist(answer_once, held, _without_secret())
         elif answered is not None:
-            await self._archive.insist(answer_once, owner, path, key, answered)
+            await self._archive.insist(answer_once, held, answered)
 
-    async def _kept(self, owner: str, path: str, key: str, answered: Answered) -> None:
+    async def _kept(self, held: Claim, answered: Answered) -> None:
         try:
-            await self._settle(owner, path, key, answered)
+            await self._settle(held, answered)
         except Exception:  # noqa: BLE001 -- a task that raises would end the server, which owns it
             self._log.exception(UNKEPT)
+        finally:
+            self._held.discard(held.id)
 
-    async def _released(self, owner: str, path: str, key: str) -> None:
+    async def _released(self, held: Claim) -> None:
         try:
-            await self._archive.run(release, owner, path, key)
+            await self._archive.run(release, held)
         except StoreUnreachable:
             self._log.warning("an Idempotency-Key whose request was not answered stays taken: the database can't be reached")
+
+    async def _undone(self, held: Claim) -> None:
+        """Nobody heard whether the key was taken, and nothing was done under it."""
+        try:
+            await self._archive.insist(release, held)
+        except Exception:  # noqa: BLE001 -- a task that raises would end the server, which owns it
+            self._log.exception(UNKEPT)
+        finally:
+            self._held.discard(held.id)
 
     # On Starlette.
 
@@ -158,10 +194,13 @@ class Once:
         try:
             await app(scope, again, record)
         except BaseException:
-            await self._released(*claimed)
+            await self._released(claimed)
+            self._held.discard(claimed.id)
             raise
-        if len(said) <= ANSWER_BYTES_MAX:
-            keeping = self._spawn(self._kept(*claimed, Answered(status=status, headers=lines, body=bytes(said), streamed=False)))
+        if len(said) > ANSWER_BYTES_MAX:
+            self._held.discard(claimed.id)
+        else:
+            keeping = self._spawn(self._kept(claimed, Answered(status=status, headers=lines, body=bytes(said), streamed=False)))
             self._works.add(keeping)
             keeping.add_done_callback(self._works.discard)
             await asyncio.wait((keeping,), timeout=KEEPING_S)
@@ -176,8 +215,9 @@ class Once:
             if not message.get("more_body"):
                 return bytes(body)
 
-    async def _claimed(self, path: str, headers: dict[bytes, bytes], body: bytes) -> Answered | tuple[str, str, str]:
-        """What was answered before, or the claim of who works on it now. Raises Conflict where another request has the key."""
+    async def _claimed(self, path: str, headers: dict[bytes, bytes], body: bytes) -> Answered | Claim:
+        """What was answered before, or the claim of who works on it now. Raises Conflict where another request has the key,
+        OutcomeUnknown where nobody knows what came of the first."""
         bearer = headers.get(b"authorization")
         secret = headers.get(b"x-api-key")
         owner = owner_of(authenticate(bearer if secret is None else b"Bearer " + secret, self._keys))
@@ -185,9 +225,11 @@ class Once:
         if not 1 <= len(key) <= KEY_SIZE_MAX:
             raise InvalidRequest(f"Invalid Idempotency-Key: it has 1 to {KEY_SIZE_MAX} characters.", param="Idempotency-Key")
         digest = blake2b(body, digest_size=16).digest()
-        held = await self._archive.run(claim, owner, path, key, digest, self._runner, self._clock.moment() // SECOND)
+        wanted = Claim(owner, path, key, self._new_id("claim_"))
+        held = await self._taken(wanted, digest)
         if held is None:
-            return owner, path, key
+            return wanted
+        self._held.discard(wanted.id)
         if held.digest != digest:
             raise Conflict("This Idempotency-Key was used for another request: use a new one.", param="Idempotency-Key")
         match held.state:
@@ -196,7 +238,17 @@ class Once:
             case "working":
                 raise Conflict("The first request of this Idempotency-Key is still worked on.", retry_after_ms=COME_BACK_MS)
             case "lost":
-                raise Conflict("The server ended while it worked on this Idempotency-Key's first request: whether it was done is unknown.")
+                raise OutcomeUnknown(UNKNOWN, param="Idempotency-Key")
+
+    async def _taken(self, wanted: Claim, digest: bytes) -> Claimed | None:
+        self._held.add(wanted.id)
+        try:
+            return await self._archive.run(claim, wanted, digest, self._runner, self._clock.moment() // SECOND)
+        except BaseException:
+            undoing = self._spawn(self._undone(wanted))
+            self._works.add(undoing)
+            undoing.add_done_callback(self._works.discard)
+            raise
 
 
 def _without_secret() -> Answered:

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from headrace.api.money import KeyAsk
 from headrace.api.openapi_administration import ADMINISTRATION, BODIES
 from headrace.api.openapi_operation import METADATA, OBJECT, PAGE, TEXT, Operation
 from headrace.wire.messages_request import MessagesRequest
@@ -68,6 +69,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("get", "/v1/batches", "The batches of the project", query=PAGE),
     Operation("get", "/v1/batches/{id}", "How far a batch is"),
     Operation("post", "/v1/batches/{id}/cancel", "End a batch"),
+    Operation("post", "/v1/quotes", "What a request could cost at most, or a batch", "Any", query=("endpoint",)),
+    Operation("post", "/v1/keys", "A key that may do less than the one that asks", KeyAsk),
     *ADMINISTRATION,
     Operation("get", "/v1/models", "The models that can be asked"),
     Operation("get", "/v1/models/{model}", "One model"),
@@ -112,6 +115,7 @@ FORMS: dict[str, dict[str, Any]] = {
 }
 OTHERS: dict[str, dict[str, Any]] = {
     **BODIES,
+    "Any": {"type": "object", "description": "A request as it would be sent to `endpoint`."},
     "Conversation": {"type": "object", "properties": {"items": {"type": "array", "items": OBJECT, "maxItems": 20}, "metadata": METADATA}},
     "Moderation": {
         "type": "object",

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.api.asking import Reader
+from headrace.api.asking import Reader, natively_in_max
 from headrace.core.ask import Ask
 from headrace.core.clock import SECOND, Clock
 from headrace.core.errors import InvalidRequest, NotFound, PreviousResponseNotFound
@@ -106,7 +106,7 @@ class Asking:
             ask=msgspec.structs.replace(
                 ask,
                 native=native,
-                tokens_in_max=max(ask.tokens_in_max, len(native.body)),
+                tokens_in_max=natively_in_max(ask, native.body),
                 rules=ask.rules if context.rules is NO_RULES else ask.rules.and_(context.rules),
             ),
             manner=Manner(kinds=asked.kinds, summary=summary, encrypted=ENCRYPTED in include, logprobs=LOGPROBS in include),

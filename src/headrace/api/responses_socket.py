@@ -179,4 +179,8 @@ def _forget(message: bytes, remembered: dict[str, Context]) -> None:
 
 
 def _failure(error: HeadraceError) -> bytes:
-    return b'{"type":"error","status":%d,%b' % (status_of(error), body_of(error)[1:])
+    """Open Responses wants a code in each: ours, where an upstream told none."""
+    told = _object.decode(body_of(error))
+    if isinstance(what := told.get("error"), dict) and not isinstance(what.get("code"), str):
+        what["code"] = error.code
+    return msgspec.json.encode({"type": "error", "status": status_of(error), **told})

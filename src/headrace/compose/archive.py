@@ -106,6 +106,15 @@ class Kept:
                 log.exception("that this process lives can't be said now")
             await asyncio.sleep(BEAT_S)
 
+    async def keep_vouching(self) -> None:
+        """Say which requests under an Idempotency-Key are worked on here; run it as a task of the server's group."""
+        while True:
+            try:
+                await self.once.vouch()
+            except (HeadraceError, sqlite3.Error) as wrong:
+                log.warning("which requests are worked on can't be said now: %s", wrong)
+            await asyncio.sleep(BEAT_S)
+
     async def keep_swept(self) -> None:
         """Forget what nobody may read any more; run it as a task of the server's group."""
         while True:
@@ -194,6 +203,7 @@ def keep(
         runner=opened.runner,
         keys=reloading.all_keys,
         clock=house.clock,
+        new_id=opened.names,
         spawn=spawn,
         body_bytes_max=house.settings.server.body_bytes_max,
         log=log,

@@ -195,6 +195,7 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
         closing.callback(kept.close)
         await kept.begin()
         background.append(tasks.create_task(kept.keep_swept(), name="archive"))
+        background.append(tasks.create_task(kept.keep_vouching(), name="vouching"))
         if worker is not None or house.state.url is not None:  # else nobody is there to look whether we live
             background.append(tasks.create_task(kept.keep_alive(), name="runner"))
         tasks.create_task(kept.batches.keep_working(), name="batches")  # it ends when `kept` is stopped

@@ -200,6 +200,12 @@ class Conflict(HeadraceError):
     code, side, retryable = "conflict", Side.CLIENT, False
 
 
+class OutcomeUnknown(Conflict):
+    """The first request of an Idempotency-Key may have been done, and what was answered is not known."""
+
+    code = "outcome_unknown"
+
+
 class SandboxRefused(HeadraceError):
     """What was asked of the sandbox is not done; the sentence says why."""
 

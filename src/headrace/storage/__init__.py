@@ -88,7 +88,7 @@ from headrace.storage.loading import Loaded, load_once
 from headrace.storage.memories import Memory, MemoryStore
 from headrace.storage.moving import holds_state, move
 from headrace.storage.news import LocalNews, SharedNews
-from headrace.storage.once import Answered, Claimed, answer_once, claim, release, sweep_once
+from headrace.storage.once import Answered, Claim, Claimed, answer_once, claim, release, sweep_once, vouch
 from headrace.storage.permissions import ModelPermission
 from headrace.storage.pricesets import PriceSet, price_sets, set_price
 from headrace.storage.provisioning import Profile, Provisioned, Provisioning
@@ -204,6 +204,7 @@ __all__ = [
     "Branch",
     "Bucket",
     "Came",
+    "Claim",
     "Claimed",
     "Commons",
     "Context",
@@ -440,5 +441,6 @@ __all__ = [
     "usage_by",
     "usage_by_hour",
     "verify",
+    "vouch",
     "waits_by_class",
 ]

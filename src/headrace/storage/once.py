@@ -1,5 +1,6 @@
 """What was answered to a request that must not be worked on twice: claimed before the work, kept with its answer, for a day."""
 
+from collections.abc import Collection
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -27,8 +28,18 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     answered: Answered
 
 
-def claim(database: Database, owner: str, path: str, key: str, digest: bytes, runner: str, now_s: int) -> Claimed | None:
+class Claim(msgspec.Struct, frozen=True):
+    """One request's hold on a key, by an `id` of its own: whoever holds it later is another."""
+
+    owner: str
+    path: str
+    key: str
+    id: str
+
+
+def claim(database: Database, wanted: Claim, digest: bytes, runner: str, now_s: int) -> Claimed | None:
     """Take the key, for a request that `runner` works on. None: it is taken now; else by whom it was before."""
+    owner, path, key = wanted.owner, wanted.path, wanted.key
     with transaction(database, f"{owner} {path} {key}"):
         database.execute("DELETE FROM once WHERE owner = ? AND path = ? AND key = ? AND created <= ?", (owner, path, key, now_s - KEPT_S))
         row = database.execute(
@@ -36,8 +47,8 @@ def claim(database: Database, owner: str, path: str, key: str, digest: bytes, ru
         ).fetchone()
         if row is None:
             database.execute(
-                "INSERT INTO once (owner, path, key, created, digest, state, runner) VALUES (?, ?, ?, ?, ?, 'working', ?)",
-                (owner, path, key, now_s, digest, runner),
+                "INSERT INTO once (owner, path, key, created, digest, state, runner, claim) VALUES (?, ?, ?, ?, ?, 'working', ?, ?)",
+                (owner, path, key, now_s, digest, runner, wanted.id),
             )
             return None
     held, state, status, headers, body, streamed = row
@@ -45,16 +56,33 @@ def claim(database: Database, owner: str, path: str, key: str, digest: bytes, ru
     return Claimed(digest=held, state=state, answered=answered)
 
 
-def answer_once(database: Database, owner: str, path: str, key: str, answered: Answered) -> None:
+def answer_once(database: Database, held: Claim, answered: Answered) -> None:
+    """Also what was taken to be lost is known now."""
     database.execute(
-        "UPDATE once SET state = 'done', status = ?, headers = ?, body = ?, streamed = ? WHERE owner = ? AND path = ? AND key = ?",
-        (answered.status, answered.headers, answered.body, answered.streamed, owner, path, key),
+        "UPDATE once SET state = 'done', status = ?, headers = ?, body = ?, streamed = ? "
+        "WHERE owner = ? AND path = ? AND key = ? AND claim = ?",
+        (answered.status, answered.headers, answered.body, answered.streamed, held.owner, held.path, held.key, held.id),
     )
 
 
-def release(database: Database, owner: str, path: str, key: str) -> None:
+def release(database: Database, held: Claim) -> None:
     """Nothing was done that must not be done again: the key is free."""
-    database.execute("DELETE FROM once WHERE owner = ? AND path = ? AND key = ? AND state = 'working'", (owner, path, key))
+    database.execute(
+        "DELETE FROM once WHERE owner = ? AND path = ? AND key = ? AND claim = ? AND state <> 'done'",
+        (held.owner, held.path, held.key, held.id),
+    )
+
+
+def vouch(database: Database, runner: str, works: Collection[str]) -> int:
+    """`runner` works on these claims and on no other: what else it holds is lost. Returns how many are. `works` may grow meanwhile, each
+    before it is claimed here."""
+    lost = 0
+    for (id,) in database.execute("SELECT claim FROM once WHERE state = 'working' AND runner = ?", (runner,)).fetchall():
+        if id not in works:
+            lost += database.execute(
+                "UPDATE once SET state = 'lost' WHERE state = 'working' AND runner = ? AND claim = ?", (runner, id)
+            ).rowcount
+    return lost
 
 
 def lose_once(database: Database) -> None:

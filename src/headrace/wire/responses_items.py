@@ -61,6 +61,7 @@ class _Writer:
     def __init__(self, kinds: Kinds, written: Written) -> None:
         self._kinds, self._written = kinds, written
         self._thoughts = _Thought([], [])
+        self._calls: set[str] = set()
         self.messages: list[Message] = []
 
     def add(self, item: Item, path: str) -> None:
@@ -123,6 +124,7 @@ class _Writer:
     def _call(self, item: Item, path: str) -> None:
         if not item.call_id:
             raise InvalidRequest(f"Missing required parameter: '{path}.call_id'.", param=f"{path}.call_id")
+        self._calls |= {item.call_id, item.id or item.call_id}
         name, arguments = self._called(item)
         last = self._assistant()
         call = {"id": item.call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
@@ -146,6 +148,8 @@ class _Writer:
         call = item.call_id or item.id
         if not call:
             raise InvalidRequest(f"Missing required parameter: '{path}.call_id'.", param=f"{path}.call_id")
+        if call not in self._calls and self._written.untold is None:  # what only another vendor reads may hold the call
+            raise InvalidRequest(f"No tool call found for {item.type} with call_id '{call}'.", param=f"{path}.call_id")
         images: list[dict[str, Any]] = []
         if isinstance(item.output, str) or item.output is None:
             text = item.output or item.status or ""

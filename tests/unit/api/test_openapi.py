@@ -1,13 +1,17 @@
 """Our own OpenAPI document: every route is in it, and nothing that is not there."""
 
+import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from jsonschema import Draft202012Validator
 from starlette.routing import Route
 
-from headrace.api import HOT_PATHS, Batches, Conversations, Files, MessageBatches, Responses
+import headrace
+from headrace.api import HOT_PATHS, Batches, Conversations, Files, MessageBatches, Money, Responses
 from headrace.api.openapi import document, page, paths_of
+from headrace.api.quotes import Quotes
 from tests.administration import administrative_routes
 
 
@@ -37,6 +41,8 @@ def served() -> set[tuple[str, str]]:
         *Files(nothing, nothing, nothing, nothing, nothing).routes(),
         *batches.routes(),
         *message_batches(batches).routes(),
+        *Quotes(asgi=nothing, foreign=nothing, keeper=nothing, settings=nothing).routes(),
+        *Money(keys=nothing, clock=nothing, mint=nothing).routes(),
         *(route for route in administrative_routes() if route.path.startswith("/v1/")),
     ]
     found = {(method, route.path) for route in routes if isinstance(route, Route) for method in route.methods or () if method != "HEAD"}
@@ -45,6 +51,37 @@ def served() -> set[tuple[str, str]]:
 
 def test_it_tells_every_route_and_no_other() -> None:
     assert paths_of() == served()
+
+
+UNTOLD = {
+    "/healthz": "whoever watches over processes asks it",
+    "/readyz": "the same",
+    "/metrics": "Prometheus's, in its own form",
+    "/openapi.json": "it is the document",
+    "/docs": "it is the document, to read",
+    "/auth/": "browsers go there when somebody signs in",
+    "/admin/": "for who operates this server; it is in the reference, and may change",
+    "/workspace/": "the page's own, and may change with it",
+    "/a2a": "A2A says what it is, in its card",
+    "/.well-known/": "the card",
+    "/hooks/": "webhooks, in their senders' forms",
+    "/assets/": "the page",
+    "/{name:str}.svg": "the page",
+}
+"""Where routes begin that the document does not tell, and why."""
+ROUTE = re.compile(r'(?:Route|\bMount)\(\s*f?"(/[^"]*)"|\("(?:GET|POST|PUT|PATCH|DELETE)", "(/[^"]*)"\)')
+
+
+def nameless(path: str) -> str:
+    return re.sub(r"\{[^}]*\}", "{}", path)
+
+
+def test_no_route_is_written_anywhere_that_it_does_not_tell() -> None:
+    told = {nameless(path) for _, path in paths_of()}
+    sources = sorted(Path(headrace.__file__).parent.rglob("*.py"))
+    written = {one or other for source in sources for one, other in ROUTE.findall(source.read_text(encoding="utf-8"))}
+    assert {"/v1/quotes", "/v1/keys", "/v1/organization/projects", "/healthz", "/auth/me"} <= written
+    assert [path for path in written if nameless(path) not in told and path != "/" and not path.startswith(tuple(UNTOLD))] == []
 
 
 def references(told: Any) -> set[str]:

@@ -16,6 +16,7 @@ from headrace.core.rules import Rules
 from headrace.storage import (
     Answered,
     Archive,
+    Claim,
     Context,
     Conversation,
     Database,
@@ -61,6 +62,7 @@ from headrace.storage import (
     sweep_once,
     sweep_responses,
     upload_of,
+    vouch,
 )
 from headrace.storage.database import migrations
 
@@ -286,29 +288,44 @@ class Keys(RuleBasedStateMachine):
             self.database.executescript(script)
         beat(self.database, "me", "host")
         self.now_s, self.state, self.since_s = NOW, "free", NOW
+        self.claims, self.held = 0, Claim(ME, "/p", "k", "nobody's")
 
     @rule(digest=st.sampled_from([b"1", b"2"]))
     def claim(self, digest: bytes) -> None:
         if self.state != "free" and self.now_s - self.since_s >= 86_400:
             self.state = "free"
-        held = claim(self.database, ME, "/p", "k", digest, "me", self.now_s)
+        self.claims += 1
+        wanted = Claim(ME, "/p", "k", f"claim {self.claims}")
+        held = claim(self.database, wanted, digest, "me", self.now_s)
         assert (held is None) == (self.state == "free")
         if held is None:
-            self.state, self.since_s = "working", self.now_s
+            self.state, self.since_s, self.held = "working", self.now_s, wanted
         else:
             assert held.state == self.state
             assert (held.answered == ANSWER) == (self.state == "done")
 
     @rule()
     def answer(self) -> None:
-        if self.state == "working":
-            answer_once(self.database, ME, "/p", "k", ANSWER)
-            self.state = "done"
+        """Late, too: what was taken to be lost is known then."""
+        answer_once(self.database, self.held, ANSWER)
+        self.state = "done" if self.state != "free" else "free"
+
+    @rule()
+    def who_holds_it_no_more_changes_nothing(self) -> None:
+        earlier = Claim(ME, "/p", "k", "earlier")
+        release(self.database, earlier)
+        answer_once(self.database, earlier, ANSWER)
+
+    @rule(mine=st.booleans())
+    def vouch(self, mine: bool) -> None:
+        lost = vouch(self.database, "me", {self.held.id} if mine else set())
+        assert lost == (self.state == "working" and not mine)
+        self.state = "lost" if lost else self.state
 
     @rule()
     def release(self) -> None:
-        release(self.database, ME, "/p", "k")
-        self.state = "free" if self.state == "working" else self.state
+        release(self.database, self.held)
+        self.state = "free" if self.state != "done" else self.state
 
     @rule()
     def die(self) -> None:
