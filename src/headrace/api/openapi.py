@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.api.money import KeyAsk
+from headrace.api.money import KeyAsk, LongerAsk
 from headrace.api.openapi_administration import ADMINISTRATION, BODIES
 from headrace.api.openapi_operation import METADATA, OBJECT, PAGE, TEXT, Operation
 from headrace.wire.messages_request import MessagesRequest
@@ -71,6 +71,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("post", "/v1/batches/{id}/cancel", "End a batch"),
     Operation("post", "/v1/quotes", "What a request could cost at most, or a batch", "Any", query=("endpoint",)),
     Operation("post", "/v1/keys", "A key that may do less than the one that asks", KeyAsk),
+    Operation("post", "/v1/keys/{key}", "Another end for a key that was minted from the one that asks", LongerAsk),
+    Operation("delete", "/v1/keys/{key}", "Revoke a key that was minted from the one that asks"),
     *ADMINISTRATION,
     Operation("get", "/v1/models", "The models that can be asked"),
     Operation("get", "/v1/models/{model}", "One model"),

@@ -42,7 +42,7 @@ def served() -> set[tuple[str, str]]:
         *batches.routes(),
         *message_batches(batches).routes(),
         *Quotes(asgi=nothing, foreign=nothing, keeper=nothing, settings=nothing).routes(),
-        *Money(keys=nothing, clock=nothing, mint=nothing).routes(),
+        *Money(keys=nothing, clock=nothing, mint=nothing, prolong=nothing, revoke=nothing).routes(),
         *(route for route in administrative_routes() if route.path.startswith("/v1/")),
     ]
     found = {(method, route.path) for route in routes if isinstance(route, Route) for method in route.methods or () if method != "HEAD"}
@@ -64,6 +64,7 @@ UNTOLD = {
     "/workspace/": "the page's own, and may change with it",
     "/a2a": "A2A says what it is, in its card",
     "/.well-known/": "the card",
+    "/scim/": "SCIM tells its own schemas",
     "/hooks/": "webhooks, in their senders' forms",
     "/assets/": "the page",
     "/{name:str}.svg": "the page",
