@@ -67,30 +67,37 @@ class Connections:
 
 
 class Tap:
-    """Where a client takes chunks, or the bytes alone."""
+    """Where a client takes chunks, or the bytes alone. Behind `chunks_max` chunks their way is closed, and may be asked for again."""
 
-    def __init__(self, *, chunked: bool) -> None:
-        self.chunked = chunked
+    def __init__(self, *, chunks_max: int) -> None:
+        self._chunks_max, self._chunks = chunks_max, 0
+        self._closed: Callable[[], None] | None = None
         self.data = b""
 
     def write(self, data: bytes) -> None:
         self.data += data
 
-    def express(self, closed: object) -> Callable[[bytes], None] | None:
-        return self._write_chunk if self.chunked else None
+    def express(self, closed: Callable[[], None]) -> Callable[[bytes], None] | None:
+        self._closed, self._chunks = closed, 0
+        return self._write_chunk if self._chunks_max else None
 
     def _write_chunk(self, chunk: bytes) -> None:
+        assert self._closed is not None, "closed is closed"
         size, _, rest = chunk.partition(b"\r\n")
         assert rest[int(size, 16) :] == b"\r\n"
         self.data += rest[: int(size, 16)]
+        self._chunks += 1
+        if self._chunks == self._chunks_max:
+            closed, self._closed = self._closed, None
+            closed()
 
 
 class Hearer(ScriptedListener):
     """Takes what is said until the first words, and the rest through a tap."""
 
-    def __init__(self, *, chunked: bool) -> None:
+    def __init__(self, *, chunks_max: int) -> None:
         super().__init__()
-        self._tap = Tap(chunked=chunked)
+        self._tap = Tap(chunks_max=chunks_max)
         self.used: list[Used] = []
 
     def hear(self, said: object) -> None:
@@ -109,9 +116,9 @@ class Hearer(ScriptedListener):
 Told = tuple[bytes, list[Used], object, str]
 
 
-async def told(reads: list[bytes], *, chunked: bool) -> Told:
+async def told(reads: list[bytes], *, chunks_max: int) -> Told:
     """What the client hears, what it used, what the hearer knows of that, and how it ended."""
-    connections, hearer = Connections(), Hearer(chunked=chunked)
+    connections, hearer = Connections(), Hearer(chunks_max=chunks_max)
     exchange = Http1Exchange(connections, [b""])  # type: ignore[arg-type]
     ended = "well"
 
@@ -159,15 +166,21 @@ after the size's first digit looks like a whole chunk."""
     size_as=st.sampled_from([b"%x", b"%X", b"%04x"]),
     read_sizes=st.lists(st.integers(1, 400), max_size=10),
     ends=st.booleans(),
+    chunks_max=st.integers(1, 9),
 )
-@example(said=[*[frame()] * 4, DONE], chunk_sizes=[len(frame())] * 4, size_as=b"%x", read_sizes=[], ends=True)
-@example(said=[frame(), frame(), SPENT, DONE], chunk_sizes=[len(frame())] * 2 + [30], size_as=b"%X", read_sizes=[], ends=True)
+@example(said=[*[frame()] * 4, DONE], chunk_sizes=[len(frame())] * 4, size_as=b"%x", read_sizes=[], ends=True, chunks_max=1)
+@example(said=[frame(), frame(), SPENT, DONE], chunk_sizes=[len(frame())] * 2 + [30], size_as=b"%X", read_sizes=[], ends=True, chunks_max=9)
 @example(
-    said=[F, F, b"\r\n", G, DONE], chunk_sizes=[len(F), 256 + len(F)], size_as=b"%x", read_sizes=[len(HEAD), CUT_SIZE, CUT_CHUNK], ends=True
+    said=[F, F, b"\r\n", G, DONE],
+    chunk_sizes=[len(F), 256 + len(F)],
+    size_as=b"%x",
+    read_sizes=[len(HEAD), CUT_SIZE, CUT_CHUNK],
+    ends=True,
+    chunks_max=9,
 )
-def test_whole_chunks_pass_by_as_if_they_were_taken_apart(said, chunk_sizes, size_as, read_sizes, ends):
+def test_whole_chunks_pass_by_as_if_they_were_taken_apart(said, chunk_sizes, size_as, read_sizes, ends, chunks_max):
     framed = [size_as % len(chunk) + b"\r\n" + chunk + b"\r\n" for chunk in cut(b"".join(said), chunk_sizes)]
     reads = [HEAD, *framed, *([b"0\r\n\r\n"] if ends else [])]
     if read_sizes:
         reads = cut(b"".join(reads), read_sizes)
-    assert asyncio.run(told(reads, chunked=True)) == asyncio.run(told(reads, chunked=False))
+    assert asyncio.run(told(reads, chunks_max=chunks_max)) == asyncio.run(told(reads, chunks_max=0))
