@@ -228,7 +228,7 @@ class Till:
         (slices, bound_pico), visit.lacks = visit.lacks, None
         for _ in range(ASKED_AGAIN_MAX):
             await self._lend(slices, bound_pico)
-            visit.hold = reserve(slices, bound_pico)
+            visit.hold = reserve(slices, bound_pico, waited=True)
             if visit.hold is not None:
                 self._held(visit)
                 return
@@ -240,7 +240,10 @@ class Till:
                 await asyncio.sleep(CALLED_IN_S)  # what others have free is called in
             elif there_pico < bound_pico:
                 bound_pico = self._cap_to_budget(ask, visit, scarcest, there_pico, bound_pico)
-        raise _exceeded(min(slices, key=lambda one: one.free + one.available), bound_pico)
+        scarcest = min(slices, key=lambda one: one.free + one.available)
+        if scarcest.free + scarcest.available >= bound_pico:
+            raise BudgetsUnreachable("There is money for this, but others took what was leased for it each time.", retry_after_ms=1_000)
+        raise _exceeded(scarcest, bound_pico)
 
     async def _lend(self, slices: tuple[Slice, ...], bound_pico: int) -> None:
         """What several requests wait for at once is needed together."""

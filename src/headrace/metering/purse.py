@@ -162,12 +162,13 @@ class Hold:
             one.touched = True
 
 
-def reserve(slices: tuple[Slice, ...], bound_pico: int) -> Hold | None:
-    """Hold the bound on all slices, or nothing: None, and `lacking` says why."""
+def reserve(slices: tuple[Slice, ...], bound_pico: int, *, waited: bool = False) -> Hold | None:
+    """Hold the bound on all slices, or nothing: None, and `lacking` says why. Who has not `waited` leaves what is there to those who wait,
+    for whom it was leased."""
     hard = True
     for one in slices:
         if one.mode == "hard":
-            if one.free < bound_pico:
+            if one.free < bound_pico or (one.needs and not waited and one.free - sum(one.needs) < bound_pico):
                 return None
         else:
             hard = False

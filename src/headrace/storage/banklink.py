@@ -214,6 +214,7 @@ class BankLink:
             self._looked_at = now
             self._notice_quiet()
         saids = {one.account: one for one in wanted}
+        self._quiet.update((one.opening.name, 0) for one in saids.values())  # somebody waits for it, so it may keep a cushion again
         for one in self._slices().values():
             if one.account is not None and (one.touched or (look and (one.free or one.held or one.mode != "hard"))):
                 saids[one.account] = one

@@ -21,6 +21,7 @@ from headrace.metering import (
     PriceBook,
     Settle,
     Slice,
+    Told,
     UsdPerMtok,
     Whom,
     WrittenPrice,
@@ -134,6 +135,44 @@ async def test_a_bank_that_is_down_closes_what_is_not_leased_and_not_what_is():
     shop.till.change([a_budget(micros=1_000_000)])
     await shop.serve()
     assert shop.provider.running == 0
+
+
+async def test_who_comes_later_does_not_take_what_was_leased_for_who_waits():
+    class Idle(Desk):
+        """Leases no more than is needed, as to who was idle; and before that is taken, somebody else comes."""
+
+        newcomer: Visit | None = None
+
+        async def lend(self, slices: Iterable[Slice]) -> None:
+            await asyncio.sleep(0)
+            for one in slices:
+                account = self.accounts.setdefault(one.opening.name, LeaseAccount(limit=one.limit_pico, mode=one.mode, leases={}))
+                one.account = 1
+                one.hear(lend(account, self.epoch, one.say(idle=True)))
+            self.newcomer = self.newcomer or shop.gateway.admit(an_ask())
+
+    shop, idle = Shop(a_budget(micros=1_000_000)), Idle()
+    shop.till._lender = idle
+    first = await shop.serve()
+    assert first.cost_pico == COST
+    assert idle.newcomer is not None
+    assert (idle.newcomer.hold, idle.newcomer.lacks is not None) == (None, True), "it waits for what is leased for it"
+    await shop.gateway.answer(an_ask(), idle.newcomer, ScriptedListener())
+    assert shop.slices == [(0, 2 * COST)]
+
+
+async def test_money_that_is_there_and_never_comes_is_no_quota_exceeded():
+    class Miser(Desk):
+        async def lend(self, slices: Iterable[Slice]) -> None:
+            await asyncio.sleep(0)
+            for one in slices:
+                one.account = 1
+                one.hear(Told(1, 0, 0, 0, one.limit_pico, one.limit_pico))
+
+    shop = Shop(a_budget(micros=1_000_000))
+    shop.till._lender = Miser()
+    with pytest.raises(BudgetsUnreachable, match="There is money for this"):
+        await shop.serve()
 
 
 async def test_what_only_counts_does_not_wait_for_a_bank():

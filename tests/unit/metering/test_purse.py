@@ -22,6 +22,15 @@ def test_all_or_none():
     assert (rich.free, rich.held, poor.free, poor.held) == (91, 9, 0, 9)
 
 
+def test_who_comes_later_leaves_what_others_wait_for():
+    one = a_slice(free=100)
+    one.needs = [40, 50]
+    assert reserve((one,), 11) is None
+    assert reserve((one,), 10) is not None
+    assert reserve((one,), 50, waited=True) is not None, "it was leased for who waits"
+    assert one.free == 40
+
+
 def test_what_is_left_of_a_bound_is_free_again_and_what_was_paid_is_not():
     one = a_slice(free=100)
     hold = reserve((one,), 60)
