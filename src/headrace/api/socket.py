@@ -483,8 +483,8 @@ class Lane(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        if isinstance(self.cycle, Exchange):
-            self.cycle.close_express()
+        for exchange in self._open:  # who speaks is the first of them, whoever waits behind
+            exchange.close_express()
 
     def sweep(self, now: float) -> None:
         """Called once a second: end what is too slow, stands still or idles too long."""
