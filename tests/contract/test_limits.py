@@ -35,6 +35,7 @@ def test_a_limit_of_requests_under_a_burst(tmp_path: Path, workers: str):
             assert {one.headers["x-ratelimit-limit-requests"] for one in passed} == {"10"}
             left = min(int(one.headers["x-ratelimit-remaining-requests"]) for one in passed)
             assert left <= int(workers) - 1, "what is told is as old as what was read of the others: for one worker it is 0"
+            assert {one.headers["x-ratelimit-remaining-requests"] for one in refused} == {"0"}, "who is refused has read it"
             wait_s = int(refused[0].headers["retry-after-ms"]) / 1000
             assert 0 < wait_s <= 6
             time.sleep(wait_s)
