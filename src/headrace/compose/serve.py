@@ -43,7 +43,7 @@ from headrace.compose.workers import Worker, supervise
 from headrace.compose.workspace import HeldKeys, Rooms, link_for, workspace
 from headrace.compose.world import EMBEDDED, Fetched, LocalPool
 from headrace.core.clock import SECOND
-from headrace.core.errors import SetupError
+from headrace.core.errors import HeadraceError
 from headrace.gateway import Gateway
 from headrace.providers.adapters.hosted import HostedEngine
 from headrace.storage import Commons
@@ -77,7 +77,7 @@ def serve_until_stopped(
 ) -> None:
     """Run the server until a signal stops it. `read` gives the settings, now and whenever `file` changes.
 
-    Raises SetupError when it can't start; then nothing is left behind.
+    Raises SetupError when it can't start, and NotReady where its database stays busy; then nothing is left behind.
     """
     settings = read()
     set_up_logs(stream, settings.telemetry.log_format, settings.telemetry.log_level)
@@ -123,7 +123,7 @@ def _run(life: Coroutine[Any, Any, None]) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(life)
-        except* SetupError as group:
+        except* HeadraceError as group:
             raise _first(group) from None
 
 
@@ -143,7 +143,7 @@ def _calm_allocator() -> None:
         libc.mallopt(M_MMAP_THRESHOLD, 16 * 1024 * 1024)
 
 
-def _first(group: BaseExceptionGroup[SetupError]) -> SetupError:
+def _first(group: BaseExceptionGroup[HeadraceError]) -> HeadraceError:
     one = group.exceptions[0]
     return _first(one) if isinstance(one, BaseExceptionGroup) else one
 
@@ -270,7 +270,7 @@ async def _start(opened: Opened, gateway: Gateway, purse: Purse, tasks: asyncio.
             )
         if one.embedder is not None:
             await one.embedder.start(tasks)
-    tell(tuple(gateway.world.snapshot.models))
+    await asyncio.to_thread(tell, tuple(gateway.world.snapshot.models))  # the page's link waits for a database that is busy
 
 
 def _reports(opened: Opened, gateway: Gateway, metrics: Metrics, closing: AsyncExitStack, worker: Worker | None) -> Reports:

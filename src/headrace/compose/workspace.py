@@ -326,7 +326,7 @@ def chat_models(gateway: Gateway, principal: Principal) -> list[str]:
 
 
 def link_for(state: SharedState, clock: MachineClock, secret: str) -> str:
-    """What to put behind the server's address to be signed in with this key, once and soon."""
+    """What to put behind the server's address to be signed in with this key, once and soon. Raises NotReady where the database is busy."""
     token, now = secrets.token_urlsafe(24), clock.moment()
     with state.opened() as database:
         keep_session(database, token, "link", digest(secret), now + LINK_S * SECOND, now)

@@ -15,7 +15,8 @@ from headrace.storage.postgres import PostgresDatabase, ported
 Database: TypeAlias = sqlite3.Connection | PostgresDatabase
 
 FOR_POSTGRES: Final = ".postgresql.sql"
-BUSY_TIMEOUT_MS: Final = 5_000
+BUSY_TIMEOUT_MS: Final = 30_000
+"""Who writes waits for whoever writes, and that one for the disk: a disk that others keep busy has taken 1.7 s for a single sync."""
 CACHE_KIB: Final = 32_768
 
 

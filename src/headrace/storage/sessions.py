@@ -7,15 +7,16 @@ from hashlib import sha256
 from typing import Literal, TypeAlias
 
 from headrace.core.clock import Moment
-from headrace.storage.database import Database
+from headrace.storage.database import Database, transaction
 
 SessionKind: TypeAlias = Literal["session", "link"]
 
 
 def keep_session(database: Database, token: str, kind: SessionKind, key: bytes, expires: Moment, now: Moment) -> None:
-    """From now on `token` stands for the key of this digest. What is over is forgotten."""
-    database.execute("DELETE FROM session WHERE expires <= ?", (now,))
-    database.execute("INSERT INTO session (token, kind, key, expires) VALUES (?, ?, ?, ?)", (hidden(token), kind, key, expires))
+    """From now on `token` stands for the key of this digest. What is over is forgotten. Raises NotReady where the database is busy."""
+    with transaction(database, "sessions"):
+        database.execute("DELETE FROM session WHERE expires <= ?", (now,))
+        database.execute("INSERT INTO session (token, kind, key, expires) VALUES (?, ?, ?, ?)", (hidden(token), kind, key, expires))
 
 
 def session_of(database: Database, token: str, now: Moment) -> bytes | None:
