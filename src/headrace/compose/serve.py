@@ -172,7 +172,8 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
         layout, url = house.layout, house.settings.storage.url
         budgets = BudgetGauges(lambda: budgets_at(layout, url), lambda: url is not None or layout.budgets.exists(), house.clock)
         budgets.watch(metrics)
-        starting = tasks.create_task(_start(opened, gateway, purse, tasks, tell), name="engines")
+        loaded = asyncio.Event()
+        starting = tasks.create_task(_start(opened, gateway, purse, tasks, loaded, tell), name="engines")
         background = [
             tasks.create_task(opened.usage_log.keep_synced(), name="usage-log-sync"),
             tasks.create_task(keep_ticking(gateway), name="pools"),
@@ -205,7 +206,7 @@ async def _live(opened: Opened, source: Source, worker: Worker | None, tell: Cal
         background.append(tasks.create_task(rooms.teller.keep_telling(), name="webhooks"))
         if house.settings.agents.schedules:
             background.append(tasks.create_task(rooms.firings.keep_firing(), name="schedules"))
-        server = _server(opened, gateway, reloading, reports, starting, kept, cache, held, rooms)
+        server = _server(opened, gateway, reloading, reports, loaded, kept, cache, held, rooms)
 
         def leave() -> None:
             rooms.runs.stopping = True  # who follows a run would follow it for ever
@@ -259,7 +260,14 @@ def _intervals_ms(settings: Settings, local: Sequence[LocalPool]) -> dict[str, i
     }
 
 
-async def _start(opened: Opened, gateway: Gateway, purse: Purse, tasks: asyncio.TaskGroup, tell: Callable[[tuple[str, ...]], None]) -> None:
+async def _start(
+    opened: Opened,
+    gateway: Gateway,
+    purse: Purse,
+    tasks: asyncio.TaskGroup,
+    loaded: asyncio.Event,
+    tell: Callable[[tuple[str, ...]], None],
+) -> None:
     if purse.has_budgets:
         await purse.link.known(BANK_START_S)
     for one in opened.house.local:
@@ -270,6 +278,7 @@ async def _start(opened: Opened, gateway: Gateway, purse: Purse, tasks: asyncio.
             )
         if one.embedder is not None:
             await one.embedder.start(tasks)
+    loaded.set()
     await asyncio.to_thread(tell, tuple(gateway.world.snapshot.models))  # the page's link waits for a database that is busy
 
 
@@ -291,7 +300,7 @@ def _server(
     gateway: Gateway,
     reloading: Reloading,
     reports: Reports,
-    starting: "asyncio.Task[None]",
+    loaded: asyncio.Event,
     kept: Kept,
     cache: Cache | None,
     held: HeldKeys,
@@ -302,7 +311,7 @@ def _server(
     handlers = {path.encode(): kept.once.guarded(path, handler) for path, handler in zip(HOT_PATHS, served, strict=True)}
 
     def unready() -> str | None:
-        if not starting.done():
+        if not loaded.is_set():
             return "The model is being loaded."
         broken = [one.pool.name for one in opened.house.local if not one.engine.status().ready]
         return f"The engine of {', '.join(broken)} is being restarted." if broken else None
