@@ -99,8 +99,11 @@ class Connection(Answering, asyncio.Protocol):
         self._behind = False
 
     def data_received(self, data: bytes) -> None:
-        if self._between_chunks and self._passes_by(data):
-            return
+        if self._between_chunks and (take := self._take_chunk) is not None:
+            size = len(data)  # most reads of a stream are one whole chunk, which need not be taken apart and put together again
+            if data.startswith(_begins.get(size) or _begins_of(size)) and take(data):
+                self._stirred = True
+                return
         if not self._asked:
             self.abort()  # nobody asked: what an upstream says unasked must not become the next answer
             return
@@ -113,14 +116,6 @@ class Connection(Answering, asyncio.Protocol):
             self._wake()
         else:
             self._came()
-
-    def _passes_by(self, data: bytes) -> bool:
-        """Most reads of a stream are one whole chunk, which need not be taken apart and put together again."""
-        take, size = self._take_chunk, len(data)
-        if take is None or not data.startswith(_begins.get(size) or _begins_of(size)) or not take(data):
-            return False
-        self._stirred = True
-        return True
 
     def _read(self, data: bytes) -> bool:
         """Parse; False when that gives nothing to tell yet, or nothing more."""

@@ -154,7 +154,10 @@ def may_pass(chunk: bytes) -> bool:
     """Whether a chunk, as HTTP frames it, may pass unread behind whole frames: whole frames, too, of which none is worth reading."""
     if not chunk.endswith(FRAMES_END) or b"[DONE]" in chunk or b'"error"' in chunk:
         return False
-    return (at := chunk.find(_USAGE)) < 0 or not _tells(chunk, at)
+    at = chunk.find(_USAGE)
+    if at < 0 or (chunk.startswith(_NOT_TOLD, at) and chunk.find(_USAGE, at + 1) < 0):  # most are settled here
+        return True
+    return not _tells(chunk, at)
 
 
 def _worth_reading(ready: bytes) -> bool:
