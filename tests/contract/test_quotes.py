@@ -42,6 +42,7 @@ usd_per_call = {{ web_search = "0.01" }}
 [[model]]
 name = "claude"
 tokens_out_max = 1_000
+tokens_context_max = 200_000
 usd_per_mtok = {{ input = "1", output = "4" }}
 
 [[model]]
@@ -195,6 +196,27 @@ def test_a_picture_in_the_result_of_a_tool_is_no_text_either(server: Running):
         {"type": "function_call_output", "call_id": "c", "output": [{"type": "input_image", "image_url": SEEN}]},
     ]
     assert quote(server, {"model": "plain", "input": items}, "/v1/responses")["tokens_in_max"] < 18_000
+
+
+PAGES = "data:application/pdf;base64,JVBERi0xLjcK"
+FILED = [
+    ("/v1/chat/completions", "messages", {"type": "file", "file": {"filename": "a.pdf", "file_data": PAGES}}),
+    ("/v1/responses", "input", {"type": "input_file", "filename": "a.pdf", "file_data": PAGES}),
+    ("/v1/messages", "messages", {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": PAGES[28:]}}),
+]
+
+
+@pytest.mark.parametrize(("endpoint", "field", "part"), FILED)
+def test_a_file_is_held_to_the_longest_prompt_in_any_dialect(server: Running, bound: str, endpoint: str, field: str, part: dict[str, Any]):
+    """A PDF of a kilobyte may have a hundred pages: where nobody knows what its model takes at most, nobody knows what it costs."""
+    body = {field: [{"role": "user", "content": [part]}], "max_tokens" if field == "messages" else "max_output_tokens": 100}
+    known, unknown = body | {"model": "claude"}, body | {"model": "plain"}
+    assert quote(server, known, endpoint)["tokens_in_max"] == 200_000
+    assert post(server, endpoint, known, bound)[0] == 200
+    assert "tokens_context_max" in quote(server, unknown, endpoint)["unbounded"]
+    status, refused = post(server, endpoint, unknown, bound)
+    assert (status, "tokens_context_max" in refused["error"]["message"]) == (403, True)
+    assert post(server, endpoint, unknown)[0] == 200, "no hard budget holds for this key"
 
 
 def test_a_recording_is_bound_by_the_longest_that_its_model_takes(server: Running):

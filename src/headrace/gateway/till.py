@@ -28,6 +28,7 @@ from headrace.core.native import Units
 from headrace.core.translation import Change
 from headrace.core.usage import Usage
 from headrace.gateway.visit import Visit
+from headrace.gateway.world import World
 from headrace.metering import (
     AccountOpening,
     Budget,
@@ -49,7 +50,15 @@ from headrace.metering import (
     spend_scope,
 )
 from headrace.metering.periods import ALWAYS
-from headrace.wire.openai_caps import images_in, native_with_tokens_out_max, open_ended, with_tokens_out_max, without_tools
+from headrace.portfolio import context_of
+from headrace.wire.openai_caps import (
+    images_in,
+    native_with_tokens_out_max,
+    open_ended,
+    unmeasured_files,
+    with_tokens_out_max,
+    without_tools,
+)
 
 WAYS_MAX = 20_000
 IMAGE_TOKENS_MAX = 16_384
@@ -184,7 +193,7 @@ class Till:
                 why = _exceeded(spent, bound_pico)
         except HeadraceError as refused:
             why = refused
-        unbounded = _unbounded(visit.ask or ask, price)
+        unbounded = _unbounded(visit.ask or ask, visit.world, price)
         return Quote(
             tokens_in_max=visit.bound.tokens_in,
             tokens_out_max=visit.bound.tokens_out,
@@ -210,7 +219,7 @@ class Till:
         post = None if ask.native is None else ask.native.post
         if post is not None:
             visit.units = tuple(priced_units(post.units, price))
-        if held_to and (why := _unbounded(visit.ask or ask, price)) is not None:
+        if held_to and (why := _unbounded(visit.ask or ask, visit.world, price)) is not None:
             param = None if ask.native is None else ask.native.param
             raise Unbounded(f"Nobody can say what this costs at most, and {held_to}: {why}", param=param)
         bound_pico = visit.bound_at(price, visit.units)
@@ -272,10 +281,14 @@ class Till:
     # What a request is bound by.
 
     def _bound(self, ask: Ask, visit: Visit) -> None:
-        """A true upper bound: images by more than any vendor counts, and the answer by a cap that the upstream is told of."""
+        """A true upper bound: images by more than any vendor counts, files by the longest prompt that is taken, and the answer by a cap
+        that the upstream is told of."""
         bound, images = visit.bound, images_in(ask.body)
         if images:
             bound = Usage(bound.tokens_in + (images + 1) // 2 * IMAGE_TOKENS_MAX, 0, 0, bound.output)
+            visit.bound = bound
+        if unmeasured_files(ask.body) and (most := context_of(visit.world.snapshot, ask.model) or 0) > bound.tokens_in:
+            bound = Usage(most, 0, 0, bound.output)
             visit.bound = bound
         if ask.tokens_out_max is None:
             _cap(ask, visit, bound.output, "")
@@ -362,17 +375,23 @@ def _unpriced(model: str, visit: Visit, price: Price | None, held_to: str) -> st
     return f"The {what} of the model {model} has no price, and {held_to}: give it one with [[model]] usd_per_mtok."
 
 
-def _unbounded(ask: Ask, price: Price | None) -> str | None:
+def _unbounded(ask: Ask, world: World, price: Price | None) -> str | None:
     """Why nobody can say what a request costs at most; None: it has a bound."""
     native = ask.native
     if native is None:
-        return open_ended(ask.body) if ask.operation == "chat" else None
+        return (open_ended(ask.body) or _of_any_length(ask, world)) if ask.operation == "chat" else None
     if native.post is None:
         hosted = f"the vendor runs tools for it ({', '.join(native.hosted)})." if native.hosted else None
-        return native.open_ended or hosted
+        return native.open_ended or hosted or _of_any_length(ask, world)
     if native.post.bounded or price is None or by_request_only(price):
         return None
     return f"give {native.post.path} bounds in the pool's pass_through, or price {ask.model} by the request."
+
+
+def _of_any_length(ask: Ask, world: World) -> str | None:
+    if not unmeasured_files(ask.body) or context_of(world.snapshot, ask.model) is not None:
+        return None
+    return f"a file may be more tokens than it has bytes; give {ask.model} its [[model]] tokens_context_max, and it is held to that."
 
 
 def _cap(ask: Ask, visit: Visit, tokens: int, why: str) -> None:

@@ -5,7 +5,7 @@ from headrace.portfolio.clouds import Cloud
 from headrace.portfolio.contracts import Contract, OnDemand, Owned, Rented, Reserved, Spot, Tokens, kind_of, pico_per_accelerator_hour
 from headrace.portfolio.costs import owned_pico_per_token, pico_per_hour
 from headrace.portfolio.jurisdictions import COUNTRIES, Jurisdiction
-from headrace.portfolio.pools import Dialect, ModelProfile, PathBound, Pool, Snapshot, TokenCost, abilities, snapshot
+from headrace.portfolio.pools import Dialect, ModelProfile, PathBound, Pool, Snapshot, TokenCost, abilities, context_of, snapshot
 from headrace.portfolio.prices import PriceRow
 from headrace.portfolio.regions import Region
 from headrace.portfolio.serving import ServingPoint
@@ -35,6 +35,7 @@ __all__ = [
     "Tokens",
     "abilities",
     "catalog",
+    "context_of",
     "kind_of",
     "owned_pico_per_token",
     "pico_per_accelerator_hour",

@@ -94,6 +94,14 @@ def abilities(snapshot: Snapshot, model: str) -> frozenset[Capability] | None:
     return None if None in known else frozenset().union(*(one for one in known if one is not None))
 
 
+def context_of(snapshot: Snapshot, model: str) -> int | None:
+    """The most tokens that some pool of a model takes, prompt and answer together; None where of one it is not known."""
+    profile = snapshot.models.get(model)
+    of_model = profile.tokens_context_max if profile else None
+    known = [pool.tokens_context_max or of_model for pool in snapshot.pools_of.get(model, ())]
+    return None if not known or None in known else max(one for one in known if one is not None)
+
+
 def snapshot(version: int, pools: Iterable[Pool], models: Iterable[ModelProfile]) -> Snapshot:
     """Index `pools` by the models that they serve. Raises ValueError when a name is taken twice."""
     named: dict[str, Pool] = {}

@@ -68,7 +68,15 @@ def open_ended(body: bytes) -> str | None:
     return None
 
 
-_MARK = re.compile(rb'"(image_url|web_search_options|file_id)"')
+def unmeasured_files(body: bytes) -> bool:
+    """Whether files stand in it of which nobody knows by their length how many tokens they come to: a small PDF may have many pages."""
+    files = _marks(body).count(b"file_data")
+    return files > 0 and len(_TEXT_FILE.findall(body)) < files
+
+
+_MARK = re.compile(rb'"(image_url|web_search_options|file_id|file_data)"')
+_TEXT_FILE = re.compile(rb'"file_data"\s*:\s*"data:text/[\w.+-]+;base64,(?!JVBER|UEs)')
+"""A text, and not what begins as PDFs and zipped documents do: a vendor may look into it and not believe its kind."""
 _latest: tuple[bytes, list[bytes]] = b"", []
 """A memo of one: a request is asked for its images, and then for what else is not billed by its length."""
 

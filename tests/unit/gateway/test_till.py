@@ -80,9 +80,10 @@ class Shop(World):
         steps: tuple[Step, ...] = ANSWER,
         book: PriceBook | None = None,
         paths: Mapping[str, PathBound | None] = NO_PATHS,
+        context_max: int | None = None,
     ) -> None:
         self.provider = ScriptedProvider(*steps)
-        super().__init__(a_pool("a", paths=paths), scripts={"a": self.provider}, book=book or a_book(PRICE))
+        super().__init__(a_pool("a", paths=paths, tokens_context_max=context_max), scripts={"a": self.provider}, book=book or a_book(PRICE))
         self.desk = Desk()
         self.till = Till(self.desk, TurnedClock())
         self.till.change(budgets)
@@ -263,6 +264,18 @@ async def test_an_image_is_bound_by_more_than_any_vendor_counts():
     shop = Shop(a_budget(micros=1_000_000))
     visit = await shop.serve(an_ask(body=body))
     assert visit.bound.tokens_in == 1_000 + 16_384
+
+
+async def test_a_file_is_bound_by_the_longest_prompt_that_is_taken():
+    body = b'{"messages":[{"content":[{"type":"file","file":{"file_data":"data:application/pdf;base64,JVBERi0x"}}]}]}'
+    visit = await Shop(a_budget(micros=1_000_000), context_max=200_000).serve(an_ask(body=body))
+    assert visit.bound.tokens_in == 200_000
+    visit = await Shop(a_budget(micros=1_000_000), context_max=900).serve(an_ask(body=body))
+    assert visit.bound.tokens_in == 1_000, "what its length says is less, or the pool refuses it"
+    with pytest.raises(Unbounded, match="tokens_context_max"):
+        await Shop(a_budget(micros=1_000_000)).serve(an_ask(body=body))
+    visit = await Shop(a_budget(mode="soft")).serve(an_ask(body=body))
+    assert visit.bound.tokens_in == 1_000, "what only counts turns nobody away"
 
 
 async def test_max_cost_caps_or_refuses():

@@ -9,6 +9,7 @@ from headrace.wire.openai_caps import (
     native_with_tokens_out_max,
     open_ended,
     pictures_bytes,
+    unmeasured_files,
     with_tokens_out_max,
     without_max_cost,
 )
@@ -66,6 +67,27 @@ MARKS = [
 @pytest.mark.parametrize(("body", "images", "bounded"), MARKS)
 def test_what_its_length_does_not_bound_is_found_however_its_name_is_written(body: bytes, images: int, bounded: bool):
     assert (images_in(body), open_ended(body) is None) == (images, bounded)
+
+
+FILES = [
+    # the body's file, and whether its bytes say nothing of its tokens
+    (b'{"file_data":"data:application/pdf;base64,JVBERi0x"}', True),
+    (b'{"file_data":"data:text/plain;base64,aGk="}', False),
+    (b'{"file_data": "data:text/x-python;base64,aGk="}', False),
+    (b'{"file_data":"data:text/plain;base64,JVBERi0x"}', True),
+    (b'{"file_data":"data:text/plain;base64,UEsDBA=="}', True),
+    (rb'{"file\u005fdata":"data:application/pdf;base64,JVBERi0x"}', True),
+    (rb'{"file_data":"data:text/plain;base64,aGk=","file\u005fdata":"data:application/pdf;base64,JVBERi0x"}', True),
+    (b'{"file_data":"JVBERi0x"}', True),
+]
+
+
+@pytest.mark.parametrize(("file", "unmeasured"), FILES)
+def test_files_whose_tokens_nobody_knows_by_their_length(file: bytes, unmeasured: bool):
+    body = b'{"messages":[{"content":[{"type":"file","file":%b}]}]}' % file
+    assert unmeasured_files(body) is unmeasured
+    said = json.dumps({"messages": [{"content": file.decode()}]}).encode()
+    assert not unmeasured_files(said), "to speak of a file is to send none"
 
 
 NATIVE = [
