@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.needs import missing
+from tests.processes import children, lives
 
 PLACES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
 
@@ -48,15 +49,14 @@ class Postgres:
     def kill(self) -> None:
         """kill -9 of it and of its children, each in a session of its own: left to themselves they would answer a moment longer."""
         assert self.process is not None
-        known = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        children = [int(pid) for pid in known.read_text().split()] if known.exists() else []
-        for pid in (self.process.pid, *children):
+        own = children(self.process.pid)
+        for pid in (self.process.pid, *own):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait(10)
         self.process = None
         deadline = time.monotonic() + 20
-        while any(_lives(pid) for pid in children):
+        while any(lives(pid) for pid in own):
             assert time.monotonic() < deadline, "a child of PostgreSQL does not die"
             time.sleep(0.01)
 
@@ -68,14 +68,6 @@ class Postgres:
 
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run([self._binaries / program, *arguments], user=self._user, check=True, capture_output=True)
-
-
-def _lives(pid: int) -> bool:
-    """Whether it runs: one that nobody has waited for yet is dead, too."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 @contextmanager

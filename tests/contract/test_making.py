@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from headrace.compose.planning import example
+from tests.processes import children, command, lives, need_processes
 from tests.server import Installation, Running, eventually, pool
 from tests.talker import Talker
 from tests.visitor import API, Visitor
@@ -95,3 +96,15 @@ def test_a_server_that_ends_takes_it_along_and_the_next_one_says_so(tmp_path: Pa
         assert ann.call("DELETE", API + AT)[0] == 204
         assert ended(ann)["failure"] == "Somebody stopped it."
     shutil.rmtree(house.data / "making")
+
+
+def test_it_does_not_go_on_when_its_server_was_killed(tmp_path: Path, talker: Talker):
+    need_processes()
+    house = Installation(tmp_path, pool("vendor", talker.url, "echo"))
+    server = house.start()
+    Visitor(server).sign_in(server.key).post(AT, {"kind": "simulation", "hours": 500})
+    (begun,) = eventually(lambda: [pid for pid in children(server.process.pid) if " simulate " in command(pid)])
+    server.kill()
+    assert eventually(lambda: not lives(begun)), "it goes on, and nobody looks"
+    with house.serving() as server:
+        assert Visitor(server).sign_in(server.key).get(AT)["making"]["failure"] == "Its server was killed."

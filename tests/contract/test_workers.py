@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.client import Heard, ask, begin, hear_stream
-from tests.needs import missing
+from tests.processes import children, command, need_processes
 from tests.server import START_WITH_MODEL_S, Installation, Running, at_once, eventually
 from tests.unit.engine.test_gguf import model
 
@@ -35,8 +35,7 @@ kv_cache_mb = 256
 
 @pytest.fixture
 def place(tmp_path: Path) -> Installation:
-    if not Path("/proc/self/task").exists():
-        missing("who is whose child is read from /proc")
+    need_processes()
     return Installation(tmp_path, SETTINGS)
 
 
@@ -47,20 +46,6 @@ def server(place: Installation) -> Iterator[Running]:
 
 
 # The processes.
-
-
-def children(pid: int) -> list[int]:
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
-        return []
-
-
-def command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
-    except FileNotFoundError:
-        return ""
 
 
 class Family:

@@ -1,7 +1,9 @@
 """`headrace`: what is common to all commands, and how a failure is told at a terminal."""
 
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 
 import click
@@ -45,10 +47,13 @@ agent.add_command(foreign)  # it shows what it changed as the others do
 @click.option(
     "--data", type=click.Path(path_type=Path, file_okay=False), help="The data folder (default: [storage] path, which is .headrace)."
 )
+@click.option("--tethered", is_flag=True, hidden=True, help="End when standard input does: whoever began this has gone.")
 @click.version_option(version(), prog_name="headrace")
 @click.pass_context
-def headrace(context: click.Context, config: Path | None, data: Path | None) -> None:
+def headrace(context: click.Context, config: Path | None, data: Path | None, tethered: bool) -> None:
     """The open, self-hosted infrastructure layer for intelligence: one API, every token counted once and priced."""
+    if tethered:
+        threading.Thread(target=_end_with_input, daemon=True).start()
     context.obj = here(config, data)
 
 
@@ -57,6 +62,13 @@ for command in (
     keys, budget, price, audit, storage, models, reload, doctor,
 ):  # fmt: skip
     headrace.add_command(command)
+
+
+def _end_with_input() -> None:
+    """With all that was begun in this session, which is this process's own."""
+    while os.read(0, 64):
+        pass
+    os.killpg(0, signal.SIGKILL)
 
 
 def main() -> None:

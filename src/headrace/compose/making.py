@@ -41,7 +41,7 @@ class ServedCommands:
         file = self._reloading.file
         nice = ("nice", "-n", "10") if shutil.which("nice") else ()
         settings = () if file is None else ("--config", str(file))
-        return (*nice, sys.executable, "-m", "headrace", *settings, "--data", str(self._layout.root), *words, "--keep")
+        return (*nice, sys.executable, "-m", "headrace", "--tethered", *settings, "--data", str(self._layout.root), *words, "--keep")
 
     def _simulation(self, asked: NewReport) -> Sequence[str]:
         source = self._given("scenarios", "source", asked.source, "text", asked.text) or asked.source or DEFAULT

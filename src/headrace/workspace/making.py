@@ -77,7 +77,7 @@ class Commands(Protocol):
     def offered(self) -> Offered: ...
 
     def line(self, asked: NewReport) -> Sequence[str]:
-        """The whole command. Raises InvalidRequest that names the field, SettingsInvalid."""
+        """The whole command, which ends when its standard input does. Raises InvalidRequest that names the field, SettingsInvalid."""
         ...
 
 
@@ -125,7 +125,7 @@ class ReportMaking:
         try:
             process = await asyncio.create_subprocess_exec(
                 *line,
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=asyncio.subprocess.PIPE,  # it ends when this process does, in whatever way
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
                 start_new_session=True,
