@@ -78,8 +78,10 @@ def keep_subscriber(database: sqlite3.Connection, subscriber: Subscriber) -> boo
 
 def keep_subscriber_of_task(database: sqlite3.Connection, subscriber: Subscriber) -> Subscriber | None:
     """Another agent's address, for its task: it takes the place of the one of its name, or without a name of the one with its address.
-    Returns it as it is kept; None where the task has too many."""
+    Returns it as it is kept; None where the task has too many, or is gone."""
     with transaction(database):
+        if database.execute("SELECT 1 FROM agent_task WHERE thread = ?", (subscriber.thread,)).fetchone() is None:
+            return None
         held = subscribers_of_task(database, subscriber.thread or "")
         same = [one for one in held if (one.name == subscriber.name if subscriber.name else one.url == subscriber.url)]
         if not same and len(held) >= OF_TASK_MAX:

@@ -279,8 +279,11 @@ class AgentTasks:
         if found is None:
             return
         claimed, stood = found[0], msgspec.structs.replace(thread, state=state)
-        over = _STATES[state] in ENDED
-        artifacts = await asyncio.to_thread(self._artifacts, stood, events, files=True) if over else ()
+        try:
+            over = _STATES[state] in ENDED
+            artifacts = await asyncio.to_thread(self._artifacts, stood, events, files=True) if over else ()
+        except (HeadraceError, OSError):
+            artifacts = ()  # how it stands is told in any case
         status = self._status(claimed, stood, events, None if failure is None else failure.message)
         told = [*(_update(claimed, one, last=True) for one in artifacts), _stood(claimed, status)]
         await self._pushes.tell(thread.id, f"{run}_{thread.updated}_{state}", told)

@@ -105,6 +105,7 @@ class Pushes:
         )
         kept = await self._archive.run(keep_subscriber_of_task, fresh)
         if kept is None:
+            await held_task(self._archive, owner, task)
             raise Fault(INVALID_PARAMS, f"A task has at most {OF_TASK_MAX} push notification configs: delete one first.")
         return msgspec.structs.replace(asked, id=kept.name or "", task_id=task)
 

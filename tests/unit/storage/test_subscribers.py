@@ -8,8 +8,10 @@ import pytest
 
 from headrace.core.clock import SECOND
 from headrace.storage import (
+    AgentTask,
     Layout,
     Subscriber,
+    claim_task,
     claim_telling,
     connect,
     due_tellings,
@@ -32,6 +34,7 @@ def database(layout: Layout) -> Iterator[sqlite3.Connection]:
     with contextlib.closing(connect(layout.database)) as database:
         for id, owner in (("whk_1", ""), ("whk_2", "ann"), ("whk_3", "bob")):
             keep_subscriber(database, Subscriber(id=id, owner=owner, url="https://example.org", secret="s", created=NOW))
+        claim_task(database, AgentTask(thread="t", owner="ann", context="c", message="m", created=NOW))
         yield database
 
 
@@ -104,6 +107,7 @@ def test_what_was_tried_in_vain_is_overtaken_by_later_news_of_its_kind(database:
 
 def test_an_address_of_a_task_is_no_webhook(database: sqlite3.Connection) -> None:
     for number in range(SUBSCRIBERS_MAX + 1):
+        claim_task(database, AgentTask(thread=f"t{number}", owner="ann", context="c", message=f"m{number}", created=NOW))
         keep_subscriber_of_task(database, of_task(f"p{number}", thread=f"t{number}"))
     assert tell(database, "ann", "run.done", "run_1_2_done", b"{}", NOW) == 2
     assert [one.id for one in subscribers_of(database, "ann")] == ["whk_2"]
@@ -119,3 +123,8 @@ def test_a_task_has_so_many_addresses_each_once(database: sqlite3.Connection) ->
     assert again is not None
     assert again.id == "p3", "who names none gives the same address again"
     assert len(subscribers_of_task(database, "t")) == OF_TASK_MAX
+
+
+def test_a_task_that_is_gone_has_no_addresses(database: sqlite3.Connection) -> None:
+    assert keep_subscriber_of_task(database, of_task("p", thread="gone")) is None
+    assert subscribers_of_task(database, "gone") == []
