@@ -146,7 +146,7 @@ def test_every_route_is_in_the_reference() -> None:
         *Triggers(
             visitors=nothing, runs=nothing, archive=nothing, clock=nothing, new_id=nothing, new_token=nothing, sign=nothing, held=nothing
         ).routes(),
-        *A2A(nothing, nothing, "").routes(),
+        *A2A(nothing, nothing, nothing, "").routes(),
         *page_routes(),
         *MessageBatches(asgi=nothing, archive=nothing, clock=nothing, batches=nothing, settings=nothing, authenticate=nothing).routes(),
         *administrative_routes(),

@@ -5,11 +5,10 @@ The official client does the same in tests/frameworks/a2a_suite.py.
 
 import base64
 import json
-import urllib.request
-from typing import Any
 
 import pytest
 
+from tests.agent import Agent, state
 from tests.others import need_others, suite_passes
 from tests.server import Installation, Running, pool, priced
 from tests.talker import Talker
@@ -24,42 +23,6 @@ def place(tmp_path_factory: pytest.TempPathFactory, talker: Talker) -> Installat
     return Installation(tmp_path_factory.mktemp("house"), settings)
 
 
-class Agent:
-    """Another agent, with a key that may ask for one model alone."""
-
-    def __init__(self, server: Running, place: Installation, model: str) -> None:
-        self.key = place.run("keys", "create", f"agent-{model}", "--models", model).stdout.strip()
-        self._visitor, self._count, self.url = Visitor(server), 0, server.url
-
-    def post(self, path: str, body: object, version: str = "1.0", key: str | None = None) -> tuple[int, Any]:
-        return self._visitor.call("POST", path, body, a2a_version=version, authorization=f"Bearer {key or self.key}")
-
-    def get(self, path: str) -> tuple[int, Any]:
-        return self._visitor.call("GET", path, a2a_version="1.0", authorization=f"Bearer {self.key}")
-
-    def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """What is answered: `result` or `error`."""
-        status, told = self.post("/a2a", {"jsonrpc": "2.0", "id": 7, "method": method, "params": params})
-        assert (status, told["id"], told["jsonrpc"]) == (200, 7, "2.0")
-        answer: dict[str, Any] = told
-        return answer
-
-    def message(self, text: str, **more: Any) -> dict[str, Any]:
-        self._count += 1
-        return {"messageId": f"{self.key[-6:]}-{self._count}", "role": "ROLE_USER", "parts": [{"text": text}], **more}
-
-    def send(self, text: str, *, wait: bool = True, **more: Any) -> dict[str, Any]:
-        sent = self.call("SendMessage", message=self.message(text, **more), configuration={"returnImmediately": not wait})
-        task: dict[str, Any] = sent["result"]["task"]
-        return task
-
-    def stream(self, method: str, **params: Any) -> list[dict[str, Any]]:
-        body = json.dumps({"jsonrpc": "2.0", "id": 8, "method": method, "params": params}).encode()
-        headers = {"authorization": f"Bearer {self.key}", "a2a-version": "1.0", "content-type": "application/json"}
-        with urllib.request.urlopen(urllib.request.Request(f"{self.url}/a2a", body, headers), timeout=30) as answer:
-            return [json.loads(line[6:])["result"] for line in answer if line.startswith(b"data: ")]
-
-
 @pytest.fixture(scope="module")
 def coder(server: Running, place: Installation) -> Agent:
     return Agent(server, place, "coder")
@@ -70,16 +33,12 @@ def visitor(server: Running, place: Installation) -> Agent:
     return Agent(server, place, "visitor")
 
 
-def state(task: dict[str, Any]) -> str:
-    return str(task["status"]["state"]).removeprefix("TASK_STATE_")
-
-
 def test_the_card_says_where_and_how_it_is_spoken_to(server, place):
     status, card = Visitor(server).call("GET", "/.well-known/agent-card.json")
     assert status == 200
     spoken = [(one["url"], one["protocolBinding"], one["protocolVersion"]) for one in card["supportedInterfaces"]]
     assert spoken == [(f"{server.url}/a2a", "JSONRPC", "1.0"), (f"{server.url}/a2a", "HTTP+JSON", "1.0")]
-    assert card["capabilities"]["streaming"] is True
+    assert card["capabilities"] == {"streaming": True, "pushNotifications": True, "extendedAgentCard": False}
     assert card["securityRequirements"] == [{"schemes": {"key": {"list": []}}}]
 
 
@@ -202,7 +161,8 @@ def test_the_folder_of_a_context_goes_with_its_last_task(server, coder, place):
         ({"jsonrpc": "2.0", "method": "ListTasks", "params": {"pageToken": "x"}}, -32602),
         ({"jsonrpc": "2.0", "method": "ListTasks", "params": {"pageToken": "9999999999999999999.x"}}, -32602),
         (b"[" + b" " * (8 << 20) + b"]", -32602),
-        ({"jsonrpc": "2.0", "method": "CreateTaskPushNotificationConfig", "params": {}}, -32003),
+        ({"jsonrpc": "2.0", "method": "CreateTaskPushNotificationConfig", "params": {}}, -32001),
+        ({"jsonrpc": "2.0", "method": "DeleteTaskPushNotificationConfig", "params": {"taskId": "thread_none"}}, -32602),
         ({"jsonrpc": "2.0", "method": "GetExtendedAgentCard"}, -32007),
     ],
 )
@@ -226,7 +186,8 @@ def test_who_shows_no_key_or_speaks_another_version_is_told_so(server, coder):
 
 def test_the_official_client(tmp_path, talker):
     need_others()
-    with Installation(tmp_path, pool("vendor", talker.url, "echo") + "[agents]\nbrowser = ''\n").serving() as server:
+    settings = pool("vendor", talker.url, "echo") + "[agents]\nbrowser = ''\nprivate_networks = true\n"
+    with Installation(tmp_path, settings).serving() as server:
         suite_passes(server, "a2a_suite.py")
 
 

@@ -55,6 +55,7 @@ from headrace.workspace import (
     Firings,
     Keeper,
     Memories,
+    Pushes,
     Remembering,
     ReportMaking,
     Runs,
@@ -159,6 +160,7 @@ def workspace(
         schedule = runs.home(run) / SCHEDULE_FILE
         of = schedule.read_text() if schedule.exists() else None
         await teller.run_stands(owner, thread, run, events, state, failure, of)
+        await tasks.run_stands(owner, thread, run, events, state, failure)
 
     teller = Teller(archive, clock, private, log)
     runs = Runs(
@@ -235,7 +237,9 @@ def workspace(
         pico = None if said.a2a_usd_max is None else pico_of(said.a2a_usd_max)
         return Budget(pico_usd_max=pico, tokens_max=said.a2a_tokens_max)
 
-    a2a = A2A(visitors, AgentTasks(runs, archive, clock, new_id, budget), version())
+    pushes = Pushes(archive, teller, clock, new_id, private)
+    tasks = AgentTasks(runs, archive, pushes, clock, new_id, budget)
+    a2a = A2A(visitors, tasks, pushes, version())
     doors = (visitors, door, files, browser, memories, schedules, webhooks, triggers, a2a, console, making, reports)
     routes = [*(route for one in doors for route in one.routes()), *page_routes()]
     return Rooms(runs, teller, firings, visitors, archive, database, routes)

@@ -6,6 +6,7 @@ from headrace.core.clock import SECOND, Moment
 from headrace.core.money import usd
 from headrace.storage import posting
 from headrace.storage.treasury import Alert
+from headrace.wire.hooks import headers
 
 
 def body_of(alert: Alert) -> bytes:
@@ -30,4 +31,5 @@ def id_of(alert: Alert) -> str:
 
 def deliver(alert: Alert, url: str, secret: str, now: Moment) -> str | None:
     """Tell it once. Returns why it was not heard; None: it was."""
-    return posting.deliver(id_of(alert), body_of(alert), url, secret, now)
+    body = body_of(alert)
+    return posting.deliver(url, headers(secret, id_of(alert), now // SECOND, body), body)

@@ -1,24 +1,19 @@
-"""A signed message, told once to an address. Who tells it again until it is heard, and how often, is its store's affair."""
+"""A message, told once to an address. Who tells it again until it is heard, and how often, is its store's affair."""
 
 import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.client import HTTPConnection, HTTPException
 from urllib.parse import urlsplit
-
-from headrace.core.clock import SECOND, Moment
-from headrace.wire.hooks import headers
 
 TIMEOUT_S = 10.0
 WITHIN_S = 20.0
 """So long it takes in all, whatever comes letter by letter: others wait for their turn."""
 
 
-def deliver(
-    id: str, body: bytes, url: str, secret: str, now: Moment, address: str | None = None, *, within_s: float = WITHIN_S
-) -> str | None:
+def deliver(url: str, headers: Mapping[str, str], body: bytes, address: str | None = None, *, within_s: float = WITHIN_S) -> str | None:
     """Tell it. Returns why it was not heard; None: it was. `address` is the one of the host that was looked up and may be reached; without
     it, whichever the host has. A redirection is not followed: it could lead anywhere, and says that the address is not the right one."""
     parts, late = urlsplit(url), threading.Event()
@@ -35,7 +30,7 @@ def deliver(
                     connection.sock = secured
                     secured.do_handshake()
                 target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-                connection.request("POST", target, body, headers(secret, id, now // SECOND, body))
+                connection.request("POST", target, body, dict(headers))
                 status = connection.getresponse().status
         failure = None if 200 <= status < 300 else f"it answered with {status}"
     except (HTTPException, OSError, ValueError) as why:

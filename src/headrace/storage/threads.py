@@ -133,6 +133,7 @@ def drop_thread(database: sqlite3.Connection, owner: str, id: str) -> list[str] 
         database.execute("DELETE FROM thread_text WHERE thread = ?", (id,))
         database.execute("DELETE FROM thread_put WHERE thread = ?", (id,))
         database.execute("DELETE FROM agent_task WHERE thread = ?", (id,))
+        database.execute("DELETE FROM subscriber WHERE thread = ?", (id,))
     return runs
 
 

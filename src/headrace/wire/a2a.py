@@ -5,6 +5,7 @@ Who sends no A2A-Version speaks 0.3, says the specification, which is another pr
 """
 
 import base64
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -16,6 +17,10 @@ VERSION: Final = "1.0"
 CARD_PATH: Final = "/.well-known/agent-card.json"
 VERSION_HEADER: Final = "a2a-version"
 MEDIA_TYPE: Final = "application/a2a+json"
+ID_CHARS_MAX: Final = 200
+URL_CHARS_MAX: Final = 2_000
+SECRET_CHARS_MAX: Final = 4_000
+_SCHEME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 MOMENT_MAX: Final = 2**63 - 1
 """The last that a database holds."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -114,10 +119,40 @@ class Streamed(_Said, frozen=True, kw_only=True):
     artifact_update: ArtifactUpdate | None = None
 
 
+class Authentication(_Said, frozen=True, kw_only=True):
+    """What an `Authorization` header says."""
+
+    scheme: str = ""
+    credentials: str = ""
+
+
+class PushConfig(_Said, frozen=True, kw_only=True):
+    """An address that is told what becomes of a task. `id` is its name, `token` what it knows the messages by."""
+
+    id: str = ""
+    task_id: str = ""
+    url: str = ""
+    token: str = ""
+    authentication: Authentication | None = None
+
+    def check(self) -> None:
+        """Raises Fault for what no header could say, or is too long."""
+        shown = self.authentication or Authentication()
+        if not self.id.isprintable() or len(self.id) > ID_CHARS_MAX:
+            raise Fault(INVALID_PARAMS, f"An id has at most {ID_CHARS_MAX} letters, all of which can be seen.")
+        if len(self.url) > URL_CHARS_MAX:
+            raise Fault(INVALID_PARAMS, f"A url has at most {URL_CHARS_MAX:,} letters.")
+        for name, said in (("token", self.token), ("authentication.credentials", shown.credentials)):
+            if not (said.isascii() and said.isprintable()) or len(said) > SECRET_CHARS_MAX:
+                raise Fault(INVALID_PARAMS, f"What {name} says goes into a header: at most {SECRET_CHARS_MAX:,} letters of ASCII.")
+        if self.authentication is not None and not _SCHEME.fullmatch(shown.scheme):
+            raise Fault(INVALID_PARAMS, "authentication.scheme is one of HTTP's, such as Bearer.")
+
+
 class Configuration(_Said, frozen=True, kw_only=True):
     history_length: int | None = None
     return_immediately: bool = False
-    task_push_notification_config: Any = None
+    task_push_notification_config: PushConfig | None = None
 
 
 class SendMessage(_Said, frozen=True, kw_only=True):
@@ -137,6 +172,22 @@ class OneTask(_Said, frozen=True, kw_only=True):
 
     id: str
     history_length: int | None = None
+
+
+class OnePush(_Said, frozen=True, kw_only=True):
+    """What `GetTaskPushNotificationConfig` and `DeleteTaskPushNotificationConfig` ask for."""
+
+    task_id: str
+    id: str
+
+
+class ListPushes(_Said, frozen=True, kw_only=True):
+    task_id: str
+
+
+class ListedPushes(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    configs: tuple[PushConfig, ...]
+    next_page_token: str = ""
 
 
 class ListTasks(_Said, frozen=True, kw_only=True):
@@ -196,7 +247,6 @@ class Kind(NamedTuple):
 
 TASK_NOT_FOUND: Final = Kind(-32001, 404, "NOT_FOUND", "TASK_NOT_FOUND")
 TASK_NOT_CANCELABLE: Final = Kind(-32002, 400, "FAILED_PRECONDITION", "TASK_NOT_CANCELABLE")
-PUSH_NOT_SUPPORTED: Final = Kind(-32003, 400, "FAILED_PRECONDITION", "PUSH_NOTIFICATION_NOT_SUPPORTED")
 UNSUPPORTED: Final = Kind(-32004, 400, "FAILED_PRECONDITION", "UNSUPPORTED_OPERATION")
 CONTENT_NOT_SUPPORTED: Final = Kind(-32005, 400, "INVALID_ARGUMENT", "CONTENT_TYPE_NOT_SUPPORTED")
 NO_EXTENDED_CARD: Final = Kind(-32007, 400, "FAILED_PRECONDITION", "EXTENDED_AGENT_CARD_NOT_CONFIGURED")
@@ -287,6 +337,16 @@ def refusal(fault: Fault) -> bytes:
 def asked(id: str, method: str, params: msgspec.Struct) -> bytes:
     """A call of ours."""
     return msgspec.json.encode({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+
+
+def push_headers(id: str, token: str | None, scheme: str | None, credentials: str | None) -> dict[str, str]:
+    """All that a message to an address says beside its body. `id` is the same at every try."""
+    said = {"content-type": MEDIA_TYPE, "user-agent": "headrace", VERSION_HEADER: VERSION, "webhook-id": id}
+    if token:
+        said["x-a2a-notification-token"] = token
+    if scheme and credentials:
+        said["authorization"] = f"{scheme} {credentials}"
+    return said
 
 
 class _Reply(msgspec.Struct):

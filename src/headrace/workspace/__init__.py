@@ -19,6 +19,7 @@ from headrace.workspace.memories import Memories
 from headrace.workspace.nobody import Nobody
 from headrace.workspace.outfit import Outfit, equipped
 from headrace.workspace.pages import page_routes
+from headrace.workspace.pushes import Pushes
 from headrace.workspace.remembering import Embeds, Remembering
 from headrace.workspace.reports import ConsoleReports
 from headrace.workspace.runs import Runs, Speakers
@@ -61,6 +62,7 @@ __all__ = [
     "Offered",
     "Outfit",
     "Person",
+    "Pushes",
     "Remembering",
     "ReportMaking",
     "Runs",

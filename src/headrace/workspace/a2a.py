@@ -16,7 +16,6 @@ from headrace.wire.a2a import (
     MEDIA_TYPE,
     METHOD_NOT_FOUND,
     NO_EXTENDED_CARD,
-    PUSH_NOT_SUPPORTED,
     VERSION,
     VERSION_HEADER,
     Answered,
@@ -24,8 +23,11 @@ from headrace.wire.a2a import (
     Card,
     Fault,
     Interface,
+    ListPushes,
     ListTasks,
+    OnePush,
     OneTask,
+    PushConfig,
     SendMessage,
     Skill,
     Streamed,
@@ -39,6 +41,7 @@ from headrace.wire.a2a import (
 )
 from headrace.workspace.agent_tasks import AgentTasks
 from headrace.workspace.bodies import body_of
+from headrace.workspace.pushes import Pushes
 from headrace.workspace.visitors import Visitor, Visitors
 
 BODY_BYTES_MAX: Final = 8 << 20
@@ -58,17 +61,17 @@ Stream: TypeAlias = AsyncGenerator[Streamed, None]
 class A2A:
     """The handlers."""
 
-    def __init__(self, visitors: Visitors, tasks: AgentTasks, version: str) -> None:
-        self._visitors, self._tasks, self._version = visitors, tasks, version
+    def __init__(self, visitors: Visitors, tasks: AgentTasks, pushes: Pushes, version: str) -> None:
+        self._visitors, self._tasks, self._pushes, self._version = visitors, tasks, pushes, version
         self._calls: dict[str, Callable[[Visitor, Call], Awaitable[Any]]] = {
             "SendMessage": self._send,
             "GetTask": lambda visitor, call: tasks.get(visitor, params_of(call.params, OneTask)),
             "ListTasks": lambda visitor, call: tasks.list(visitor, params_of(call.params, ListTasks)),
             "CancelTask": lambda visitor, call: tasks.cancel(visitor, params_of(call.params, OneTask)),
-            "CreateTaskPushNotificationConfig": _no_push,
-            "GetTaskPushNotificationConfig": _no_push,
-            "ListTaskPushNotificationConfigs": _no_push,
-            "DeleteTaskPushNotificationConfig": _no_push,
+            "CreateTaskPushNotificationConfig": lambda visitor, call: pushes.create(visitor, params_of(call.params, PushConfig)),
+            "GetTaskPushNotificationConfig": lambda visitor, call: pushes.get(visitor, params_of(call.params, OnePush)),
+            "ListTaskPushNotificationConfigs": lambda visitor, call: pushes.list(visitor, params_of(call.params, ListPushes)),
+            "DeleteTaskPushNotificationConfig": lambda visitor, call: pushes.delete(visitor, params_of(call.params, OnePush)),
             "GetExtendedAgentCard": _no_card,
         }
         self._streams: dict[str, Callable[[Visitor, Call], Awaitable[Stream]]] = {
@@ -86,6 +89,8 @@ class A2A:
             Route(f"{AT}/tasks/{{task}}:cancel", self.cancel, methods=["POST"]),
             Route(f"{AT}/tasks/{{task}}:subscribe", self.subscribe, methods=["GET", "POST"]),
             Route(f"{AT}/tasks/{{task}}", self.task),
+            Route(f"{AT}/tasks/{{task}}/pushNotificationConfigs", self.pushes, methods=["GET", "POST"]),
+            Route(f"{AT}/tasks/{{task}}/pushNotificationConfigs/{{push}}", self.push, methods=["GET", "DELETE"]),
         ]
 
     async def card(self, request: Request) -> Response:
@@ -100,7 +105,7 @@ class A2A:
                 Interface(url=url, protocol_binding="JSONRPC", protocol_version=VERSION),
                 Interface(url=url, protocol_binding="HTTP+JSON", protocol_version=VERSION),
             ),
-            capabilities={"streaming": True, "pushNotifications": False, "extendedAgentCard": False},
+            capabilities={"streaming": True, "pushNotifications": True, "extendedAgentCard": False},
             security_schemes={"key": {"httpAuthSecurityScheme": {"scheme": "bearer", "description": "A key of this server."}}},
             security_requirements=({"schemes": {"key": {"list": []}}},),
             default_input_modes=("text/plain", "application/json", "application/octet-stream"),
@@ -168,6 +173,24 @@ class A2A:
         """GET or POST: hear what happens to it from now on."""
         return await self._streamed(request, lambda visitor: self._tasks.subscribe(visitor, OneTask(id=request.path_params["task"])))
 
+    async def pushes(self, request: Request) -> Response:
+        """GET which addresses are told of it. POST: one more."""
+        task = request.path_params["task"]
+
+        async def work(visitor: Visitor) -> Any:
+            if request.method == "GET":
+                return await self._pushes.list(visitor, ListPushes(task_id=task))
+            asked = params_of(await body_of(request, BODY_BYTES_MAX), PushConfig)
+            return await self._pushes.create(visitor, msgspec.structs.replace(asked, task_id=task))
+
+        return await self._answered(request, work)
+
+    async def push(self, request: Request) -> Response:
+        """GET one of them. DELETE: it is told nothing any more."""
+        asked = OnePush(task_id=request.path_params["task"], id=request.path_params["push"])
+        work = self._pushes.delete if request.method == "DELETE" else self._pushes.get
+        return await self._answered(request, lambda visitor: work(visitor, asked))
+
     async def _answered(self, request: Request, work: Callable[[Visitor], Awaitable[Any]]) -> Response:
         return await self._guarded(request, work, lambda value: Response(msgspec.json.encode(value), media_type=MEDIA_TYPE))
 
@@ -215,10 +238,6 @@ def _stream(said: Stream, write: Callable[[Streamed], bytes]) -> Response:
 
 async def _no_method(visitor: Visitor, call: Call) -> Any:
     raise Fault(METHOD_NOT_FOUND, f"There is no method {call.method[:100]!r}.")
-
-
-async def _no_push(visitor: Visitor, call: Call) -> Any:
-    raise Fault(PUSH_NOT_SUPPORTED, "Nobody is told of tasks here: follow them, or ask again.")
 
 
 async def _no_card(visitor: Visitor, call: Call) -> Any:

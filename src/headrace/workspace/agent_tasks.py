@@ -45,10 +45,8 @@ from headrace.wire.a2a import (
     ENDED,
     INVALID_PARAMS,
     MOMENT_MAX,
-    PUSH_NOT_SUPPORTED,
     STANDS,
     TASK_NOT_CANCELABLE,
-    TASK_NOT_FOUND,
     UNSUPPORTED,
     Artifact,
     ArtifactUpdate,
@@ -58,6 +56,7 @@ from headrace.wire.a2a import (
     Message,
     OneTask,
     Part,
+    PushConfig,
     SendMessage,
     Status,
     StatusUpdate,
@@ -70,6 +69,7 @@ from headrace.wire.a2a import (
 from headrace.workspace.live import Begun, Happening, Words, stands
 from headrace.workspace.mail import Stop
 from headrace.workspace.mail import Task as TaskLetter
+from headrace.workspace.pushes import Pushes, held_task
 from headrace.workspace.runs import Runs, title_of
 from headrace.workspace.visitors import Visitor
 
@@ -103,8 +103,17 @@ _happening = msgspec.json.Decoder(Happening)
 class AgentTasks:
     """`budget` is what one task may use before it waits for its owner."""
 
-    def __init__(self, runs: Runs, archive: LocalArchive, clock: Clock, new_id: Callable[[str], str], budget: Callable[[], Budget]) -> None:
-        self._runs, self._archive, self._clock, self._new_id, self._budget = runs, archive, clock, new_id, budget
+    def __init__(
+        self,
+        runs: Runs,
+        archive: LocalArchive,
+        pushes: Pushes,
+        clock: Clock,
+        new_id: Callable[[str], str],
+        budget: Callable[[], Budget],
+    ) -> None:
+        self._runs, self._archive, self._pushes, self._clock = runs, archive, pushes, clock
+        self._new_id, self._budget = new_id, budget
 
     async def send(self, visitor: Visitor, asked: SendMessage) -> Task:
         """Give a task, or say more about one; its answer waits until the task stands, unless who asks does not want to. Raises Fault."""
@@ -145,6 +154,9 @@ class AgentTasks:
             await self._stands(visitor, claimed)
         else:  # nobody works on it, and from now on nobody shall
             await self._archive.run(stand, thread.run, "stopped", self._clock.moment(), 0, 0)
+            claimed, thread = await self._held(visitor, asked.id)
+            events = [entry.event for entry in self._runs.entries(thread.run)]
+            await self.run_stands(visitor.owner, thread, thread.run, events, "stopped", None)
         return await self.get(visitor, asked)
 
     async def list(self, visitor: Visitor, asked: ListTasks) -> Listed:
@@ -174,16 +186,17 @@ class AgentTasks:
 
     async def _take_in(self, visitor: Visitor, asked: SendMessage) -> AgentTask:
         message = asked.message
-        if asked.configuration is not None and asked.configuration.task_push_notification_config is not None:
-            raise Fault(PUSH_NOT_SUPPORTED, "Nobody is told of tasks here: follow them, or ask again. The owner may set webhooks.")
         if not message.message_id:
             raise Fault(INVALID_PARAMS, "A message has a messageId.")
         text, files = _read(message)
+        push = None if asked.configuration is None else asked.configuration.task_push_notification_config
+        if push is not None:
+            await self._pushes.check(push)
         if message.task_id:
-            return await self._say_more(visitor, message, text, files)
-        return await self._begin(visitor, message, text, files)
+            return await self._say_more(visitor, message, text, files, push)
+        return await self._begin(visitor, message, text, files, push)
 
-    async def _say_more(self, visitor: Visitor, message: Message, text: str, files: dict[str, bytes]) -> AgentTask:
+    async def _say_more(self, visitor: Visitor, message: Message, text: str, files: dict[str, bytes], push: PushConfig | None) -> AgentTask:
         claimed, thread = await self._held(visitor, message.task_id or "")
         if message.context_id and message.context_id != claimed.context:
             raise Fault(INVALID_PARAMS, "The task belongs to another context.")
@@ -191,17 +204,21 @@ class AgentTasks:
             raise Fault(UNSUPPORTED, "The task is over: give another in its context, with contextId alone.")
         if files:
             raise Fault(UNSUPPORTED, "Files are given with the first message of a task.")
+        if push is not None:
+            await self._pushes.keep(visitor.owner, claimed.thread, push)
         await self._archive.run(stand, thread.run, "running", self._clock.moment(), 0, 0)
         self._runs.post(thread.run, TaskLetter(text))
         return claimed
 
-    async def _begin(self, visitor: Visitor, message: Message, text: str, files: dict[str, bytes]) -> AgentTask:
+    async def _begin(self, visitor: Visitor, message: Message, text: str, files: dict[str, bytes], push: PushConfig | None) -> AgentTask:
         now, id = self._clock.moment(), self._new_id("thread_")
         context = message.context_id or self._new_id("context_")
         before = await self._archive.run(last_of_context, visitor.owner, context) if message.context_id else None
         fresh = AgentTask(thread=id, owner=visitor.owner, context=context, message=message.message_id, created=now)
         claimed, is_new = await self._archive.run(claim_task, fresh)
         if not is_new and await self._archive.run(task_of, visitor.owner, claimed.thread) is not None:
+            if push is not None:
+                await self._pushes.keep(visitor.owner, claimed.thread, push)
             return claimed
         thread = Thread(
             id=claimed.thread,
@@ -223,6 +240,8 @@ class AgentTasks:
         self._runs.put(thread.run, TaskLetter(text))
         branch = Branch(id=thread.run, thread=thread.id, parent=None, forked_at=0, created=now)
         await self._archive.run(keep_thread, visitor.owner, thread, branch)
+        if push is not None:
+            await self._pushes.keep(visitor.owner, thread.id, push)
         self._runs.take_up(thread.run)
         return claimed
 
@@ -245,12 +264,29 @@ class AgentTasks:
         self._runs.write(thread.run, [(thread.created, WHOSE)])
 
     async def _held(self, visitor: Visitor, id: str) -> tuple[AgentTask, Thread]:
-        found = await self._archive.run(task_of, visitor.owner, id)
-        if found is None:
-            raise Fault(TASK_NOT_FOUND, f"There is no task {id[:100]!r}.")
-        return found
+        return await held_task(self._archive, visitor.owner, id)
 
     # What is told.
+
+    async def run_stands(
+        self, owner: str, thread: Thread, run: str, events: Sequence[Event], state: ThreadState, failure: HeadraceError | None
+    ) -> None:
+        """A run of a thread came to a stand, or is worked on: if it is a task's, its addresses are told so, and of one that is over first
+        what has come of it."""
+        if run != thread.run or not await self._pushes.wanted(thread.id):
+            return
+        found = await self._archive.run(task_of, owner, thread.id)
+        if found is None:
+            return
+        claimed, stood = found[0], msgspec.structs.replace(thread, state=state)
+        try:
+            over = _STATES[state] in ENDED
+            artifacts = await asyncio.to_thread(self._artifacts, stood, events, files=True) if over else ()
+        except (HeadraceError, OSError):
+            artifacts = ()  # how it stands is told in any case
+        status = self._status(claimed, stood, events, None if failure is None else failure.message)
+        told = [*(_update(claimed, one, last=True) for one in artifacts), _stood(claimed, status)]
+        await self._pushes.tell(thread.id, f"{run}_{thread.updated}_{state}", told)
 
     async def _stands(self, visitor: Visitor, claimed: AgentTask) -> None:
         """Wait until nothing more happens by itself."""
@@ -281,7 +317,7 @@ class AgentTasks:
         task = await asyncio.to_thread(self._whole, claimed, thread, 0, files=True)
         for artifact in task.artifacts:
             yield _update(claimed, artifact, last=True)
-        yield Streamed(status_update=StatusUpdate(task_id=task.id, context_id=task.context_id, status=task.status))
+        yield _stood(claimed, task.status)
 
     def _is_still(self, thread: Thread, quiet_s: float) -> bool:
         """Nothing more happens by itself. Why it failed is told a moment after that it has."""
@@ -294,27 +330,29 @@ class AgentTasks:
         events = [entry.event for entry in self._runs.entries(thread.run)]
         begun = max((at for at, event in enumerate(events) if event == WHOSE), default=0)
         said = _history(events[begun:], claimed)
-        artifacts: list[Artifact] = []
-        answer = events[-1].text if events and isinstance(events[-1], Ended) else ""
-        if answer and _STATES[thread.state] in ENDED:
-            artifacts.append(Artifact(artifact_id=ANSWER, name=ANSWER, parts=(Part(text=answer),)))
-        if files:
-            artifacts += _changed(self._runs.draft(thread.run))
         return Task(
             id=claimed.thread,
             context_id=claimed.context,
-            status=self._status(claimed, thread, events, answer),
-            artifacts=tuple(artifacts),
+            status=self._status(claimed, thread, events, None),
+            artifacts=tuple(self._artifacts(thread, events, files=files)),
             history=tuple(said if history is None else said[-history:] if history > 0 else ()),
         )
 
-    def _status(self, claimed: AgentTask, thread: Thread, events: Sequence[Event], answer: str) -> Status:
-        says = answer
+    def _artifacts(self, thread: Thread, events: Sequence[Event], *, files: bool) -> Sequence[Artifact]:
+        answer = _answer(events)
+        found: Sequence[Artifact] = ()
+        if answer and _STATES[thread.state] in ENDED:
+            found = (Artifact(artifact_id=ANSWER, name=ANSWER, parts=(Part(text=answer),)),)
+        return (*found, *_changed(self._runs.draft(thread.run))) if files else found
+
+    def _status(self, claimed: AgentTask, thread: Thread, events: Sequence[Event], why: str | None) -> Status:
+        """`why` it failed, where that is known; else it is looked up."""
+        says = _answer(events)
         if thread.state == "waiting":
             says = _asks(events)
         elif thread.state == "failed":
             told = stands(self._runs.home(thread.run))
-            says = told.why if told is not None else ""
+            says = why or (told.why if told is not None else "")
         message = _message(f"{claimed.thread}-{len(events)}-{thread.state}", says, claimed) if says else None
         return Status(state=_STATES[thread.state], message=message, timestamp=time_of(thread.updated))
 
@@ -330,6 +368,11 @@ def _beside(events: Sequence[Event], budget: Budget) -> Budget:
         tokens_max=None if budget.tokens_max is None else budget.tokens_max + turn.tokens,
         steps_max=budget.steps_max + turn.steps,
     )
+
+
+def _answer(events: Sequence[Event]) -> str:
+    last = events[-1] if events else None
+    return last.text if isinstance(last, Ended) else ""
 
 
 def _asks(events: Sequence[Event]) -> str:
@@ -366,6 +409,10 @@ def _update(claimed: AgentTask, artifact: Artifact, *, append: bool = False, las
             task_id=claimed.thread, context_id=claimed.context, artifact=artifact, append=append, last_chunk=last
         )
     )
+
+
+def _stood(claimed: AgentTask, status: Status) -> Streamed:
+    return Streamed(status_update=StatusUpdate(task_id=claimed.thread, context_id=claimed.context, status=status))
 
 
 def _changed(draft: Draft) -> list[Artifact]:

@@ -23,6 +23,8 @@ from headrace.core.money import usd
 from headrace.sandbox.egress import Lookup, Reach, checked_address, look_up
 from headrace.storage import Subscriber, Telling, Thread, ThreadState, claim_telling, due_tellings, tell, telling_heard
 from headrace.storage.posting import deliver
+from headrace.wire.a2a import push_headers
+from headrace.wire.hooks import headers
 
 RUN_KINDS: Final = ("run.finished", "run.failed", "run.waits", "run.budget_ended", "run.stopped")
 SCHEDULE_KINDS: Final = ("schedule.finished", "schedule.failed", "schedule.waits", "schedule.skipped")
@@ -186,12 +188,17 @@ class Teller:
         address = None
         if subscriber.owner:
             try:
-                address = await self._checked(subscriber.url)
+                address = await self.checked(subscriber.url)
             except SandboxRefused as refused:
                 return refused.message
-        return await asyncio.to_thread(deliver, telling.id, telling.body, subscriber.url, subscriber.secret, self._clock.moment(), address)
+        if subscriber.thread is None:
+            said = headers(subscriber.secret, telling.id, self._clock.moment() // SECOND, telling.body)
+        else:
+            said = push_headers(telling.id, subscriber.token, subscriber.scheme, subscriber.credentials)
+        return await asyncio.to_thread(deliver, subscriber.url, said, telling.body, address)
 
-    async def _checked(self, url: str) -> str:
+    async def checked(self, url: str) -> str:
+        """The address to connect to for this one of a person's. Raises SandboxRefused where it is none of the internet."""
         parts = urlsplit(url)
         port, host = parts.port or (443 if parts.scheme == "https" else 80), (parts.hostname or "").casefold()
         reach = Reach(frozenset((host,)), ports=frozenset((port,)), private=self._private())

@@ -37,6 +37,6 @@ def dripping() -> Iterator[str]:
 
 def test_who_answers_letter_by_letter_is_let_go(dripping: str) -> None:
     began = time.monotonic()
-    why = deliver("msg_1", b"{}", dripping, "secret", 1_795_000_000_000_000_000, within_s=0.5)
+    why = deliver(dripping, {"content-type": "application/json"}, b"{}", within_s=0.5)
     assert time.monotonic() - began < DRIPS_S / 2
     assert why == "it did not answer within 0.5 seconds"
