@@ -65,8 +65,8 @@ def test_what_becomes_of_a_task_is_told_in_its_order_with_what_shows_who_tells_i
     task = send(coder, "Write hello.py", {"id": "mine", "url": receiver.url, **SHOWN})
     assert eventually(lambda: told(receiver) == ["WORKING", "answer", "hello.py", "COMPLETED"]), told(receiver)
     for headers, _ in receiver.heard:
-        assert headers["content-type"] == "application/a2a+json"
-        assert headers["x-a2a-notification-token"] == TOKEN
+        assert headers["content-type"] == "application/json"
+        assert headers["x-a2a-notification-token"] == headers["a2a-notification-token"] == TOKEN
         assert headers["authorization"] == f"Bearer {CREDENTIALS}"
     assert len({headers["webhook-id"] for headers, _ in receiver.heard}) == 4
     assert all(len(one) == 1 for one in receiver.told), "one of what a StreamResponse may be"

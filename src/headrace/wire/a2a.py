@@ -340,10 +340,11 @@ def asked(id: str, method: str, params: msgspec.Struct) -> bytes:
 
 
 def push_headers(id: str, token: str | None, scheme: str | None, credentials: str | None) -> dict[str, str]:
-    """All that a message to an address says beside its body. `id` is the same at every try."""
-    said = {"content-type": MEDIA_TYPE, "user-agent": "headrace", VERSION_HEADER: VERSION, "webhook-id": id}
+    """All that a message to an address says beside its body. `id` is the same at every try. How the token is called the specification
+    leaves open: a2a-sdk (Python) and a2a-go read it under different names. Both send plain JSON."""
+    said = {"content-type": "application/json", "user-agent": "headrace", VERSION_HEADER: VERSION, "webhook-id": id}
     if token:
-        said["x-a2a-notification-token"] = token
+        said["x-a2a-notification-token"] = said["a2a-notification-token"] = token
     if scheme and credentials:
         said["authorization"] = f"{scheme} {credentials}"
     return said
