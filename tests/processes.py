@@ -1,5 +1,6 @@
 """Who is whose child, what runs in it, and whether it lives: read from /proc."""
 
+import os
 from pathlib import Path
 
 from tests.needs import missing
@@ -23,6 +24,12 @@ def command(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
     except (FileNotFoundError, ProcessLookupError):
         return ""
+
+
+def sockets(pid: int) -> int:
+    """How many it has open."""
+    files = Path(f"/proc/{pid}/fd")
+    return sum(os.readlink(file).startswith("socket:") for file in files.iterdir())
 
 
 def lives(pid: int) -> bool:

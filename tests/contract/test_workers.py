@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.client import Heard, ask, begin, hear_stream
-from tests.processes import children, command, need_processes
+from tests.processes import children, command, need_processes, sockets
 from tests.server import START_WITH_MODEL_S, Installation, Running, at_once, eventually
 from tests.unit.engine.test_gguf import model
 
@@ -172,14 +172,15 @@ def test_who_leaves_pays_what_was_made(place: Installation, server: Running):
 def test_a_worker_is_killed_while_it_streams(place: Installation, server: Running):
     family = Family(server)
     streams = Streams(server, 8)
-    os.kill(family.workers[0], signal.SIGKILL)
+    killed = min(family.workers, key=sockets)  # the system shares connections out, now and then all to one
+    os.kill(killed, signal.SIGKILL)
     ends = streams.ends()
     assert set(ends) <= {"cut", "whole"}
-    assert ends["whole"], "the other worker's streams went on (all eight connections were the killed one's: 1 in 128)"
+    assert ends["whole"], "the other worker's streams went on"
     answers_again(server)
     assert eventually(lambda: len(Family(server).workers) == 2)
     assert Family(server).engines == family.engines, "the engine did not notice"
-    assert family.workers[0] not in Family(server).workers
+    assert killed not in Family(server).workers
     assert eventually(lambda: server.metric("headrace_engine_requests_running") == 0), "what the dead worker had asked was given up"
     assert eventually(lambda: not booked(place)["running"])
     row = booked(place)
