@@ -32,6 +32,11 @@ def sockets(pid: int) -> int:
     return sum(os.readlink(file).startswith("socket:") for file in files.iterdir())
 
 
+def resident_mb(pid: int) -> float:
+    """How much of memory it holds."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
 def lives(pid: int) -> bool:
     """Whether it runs: one that nobody has waited for yet is dead, too."""
     try:

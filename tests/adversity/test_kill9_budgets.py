@@ -29,7 +29,7 @@ from tests.postgres import postgres
 from tests.server import Installation, Running, eventually, pool
 from tests.vendor import Vendor
 
-SEEDS = int(os.environ.get("KILL9_SEEDS") or ("24" if os.environ.get("CI") else "4"))
+SEEDS = int(os.environ.get("KILL9_SEEDS") or ("18" if os.environ.get("CI") else "4"))
 FIRST = int(os.environ.get("KILL9_SEED") or 0)
 KEPT = Path(__file__).with_name("kill9_seeds.txt")
 TIMEOUT_S = 300

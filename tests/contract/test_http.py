@@ -13,6 +13,7 @@ from typing import Self
 import pytest
 
 from tests.client import ask, chat_body
+from tests.processes import need_processes, resident_mb
 from tests.server import Running, at_once, eventually
 from tests.vendor import FLOOD_SIZE, FLOODS, TEXT, Vendor
 
@@ -528,3 +529,16 @@ def test_many_connections(scripted: Running):
 
 def test_many_at_once(scripted: Running):
     at_once(*([lambda: [ask(scripted, "answers", stream=True).end == "whole" or pytest.fail("not whole") for _ in range(10)]] * 16))
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+def test_what_was_answered_is_let_go(scripted: Running, stream: bool):
+    """At once, and not at some later look for garbage: 400 requests of 200 KB are 80 MB."""
+    need_processes()
+    asked = {"messages": [{"role": "user", "content": "water " * 33_000}]}
+    for _ in range(20):
+        ask(scripted, "answers", stream=stream, **asked)
+    before_mb = resident_mb(scripted.process.pid)
+    for _ in range(400):
+        assert ask(scripted, "answers", stream=stream, **asked).text == TEXT
+    assert resident_mb(scripted.process.pid) - before_mb < 30

@@ -170,6 +170,8 @@ class Exchange:
 
     def _completed(self) -> None:
         self.response_complete = True
+        self._closed = None  # whoever it tells holds us, and neither would go before the collector's next look
+        self.pieces.clear()  # an idle connection holds us until its next request
         if not self.keep_alive:
             self._lane.outbox.flush()
             self._transport.close()
@@ -441,6 +443,7 @@ class Lane(HttpToolsProtocol):
             if exchange is not self.cycle:
                 exchange.disconnected = True
         super().connection_lost(exc)
+        self.cycle = None  # it holds us, and we it: requests would stay until the collector's next look
 
     # What is refused.
 
