@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
@@ -535,7 +535,7 @@ def test_many_at_once(scripted: Running):
 def test_what_was_answered_is_let_go(scripted: Running, stream: bool):
     """At once, and not at some later look for garbage: 400 requests of 200 KB are 80 MB."""
     need_processes()
-    asked = {"messages": [{"role": "user", "content": "water " * 33_000}]}
+    asked: dict[str, Any] = {"messages": [{"role": "user", "content": "water " * 33_000}]}
     for _ in range(20):
         ask(scripted, "answers", stream=stream, **asked)
     before_mb = resident_mb(scripted.process.pid)
