@@ -66,7 +66,7 @@ class Meter:
             for window, window_name, requests, tokens in _windows(limit, hosts)
         )
         self.inflight, self.duration_ms = 0, DURATION_MS
-        self.concurrent_max = _part(limit.concurrent, hosts)
+        self.concurrent_max = part_of(limit.concurrent, hosts)
         self._cells: OfPool | None = None if neighbours is None or limit.concurrent is None else neighbours.pool(name)
 
     @property
@@ -98,7 +98,7 @@ class Meters:
     def __init__(self, neighbours: Neighbours | None) -> None:
         self._neighbours = neighbours
         self._limits: tuple[Limit, ...] = ()
-        self._hosts = 1
+        self.hosts = 1
         self._meters: dict[tuple[str, str], Meter] = {}
         self._ways: dict[tuple[str, str, str, str, str], tuple[Meter, ...]] = {}
 
@@ -109,8 +109,8 @@ class Meters:
 
     def share(self, hosts: int) -> None:
         """So many hosts share the limits."""
-        if hosts != self._hosts:
-            self._hosts = hosts
+        if hosts != self.hosts:
+            self.hosts = hosts
             self._resize()
 
     def _resize(self) -> None:
@@ -122,8 +122,8 @@ class Meters:
             if limit is None or _shape(limit) != _shape(meter.limit):
                 del self._meters[name, instance]
                 continue
-            meter.limit, meter.concurrent_max = limit, _part(limit.concurrent, self._hosts)
-            for gauge, (_, _, requests, tokens) in zip(meter.gauges, _windows(limit, self._hosts), strict=True):
+            meter.limit, meter.concurrent_max = limit, part_of(limit.concurrent, self.hosts)
+            for gauge, (_, _, requests, tokens) in zip(meter.gauges, _windows(limit, self.hosts), strict=True):
                 gauge.limiter.requests_per_minute, gauge.limiter.tokens_per_minute = requests, tokens
 
     def of(self, ask: Ask, now: Instant) -> tuple[Meter, ...]:
@@ -150,7 +150,7 @@ class Meters:
             for instance in instances(limit.whom, asker):
                 meter = self._meters.get((limit.name, instance))
                 if meter is None:
-                    meter = self._meters[limit.name, instance] = Meter(limit, instance, self._hosts, now, self._neighbours)
+                    meter = self._meters[limit.name, instance] = Meter(limit, instance, self.hosts, now, self._neighbours)
                 found.append(meter)
         return tuple(found)
 
@@ -237,15 +237,15 @@ def _of(meter: Meter) -> str:
     return f" by {meter.limit.name}" + (f" of {meter.instance}" if meter.instance else "")
 
 
-def _part(limit: int | None, hosts: int) -> int | None:
+def part_of(limit: int | None, hosts: int) -> int | None:
     """One host's part; at least 1, so with more hosts than that the limit is their number."""
     return None if limit is None else max(1, limit // hosts)
 
 
 def _windows(limit: Limit, hosts: int) -> list[tuple[int, str, int | None, int | None]]:
     windows = [
-        (MINUTE, "min", _part(limit.requests_per_minute, hosts), _part(limit.tokens_per_minute, hosts)),
-        (DAY_WINDOW, "day", _part(limit.requests_per_day, hosts), _part(limit.tokens_per_day, hosts)),
+        (MINUTE, "min", part_of(limit.requests_per_minute, hosts), part_of(limit.tokens_per_minute, hosts)),
+        (DAY_WINDOW, "day", part_of(limit.requests_per_day, hosts), part_of(limit.tokens_per_day, hosts)),
     ]
     return [one for one in windows if one[2:] != (None, None)]
 

@@ -36,7 +36,7 @@ from headrace.core.translation import Change
 from headrace.core.usage import Usage
 from headrace.gateway.attempt import Attempt, Listener, Log, Prices
 from headrace.gateway.guarding import Guards
-from headrace.gateway.meters import Meters, check, give_back, take
+from headrace.gateway.meters import Meters, check, give_back, part_of, take
 from headrace.gateway.neighbours import Neighbours
 from headrace.gateway.race import Race, Runner
 from headrace.gateway.room import Room, Waiter, leave, stand
@@ -114,8 +114,10 @@ class Gateway:
         self._meters.change(world.limits)
 
     def share_limits(self, hosts: int) -> None:
-        """So many hosts share the limits that are not a key's own."""
+        """So many hosts share all limits, in equal parts."""
         self._meters.share(hosts)
+        for (requests, tokens), limiter in self._limiters.values():
+            limiter.requests_per_minute, limiter.tokens_per_minute = part_of(requests, hosts), part_of(tokens, hosts)
 
     def admit(self, ask: Ask) -> Visit:
         """Take the request and its bound from all limits that hold for it, and hold what it could cost; or raise why not, and take
@@ -492,7 +494,8 @@ class Gateway:
             return held[1]
         if limits == (None, None):
             return None
-        limiter = Limiter(requests_per_minute=limits[0], tokens_per_minute=limits[1], now=now)
+        hosts = self._meters.hosts
+        limiter = Limiter(requests_per_minute=part_of(limits[0], hosts), tokens_per_minute=part_of(limits[1], hosts), now=now)
         self._limiters[shared_by] = (limits, limiter)
         return limiter
 

@@ -152,6 +152,19 @@ def test_a_key_whose_limits_change_starts_anew():
     assert gateway.admit(an_ask()).limiter is None
 
 
+def test_each_host_has_its_part_of_a_keys_limits():
+    gateway = World(a_pool("a"), scripts={}).gateway
+    early = gateway.admit(limited_ask(requests_per_minute=9)).limiter
+    gateway.share_limits(4)
+    late = gateway.admit(limited_ask(requests_per_minute=3, tokens_per_minute=None)).limiter
+    assert early is not None
+    assert late is not None
+    assert (early.requests_per_minute, early.tokens_per_minute) == (2, 2_500)
+    assert (late.requests_per_minute, late.tokens_per_minute) == (1, None)
+    gateway.share_limits(1)
+    assert late.requests_per_minute == 3
+
+
 # ------------------------------------------------------------------------------------------------------------------- whom it asks
 
 OK = (HI, END, U)
