@@ -44,7 +44,8 @@ QUIET_LOOKS_MAX = 5
 """After so many of them without a request, what a slice has free goes back."""
 FORGET_LOOKS_MAX = 600
 """After so many of them nothing is kept of it here: the store knows all of it."""
-LEND_S = 1.0
+LEND_S = 3.0
+"""Who is dead is known at once; who is slow waits for a disk, of which a sync has been seen to take 1.7 s."""
 ANSWER_S = 5.0
 AGAIN_S = 0.1
 
