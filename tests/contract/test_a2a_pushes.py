@@ -198,6 +198,7 @@ def test_a_task_has_so_many_addresses(coder, receiver):
 )
 def test_what_nobody_can_be_told_by_is_refused(coder, push, says):
     push = {"url": "http://127.0.0.1:1/", **push} if push else push
+        ({"url": "http://no..name/"}, "no address of the internet"),
     before = coder.call("ListTasks")["result"]["totalSize"]
     refused = coder.call("SendMessage", message=coder.message("Write it"), configuration={"taskPushNotificationConfig": push})["error"]
     assert (refused["code"], says in refused["message"]) == (-32602, True), refused

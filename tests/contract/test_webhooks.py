@@ -83,6 +83,18 @@ def test_how_runs_end_is_told_once_signed_and_again_until_it_is_heard(ann, ben, 
     assert ann.get("/webhooks")["webhooks"] == []
 
 
+def test_an_address_that_no_name_can_be_is_not_reached_and_nobody_else_hears_less(ann, receiver):
+    none, other = (ann.post("/webhooks", {"url": url})["id"] for url in ("https://a..b/", receiver.url))
+    try:
+        ann.post(f"/webhooks/{none}/test")
+        assert eventually(lambda: ann.get(f"/webhooks/{none}")["deliveries"][0]["failure"] == "a..b has no address.")
+        ann.post(f"/webhooks/{other}/test")
+        assert eventually(lambda: receiver.kinds() == ["test"])
+    finally:
+        for one in (none, other):
+            ann.call("DELETE", f"{API}/webhooks/{one}")
+
+
 def test_a_budget_that_ends_is_told(ann, receiver):
     made = ann.post("/webhooks", {"url": receiver.url, "events": ["run.budget_ended"]})
     ann.say(ann.thread(model="echo", budget_usd="0.000001"), "Hello", "waiting")

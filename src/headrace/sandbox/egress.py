@@ -52,7 +52,7 @@ async def checked_address(host: str, port: int, reach: Reach, lookup: Lookup = l
         raise SandboxRefused(f"Port {port} is not open to the sandbox.")
     try:
         addresses = await lookup(host, port)
-    except OSError:
+    except (OSError, UnicodeError):  # the latter for what no name can be, such as `a..b`
         raise SandboxRefused(f"{host} has no address.") from None
     for address in addresses:
         if not reach.private and not ipaddress.ip_address(address.partition("%")[0]).is_global:

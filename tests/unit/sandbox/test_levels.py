@@ -70,6 +70,12 @@ def test_what_the_proxy_reaches(host, port, found):
         assert found in str(refused)  # noqa: PT017 either is an answer of the table
 
 
+@pytest.mark.parametrize("host", ["a..b", "ü" * 64 + ".example"])
+def test_what_no_name_can_be_has_no_address(host):
+    with pytest.raises(SandboxRefused, match="has no address"):
+        asyncio.run(checked_address(host, 443, Reach(frozenset((host,)))))
+
+
 @pytest.mark.parametrize(
     ("method", "target", "found"),
     [
