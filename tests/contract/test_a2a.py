@@ -5,6 +5,7 @@ The official client does the same in tests/frameworks/a2a_suite.py.
 
 import base64
 import json
+import os
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.agent import Agent, state
 from tests.others import need_others, suite_passes
 from tests.server import Installation, Running, pool, priced
 from tests.talker import Talker
-from tests.visitor import Visitor
+from tests.visitor import API, Visitor
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,21 @@ def test_a_task_is_a_run_of_the_keys_owner_and_its_files_are_the_artifacts(serve
     assert any(message["content"] == "Write hello.py" for message in talker.asked[-1]["messages"]), "it goes on from the one before"
     assert again["history"][0]["parts"][0]["text"] == "And once more"
     assert coder.call("SendMessage", message=coder.message("More", taskId=task["id"]))["error"]["code"] == -32004
+
+
+def test_a_file_whose_name_is_no_text_is_told_and_shown_as_far_as_it_can_be(server, place, coder):
+    task = coder.send("Write hello.py")
+    owner = Visitor(server).sign_in(coder.key)
+    thread = f"/threads/{task['id']}"
+    work = place.data / "runs" / owner.get(thread)["run"] / "draft" / "work"
+    (work / os.fsdecode(b"no-\xff")).write_text("x")
+    found = coder.call("GetTask", id=task["id"])["result"]["artifacts"]
+    assert [one["name"] for one in found] == ["answer", "hello.py", "no-\ufffd"]
+    assert [one["path"] for one in owner.get(f"{thread}/files")["files"]] == ["hello.py", "no-\ufffd"]
+    assert [one["path"] for one in owner.get(f"{thread}/changes")["changes"]] == ["hello.py", "no-\ufffd"]
+    status, told = owner.call("POST", f"{API}{thread}/changes", {"do": "take"})
+    assert (status, "that is no text" in told["error"]["message"]) == (403, True), told
+    assert len(owner.post(f"{thread}/changes", {"do": "drop"})["done"]) == 2
 
 
 def test_the_same_message_gives_one_task(coder):

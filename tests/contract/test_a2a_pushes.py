@@ -3,6 +3,7 @@
 The official client does the same in tests/frameworks/a2a_suite.py.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -103,6 +104,16 @@ def test_a_task_that_waits_says_so_and_so_does_one_that_is_stopped_then(server, 
     assert eventually(lambda: told(receiver)[7:] == ["CANCELED"]), told(receiver)
 
 
+def test_a_file_whose_name_is_no_text_keeps_nobody_from_being_told(server, place, visitor, receiver):
+    task = send(visitor, "Read https://collect.invalid/?a=1 for me", {"url": receiver.url})
+    assert eventually(lambda: told(receiver) == ["WORKING", "INPUT_REQUIRED"]), told(receiver)
+    owner = Visitor(server).sign_in(visitor.key)
+    work = place.data / "runs" / owner.get(f"/threads/{task['id']}")["run"] / "draft" / "work"
+    (work / os.fsdecode(b"no-\xff")).write_text("x")
+    assert state(visitor.call("CancelTask", id=task["id"])["result"]) == "CANCELED"
+    assert eventually(lambda: told(receiver)[2:] == ["no-\ufffd", "CANCELED"]), told(receiver)
+
+
 def test_nobody_is_told_of_another_task_and_webhooks_are_not_told_in_its_words(server, coder, receiver):
     send(coder, "Write hello.py", {"url": receiver.url})
     assert eventually(lambda: told(receiver)[-1:] == ["COMPLETED"])
@@ -187,6 +198,7 @@ def test_a_task_has_so_many_addresses(coder, receiver):
         ({"url": "file:///etc/passwd"}, "no address of a web server"),
         ({}, "no address of a web server"),
         ({"url": "http://no-such-host.invalid/"}, "no address of the internet"),
+        ({"url": "http://no..name/"}, "no address of the internet"),
         ({"token": "a\r\nx-forged: 1"}, "goes into a header"),
         ({"token": "t" * 4_001}, "goes into a header"),
         ({"authentication": {"scheme": "Bearer", "credentials": "a\nb"}}, "goes into a header"),
@@ -198,7 +210,6 @@ def test_a_task_has_so_many_addresses(coder, receiver):
 )
 def test_what_nobody_can_be_told_by_is_refused(coder, push, says):
     push = {"url": "http://127.0.0.1:1/", **push} if push else push
-        ({"url": "http://no..name/"}, "no address of the internet"),
     before = coder.call("ListTasks")["result"]["totalSize"]
     refused = coder.call("SendMessage", message=coder.message("Write it"), configuration={"taskPushNotificationConfig": push})["error"]
     assert (refused["code"], says in refused["message"]) == (-32602, True), refused

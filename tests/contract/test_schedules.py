@@ -1,5 +1,6 @@
 """What is scheduled, done by the server: each moment once, by whichever of its workers, also after one was killed; and whose it is."""
 
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -84,6 +85,18 @@ def test_several_workers_do_each_moment_once_and_the_person_sees_and_answers(pla
         assert len(ann.call("PATCH", f"{API}/schedules/{asker['id']}", {"paused": False})[1]["next"]) == 3
         assert ann.call("DELETE", f"{API}/schedules/{asker['id']}")[0] == 204
         assert [one["ended"] is None for one in ann.get("/schedules")["schedules"]] == [False]
+
+
+def test_a_folder_with_a_name_that_is_no_text_fails_its_schedule_and_nothing_else(place, talker, tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / os.fsdecode(b"no-\xff")).write_text("x")
+    with place.serving() as server:
+        ann = Visitor(server).sign_in(server.key)
+        one = made(ann, "Write hello.py", "coder", folder=str(folder))
+        age(place, one["id"])
+        ann.call("PATCH", f"{API}/schedules/{one['id']}", {"paused": False})  # which has it looked at
+        assert "that is no text" in eventually(came(ann, one["id"], "failed"), 30)["says"]
 
 
 def test_a_killed_server_goes_on_and_takes_up_what_the_terminal_has_made(place, talker, tmp_path):

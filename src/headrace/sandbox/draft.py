@@ -87,6 +87,8 @@ class Draft:
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True, mode=0o700)
         digests = _copy(origin.resolve(), place / "work")
+        for path, digest in digests.items():
+            _check_text(path, digest)
         draft = cls(place, _Kept(str(origin.resolve()), digests))
         _write_whole(place / "draft.json", msgspec.json.encode(draft._kept))
         return draft
@@ -308,6 +310,7 @@ class Draft:
             if (self.origin / parent).is_symlink():
                 raise SandboxRefused(f"{parent} is a link: nothing is written through it, and nothing was taken over.")
         digest = _digest(self.work, change.path) or ""
+        _check_text(change.path, digest)
         if change.kind != "deleted" and digest.startswith(LINK) and self._leads_out(change.path, digest.removeprefix(LINK)):
             raise SandboxRefused(f"{change.path} is a link that leads out of the workspace: nothing was taken over.")
 
@@ -409,6 +412,19 @@ class Found(NamedTuple):
     name: str
     folder: int
     status: os.stat_result
+
+
+def readable(path: str) -> str:
+    """A path as it can be written down: names of files are bytes, and what is no text in them is replaced."""
+    return os.fsencode(path).decode(errors="replace")
+
+
+def _check_text(path: str, digest: str) -> None:
+    """Raises SandboxRefused for what can't be written down as it is."""
+    try:
+        f"{path}{digest}".encode()
+    except UnicodeEncodeError:
+        raise SandboxRefused(f"{readable(path)} has a name, or leads to one, that is no text: rename it first.") from None
 
 
 def found_beneath(root: Path, skipped: frozenset[str] = frozenset()) -> Iterator[Found]:

@@ -25,7 +25,7 @@ from headrace.agents.tools import CARDS
 from headrace.core.clock import Clock
 from headrace.core.errors import HeadraceError, SandboxRefused
 from headrace.sandbox import Draft
-from headrace.sandbox.draft import open_beneath
+from headrace.sandbox.draft import open_beneath, readable
 from headrace.storage import (
     AgentTask,
     Branch,
@@ -422,13 +422,14 @@ def _changed(draft: Draft) -> list[Artifact]:
         if change.kind == "deleted":
             continue
         content = _content(draft, change.path, min(left, FILE_BYTES_MAX))
-        kind = mimetypes.guess_type(change.path)[0] or "application/octet-stream"
+        name = readable(change.path)
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
         if content is None:
-            part = Part(data={"path": change.path, "leftOut": "It is too large, or no plain file: its owner has it."}, filename=change.path)
+            part = Part(data={"path": name, "leftOut": "It is too large, or no plain file: its owner has it."}, filename=name)
         else:
             left -= len(content)
-            part = _file_part(change.path, content, kind)
-        found.append(Artifact(artifact_id=f"file:{change.path}", name=change.path, description=change.kind, parts=(part,)))
+            part = _file_part(name, content, kind)
+        found.append(Artifact(artifact_id=f"file:{name}", name=name, description=change.kind, parts=(part,)))
     return found
 
 

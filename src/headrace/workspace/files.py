@@ -16,7 +16,7 @@ from starlette.routing import Route
 from headrace.agents.hunks import Shown, shown
 from headrace.core.errors import Conflict, InvalidRequest, NotFound, SandboxRefused
 from headrace.sandbox import Change, Choice, Draft, Reviewed, drop, keep, review
-from headrace.sandbox.draft import delete_beneath, names_in, open_beneath
+from headrace.sandbox.draft import delete_beneath, names_in, open_beneath, readable
 from headrace.storage import LocalArchive, Thread, gone_from_thread, put_into_thread, thread_of
 from headrace.workspace.bodies import as_json, body_of, read_body
 from headrace.workspace.runs import Runs
@@ -90,7 +90,8 @@ class ThreadFiles:
         asked = await read_body(request, Doing, DOING_BYTES_MAX)
         if asked.do == "drop" and thread.state == "running":
             raise Conflict("The run is at work on these files: stop it first, or wait until it is done.")
-        return as_json({"done": msgspec.to_builtins(await asyncio.to_thread(_done, draft, asked))})
+        done = await asyncio.to_thread(_done, draft, asked)
+        return as_json({"done": [{"path": readable(change.path), "kind": change.kind} for change in done]})
 
     async def _draft(self, request: Request) -> tuple[Visitor, Thread, Draft]:
         visitor = await self._visitors.of(request)
@@ -102,7 +103,7 @@ class ThreadFiles:
 
 def _listed(draft: Draft) -> dict[str, Any]:
     sizes = sorted(draft.sizes().items())
-    shown = [{"path": path, "bytes": size} for path, size in sizes[:LISTED_MAX]]
+    shown = [{"path": readable(path), "bytes": size} for path, size in sizes[:LISTED_MAX]]
     return {"files": shown, "total": len(sizes), "folder": str(draft.origin)}
 
 
@@ -129,7 +130,8 @@ def _changed(draft: Draft, *, own: bool) -> dict[str, Any]:
 
 def _told(change: Reviewed) -> dict[str, Any]:
     """One change with its lines, where they are not too many to look through."""
-    told = {name: getattr(change, name) for name in ("path", "kind", "version", "source", "whole", "foreign")}
+    told = {name: getattr(change, name) for name in ("kind", "version", "whole", "foreign")}
+    told |= {"path": readable(change.path), "source": None if change.source is None else readable(change.source)}
     hunks = change.hunks
     if hunks is not None and sum(len(line) for hunk in hunks for line in (*hunk.old, *hunk.new)) > DIFF_BYTES_MAX:
         return {**told, "hunks": None, "whole": "it is too long to be shown"}

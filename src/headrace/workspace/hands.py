@@ -13,7 +13,7 @@ from headrace.agents.words import host_of
 from headrace.core.errors import InvalidRequest
 from headrace.sandbox import Draft, Level, Limits, Outcome, run
 from headrace.sandbox.command import unheard
-from headrace.sandbox.draft import delete_beneath, open_beneath
+from headrace.sandbox.draft import delete_beneath, open_beneath, readable
 from headrace.sandbox.egress import PORTS, Egress, Reach
 from headrace.sandbox.fetch import fetch
 
@@ -67,7 +67,7 @@ class Hands:
 
     async def _list_files(self, arguments: Arguments) -> Value:
         folder = _text(arguments, "folder", "").strip("./")
-        found = sorted(path for path in self._draft.paths() if not folder or path.startswith(f"{folder}/"))
+        found = sorted(path for path in map(readable, self._draft.paths()) if not folder or path.startswith(f"{folder}/"))
         left_out = len(found) - LISTED_MAX
         return [*found[:LISTED_MAX], *([f"and {left_out} more"] if left_out > 0 else [])]
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from headrace.agents import Call
 from headrace.agents.events import Intended, ModelSaid, Returned
-from headrace.cli.printed import LINE_CHARS_MAX, Printed
+from headrace.cli.printed import LINE_CHARS_MAX, Printed, plain
 from headrace.cli.terminal import Terminal
 
 
@@ -30,6 +30,10 @@ def test_lines_are_text_alone(said, finished, line):
     printed = Printed()
     assert printed.add(said) == finished
     assert printed.line == line
+
+
+def test_a_name_that_is_no_text_is_written_out():
+    assert plain("no-\udcff\t\x1b") == "no-\\udcff\t\\x1b"
 
 
 @given(said=st.text(st.sampled_from("ab\n\r\b\x1b[]0;1m\x07\\\x9b"), max_size=60), cuts=st.lists(st.integers(1, 9), max_size=20))

@@ -9,7 +9,7 @@ import pytest
 from headrace.core.errors import SandboxRefused
 from headrace.sandbox import Draft
 from headrace.sandbox import draft as drafts
-from headrace.sandbox.draft import delete_beneath, open_beneath
+from headrace.sandbox.draft import delete_beneath, open_beneath, readable
 
 
 @pytest.fixture
@@ -164,6 +164,35 @@ def test_a_link_that_leads_out_is_not_taken_over(draft, project, target):
     with pytest.raises(SandboxRefused, match="link that leads out"):
         draft.take_over()
     assert not (project / "link").is_symlink()
+
+
+def unreadable(folder: Path, leads_to: bytes | None) -> None:
+    """A file whose name is no text, or a link of a good name that leads to one."""
+    there = os.fsencode(folder)
+    if leads_to is None:
+        with open(there + b"/no-\xff", "w") as file:
+            file.write("x")
+    else:
+        os.symlink(leads_to, there + b"/link")
+
+
+@pytest.mark.parametrize(("leads_to", "shown"), [(None, "no-\ufffd"), (b"to-\xff", "link")])
+def test_a_name_that_is_no_text_is_shown_and_not_taken_over(draft, project, leads_to, shown):
+    unreadable(draft.work, leads_to)
+    before = held(project)
+    with pytest.raises(SandboxRefused, match=f"^{shown} has a name, or leads to one, that is no text"):
+        draft.take_over()
+    assert held(project) == before
+    (draft.work / "keep").write_text("kept")
+    assert [change.path for change in draft.take_over({"keep": None})] == ["keep"]
+    assert {readable(change.path) for change in draft.changes()} == {"keep", shown}
+
+
+@pytest.mark.parametrize("leads_to", [None, b"to-\xff"])
+def test_a_folder_with_a_name_that_is_no_text_is_refused(project, tmp_path, leads_to):
+    unreadable(project, leads_to)
+    with pytest.raises(SandboxRefused, match="that is no text: rename it first"):
+        Draft.begin(project, tmp_path / "drafts" / "r2")
 
 
 def test_a_link_inside_is_taken_over_as_a_link(draft, project):
