@@ -81,7 +81,7 @@ class Money:
         principal = self._principal(request)
         try:
             asked = _asks.decode(await request.body())
-        except msgspec.MsgspecError as wrong:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
             raise InvalidRequest(f"The key can't be made: {wrong}.") from None
         row, secret = await asyncio.to_thread(self._mint, principal, self._minting(asked))
         return _json(
@@ -106,7 +106,7 @@ class Money:
             return _json({"object": "key.deleted", "id": id, "deleted": True})
         try:
             asked = _longer.decode(await request.body())
-        except msgspec.MsgspecError as wrong:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
             raise InvalidRequest(f"The key can't be changed: {wrong}.") from None
         if not 1 <= asked.expires_in_s <= EXPIRES_S_MAX:
             raise InvalidRequest(f"Invalid value for 'expires_in_s': it is 1 to {EXPIRES_S_MAX}.", param="expires_in_s")

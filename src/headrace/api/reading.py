@@ -16,11 +16,11 @@ async def read(decoder: "msgspec.json.Decoder[Read]", request: Request) -> Read:
     """What the body says. Raises InvalidRequest or BodyTooLarge."""
     try:
         return decoder.decode(await bounded(request, BODY_BYTES_MAX, "what this route reads").body() or b"{}")
-    except msgspec.MsgspecError as wrong:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
         raise unreadable(wrong) from None
 
 
-def unreadable(wrong: msgspec.MsgspecError) -> InvalidRequest:
+def unreadable(wrong: Exception) -> InvalidRequest:
     """It names the member that is wrong, where the message says which."""
     message = str(wrong)
     _, found, path = message.partition(" - at `$.")

@@ -220,7 +220,7 @@ async def _body(request: Request) -> object:
     content = await bounded(request, BODY_BYTES_MAX, "what this route reads").body()
     try:
         return msgspec.json.decode(content)
-    except msgspec.MsgspecError as wrong:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
         raise ScimRefused("invalidSyntax", f"The body is no JSON: {wrong}.") from None
 
 

@@ -27,7 +27,7 @@ async def read_body(request: Request, kind: type[Kind], bytes_max: int = BODY_BY
     """What is asked. Raises InvalidRequest, which names the field, or BodyTooLarge."""
     try:
         return msgspec.json.decode(await body_of(request, bytes_max), type=kind)
-    except msgspec.MsgspecError as wrong:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
         raise InvalidRequest(f"The request can't be read: {wrong}.") from None
 
 

@@ -47,7 +47,7 @@ class ThreadBrowser:
         thread = await self._held(request)
         try:
             asked = act_decoder.decode(await body_of(request, ACT_BYTES_MAX))
-        except msgspec.MsgspecError as wrong:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
             raise InvalidRequest(f"The request can't be read: {wrong}.") from None
         await do(self._runs.home(thread.run), asked)
         return Response(status_code=204)

@@ -87,7 +87,7 @@ class Peer:
             raise UpstreamFailed(f"its card is not at {there}, which answers with {told.status}.")
         try:
             card = msgspec.json.decode(told.body, type=Card)
-        except msgspec.MsgspecError as wrong:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
             raise UpstreamFailed(f"what lies at {there} is no card of A2A {VERSION}: {wrong}") from None
         spoken = [one for one in card.supported_interfaces if _is_spoken(one) and _same(one.url, terms.url)]
         if not spoken:

@@ -71,7 +71,7 @@ def imported(content: bytes) -> list[Ported]:
     """The threads of a file, whoever's export it is. Raises InvalidRequest for one that we don't know."""
     try:
         whole = msgspec.json.decode(content)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as wrong:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
         raise InvalidRequest(f"The file is no JSON: {wrong}.") from None
     if isinstance(whole, dict) and whole.get("format") == FORMAT:
         return [_ours(content)]
@@ -123,7 +123,7 @@ def closing(said: Told) -> Told:
 def _ours(content: bytes) -> Ported:
     try:
         ported = msgspec.json.decode(content, type=Ported)
-    except msgspec.MsgspecError as wrong:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
         raise InvalidRequest(f"The file can't be read: {wrong}.") from None
     if not ported.runs:
         raise InvalidRequest("The file holds no branch of the thread.")

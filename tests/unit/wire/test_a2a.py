@@ -2,7 +2,7 @@
 
 import pytest
 
-from headrace.wire.a2a import MOMENT_MAX, Fault, moment_of, time_of
+from headrace.wire.a2a import MOMENT_MAX, Fault, SendMessage, Task, answer, call_of, moment_of, params_of, time_of
 
 NOW = 1_795_000_000_123_000_000
 
@@ -21,3 +21,14 @@ def test_a_time_beyond_all_moments_is_the_first_or_the_last_of_them(time: str):
 def test_what_is_no_time_is_told():
     with pytest.raises(Fault, match="is no time such as"):
         moment_of("yesterday")
+
+
+@pytest.mark.parametrize(("member", "value"), [("id", b'"\xff"'), ("params", b"[" * 60_000 + b"]" * 60_000)])
+def test_what_is_no_text_or_too_deep_is_told(member: str, value: bytes):
+    message = b'{"message":{"messageId":"a","role":"ROLE_USER","parts":[{"data":%b}]}}' % value
+    with pytest.raises(Fault, match="no JSON"):
+        call_of(b'{"jsonrpc":"2.0","method":"SendMessage","%b":%b}' % (member.encode(), value))
+    with pytest.raises(Fault, match="can't be read"):
+        params_of(message, SendMessage)
+    with pytest.raises(Fault, match=r"no A2A 1\.0"):
+        answer(b'{"result":%b}' % value, Task)
