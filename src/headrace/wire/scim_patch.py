@@ -110,7 +110,8 @@ def _apply_many(resource: Resource, op: str, known: Attribute, chosen: Filter | 
         if part is not None:
             _set(each, op, part, value)
         else:
-            each.update(value_of(known, value)[0] if value else {})
+            given = value_of(known, value) if value else []
+            each.update(given[0] if given else {})
         _first(held, each)
 
 
