@@ -51,12 +51,12 @@ def _revoke(client: Client, id: str) -> None:
 
 @contextmanager
 def _ending_by_signals() -> Iterator[None]:
-    """What would end us at once ends us in order."""
+    """What would end us at once ends us in order. What we were begun to ignore (`nohup`) is ignored still."""
 
     def end(number: int, frame: FrameType | None) -> None:
         sys.exit(128 + number)
 
-    before = {each: signal.signal(each, end) for each in ENDED_BY}
+    before = {each: signal.signal(each, end) for each in ENDED_BY if signal.getsignal(each) is not signal.SIG_IGN}
     try:
         yield
     finally:
