@@ -131,15 +131,17 @@ class ReportMaking:
                 start_new_session=True,
             )
             stands = await self._followed(process, begun)
-        except OSError as wrong:
-            stands = msgspec.structs.replace(begun, failure=f"The command can't be started: {wrong}.")
+        except* (OSError, ValueError) as wrong:  # a full disk, a line without an end: whatever it is, the server goes on
+            what = "started" if process is None else "followed"
+            stands = msgspec.structs.replace(begun, failure=f"The command can't be {what}: {_first(wrong)}.")
         finally:
             if process is not None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
             if stands.ended is None and stands.report is None and stands.failure is None:
                 stands = msgspec.structs.replace(stands, failure="The server was stopped.")
-            self._write(msgspec.structs.replace(stands, ended=self._clock.moment()))
+            with contextlib.suppress(OSError):  # then the next look finds it begun, and nobody at it
+                self._write(msgspec.structs.replace(stands, ended=self._clock.moment()))
             lock.release()
 
     async def _followed(self, process: asyncio.subprocess.Process, stands: Making) -> Making:
@@ -155,7 +157,8 @@ class ReportMaking:
                     break
             else:
                 why.append(f"It took longer than {SECONDS_MAX // 60} minutes: take a smaller scale, or do it at the terminal.")
-            os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.killpg(process.pid, signal.SIGKILL)
 
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(watched())
@@ -196,3 +199,8 @@ class ReportMaking:
         fresh.write_bytes(msgspec.json.encode(stands))
         fresh.replace(self._folder / "stands.json")
         return stands
+
+
+def _first(wrong: BaseException) -> BaseException:
+    """Of several that came together."""
+    return _first(wrong.exceptions[0]) if isinstance(wrong, BaseExceptionGroup) else wrong
