@@ -25,6 +25,11 @@ LISTS = """<title>Lists</title><label>Size <select style="position:absolute;left
 onchange="document.title = this.value + ' is chosen'"><option>Small<option>Medium<option disabled>None<option>Large</select></label>
 <button style="position:absolute;left:0;top:300px;width:200px;height:40px" onclick="document.title = 'Clicked'">Go on</button>"""
 
+ODD = """<title>Odd</title><select style="position:absolute;left:0;top:100px;width:200px;height:40px"><option>Large</select><script>
+const half = String.fromCharCode(0xd83d)
+if (location.search) Array.prototype.join = String.prototype.slice = () => 7
+else document.querySelector('option').label = document.title = 'Odd ' + half</script>"""
+
 
 class Site(BaseHTTPRequestHandler):
     asked: list[str]
@@ -47,6 +52,7 @@ class Site(BaseHTTPRequestHandler):
             "/order": f"<p>Ordered: {body}",
             "/sign-in": SIGN_IN,
             "/lists": LISTS,
+            "/odd": ODD,
             "/in": f"<title>In</title><h1>{body}</h1><p>Your word is {parse_qs(body).get('word')}</p>"
             f'<input aria-label="Pin" value="x1"><a href="/details">Details</a><img src="http://localhost:{port}/pixel">',
             "/file": "one\ntwo\n",

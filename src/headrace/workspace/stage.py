@@ -49,10 +49,11 @@ _FOCUSED_LIST: Final = """() => {
     return at instanceof HTMLSelectElement && !at.multiple && at.size <= 1 ? at : null
 }"""
 _CHOICES: Final = """(list, most) => ({
-    name: (list.getAttribute('aria-label') || list.labels[0]?.firstChild?.textContent || list.name || '')
-        .trim().slice(0, 200),
+    name: [...(list.getAttribute('aria-label') || list.labels[0]?.firstChild?.textContent || list.name || '').trim()]
+        .slice(0, 200).join(''),
     options: [...list.options].slice(0, most).map(each => ({
-        label: each.label.trim().slice(0, 200), chosen: each.selected, disabled: each.disabled || each.parentElement.disabled === true })),
+        label: [...each.label.trim()].slice(0, 200).join(''), chosen: each.selected,
+        disabled: each.disabled || each.parentElement.disabled === true })),
 })"""
 
 
@@ -151,7 +152,7 @@ class BrowserStage:
         title = ""
         with contextlib.suppress(Error, TimeoutError):
             async with asyncio.timeout(LOOK_S):
-                title = await self.page.title()
+                title = (await self.page.title()).encode(errors="replace").decode()  # half a letter is no text
         return Scene(self.page.url, title, self.held, self._mark, await self._choices() if self.held else None)
 
     async def _choices(self) -> Choices | None:
@@ -162,8 +163,7 @@ class BrowserStage:
         with contextlib.suppress(Error, TimeoutError):
             async with asyncio.timeout(LOOK_S):
                 focused = await self._focused_list()
-                told = None if focused is None else await focused.evaluate(_CHOICES, OPTIONS_MAX)
-                return None if told is None else msgspec.convert(told, Choices)
+                return None if focused is None else await _offered(focused)
         return None
 
     async def _focused_list(self) -> "ElementHandle | None":
@@ -273,7 +273,7 @@ class BrowserStage:
     async def _choose(self, number: int, label: str) -> None:
         """As the agent does, by Playwright; a page may have changed its list since the person saw it."""
         focused = await self._focused_list()
-        told = None if focused is None else msgspec.convert(await focused.evaluate(_CHOICES, OPTIONS_MAX), Choices)
+        told = None if focused is None else await _offered(focused)
         if focused is None or told is None or not 0 <= number < len(told.options) or told.options[number].label != label:
             raise Conflict("The list is not as it was: look at it again.")
         await self._leave_field()
@@ -339,6 +339,16 @@ class BrowserStage:
             with contextlib.suppress(Error):
                 for value in await frame.evaluate(script):
                     yield str(value)
+
+
+async def _offered(focused: "ElementHandle") -> Choices | None:
+    """What a list offers; None where its page, whose scripts could have changed anything, tells what can't be shown."""
+    try:
+        told = msgspec.convert(await focused.evaluate(_CHOICES, OPTIONS_MAX), Choices)
+        msgspec.json.encode(told)  # half a letter is no text
+    except (msgspec.ValidationError, UnicodeEncodeError):
+        return None
+    return told
 
 
 def host_of(url: str) -> str:

@@ -310,3 +310,34 @@ def verdict(said: str, tool: str, *, seen: str = "A page.", read: str = "", **ar
 )
 def test_what_needs_leave_after_a_page_was_seen(said, tool, arguments, read, verdict_is):
     assert verdict(said, tool, read=read, **arguments) == verdict_is
+
+
+@pytest.mark.parametrize("page", ["odd", "odd?lies"])
+def test_a_page_that_tells_what_no_page_can_is_seen_all_the_same(draft, site, tmp_path, page):
+    url, _ = site
+    port = urlsplit(url).port
+    assert port is not None
+    assert CHROMIUM is not None
+    browser = Browser(CHROMIUM, draft, LEVEL, ports=frozenset((port,)), private=True, home=tmp_path)
+
+    async def journey() -> None:
+        try:
+            await browser.perform("browser_open", {"url": f"{url}/{page}"})
+            await do(tmp_path, Take())
+            await do(tmp_path, Click(100, 120))
+            async with asyncio.timeout(20), aclosing(watch(tmp_path)) as seen:
+                scenes = 0
+                async for line in seen:
+                    scene = msgspec.json.decode(line, type=Scene | Frame)
+                    if isinstance(scene, Scene):
+                        assert (scene.held, scene.title[:3], scene.choices) == (True, "Odd", None)
+                        scenes += 1
+                    if scenes == 3:
+                        break
+            assert scenes == 3
+            with pytest.raises(Conflict, match="not as it was"):
+                await do(tmp_path, Choose(0, "7"))
+        finally:
+            await browser.close()
+
+    asyncio.run(journey())
