@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from headrace.core.clock import Moment
 from headrace.core.shown import Bars, Figure, News, Shown, ShownTable, Stack
@@ -381,6 +381,28 @@ def test_a_webhook_is_made_tried_told_again_rests_and_is_deleted(seen):
         page.on("dialog", lambda dialog: dialog.accept())
         page.get_by_role("button", name="Delete").click()
         expect(page.get_by_text("No webhooks yet.")).to_be_visible(timeout=SLOW_MS)
+
+
+def test_what_is_closed_while_the_page_looks_again_stays_closed(seen, visitor):
+    page = seen.page
+    late: list[Route] = []
+    made = visitor.post("/webhooks", {"url": "https://example.org/closed"})
+    try:
+        seen.go("webhooks")
+        line = page.get_by_role("button", name="https://example.org/closed")
+        line.click()
+        expect(line).to_have_attribute("aria-expanded", "true", timeout=SLOW_MS)
+        page.route(f"**/webhooks/{made['id']}", lambda route: late.append(route))
+        with page.expect_request(f"**/webhooks/{made['id']}", timeout=SLOW_MS):
+            pass
+        line.click()
+        expect(line).to_have_attribute("aria-expanded", "false")
+        with page.expect_response(f"**/webhooks/{made['id']}"):
+            late[0].continue_()
+        page.wait_for_timeout(200)
+        expect(line).to_have_attribute("aria-expanded", "false")
+    finally:
+        visitor.call("DELETE", f"{API}/webhooks/{made['id']}")
 
 
 def test_a_trigger_is_made_called_and_taken_back(seen, visitor):
