@@ -145,7 +145,7 @@ class Work:
         tells the run which tools it has."""
         go, worked, letters = resumed, False, take(self._home)
         while True:
-            go = self._heed(letters) or go
+            go = self._heed(letters, go=go)
             if not go or not self._can_go_on():
                 break
             await equip(self._driver)
@@ -186,8 +186,8 @@ class Work:
             return not self._driver.turn.ended
         return bool(answered) or not isinstance(wish, Wait)
 
-    def _heed(self, letters: list[Letter]) -> bool:
-        """Take in what was told while nobody worked; whether it gives anything to do."""
+    def _heed(self, letters: list[Letter], *, go: bool) -> bool:
+        """Take in what was told while nobody worked; whether there is anything to do then. `go`: there was before."""
         for letter in letters:
             match letter:
                 case Say() | Task():
@@ -200,11 +200,15 @@ class Work:
                     self._person.granted = Resumed(pico_usd, tokens, steps)
                 case Go():
                     self._resume()
-                case Stop() | Halt():
+                case Stop():
+                    if go and self._can_go_on():  # it stops what came before it, though nobody has begun with that
+                        self._close_off()
+                case Halt():
                     pass  # nothing runs
                 case never:
                     assert_never(never)
-        return any(not isinstance(letter, Stop | Halt) for letter in letters)
+            go = (go or not isinstance(letter, Halt)) and not isinstance(letter, Stop)
+        return go
 
     def _said(self, letter: Say | Task) -> PersonSaid | TaskGiven:
         return said_in(letter, self._grant())
