@@ -249,7 +249,7 @@ class Till:
                 await asyncio.sleep(CALLED_IN_S)  # what others have free is called in
             elif there_pico < bound_pico:
                 bound_pico = self._cap_to_budget(ask, visit, scarcest, there_pico, bound_pico)
-        scarcest = min(slices, key=lambda one: one.free + one.available)
+        scarcest = min((one for one in slices if one.mode == "hard"), key=lambda one: one.free + one.available)
         if scarcest.free + scarcest.available >= bound_pico:
             raise BudgetsUnreachable("There is money for this, but others took what was leased for it each time.", retry_after_ms=1_000)
         raise _exceeded(scarcest, bound_pico)

@@ -170,10 +170,17 @@ async def test_money_that_is_there_and_never_comes_is_no_quota_exceeded():
                 one.account = 1
                 one.hear(Told(1, 0, 0, 0, one.limit_pico, one.limit_pico))
 
-    shop = Shop(a_budget(micros=1_000_000))
-    shop.till._lender = Miser()
-    with pytest.raises(BudgetsUnreachable, match="There is money for this"):
-        await shop.serve()
+    class Full(Miser):
+        async def lend(self, slices: Iterable[Slice]) -> None:
+            await super().lend(slices)
+            for one in slices:
+                one.available = 0 if one.mode == "watch" else one.available
+
+    for lender, budgets in ((Miser(), ()), (Full(), (a_budget("seen", micros=1, mode="watch"),))):
+        shop = Shop(a_budget(micros=1_000_000), *budgets)
+        shop.till._lender = lender
+        with pytest.raises(BudgetsUnreachable, match="There is money for this"):
+            await shop.serve()
 
 
 async def test_what_only_counts_does_not_wait_for_a_bank():
