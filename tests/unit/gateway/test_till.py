@@ -273,6 +273,17 @@ async def test_an_image_is_bound_by_more_than_any_vendor_counts():
     assert visit.bound.tokens_in == 1_000 + 16_384
 
 
+async def test_every_image_is_bound_whichever_way_an_engine_takes_it():
+    parts = b",".join([b'{"type":"input_image","image_url":"https://x/y"}', b'{"image_url":"https://x/y"}'] * 2)
+    shop = Shop(a_budget(micros=1_000_000))
+    visit = await shop.serve(an_ask(body=b'{"model":"gpt-5.4-nano","messages":[{"role":"user","content":[%b]}]}' % parts))
+    assert visit.bound.tokens_in == 1_000 + 4 * 16_384
+    screenshot = b'{"type":"computer_call_output","call_id":"c","output":{"type":"computer_screenshot","image_url":"https://x/y"}}'
+    native = Native(dialect="responses", body=b'{"model":"gpt-5.4-nano","input":[%b]}' % screenshot)
+    visit = await shop.serve(msgspec.structs.replace(an_ask(), native=native))
+    assert visit.bound.tokens_in == 1_000 + 16_384, "a chat has no part for it, and it is asked in its own words"
+
+
 async def test_a_file_is_bound_by_the_longest_prompt_that_is_taken():
     body = b'{"messages":[{"content":[{"type":"file","file":{"file_data":"data:application/pdf;base64,JVBERi0x"}}]}]}'
     visit = await Shop(a_budget(micros=1_000_000), context_max=200_000).serve(an_ask(body=body))
