@@ -110,7 +110,8 @@ def _apply_many(resource: Resource, op: str, known: Attribute, chosen: Filter | 
         if part is not None:
             _set(each, op, part, value)
         else:
-            each.update(value_of(known, value)[0] if value else {})
+            kept = value_of(known, value) if value else None
+            each.update(kept[0] if kept else {})  # nothing of it may be what we keep
         _first(held, each)
 
 

@@ -114,6 +114,8 @@ USERS = [
     ({"op": "replace", "path": 'emails[type eq "home"]', "value": {"value": "h@b.example"}},
      said(emails=[WORK, {**HOME, "value": "h@b.example"}])),
     ({"op": "replace", "path": 'emails[type eq "home"]', "value": None}, said()),
+    ({"op": "replace", "path": 'emails[type eq "home"]', "value": {"display": "At home"}}, said()),
+    ({"op": "replace", "path": 'emails[type eq "home"]', "value": {"value": None}}, said()),
     ({"op": "replace", "value": {"name": {"familyName": "Bow"}}}, said(name={"givenName": "Ann", "familyName": "Bow"})),
     ({"op": "add", "path": "emails", "value": [{"value": "n@b.example", "primary": True}]},
      said(emails=[{**WORK, "primary": False}, HOME, {"value": "n@b.example", "primary": True}])),
