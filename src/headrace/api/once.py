@@ -154,9 +154,10 @@ class Once:
         except StoreUnreachable:
             self._log.warning("an Idempotency-Key whose request was not answered stays taken: the database can't be reached")
 
-    async def _undone(self, held: Claim) -> None:
-        """Nobody heard whether the key was taken, and nothing was done under it."""
+    async def _undone(self, held: Claim, taking: "asyncio.Future[Claimed | None]") -> None:
+        """Nobody heard whether the key was taken, and nothing was done under it. What may still take it in its thread ends first."""
         try:
+            await asyncio.wait((taking,))
             await self._archive.insist(release, held)
         except Exception:  # noqa: BLE001 -- a task that raises would end the server, which owns it
             self._log.exception(UNKEPT)
@@ -242,10 +243,12 @@ class Once:
 
     async def _taken(self, wanted: Claim, digest: bytes) -> Claimed | None:
         self._held.add(wanted.id)
+        now_s = self._clock.moment() // SECOND
+        taking = asyncio.ensure_future(self._archive.run(claim, wanted, digest, self._runner, now_s))  # noqa: TID251 -- waited for here or there
         try:
-            return await self._archive.run(claim, wanted, digest, self._runner, self._clock.moment() // SECOND)
+            return await asyncio.shield(taking)
         except BaseException:
-            undoing = self._spawn(self._undone(wanted))
+            undoing = self._spawn(self._undone(wanted, taking))
             self._works.add(undoing)
             undoing.add_done_callback(self._works.discard)
             raise

@@ -1,0 +1,121 @@
+"""What becomes of a key that a request names, whoever leaves meanwhile."""
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from headrace.api import Once
+from headrace.api.socket import Exchange
+from headrace.core.identity import Principal
+from headrace.storage import Archive, connect
+from headrace.testing.builders import a_principal
+from headrace.testing.clock import TurnedClock
+
+
+class AnyKey:
+    def version(self) -> int:
+        return 0
+
+    def find(self, secret: str) -> Principal:
+        return a_principal()
+
+
+class Asked:
+    """One request under a key, and what it was answered with."""
+
+    def __init__(self) -> None:
+        self.headers = {b"authorization": b"Bearer x", b"idempotency-key": b"one"}
+        self.body, self.left, self.answers, self.said = b"{}", False, list[int](), b""
+
+    def answer(self, status: int, headers: bytes, body: bytes) -> None:
+        self.answers.append(status)
+        self.said = body
+
+
+class Slow:
+    """A database whose transactions begin when the gate is open."""
+
+    def __init__(self, path: Path, began: threading.Event, gate: threading.Event) -> None:
+        self._inner, self._began, self._gate = sqlite3.connect(path, isolation_level=None, check_same_thread=False), began, gate
+
+    def execute(self, sql: str, *values: Any) -> Any:
+        if sql.startswith("BEGIN"):
+            self._began.set()
+            assert self._gate.wait(10)
+        return self._inner.execute(sql, *values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "headrace.sqlite"
+    connect(path).close()
+    return path
+
+
+def keys_taken(path: Path) -> int:
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        (count,) = database.execute("SELECT count(*) FROM once").fetchone()
+        return int(count)
+
+
+class Place:
+    """A guarded path, with what it does in the background."""
+
+    def __init__(self, archive: Archive) -> None:
+        self.tasks: list[asyncio.Task[None]] = []
+        self.done, self.began, self.answers = 0, asyncio.Event(), asyncio.Event()
+        once = Once(
+            archive=archive,
+            runner="runner",
+            keys=AnyKey(),
+            clock=TurnedClock(),
+            new_id=lambda kind: f"{kind}{len(self.tasks)}",
+            spawn=self._spawn,
+            body_bytes_max=1_000,
+            log=logging.getLogger("test"),
+        )
+        self.once, self.ask = once, once.guarded("/v1/chat/completions", self._handle)
+
+    def _spawn(self, work: Any) -> "asyncio.Task[None]":
+        self.tasks.append(asyncio.get_running_loop().create_task(work))
+        return self.tasks[-1]
+
+    async def _handle(self, exchange: Exchange) -> None:
+        self.done += 1
+        self.began.set()
+        await self.answers.wait()
+        exchange.answer(200, b"", b"{}")
+
+
+@pytest.fixture
+def gates() -> Iterator[tuple[threading.Event, threading.Event]]:
+    began, gate = threading.Event(), threading.Event()
+    yield began, gate
+    gate.set()
+
+
+async def test_who_leaves_while_his_key_is_taken_leaves_no_key_behind(path: Path, gates: tuple[threading.Event, threading.Event]) -> None:
+    """The database is slow, and the key is taken in one of its connections after it was given back in another."""
+    began, gate = gates
+    archive = Archive(lambda: cast(Any, Slow(path, began, gate)), 2)
+    place = Place(archive)
+    asking = asyncio.get_running_loop().create_task(place.ask(cast(Exchange, Asked())))
+    assert await asyncio.to_thread(began.wait, 10)
+    asking.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asking
+    await asyncio.wait(place.tasks, timeout=0.3)
+    gate.set()
+    await asyncio.wait(place.tasks, timeout=10)
+    await asyncio.to_thread(archive.close)
+    assert (place.done, keys_taken(path)) == (0, 0), "nothing was done, so who asks again is no stranger"
