@@ -108,7 +108,7 @@ class Once:
             self._log.warning("%d requests under an Idempotency-Key have ended without an answer that is kept", lost)
 
     async def stop(self) -> None:
-        """End what is still worked on; its keys are free."""
+        """End what is still worked on. It may have been done and paid for, so its keys are lost, as nobody vouches for them any more."""
         works = tuple(self._works)
         for work in works:
             work.cancel()
@@ -124,10 +124,6 @@ class Once:
                 await self._archive.insist(release, held)  # it broke in the middle
         except Exception:  # noqa: BLE001 -- a task that raises would end the server, which owns it
             self._log.exception(UNKEPT)
-        except asyncio.CancelledError:
-            if not recorder.tape.done:
-                await self._released(held)
-            raise
         finally:
             self._held.discard(held.id)
 
@@ -194,8 +190,9 @@ class Once:
 
         try:
             await app(scope, again, record)
-        except BaseException:
-            await self._released(claimed)
+        except BaseException as why:
+            if isinstance(why, Exception):  # else the server stops in the middle
+                await self._released(claimed)
             self._held.discard(claimed.id)
             raise
         if len(said) > ANSWER_BYTES_MAX:

@@ -119,3 +119,19 @@ async def test_who_leaves_while_his_key_is_taken_leaves_no_key_behind(path: Path
     await asyncio.wait(place.tasks, timeout=10)
     await asyncio.to_thread(archive.close)
     assert (place.done, keys_taken(path)) == (0, 0), "nothing was done, so who asks again is no stranger"
+
+
+async def test_what_a_stop_ends_in_the_middle_is_not_done_a_second_time(path: Path) -> None:
+    """Its vendor was asked already, and bills it."""
+    archive = Archive(lambda: connect(path))
+    place, first, again = Place(archive), Asked(), Asked()
+    asking = asyncio.get_running_loop().create_task(place.ask(cast(Exchange, first)))
+    await place.began.wait()
+    await place.once.stop()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asking
+    await place.once.vouch()
+    await asyncio.wait_for(place.ask(cast(Exchange, again)), 5)
+    await asyncio.to_thread(archive.close)
+    assert (place.done, first.answers, again.answers) == (1, [], [409])
+    assert b"outcome_unknown" in again.said
