@@ -28,8 +28,13 @@ from headrace.core.errors import BodyTooLarge, Conflict, HeadraceError, InvalidR
 from headrace.storage import Answered, Archive, Claim, Claimed, answer_once, claim, release, vouch
 
 HEADER = b"idempotency-key"
-SECRETIVE = re.compile(r"/v1/keys|/v1/organization/(admin_api_keys|projects/[^/]+/(api_keys|service_accounts(/[^/]+/api_keys)?))")
-"""What is answered there holds a secret, which is told once and kept nowhere."""
+SECRETIVE = re.compile(
+    r"/v1/keys|/v1/organization/(admin_api_keys|projects/[^/]+/(api_keys|service_accounts(/[^/]+/api_keys)?))"
+    r"|/workspace/api/(session|webhooks|triggers)"
+)
+"""What is answered there holds a secret, which is told once and not kept with the answer."""
+PERSONAL = re.compile(r"/(workspace|a2a|scim|v1/(keys|organization|projects))\b")
+"""What is answered there is for who asks, by what he may, and not for all of his project."""
 KEY_SIZE_MAX = 255
 ANSWER_BYTES_MAX = 32 * 1024 * 1024
 """A longer answer is not kept, and its key stays taken: it can't be had twice, and who asks again is told so."""
@@ -218,7 +223,8 @@ class Once:
         OutcomeUnknown where nobody knows what came of the first."""
         bearer = headers.get(b"authorization")
         secret = headers.get(b"x-api-key")
-        owner = owner_of(authenticate(bearer if secret is None else b"Bearer " + secret, self._keys))
+        who = authenticate(bearer if secret is None else b"Bearer " + secret, self._keys)
+        owner = owner_of(who) if PERSONAL.match(path) is None else f"{owner_of(who)} {who.key}"
         key = headers[HEADER].decode("latin-1").strip()
         if not 1 <= len(key) <= KEY_SIZE_MAX:
             raise InvalidRequest(f"Invalid Idempotency-Key: it has 1 to {KEY_SIZE_MAX} characters.", param="Idempotency-Key")
@@ -253,7 +259,7 @@ class Once:
 
 def _without_secret() -> Answered:
     """What whoever asks again hears instead of the answer."""
-    told = Conflict("The first request of this Idempotency-Key made a key, whose secret was told once: look for it in the list of keys.")
+    told = Conflict("The first request of this Idempotency-Key made a secret, which was told once: look for what it made in its list.")
     status, headers, body = answer_for(told)
     return Answered(status=status, headers=headers, body=body, streamed=False)
 

@@ -24,14 +24,14 @@ class AnyKey:
         return 0
 
     def find(self, secret: str) -> Principal:
-        return a_principal()
+        return a_principal(key=secret)
 
 
 class Asked:
     """One request under a key, and what it was answered with."""
 
-    def __init__(self) -> None:
-        self.headers = {b"authorization": b"Bearer x", b"idempotency-key": b"one"}
+    def __init__(self, secret: str = "ann") -> None:
+        self.headers = {b"authorization": f"Bearer {secret}".encode(), b"idempotency-key": b"one"}
         self.body, self.left, self.answers, self.said = b"{}", False, list[int](), b""
 
     def answer(self, status: int, headers: bytes, body: bytes) -> None:
@@ -71,7 +71,7 @@ def keys_taken(path: Path) -> int:
 class Place:
     """A guarded path, with what it does in the background."""
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: Archive, path: str = "/v1/chat/completions") -> None:
         self.tasks: list[asyncio.Task[None]] = []
         self.done, self.began, self.answers = 0, asyncio.Event(), asyncio.Event()
         once = Once(
@@ -84,7 +84,7 @@ class Place:
             body_bytes_max=1_000,
             log=logging.getLogger("test"),
         )
-        self.once, self.ask = once, once.guarded("/v1/chat/completions", self._handle)
+        self.once, self.ask = once, once.guarded(path, self._handle)
 
     def _spawn(self, work: Any) -> "asyncio.Task[None]":
         self.tasks.append(asyncio.get_running_loop().create_task(work))
@@ -94,7 +94,7 @@ class Place:
         self.done += 1
         self.began.set()
         await self.answers.wait()
-        exchange.answer(200, b"", b"{}")
+        exchange.answer(200, b"", b"said" + str(self.done).encode())
 
 
 @pytest.fixture
@@ -135,3 +135,35 @@ async def test_what_a_stop_ends_in_the_middle_is_not_done_a_second_time(path: Pa
     await asyncio.to_thread(archive.close)
     assert (place.done, first.answers, again.answers) == (1, [], [409])
     assert b"outcome_unknown" in again.said
+
+
+@pytest.mark.parametrize(
+    ("at", "ben_hears"),
+    [
+        ("/v1/chat/completions", b"said1"),
+        ("/v1/projectsx", b"said1"),
+        ("/workspace/api/threads", b"said2"),
+        ("/a2a", b"said2"),
+        ("/v1/organization/invites", b"said2"),
+        ("/v1/keys/key_1", b"said2"),
+    ],
+)
+async def test_an_answer_is_its_projects_or_who_asked_for_its(path: Path, at: str, ben_hears: bytes) -> None:
+    archive = Archive(lambda: connect(path))
+    place, first, again, bens = Place(archive, at), Asked(), Asked(), Asked("ben")
+    place.answers.set()
+    for asked in (first, again, bens):
+        await place.ask(cast(Exchange, asked))
+    await asyncio.to_thread(archive.close)
+    assert (first.said, again.said, bens.said) == (b"said1", b"said1", ben_hears)
+
+
+async def test_a_webhooks_secret_is_not_kept_with_the_answer(path: Path) -> None:
+    archive = Archive(lambda: connect(path))
+    place, first, again = Place(archive, "/workspace/api/webhooks"), Asked(), Asked()
+    place.answers.set()
+    for asked in (first, again):
+        await place.ask(cast(Exchange, asked))
+    await asyncio.to_thread(archive.close)
+    assert (first.said, again.answers, place.done) == (b"said1", [409], 1)
+    assert b"told once" in again.said
