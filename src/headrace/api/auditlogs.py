@@ -122,7 +122,7 @@ def _second(said: Mapping[str, list[str]], bound: str) -> int | None:
 
 def _limit(said: Mapping[str, list[str]]) -> int:
     text = _last(said, "limit") or str(LIMIT)
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= LIMIT_MAX):
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= LIMIT_MAX):
         raise InvalidRequest(f"Invalid value for 'limit': it is 1 to {LIMIT_MAX}.", param="limit")
     return int(text)
 

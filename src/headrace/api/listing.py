@@ -23,7 +23,7 @@ def page_of(
     if order not in ("asc", "desc"):
         raise InvalidRequest("Invalid value for 'order': it is asc or desc.", param="order")
     asked = query.get("limit") or str(limit)
-    if not (asked.isascii() and asked.isdigit() and 1 <= int(asked) <= limit_max):
+    if not (asked.isascii() and asked.isdigit() and len(asked) < 10 and 1 <= int(asked) <= limit_max):
         raise InvalidRequest(f"Invalid value for 'limit': it is 1 to {limit_max}.", param="limit")
     there = list(reversed(items)) if order == "desc" else list(items)
     ids = [str(item[id]) for item in there]

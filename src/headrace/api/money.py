@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from headrace.api.askers import Keys, authenticate
 from headrace.api.asking import CLASSES
+from headrace.api.reading import read
 from headrace.core.clock import SECOND, Clock, Moment
 from headrace.core.errors import InvalidRequest
 from headrace.core.identity import Principal, TrafficClass
@@ -79,10 +80,7 @@ class Money:
     async def create_key(self, request: Request) -> Response:
         """POST /v1/keys: a key that may do less than the one that asks, and ends with it."""
         principal = self._principal(request)
-        try:
-            asked = _asks.decode(await request.body())
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
-            raise InvalidRequest(f"The key can't be made: {wrong}.") from None
+        asked = await read(_asks, request)
         row, secret = await asyncio.to_thread(self._mint, principal, self._minting(asked))
         return _json(
             {
@@ -104,10 +102,7 @@ class Money:
         if request.method == "DELETE":
             await asyncio.to_thread(self._revoke, principal, id)
             return _json({"object": "key.deleted", "id": id, "deleted": True})
-        try:
-            asked = _longer.decode(await request.body())
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
-            raise InvalidRequest(f"The key can't be changed: {wrong}.") from None
+        asked = await read(_longer, request)
         if not 1 <= asked.expires_in_s <= EXPIRES_S_MAX:
             raise InvalidRequest(f"Invalid value for 'expires_in_s': it is 1 to {EXPIRES_S_MAX}.", param="expires_in_s")
         expires = self._clock.moment() + asked.expires_in_s * SECOND

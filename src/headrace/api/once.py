@@ -28,8 +28,13 @@ from headrace.core.errors import BodyTooLarge, Conflict, HeadraceError, InvalidR
 from headrace.storage import Answered, Archive, Claim, Claimed, answer_once, claim, release, vouch
 
 HEADER = b"idempotency-key"
-SECRETIVE = re.compile(r"/v1/keys|/v1/organization/(admin_api_keys|projects/[^/]+/(api_keys|service_accounts(/[^/]+/api_keys)?))")
-"""What is answered there holds a secret, which is told once and kept nowhere."""
+SECRETIVE = re.compile(
+    r"/v1/keys|/v1/organization/(admin_api_keys|projects/[^/]+/(api_keys|service_accounts(/[^/]+/api_keys)?))"
+    r"|/workspace/api/(session|webhooks|triggers)"
+)
+"""What is answered there holds a secret, which is told once and not kept with the answer."""
+PERSONAL = re.compile(r"/(workspace|a2a|scim|v1/(keys|organization|projects))\b")
+"""What is answered there is for who asks, by what he may, and not for all of his project."""
 KEY_SIZE_MAX = 255
 ANSWER_BYTES_MAX = 32 * 1024 * 1024
 """A longer answer is not kept, and its key stays taken: it can't be had twice, and who asks again is told so."""
@@ -108,7 +113,7 @@ class Once:
             self._log.warning("%d requests under an Idempotency-Key have ended without an answer that is kept", lost)
 
     async def stop(self) -> None:
-        """End what is still worked on; its keys are free."""
+        """End what is still worked on. It may have been done and paid for, so its keys are lost, as nobody vouches for them any more."""
         works = tuple(self._works)
         for work in works:
             work.cancel()
@@ -124,10 +129,6 @@ class Once:
                 await self._archive.insist(release, held)  # it broke in the middle
         except Exception:  # noqa: BLE001 -- a task that raises would end the server, which owns it
             self._log.exception(UNKEPT)
-        except asyncio.CancelledError:
-            if not recorder.tape.done:
-                await self._released(held)
-            raise
         finally:
             self._held.discard(held.id)
 
@@ -154,9 +155,10 @@ class Once:
         except StoreUnreachable:
             self._log.warning("an Idempotency-Key whose request was not answered stays taken: the database can't be reached")
 
-    async def _undone(self, held: Claim) -> None:
-        """Nobody heard whether the key was taken, and nothing was done under it."""
+    async def _undone(self, held: Claim, taking: "asyncio.Future[Claimed | None]") -> None:
+        """Nobody heard whether the key was taken, and nothing was done under it. What may still take it in its thread ends first."""
         try:
+            await asyncio.wait((taking,))
             await self._archive.insist(release, held)
         except Exception:  # noqa: BLE001 -- a task that raises would end the server, which owns it
             self._log.exception(UNKEPT)
@@ -193,8 +195,9 @@ class Once:
 
         try:
             await app(scope, again, record)
-        except BaseException:
-            await self._released(claimed)
+        except BaseException as why:
+            if isinstance(why, Exception):  # else the server stops in the middle
+                await self._released(claimed)
             self._held.discard(claimed.id)
             raise
         if len(said) > ANSWER_BYTES_MAX:
@@ -220,7 +223,8 @@ class Once:
         OutcomeUnknown where nobody knows what came of the first."""
         bearer = headers.get(b"authorization")
         secret = headers.get(b"x-api-key")
-        owner = owner_of(authenticate(bearer if secret is None else b"Bearer " + secret, self._keys))
+        who = authenticate(bearer if secret is None else b"Bearer " + secret, self._keys)
+        owner = owner_of(who) if PERSONAL.match(path) is None else f"{owner_of(who)} {who.key}"
         key = headers[HEADER].decode("latin-1").strip()
         if not 1 <= len(key) <= KEY_SIZE_MAX:
             raise InvalidRequest(f"Invalid Idempotency-Key: it has 1 to {KEY_SIZE_MAX} characters.", param="Idempotency-Key")
@@ -242,10 +246,12 @@ class Once:
 
     async def _taken(self, wanted: Claim, digest: bytes) -> Claimed | None:
         self._held.add(wanted.id)
+        now_s = self._clock.moment() // SECOND
+        taking = asyncio.ensure_future(self._archive.run(claim, wanted, digest, self._runner, now_s))  # noqa: TID251 -- waited for here or there
         try:
-            return await self._archive.run(claim, wanted, digest, self._runner, self._clock.moment() // SECOND)
+            return await asyncio.shield(taking)
         except BaseException:
-            undoing = self._spawn(self._undone(wanted))
+            undoing = self._spawn(self._undone(wanted, taking))
             self._works.add(undoing)
             undoing.add_done_callback(self._works.discard)
             raise
@@ -253,7 +259,7 @@ class Once:
 
 def _without_secret() -> Answered:
     """What whoever asks again hears instead of the answer."""
-    told = Conflict("The first request of this Idempotency-Key made a key, whose secret was told once: look for it in the list of keys.")
+    told = Conflict("The first request of this Idempotency-Key made a secret, which was told once: look for what it made in its list.")
     status, headers, body = answer_for(told)
     return Answered(status=status, headers=headers, body=body, streamed=False)
 

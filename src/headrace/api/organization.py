@@ -223,7 +223,7 @@ def _whole(said: Mapping[str, list[str]], name: str, default: int | None) -> int
         return default
     if text is None:
         raise InvalidRequest(f"Missing required parameter: '{name}'.", param=name)
-    if not (text.isascii() and text.isdigit()) or int(text) > TIME_MAX:
+    if not (text.isascii() and text.isdigit() and len(text) < 20) or int(text) > TIME_MAX:
         raise InvalidRequest(f"Invalid value for '{name}': it must be a whole number.", param=name)
     return int(text)
 
@@ -236,6 +236,6 @@ def _truth(text: str) -> str:
 
 def _start_of(page: str) -> int:
     second = page.removeprefix("page_")
-    if not (page.startswith("page_") and second.isascii() and second.isdigit() and int(second) <= TIME_MAX):
+    if not (page.startswith("page_") and second.isascii() and second.isdigit() and len(second) < 20 and int(second) <= TIME_MAX):
         raise InvalidRequest("Invalid value for 'page': it must be the next_page of an earlier answer.", param="page")
     return int(second)

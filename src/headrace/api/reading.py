@@ -9,6 +9,8 @@ from headrace.api.asgi import bounded
 from headrace.core.errors import InvalidRequest
 
 BODY_BYTES_MAX = 256 * 1024
+NO_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What comes of a body that is none, or another than is wanted."""
 Read = TypeVar("Read")
 
 
@@ -16,11 +18,11 @@ async def read(decoder: "msgspec.json.Decoder[Read]", request: Request) -> Read:
     """What the body says. Raises InvalidRequest or BodyTooLarge."""
     try:
         return decoder.decode(await bounded(request, BODY_BYTES_MAX, "what this route reads").body() or b"{}")
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
-        raise unreadable(wrong) from None
+    except NO_JSON as wrong:
+        raise _unreadable(wrong) from None
 
 
-def unreadable(wrong: Exception) -> InvalidRequest:
+def _unreadable(wrong: Exception) -> InvalidRequest:
     """It names the member that is wrong, where the message says which."""
     message = str(wrong)
     _, found, path = message.partition(" - at `$.")

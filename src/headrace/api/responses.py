@@ -146,7 +146,8 @@ class Responses:
         if not held.background:
             raise InvalidRequest("Only a response that was made in the background, as a stream, can be streamed again.", param="stream")
         after = request.query_params.get("starting_after", "-1")
-        if not after.removeprefix("-").isdigit():
+        digits = after.removeprefix("-")
+        if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
             raise InvalidRequest("Invalid value for 'starting_after': it is an event's sequence_number.", param="starting_after")
 
         async def told() -> AsyncIterator[bytes]:

@@ -249,7 +249,7 @@ class Till:
                 await asyncio.sleep(CALLED_IN_S)  # what others have free is called in
             elif there_pico < bound_pico:
                 bound_pico = self._cap_to_budget(ask, visit, scarcest, there_pico, bound_pico)
-        scarcest = min(slices, key=lambda one: one.free + one.available)
+        scarcest = min((one for one in slices if one.mode == "hard"), key=lambda one: one.free + one.available)
         if scarcest.free + scarcest.available >= bound_pico:
             raise BudgetsUnreachable("There is money for this, but others took what was leased for it each time.", retry_after_ms=1_000)
         raise _exceeded(scarcest, bound_pico)
@@ -283,9 +283,10 @@ class Till:
     def _bound(self, ask: Ask, visit: Visit) -> None:
         """A true upper bound: images by more than any vendor counts, files by the longest prompt that is taken, and the answer by a cap
         that the upstream is told of."""
-        bound, images = visit.bound, images_in(ask.body)
+        bound, native = visit.bound, ask.native
+        images = max(images_in(ask.body), 0 if native is None else images_in(native.body))  # a chat has no part for a screenshot
         if images:
-            bound = Usage(bound.tokens_in + (images + 1) // 2 * IMAGE_TOKENS_MAX, 0, 0, bound.output)
+            bound = Usage(bound.tokens_in + images * IMAGE_TOKENS_MAX, 0, 0, bound.output)
             visit.bound = bound
         if unmeasured_files(ask.body) and (most := context_of(visit.world.snapshot, ask.model) or 0) > bound.tokens_in:
             bound = Usage(most, 0, 0, bound.output)

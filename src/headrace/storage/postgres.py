@@ -218,7 +218,8 @@ def told(error: Exception) -> str:
 @lru_cache(maxsize=1_024)
 def translated(sql: str) -> bytes:
     """SQL of a store for PostgreSQL."""
-    ours = re.sub(r"json_extract\((\w+), '\$\.(\w+)'\)", r"(\1::json ->> '\2')", sql)
+    ours = sql.replace("lower(?)", 'lower(? COLLATE "C")')  # as the columns have it: those of ASCII alone
+    ours = re.sub(r"json_extract\((\w+), '\$\.(\w+)'\)", r"(\1::json ->> '\2')", ours)
     return ours.replace("%", "%%").replace("?", "%s").encode()
 
 

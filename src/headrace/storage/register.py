@@ -452,14 +452,20 @@ class Register:
 
     def page_key(self, person: Person, ends: Moment, id: str, token: bytes, act: Act) -> KeyRow | None:
         """The key that stands for somebody on the page, good until `ends`: the same as ever, else a new one of which nobody knows the
-        secret. None: no project has him."""
+        secret. None: no project has him, or he was shut out meanwhile."""
         parts, live = self.parts_of(person.id), [one.id for one in self.projects()]
         theirs = [project for project in live if project in parts or may(person.role, "own_keys")]
         if not theirs:
             return None
-        for row in self._page_keys(person.id):
-            if row.project in theirs:
-                return self.keys.expire(row.id, ends)
+        with transaction(self.database, AUDITED):
+            if not self._people("AND id = ? AND deactivated IS NULL", person.id):
+                return None
+            held = next((row for row in self._page_keys(person.id) if row.project in theirs), None)
+            if held is not None:
+                self.keys.expire_one(held.id, ends)
+        if held is not None:
+            self.keys_changed()
+            return msgspec.structs.replace(held, expires=ends)
         project = next((one for one in theirs if one in parts), theirs[0])
         row, _ = self.keys.create(
             id=id,

@@ -185,7 +185,8 @@ def _part(block: Block, path: str, written: Written) -> list[dict[str, Any]]:
             texts = [str(one.get("text", "")) for one in content if isinstance(one, dict)]
             return [_text("\n".join((block.title or "", *texts)))]
         case kind:
-            written.cannot(f"only Anthropic understands blocks of type {kind}.", path, open_ended=kind == "container_upload")
+            shows = kind == "container_upload" or b'"base64"' in msgspec.json.encode(block.content)  # a page may be a PDF
+            written.cannot(f"only Anthropic understands blocks of type {kind}.", path, open_ended=shows)
             return []
 
 
@@ -196,7 +197,7 @@ def _image(source: dict[str, Any], path: str, written: Written) -> list[dict[str
         case "url":
             return [{"type": "image_url", "image_url": {"url": source.get("url")}}]
         case _:
-            written.cannot("only Anthropic has the files that were uploaded to it.", f"{path}.source")
+            written.cannot("only Anthropic has the files that were uploaded to it.", f"{path}.source", open_ended=True)
             return []
 
 

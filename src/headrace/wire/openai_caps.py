@@ -16,8 +16,10 @@ NAMES = ("max_completion_tokens", "max_tokens")
 
 
 def images_in(body: bytes) -> int:
-    """How many names of images stand in it: two an image, and at least one."""
-    return _marks(body).count(b"image_url")
+    """How many images stand in it, at most. A part need not say its type: some engines know it by its member."""
+    named = [mark for mark in _marks(body) if mark.startswith(b'"image_url"')]
+    members = sum(mark.endswith(b":") for mark in named)
+    return max(members, len(named) - members)
 
 
 def pictures_bytes(body: bytes, messages: bytes) -> int:
@@ -61,22 +63,29 @@ def without_tools(body: bytes, paths: Collection[str], form: str) -> bytes:
 def open_ended(body: bytes) -> str | None:
     """Why nobody can say what a chat costs at most; None: its length bounds it."""
     marks = _marks(body)
-    if b"web_search_options" in marks:
+    if b'"web_search_options"' in marks:
         return "the vendor searches the web for it ('web_search_options')."
-    if b"file_id" in marks:
+    if any(mark.startswith(b'"file_id"') for mark in marks):
         return "only the vendor has the files that were uploaded to it ('file_id')."
     return None
 
 
 def unmeasured_files(body: bytes) -> bool:
-    """Whether files stand in it of which nobody knows by their length how many tokens they come to: a small PDF may have many pages."""
-    files = _marks(body).count(b"file_data")
-    return files > 0 and len(_TEXT_FILE.findall(body)) < files
+    """Whether files stand in it of which nobody knows by their length how many tokens they come to: a small PDF may have many pages, and
+    a video or a recording is an address, or frames that hardly differ."""
+    marks = _marks(body)
+    files = sum(mark.startswith(b'"file_data"') for mark in marks)
+    return any(b"o_url" in mark for mark in marks) or (files > 0 and len(_TEXT_FILE.findall(body)) < files)
 
 
-_MARK = re.compile(rb'"(image_url|web_search_options|file_id|file_data)"')
-_TEXT_FILE = re.compile(rb'"file_data"\s*:\s*"data:text/[\w.+-]+;base64,(?!JVBER|UEs)')
-"""A text, and not what begins as PDFs and zipped documents do: a vendor may look into it and not believe its kind."""
+_MARK = re.compile(
+    rb'"image_url"(?:\s*:)?|"web_search_options"|"file_(?:id|data)"\s*:\s*"'
+    rb'|"(?:video|audio)_url"\s*:\s*"|"type"\s*:\s*"(?:video|audio)_url"'
+)
+"""A file is a text: where the name stands before anything else, it is a parameter of a tool."""
+_TEXT_FILE = re.compile(rb'"file_data"\s*:\s*"data:text/[\w.+-]+;base64,(?!JVBE|UEs)(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{2,3}={1,2}"|")')
+"""A text, and not what begins as PDFs and zipped documents do, however that is written: a vendor may look into it and not believe its
+kind."""
 _latest: tuple[bytes, list[bytes]] = b"", []
 """A memo of one: a request is asked for its images, and then for what else is not billed by its length."""
 

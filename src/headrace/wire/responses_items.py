@@ -81,7 +81,8 @@ class _Writer:
             case kind if kind in HOSTED:
                 self._written.changes.append(Change("dropped", path, f"a chat does not say {kind}"))
             case kind:
-                self._written.cannot(f"a chat has no items of type {kind}.", path)
+                shown = isinstance(item.output, dict) and "file_id" in item.output
+                self._written.cannot(f"a chat has no items of type {kind}.", path, open_ended=shown)
 
     def _message(self, item: Item, path: str) -> None:
         role = item.role or "user"
@@ -196,12 +197,13 @@ class _Writer:
             case None:
                 raise InvalidRequest(f"Invalid value for '{path}': a part has a type.", param=path)
             case _:
-                self._written.cannot(f"a chat has no parts of type {kind}.", path)
+                elsewhere = "file_id" in part or "file_url" in part
+                self._written.cannot(f"a chat has no parts of type {kind}.", path, open_ended=elsewhere)
                 return None
 
     def _image(self, part: dict[str, Any], path: str, marked: dict[str, Any]) -> dict[str, Any] | None:
         if not isinstance(part.get("image_url"), str):
-            self._written.cannot("only the vendor has the images that were uploaded to it.", path)
+            self._written.cannot("only the vendor has the images that were uploaded to it.", path, open_ended=True)
             return None
         detail = {"detail": part["detail"]} if part.get("detail") not in (None, "auto") else {}
         return {"type": "image_url", "image_url": {"url": part["image_url"], **detail}} | marked

@@ -110,8 +110,8 @@ def _apply_many(resource: Resource, op: str, known: Attribute, chosen: Filter | 
         if part is not None:
             _set(each, op, part, value)
         else:
-            given = value_of(known, value) if value else []
-            each.update(given[0] if given else {})
+            kept = value_of(known, value) if value else None
+            each.update(kept[0] if kept else {})  # nothing of it may be what we keep
         _first(held, each)
 
 

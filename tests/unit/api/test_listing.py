@@ -28,7 +28,17 @@ def test_pages(query: dict[str, str], ids: list[str], more: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", [{"order": "up"}, {"limit": "0"}, {"limit": "101"}, {"limit": "x"}, {"limit": "²"}, {"after": "9"}, {"before": "9"}]
+    "query",
+    [
+        {"order": "up"},
+        {"limit": "0"},
+        {"limit": "101"},
+        {"limit": "x"},
+        {"limit": "²"},
+        {"limit": "9" * 5_000},
+        {"after": "9"},
+        {"before": "9"},
+    ],
 )
 def test_what_is_refused(query: dict[str, str]) -> None:
     with pytest.raises(InvalidRequest) as wrong:

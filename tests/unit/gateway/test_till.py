@@ -170,10 +170,17 @@ async def test_money_that_is_there_and_never_comes_is_no_quota_exceeded():
                 one.account = 1
                 one.hear(Told(1, 0, 0, 0, one.limit_pico, one.limit_pico))
 
-    shop = Shop(a_budget(micros=1_000_000))
-    shop.till._lender = Miser()
-    with pytest.raises(BudgetsUnreachable, match="There is money for this"):
-        await shop.serve()
+    class Full(Miser):
+        async def lend(self, slices: Iterable[Slice]) -> None:
+            await super().lend(slices)
+            for one in slices:
+                one.available = 0 if one.mode == "watch" else one.available
+
+    for lender, budgets in ((Miser(), ()), (Full(), (a_budget("seen", micros=1, mode="watch"),))):
+        shop = Shop(a_budget(micros=1_000_000), *budgets)
+        shop.till._lender = lender
+        with pytest.raises(BudgetsUnreachable, match="There is money for this"):
+            await shop.serve()
 
 
 async def test_what_only_counts_does_not_wait_for_a_bank():
@@ -264,6 +271,17 @@ async def test_an_image_is_bound_by_more_than_any_vendor_counts():
     shop = Shop(a_budget(micros=1_000_000))
     visit = await shop.serve(an_ask(body=body))
     assert visit.bound.tokens_in == 1_000 + 16_384
+
+
+async def test_every_image_is_bound_whichever_way_an_engine_takes_it():
+    parts = b",".join([b'{"type":"input_image","image_url":"https://x/y"}', b'{"image_url":"https://x/y"}'] * 2)
+    shop = Shop(a_budget(micros=1_000_000))
+    visit = await shop.serve(an_ask(body=b'{"model":"gpt-5.4-nano","messages":[{"role":"user","content":[%b]}]}' % parts))
+    assert visit.bound.tokens_in == 1_000 + 4 * 16_384
+    screenshot = b'{"type":"computer_call_output","call_id":"c","output":{"type":"computer_screenshot","image_url":"https://x/y"}}'
+    native = Native(dialect="responses", body=b'{"model":"gpt-5.4-nano","input":[%b]}' % screenshot)
+    visit = await shop.serve(msgspec.structs.replace(an_ask(), native=native))
+    assert visit.bound.tokens_in == 1_000 + 16_384, "a chat has no part for it, and it is asked in its own words"
 
 
 async def test_a_file_is_bound_by_the_longest_prompt_that_is_taken():

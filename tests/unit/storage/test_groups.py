@@ -217,6 +217,26 @@ def test_whom_a_directory_deactivates_can_do_nothing(register: Register, groups:
     ring.close()
 
 
+def test_who_is_shut_out_while_he_opens_the_page_stays_out(register: Register, groups: Groups) -> None:
+    """He was seen to be signed in, and then his directory deactivated him."""
+    people = Provisioning(register)
+    people.create("eve", profile(), act())
+    groups.put_in("staff", "eve", act())
+    groups.place("atlas", "staff", "member", act())
+    eve = register.person("eve")
+    held = register.page_key(eve, 10**6, "key_page", bytes(30), act())
+    assert held is not None
+    people.change("eve", lambda _: profile(active=False), act())
+    assert register.page_key(eve, 10**6, "key_other", bytes(30), act()) is None
+    (row,) = register.project_keys("atlas")
+    assert row.expires is not None
+    assert row.expires < 10**6
+    people.change("eve", lambda _: profile(), act())
+    back = register.page_key(eve, 10**6, "key_third", bytes(30), act())
+    assert back is not None
+    assert (back.id, back.expires) == (held.id, 10**6), "his threads are that key's"
+
+
 @pytest.mark.parametrize(
     ("subject", "email", "verified"),
     [

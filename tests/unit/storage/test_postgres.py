@@ -10,14 +10,19 @@ import psycopg
 import pytest
 
 from headrace.core.clock import SECOND
-from headrace.core.errors import InternalFailure, InvalidRequest, SetupError, StoreUnreachable
+from headrace.core.errors import Conflict, InternalFailure, InvalidRequest, SetupError, StoreUnreachable
 from headrace.storage import (
     AUDITED,
     Act,
     Author,
+    Group,
+    Groups,
     KeyRing,
     KeyStore,
     Layout,
+    Person,
+    Provisioning,
+    Register,
     SharedState,
     audit_break,
     audit_head,
@@ -125,6 +130,30 @@ def hang_up(door: socket.socket, calls: list[int]) -> None:
 def test_what_cannot_be_kept_is_refused(there: SharedState, values: tuple[str | None, str], error: type[Exception]) -> None:
     with there.opened() as database, pytest.raises(error):
         database.execute("INSERT INTO runner VALUES (?, ?, 0)", values)
+
+
+def test_letters_are_compared_as_sqlite_does_whatever_the_databases_language(layout: Layout, remote: str, clock: HandClock) -> None:
+    name = remote.partition("?")[0].rpartition("/")[2]
+    with psycopg.connect(remote.replace(f"/{name}?", "/postgres?"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}_utf8 ENCODING 'UTF8' LOCALE 'C.UTF-8' TEMPLATE template0".encode())
+    there = SharedState(layout, remote.replace(f"/{name}?", f"/{name}_utf8?"), clock.instant)
+    author = Author(origin="command", id="root")
+    with there.opened() as database:
+        register = Register(database, layout, "acme")
+        groups = Groups(register)
+
+        def made(at: int) -> None:
+            act = Act(id=f"audit_{at}", moment=at, organization="acme", author=author)
+            groups.create(Group(id=f"group_{at}", name="Ärzte", created=at, changed=at), act)
+
+        made(1)
+        with pytest.raises(Conflict):
+            made(2)
+        person = Person(id="p", organization="acme", email="Ärztin@acme.example", name="", role="member", added=1)
+        register.add_person(person, Act(id="audit_3", moment=3, organization="acme", author=author))
+        found = register.person_of("Ärztin@ACME.example")
+        assert found is not None
+        assert [one.person.id for one in Provisioning(register).all(user_name="Ärztin@ACME.example")] == ["p"]
 
 
 def test_a_newer_schema_is_refused(there: SharedState, layout: Layout, remote: str, clock: HandClock) -> None:

@@ -138,6 +138,21 @@ def test_what_only_anthropic_does(more: dict[str, Any], param: str) -> None:
     assert said.param == param
 
 
+SHOWN: list[tuple[dict[str, Any], bool]] = [
+    ({"type": "image", "source": {"type": "file", "file_id": "f"}}, False),
+    ({"type": "document", "source": {"type": "file", "file_id": "f"}}, False),
+    ({"type": "image", "source": {"type": "url", "url": "u"}}, True),
+    ({"type": "web_fetch_tool_result", "content": {"content": {"source": {"type": "base64", "data": "JVBERi0x"}}}}, False),
+    ({"type": "web_fetch_tool_result", "content": {"content": {"source": {"type": "text", "data": "hi"}}}}, True),
+]
+
+
+@pytest.mark.parametrize(("block", "bounded"), SHOWN)
+def test_what_comes_from_elsewhere_has_no_bound(block: dict[str, Any], bounded: bool) -> None:
+    said = asked(messages=[{"role": "user", "content": [block]}])
+    assert (said.open_ended is None) is bounded
+
+
 def test_a_tool_that_anthropic_runs_is_left_out_beside_others() -> None:
     tools = [{"type": "web_search_20250305", "name": "web_search"}, {"name": "f", "input_schema": {}}]
     said = asked(tools=tools)

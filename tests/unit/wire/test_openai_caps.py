@@ -54,11 +54,14 @@ def test_a_picture_is_no_text_and_a_text_no_picture(parts: list[object], tools: 
 
 
 MARKS = [
-    # the body                                                                          images named, the length bounds it
-    (b'{"messages":[{"content":[{"type":"image_url","image_url":{"url":"u"}}]}]}', 2, True),
-    (rb'{"messages":[{"content":[{"type":"image\u005furl","\u0069mage_ur\u006C":{"url":"u"}}]}]}', 2, True),
+    # the body                                                                          images, the length bounds it
+    (b'{"messages":[{"content":[{"type":"image_url","image_url":{"url":"u"}}]}]}', 1, True),
+    (rb'{"messages":[{"content":[{"type":"image\u005furl","\u0069mage_ur\u006C":{"url":"u"}}]}]}', 1, True),
+    (b'{"messages":[{"content":[{"image_url":"u"},{"type":"input_image","image_url" : "u"}]}]}', 2, True),
+    (b'{"messages":[{"content":[{"type":"image_url","uuid":"u"}]}]}', 1, True),
     (b'{"messages":[{"content":[{"type":"file","file":{"file_id":"f"}}]}]}', 0, False),
     (rb'{"messages":[{"content":[{"type":"file","file":{"file\u005fid":"f"}}]}]}', 0, False),
+    (b'{"tools":[{"parameters":{"properties":{"file_id":{"type":"string"}},"required":["file_id"]}}]}', 0, True),
     (rb'{"web_search\u005foptions":{},"messages":[{"content":"lone \ud800"}]}', 0, False),
     (rb'{"messages":[{"content":"say \"image_url\" and \u0022file_id\u0022 and \\\u0022file_id\u0022"}]}', 0, True),
 ]
@@ -79,6 +82,13 @@ FILES = [
     (rb'{"file\u005fdata":"data:application/pdf;base64,JVBERi0x"}', True),
     (rb'{"file_data":"data:text/plain;base64,aGk=","file\u005fdata":"data:application/pdf;base64,JVBERi0x"}', True),
     (b'{"file_data":"JVBERi0x"}', True),
+    (rb'{"file_data":"data:text/plain;base64,\u004aVBERi0x"}', True),
+    (rb'{"file_data":"data:text/plain;base64,JVBE\u0052i0x"}', True),
+    (b'{"file_data":"data:text/plain;base64,!JVBERi0x"}', True),
+    (b'{"file_data":"data:text/plain;base64,=JVBERi0x"}', True),
+    (b'{"file_data":"data:text/plain;base64,JV=BERi0x"}', True),
+    (b'{"file_data":"data:text/plain;base64,aA=="}', False),
+    (b'{"file_data":"data:text/plain;base64,"}', False),
 ]
 
 
@@ -88,6 +98,22 @@ def test_files_whose_tokens_nobody_knows_by_their_length(file: bytes, unmeasured
     assert unmeasured_files(body) is unmeasured
     said = json.dumps({"messages": [{"content": file.decode()}]}).encode()
     assert not unmeasured_files(said), "to speak of a file is to send none"
+
+
+SHOWN = [
+    # a part, or a tool, and whether its bytes say nothing of its tokens
+    (b'{"type":"video_url","video_url":{"url":"https://x/y.mp4"}}', True),
+    (b'{"type":"audio_url","audio_url":{"url":"data:audio/ogg;base64,AAAA"}}', True),
+    (b'{"video_url":"https://x/y.mp4"}', True),
+    (rb'{"t\u0079pe":"video\u005furl"}', True),
+    (b'{"type":"input_audio","input_audio":{"data":"AAAA","format":"wav"}}', False),
+    (b'{"properties":{"video_url":{"type":"string"},"file_data":{"type":"string"}},"required":["video_url","file_data"]}', False),
+]
+
+
+@pytest.mark.parametrize(("part", "unmeasured"), SHOWN)
+def test_a_video_may_be_of_any_length_and_a_parameter_of_that_name_is_none(part: bytes, unmeasured: bool):
+    assert unmeasured_files(b'{"messages":[{"content":[%b]}]}' % part) is unmeasured
 
 
 NATIVE = [

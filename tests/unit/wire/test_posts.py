@@ -36,7 +36,7 @@ def asked(path: str, body: Any) -> dict[str, Any]:
 
 READ = [
     ("/moderations", {"input": "x"}, {}),
-    ("/moderations", {"model": "m", "input": [URL, {"type": "text", "text": "x"}]}, {"model": "m", "shown": 2}),
+    ("/moderations", {"model": "m", "input": [URL, {"type": "text", "text": "x"}]}, {"model": "m", "shown": 1}),
     ("/images/generations", {"model": "m", "prompt": "x"}, {"model": "m", "drawn": 1}),
     ("/images/generations", {"prompt": "x", "n": 3, "stream": True, "user": "u"}, {"drawn": 3, "stream": True, "user": "u"}),
     ("/images/generations", {"model": "m", "prompt": "x", "output_format": "svg"}, {"model": "m", "drawn": 1, "authored": True}),

@@ -142,6 +142,21 @@ def test_what_only_the_vendor_does(more: dict[str, Any], param: str) -> None:
     assert said.param == param
 
 
+SHOWN: list[tuple[dict[str, Any], bool]] = [
+    ({"content": [{"type": "input_image", "file_id": "f"}]}, False),
+    ({"content": [{"type": "input_image", "image_url": "u"}]}, True),
+    ({"content": [{"type": "input_file", "file_id": "f"}]}, False),
+    ({"content": [{"type": "input_video", "file_id": "f"}]}, False),
+    ({"type": "computer_call_output", "output": {"type": "computer_screenshot", "file_id": "f"}}, False),
+    ({"type": "computer_call_output", "output": {"type": "computer_screenshot", "image_url": "u"}}, True),
+]
+
+
+@pytest.mark.parametrize(("item", "bounded"), SHOWN)
+def test_what_only_the_vendor_holds_has_no_bound(item: dict[str, Any], bounded: bool) -> None:
+    assert (as_chat(instructions="So that something is said.", input=[item]).open_ended is None) is bounded
+
+
 def test_a_tool_that_the_vendor_runs_is_left_out_beside_others() -> None:
     said = as_chat(tools=[{"type": "web_search"}, F])
     assert (said.untold, [change.param for change in said.changes]) == (None, ["tools[0]"])
