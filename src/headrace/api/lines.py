@@ -29,6 +29,7 @@ from headrace.core.errors import (
 )
 from headrace.core.identity import Principal
 from headrace.core.stream import Said
+from headrace.core.unreadable import UNREADABLE
 from headrace.gateway import Visit
 from headrace.providers import Gate, Tap
 from headrace.wire.messages_failure import failure_body
@@ -191,7 +192,7 @@ def _whole_json(body: bytes) -> bytes:
     """The same, which is to stand in a line of JSON."""
     try:
         msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         raise UpstreamGarbled("The upstream answered a line of a batch with something that is not JSON.") from None
     return body
 

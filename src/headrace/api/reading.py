@@ -7,10 +7,9 @@ from starlette.requests import Request
 
 from headrace.api.asgi import bounded
 from headrace.core.errors import InvalidRequest
+from headrace.core.unreadable import UNREADABLE
 
 BODY_BYTES_MAX = 256 * 1024
-NO_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What comes of a body that is none, or another than is wanted."""
 Read = TypeVar("Read")
 
 
@@ -18,7 +17,7 @@ async def read(decoder: "msgspec.json.Decoder[Read]", request: Request) -> Read:
     """What the body says. Raises InvalidRequest or BodyTooLarge."""
     try:
         return decoder.decode(await bounded(request, BODY_BYTES_MAX, "what this route reads").body() or b"{}")
-    except NO_JSON as wrong:
+    except UNREADABLE as wrong:
         raise _unreadable(wrong) from None
 
 

@@ -19,6 +19,7 @@ from headrace.api.responses_voice import Response, ResponseVoice
 from headrace.core.clock import SECOND
 from headrace.core.errors import HeadraceError, InvalidJson, InvalidRequest
 from headrace.core.identity import Principal
+from headrace.core.unreadable import UNREADABLE
 from headrace.core.usage import NOTHING
 from headrace.storage import Context
 from headrace.wire.responses_answer import usage_object
@@ -157,7 +158,7 @@ def _created(message: bytes) -> bytes:
     """The request of a `response.create`. Raises InvalidJson or InvalidRequest for any other message."""
     try:
         told = _object.decode(message)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
+    except UNREADABLE as wrong:
         raise InvalidJson(f"The message is not a JSON object: {wrong}.") from None
     if told.get("type") != "response.create":
         raise InvalidRequest("Invalid value for 'type': expected response.create.", param="type")
@@ -174,7 +175,7 @@ def _forget(message: bytes, remembered: dict[str, Context]) -> None:
     """A turn that failed takes with it what it went on from: nobody knows how far it came."""
     try:
         remembered.pop(str(_object.decode(message).get("previous_response_id")), None)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return
 
 

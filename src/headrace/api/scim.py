@@ -17,9 +17,9 @@ from headrace.api.asgi import bounded
 from headrace.api.desk import Desk
 from headrace.api.errors import status_of
 from headrace.api.gate import Actor, Gate, Guarded, guarded
-from headrace.api.reading import NO_JSON
 from headrace.api.scim_kinds import KINDS, Kind
 from headrace.core.errors import Conflict, HeadraceError, InvalidApiKey, InvalidRequest, MethodNotAllowed, NotFound
+from headrace.core.unreadable import UNREADABLE
 from headrace.storage import Register
 from headrace.wire.scim import Resource, ScimRefused, read, schema
 from headrace.wire.scim_filter import demanded, matches, named, parse_filter
@@ -221,7 +221,7 @@ async def _body(request: Request) -> object:
     content = await bounded(request, BODY_BYTES_MAX, "what this route reads").body()
     try:
         return msgspec.json.decode(content)
-    except NO_JSON as wrong:
+    except UNREADABLE as wrong:
         raise ScimRefused("invalidSyntax", f"The body is no JSON: {wrong}.") from None
 
 

@@ -33,11 +33,12 @@ class Printed:
 
     def add(self, text: str) -> list[str]:
         """The lines that this finishes."""
-        text = _SEQUENCE.sub("", self._held + text)
-        unfinished = _UNFINISHED.search(text)
+        text = self._held + text
+        unfinished = _UNFINISHED.search(text)  # before any is taken out: what stood around that one does not become another
         self._held = unfinished[0] if unfinished and len(unfinished[0]) <= SEQUENCE_CHARS_MAX else ""
+        text = _SEQUENCE.sub("", text[: unfinished.start()] if unfinished else text)
         finished: list[str] = []
-        for piece in re.split(r"([\n\r\b])", _CONTROLS.sub("", text[: unfinished.start()] if unfinished else text)):
+        for piece in re.split(r"([\n\r\b])", _CONTROLS.sub("", text)):
             match piece:
                 case "\n":
                     finished.append(self.line)

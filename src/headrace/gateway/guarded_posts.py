@@ -15,6 +15,7 @@ from headrace.core.errors import GuardrailRefused
 from headrace.core.guardrails import Passage
 from headrace.core.stream import Said, Verbatim
 from headrace.core.translation import Change
+from headrace.core.unreadable import UNREADABLE
 from headrace.gateway.guarding import CHANGES_MAX, Guardrail, Guards
 from headrace.providers import Between, Hearer
 from headrace.wire.sse import FrameCutter, frame, frames, payload
@@ -68,7 +69,7 @@ class PostListening(Between):
     def _document(self, body: bytes) -> bytes:
         try:
             box = [_any.decode(body)]
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             return self._text(body)
         return msgspec.json.encode(box[0]) if self._altered([box]) else body
 
@@ -122,7 +123,7 @@ def _boxed(data: bytes) -> list[Any]:
         return []
     try:
         return [_any.decode(data)]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return [data.decode("utf-8", "replace")]
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from headrace.core.clock import SECOND, Clock, Instant
 from headrace.core.errors import HeadraceError, UpstreamFailed, UpstreamUnreachable
+from headrace.core.unreadable import UNREADABLE
 from headrace.providers.transport import Endpoint
 
 AUTHORITY = "https://login.microsoftonline.com"
@@ -149,7 +150,7 @@ def _words(body: bytes) -> str:
     """The first line of why: those after it are numbers for Microsoft's support."""
     try:
         refused = msgspec.json.decode(body, type=_Refused)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return ""
     why = (refused.error_description or refused.error).strip()
     return f": {why.splitlines()[0]}" if why else ""

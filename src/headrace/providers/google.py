@@ -14,6 +14,7 @@ import msgspec
 
 from headrace.core.clock import SECOND, Clock, Instant
 from headrace.core.errors import HeadraceError, SetupError, UpstreamUnreachable
+from headrace.core.unreadable import UNREADABLE
 from headrace.providers.transport import Endpoint
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -68,7 +69,7 @@ def read_account(text: bytes | str) -> ServiceAccount:
     """The account of a key file. Raises SetupError for what is none."""
     try:
         return msgspec.json.decode(text, type=ServiceAccount)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
+    except UNREADABLE as wrong:
         raise SetupError(
             f"This is not the key file of a Google service account: {wrong}. Make one in the console (IAM, keys, JSON)."
         ) from None
@@ -163,7 +164,7 @@ class ServiceAccountTokens:
             raise UpstreamUnreachable(f"{endpoint.origin} answered {status}{_words(answer)}")
         try:
             granted = msgspec.json.decode(answer, type=_Granted)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             raise UpstreamUnreachable(f"{endpoint.origin} answered with something else than a token.") from None
         self._token = granted.access_token
         self._renew_at = asked_at + (granted.expires_in - RENEWED_BEFORE_S) * SECOND
@@ -185,7 +186,7 @@ def _base64(data: bytes) -> bytes:
 def _words(answer: bytes) -> str:
     try:
         told = msgspec.json.decode(answer, type=_Denied)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return "."
     words = ": ".join(word for word in (told.error, told.error_description) if word)
     return f": {words}" if words else "."

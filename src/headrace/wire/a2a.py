@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 import msgspec
 
 from headrace.core.clock import SECOND, Moment
+from headrace.core.unreadable import UNREADABLE
 
 VERSION: Final = "1.0"
 CARD_PATH: Final = "/.well-known/agent-card.json"
@@ -288,7 +289,7 @@ def call_of(body: bytes) -> Call:
         call = msgspec.json.decode(body, type=Call)
     except msgspec.ValidationError as wrong:
         raise Fault(INVALID_REQUEST, f"This is no call of JSON-RPC: {wrong}.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
+    except UNREADABLE as wrong:
         raise Fault(NOT_JSON, f"This is no JSON: {wrong}.") from None
     if call.jsonrpc != "2.0":
         raise Fault(INVALID_REQUEST, "jsonrpc must be 2.0.")
@@ -299,7 +300,7 @@ def params_of(content: bytes | msgspec.Raw, kind: type[Asked]) -> Asked:
     """Raises Fault."""
     try:
         return msgspec.json.decode(content or b"{}", type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
+    except UNREADABLE as wrong:
         raise Fault(INVALID_PARAMS, f"The parameters can't be read: {wrong}.") from None
 
 
@@ -367,7 +368,7 @@ def answer(content: bytes, kind: type[Asked]) -> Asked:
         if reply.error is not None:
             raise Fault(Kind(reply.error.code, 502, "UNKNOWN", "ANSWERED"), reply.error.message)
         return msgspec.json.decode(reply.result, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
+    except UNREADABLE as wrong:
         raise Fault(INTERNAL, f"it answers what is no A2A {VERSION}: {wrong}") from None
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from headrace.core.clock import MS, Moment
 from headrace.core.errors import HeadraceError, UpstreamFailed, UpstreamOverloaded, UpstreamRefused, UpstreamTimedOut
+from headrace.core.unreadable import UNREADABLE
 
 WORDS_MAX = 2_000
 """Characters of the vendor's words that are repeated."""
@@ -112,7 +113,7 @@ def _after_colon(error: _Error) -> str:
 def _error(body: bytes) -> _Error:
     try:
         told = msgspec.json.decode(body, type=_Told)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return _Error()
     return told.error if isinstance(told.error, _Error) else _Error(message=told.error or told.message)
 

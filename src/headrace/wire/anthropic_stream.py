@@ -12,6 +12,7 @@ import msgspec
 from headrace.core.errors import HeadraceError, UpstreamCut, UpstreamGarbled
 from headrace.core.stream import Finished, FinishReason, Reasoning, Said, Text, ToolCallArguments, ToolCallBegun, Used
 from headrace.core.translation import Change
+from headrace.core.unreadable import UNREADABLE
 from headrace.core.usage import Usage
 from headrace.wire.anthropic_failure import failure_in_stream
 from headrace.wire.openai_thoughts import CLAUDE
@@ -132,7 +133,7 @@ def read_whole(body: bytes) -> Used:
     """What a whole unstreamed message says that it used. Raises what went wrong upstream where it is not one."""
     try:
         message = _messages.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
+    except UNREADABLE as wrong:
         raise UpstreamGarbled(f"The upstream's answer is not one of Anthropic's Messages: {wrong}.") from None
     if message.type == "error":
         raise failure_in_stream(body)
@@ -354,7 +355,7 @@ def _event(data: bytes) -> _Event:
     """The event, if it is one that matters; what else it holds may have any form."""
     try:
         return _events.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
+    except UNREADABLE as wrong:
         if (kind := _kind(data)) is not None and kind not in KNOWN:
             return _Event(kind)
         raise UpstreamGarbled(f"The upstream's stream is not one of Anthropic's Messages: {wrong}.") from None
@@ -363,7 +364,7 @@ def _event(data: bytes) -> _Event:
 def _kind(data: bytes) -> str | None:
     try:
         return _kinds.decode(data).type
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
 
 

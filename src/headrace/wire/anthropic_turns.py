@@ -15,6 +15,7 @@ import msgspec
 
 from headrace.core.errors import InvalidRequest, NotTranslatable
 from headrace.core.translation import Change
+from headrace.core.unreadable import UNREADABLE
 from headrace.wire.anthropic_generations import Generation
 from headrace.wire.media import media_of
 from headrace.wire.openai_chat import AudioPart, FilePart, ImagePart, Message, Part, RefusalPart, TextPart
@@ -294,7 +295,7 @@ def _arguments(text: str, path: str) -> dict[str, Any]:
         return {}
     try:
         arguments: dict[str, Any] = msgspec.json.decode(text, type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         raise InvalidRequest(f"Invalid value for '{path}': it must be the text of a JSON object.", param=path) from None
     return arguments
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import msgspec
 
 from headrace.core.errors import HeadraceError, UpstreamFailed, UpstreamOverloaded, UpstreamRefused, UpstreamTimedOut
+from headrace.core.unreadable import UNREADABLE
 
 WORDS_MAX = 2_000
 """Characters of AWS's words that are repeated: a validation may repeat the request in them."""
@@ -121,7 +122,7 @@ def _plain(kind: str) -> str:
 def _read(body: bytes) -> _Told:
     try:
         return msgspec.json.decode(body, type=_Told)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return _Told()
 
 

@@ -18,6 +18,7 @@ import msgspec
 
 from headrace.core.errors import HeadraceError, UpstreamCut, UpstreamGarbled
 from headrace.core.stream import Finished, FinishReason, Reasoning, Said, Text, ToolCallArguments, ToolCallBegun, Used
+from headrace.core.unreadable import UNREADABLE
 from headrace.core.usage import Usage
 from headrace.wire.bedrock_failure import failure_in_stream
 from headrace.wire.bedrock_models import traits_of
@@ -266,5 +267,5 @@ def _reported(message: Message) -> HeadraceError:
 def _read(message: Message, kind: type[Read]) -> Read:
     try:
         return msgspec.json.decode(message.payload, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
+    except UNREADABLE as wrong:
         raise UpstreamGarbled(f"The upstream's {message.text(':event-type')} can't be read: {wrong}.") from None

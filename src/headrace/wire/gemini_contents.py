@@ -10,6 +10,7 @@ import msgspec
 
 from headrace.core.errors import InvalidRequest, NotTranslatable
 from headrace.core.translation import Change
+from headrace.core.unreadable import UNREADABLE
 from headrace.wire.gemini_signature import SKIP, opened
 from headrace.wire.media import media_of
 from headrace.wire.openai_chat import AudioPart, FilePart, ImagePart, Message, RefusalPart, TextPart, ToolCalled
@@ -123,7 +124,7 @@ class Conversation:
         name, arguments = call.function.name, call.function.arguments or "{}"
         try:
             _members.decode(arguments)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             param = f"{path}.function.arguments"
             raise InvalidRequest(f"Invalid value for '{param}': a JSON object in a text is expected.", param=param) from None
         self._names[call.id] = name

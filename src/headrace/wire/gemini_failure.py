@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 from headrace.core.errors import HeadraceError, UpstreamFailed, UpstreamOverloaded, UpstreamRefused, UpstreamTimedOut
+from headrace.core.unreadable import UNREADABLE
 
 WORDS_MAX = 2_000
 """Characters of the vendor's words that are repeated."""
@@ -54,7 +55,7 @@ def problem_in(body: bytes) -> Problem | None:
     """The error that `body` tells; None when it tells none."""
     try:
         told = _told.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
     if isinstance(told, list):
         return told[0].error if told else None

@@ -13,6 +13,7 @@ import msgspec
 
 from headrace.core.errors import HeadraceError, UpstreamCut, UpstreamFailed, UpstreamGarbled
 from headrace.core.stream import Finished, FinishReason, Reasoning, Said, Text, ToolCallArguments, ToolCallBegun, Used
+from headrace.core.unreadable import UNREADABLE
 from headrace.core.usage import Usage
 from headrace.wire.gemini_failure import failure_in_stream, problem_in
 from headrace.wire.gemini_signature import sealed
@@ -197,7 +198,7 @@ class StreamReader:
             raise failure_in_stream(problem, self._whose)
         try:
             chunk = _chunks.decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
+        except UNREADABLE as wrong:
             raise UpstreamGarbled(f"{self._whose} does not answer as Gemini does: {wrong}.") from None
         self.model = chunk.modelVersion or self.model
         if chunk.usageMetadata is not None:
@@ -263,7 +264,7 @@ def _is_whole(rest: bytes) -> bool:
     data = payload(rest) or _bare(rest)
     try:
         return not data or bool(_any.decode(data))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return False
 
 

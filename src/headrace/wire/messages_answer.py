@@ -7,6 +7,7 @@ from typing import Any, assert_never
 import msgspec
 
 from headrace.core.stream import Finished, FinishReason, Reasoning, Said, Text, ToolCallArguments, ToolCallBegun, Used, Verbatim
+from headrace.core.unreadable import UNREADABLE
 from headrace.core.usage import NOTHING, Usage
 from headrace.wire.messages_seal import sealed
 
@@ -160,5 +161,5 @@ def _input(text: str) -> Any:
     """A tool's input is JSON, whatever the model wrote."""
     try:
         return msgspec.json.decode(text or "{}")
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return {"arguments": text}

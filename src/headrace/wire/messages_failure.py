@@ -3,6 +3,7 @@
 import msgspec
 
 from headrace.core.errors import HeadraceError, UpstreamRefused
+from headrace.core.unreadable import UNREADABLE
 
 TYPES = {
     400: "invalid_request_error",
@@ -41,6 +42,6 @@ def _words(error: HeadraceError) -> str:
         return error.message
     try:
         told = msgspec.json.decode(error.body, type=_Body).error
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         told = None
     return (told.message if told else None) or error.message

@@ -10,6 +10,7 @@ import msgspec
 
 from headrace.core.errors import HeadraceError
 from headrace.core.stream import Used
+from headrace.core.unreadable import UNREADABLE
 from headrace.core.usage import Usage
 from headrace.wire.anthropic_stream import StreamReader
 from headrace.wire.openai_chat import read
@@ -86,5 +87,5 @@ class MessageRelay:
 def _kind(frame: bytes) -> object:
     try:
         return _kinds.decode(payload(frame)).get("type")
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None

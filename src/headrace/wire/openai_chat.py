@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from headrace.core.errors import InvalidJson, InvalidRequest, UnsupportedParameter
+from headrace.core.unreadable import UNREADABLE
 from headrace.wire.elision import SHORT, without_texts
 
 Read = TypeVar("Read")
@@ -210,7 +211,7 @@ def read_head(body: bytes) -> ChatHead:
         return read(_heads, body)
     try:
         return _heads.decode(without_texts(body))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return read(_heads, body)  # what is wrong is said of the request as it came
 
 
@@ -225,7 +226,7 @@ def read(decoder: "msgspec.json.Decoder[Read]", body: bytes) -> Read:
         return decoder.decode(body)
     except msgspec.ValidationError as wrong:
         raise _refusal(str(wrong)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
+    except UNREADABLE as wrong:
         raise InvalidJson(f"The request's body is not valid JSON: {wrong}.") from None
 
 

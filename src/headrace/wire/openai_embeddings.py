@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from headrace.core.errors import UpstreamGarbled
+from headrace.core.unreadable import UNREADABLE
 from headrace.core.usage import Usage
 from headrace.wire.openai_chat import read
 from headrace.wire.openai_failure import reported
@@ -55,7 +56,7 @@ def read_answer(body: bytes) -> tuple[Usage | None, str | None]:
     """Usage and served model of an upstream's answer. Raises what went wrong upstream where it is not one."""
     try:
         answer = _answers.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
+    except UNREADABLE as wrong:
         raise UpstreamGarbled(f"The upstream's answer is not a list of embeddings: {wrong}.") from None
     if answer.error is not None:
         raise reported(body)

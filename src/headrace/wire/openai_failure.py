@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from headrace.core.errors import HeadraceError, UpstreamFailed, UpstreamOverloaded, UpstreamRefused, UpstreamTimedOut
+from headrace.core.unreadable import UNREADABLE
 
 WORDS_MAX = 2_000
 """Characters of a vendor's words that are repeated: some vendors repeat the whole request in theirs."""
@@ -129,7 +130,7 @@ def _after_colon(words: str) -> str:
 def _read(body: bytes) -> _Told:
     try:
         told = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return _Told(words=_plain(body))
     if isinstance(told, list) and told:
         told = told[0]  # Google's form

@@ -9,6 +9,7 @@ import msgspec
 
 from headrace.core.errors import UpstreamGarbled
 from headrace.core.stream import Finished, FinishReason, Reasoning, Said, Text, TokenLogprob, ToolCallArguments, ToolCallBegun
+from headrace.core.unreadable import UNREADABLE
 from headrace.wire.sse import frames, payload
 
 REASONS: dict[str, FinishReason] = {
@@ -105,7 +106,7 @@ class ChatReader:
     def _completion(self, data: bytes) -> list[Said]:
         try:
             choices = _completions.decode(data).choices or ()
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
+        except UNREADABLE as wrong:
             raise UpstreamGarbled(f"The upstream's answer is not a chat completion: {wrong}.") from None
         return [one for choice in choices for one in self._choice(choice)]
 
@@ -162,7 +163,7 @@ class _Calling:
             try:
                 msgspec.json.decode("".join(self.arguments))
                 self._whole = True
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            except UNREADABLE:
                 pass
         return self._whole
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from headrace.core.errors import HeadraceError, UpstreamCut, UpstreamGarbled
+from headrace.core.unreadable import UNREADABLE
 from headrace.core.usage import Usage
 from headrace.wire.elision import without_texts
 from headrace.wire.openai_chat import StreamOptions, read, read_head
@@ -179,7 +180,7 @@ def _told(chunk: _Chunk) -> ToldUsage | None:
 def _read(data: bytes) -> _Chunk:
     try:
         chunk = _chunks.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
+    except UNREADABLE as wrong:
         raise UpstreamGarbled(f"The upstream's answer is not a chat completion: {wrong}.") from None
     if chunk.error is not None or chunk.object == "error":
         raise reported(data)

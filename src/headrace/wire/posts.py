@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from headrace.core.ask import Operation
 from headrace.core.errors import HeadraceError, InvalidRequest, UpstreamGarbled
 from headrace.core.native import Part, Units
+from headrace.core.unreadable import UNREADABLE
 from headrace.core.usage import Usage
 from headrace.wire.forms import is_form, read_form, written
 from headrace.wire.openai_caps import images_in
@@ -319,7 +320,7 @@ def read_answer(operation: Operation, body: bytes) -> Said:
     """What a whole answer in JSON used. Raises what the upstream reports in it; an answer that we can't read says nothing of its usage."""
     try:
         answer = _answers.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return SAID_NOTHING
     if answer.error:
         raise reported(body)
@@ -381,7 +382,7 @@ class StreamReader:
         data = payload(frame)
         try:
             answer = _answers.decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             return False
         if answer.error:
             self.failure = reported(data)

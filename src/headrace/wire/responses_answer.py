@@ -22,6 +22,7 @@ from headrace.core.stream import (
     Used,
     Verbatim,
 )
+from headrace.core.unreadable import UNREADABLE
 from headrace.core.usage import Usage
 from headrace.wire.responses_seal import sealed
 from headrace.wire.responses_tools import Kind, Kinds
@@ -299,5 +300,5 @@ def _read(text: str) -> Event:
     """What a tool is called with; a model may write what is no JSON."""
     try:
         return msgspec.json.decode(text or "{}", type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return {}

@@ -11,6 +11,7 @@ import msgspec
 
 from headrace.core.errors import HeadraceError, UpstreamCut, UpstreamGarbled
 from headrace.core.stream import Used
+from headrace.core.unreadable import UNREADABLE
 from headrace.core.usage import Usage
 from headrace.wire.openai_chat import read
 from headrace.wire.openai_failure import reported
@@ -99,7 +100,7 @@ def read_whole(body: bytes) -> Used:
     """What a whole unstreamed response says that it used. Raises what went wrong upstream where it is not one, or failed."""
     try:
         response = _responses.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
+    except UNREADABLE as wrong:
         raise UpstreamGarbled(f"The upstream's answer is not a response: {wrong}.") from None
     if response.error is not None and response.status in (None, "failed"):
         raise reported(msgspec.json.encode({"error": response.error}))
@@ -143,7 +144,7 @@ class ResponseRelay:
         said = payload(frame)
         try:
             event = _events.decode(said)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             return False  # of no event that ends it can't be read what it used; the rest may have any form
         if event.type not in ENDS:
             return False

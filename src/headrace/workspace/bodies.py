@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from headrace.core.errors import BodyTooLarge, InvalidRequest
+from headrace.core.unreadable import UNREADABLE
 
 BODY_BYTES_MAX: Final = 64 << 10
 Kind = TypeVar("Kind", bound=msgspec.Struct)
@@ -27,7 +28,7 @@ async def read_body(request: Request, kind: type[Kind], bytes_max: int = BODY_BY
     """What is asked. Raises InvalidRequest, which names the field, or BodyTooLarge."""
     try:
         return msgspec.json.decode(await body_of(request, bytes_max), type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
+    except UNREADABLE as wrong:
         raise InvalidRequest(f"The request can't be read: {wrong}.") from None
 
 

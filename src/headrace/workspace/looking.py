@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from headrace.core.clock import SECOND, Clock
 from headrace.core.errors import Conflict, InvalidApiKey, InvalidRequest, NotFound
+from headrace.core.unreadable import UNREADABLE
 from headrace.storage import LocalArchive, Thread, thread_of
 from headrace.workspace.bodies import body_of
 from headrace.workspace.runs import Runs
@@ -47,7 +48,7 @@ class ThreadBrowser:
         thread = await self._held(request)
         try:
             asked = act_decoder.decode(await body_of(request, ACT_BYTES_MAX))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
+        except UNREADABLE as wrong:
             raise InvalidRequest(f"The request can't be read: {wrong}.") from None
         await do(self._runs.home(thread.run), asked)
         return Response(status_code=204)

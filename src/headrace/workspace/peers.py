@@ -18,6 +18,7 @@ from headrace.agents.peers import CANCEL, CHECK, SEND, PeerTerms, handle, peer_t
 from headrace.agents.tools import Tool
 from headrace.agents.values import Value
 from headrace.core.errors import HeadraceError, InvalidRequest, SandboxRefused, UpstreamFailed
+from headrace.core.unreadable import UNREADABLE
 from headrace.sandbox import Draft
 from headrace.sandbox.calling import call
 from headrace.sandbox.draft import open_beneath
@@ -87,7 +88,7 @@ class Peer:
             raise UpstreamFailed(f"its card is not at {there}, which answers with {told.status}.")
         try:
             card = msgspec.json.decode(told.body, type=Card)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
+        except UNREADABLE as wrong:
             raise UpstreamFailed(f"what lies at {there} is no card of A2A {VERSION}: {wrong}") from None
         spoken = [one for one in card.supported_interfaces if _is_spoken(one) and _same(one.url, terms.url)]
         if not spoken:

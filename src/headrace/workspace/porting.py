@@ -17,6 +17,7 @@ from headrace.agents import Readers, Writers
 from headrace.agents.events import IMPORTED, ContextGiven, Ended, Event, Failed, FateKnown, ModelSaid, PersonSaid, Returned
 from headrace.core.clock import SECOND, Moment
 from headrace.core.errors import InvalidRequest
+from headrace.core.unreadable import UNREADABLE
 from headrace.storage import Branch, Entry
 from headrace.workspace.pictures import name_of
 
@@ -71,7 +72,7 @@ def imported(content: bytes) -> list[Ported]:
     """The threads of a file, whoever's export it is. Raises InvalidRequest for one that we don't know."""
     try:
         whole = msgspec.json.decode(content)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
+    except UNREADABLE as wrong:
         raise InvalidRequest(f"The file is no JSON: {wrong}.") from None
     if isinstance(whole, dict) and whole.get("format") == FORMAT:
         return [_ours(content)]
@@ -123,7 +124,7 @@ def closing(said: Told) -> Told:
 def _ours(content: bytes) -> Ported:
     try:
         ported = msgspec.json.decode(content, type=Ported)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
+    except UNREADABLE as wrong:
         raise InvalidRequest(f"The file can't be read: {wrong}.") from None
     if not ported.runs:
         raise InvalidRequest("The file holds no branch of the thread.")

@@ -2,7 +2,7 @@
 
 import click
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from headrace.agents import Call
@@ -36,6 +36,8 @@ def test_a_name_that_is_no_text_is_written_out():
     assert plain("no-\udcff\t\x1b") == "no-\\udcff\t\\x1b"
 
 
+@example(said="000\x1b\x1b00", cuts=[6])
+@example(said="\x1b[12\x1b03m", cuts=[6])
 @given(said=st.text(st.sampled_from("ab\n\r\b\x1b[]0;1m\x07\\\x9b"), max_size=60), cuts=st.lists(st.integers(1, 9), max_size=20))
 def test_chunking_is_invisible_and_no_sequence_comes_through(said, cuts):
     whole, pieces, rest, found = Printed(), Printed(), said, []
