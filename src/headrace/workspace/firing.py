@@ -10,7 +10,6 @@ so the next one goes on wherever the last one was killed; a run that was not mad
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, TypeVar
@@ -95,7 +94,7 @@ class Firings:
         """How long until the next look."""
         try:
             return await self.look()
-        except (HeadraceError, sqlite3.Error):
+        except Exception:  # noqa: BLE001 -- a task that raises would end the server, which owns it
             self._log.exception("schedules can't be looked at now; it is tried again")
             return LOOK_S
 
@@ -122,6 +121,9 @@ class Firings:
             await self._mark(firing, "failed", error.message)
         except OSError as wrong:
             await self._mark(firing, "failed", f"The folder can't be copied: {wrong}.")
+        except Exception:  # noqa: BLE001 -- a fault of ours is this moment's end, and not that of all others
+            self._log.exception("what schedule %s was to do at %d failed", firing.schedule, firing.due)
+            await self._mark(firing, "failed", "It failed; the server's log tells why.")
 
     async def _go_on(self, firing: Firing) -> None:
         if self._runs.works_on(firing.run):

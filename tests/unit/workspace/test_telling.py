@@ -33,7 +33,7 @@ class Away:
         raise self.why
 
 
-@pytest.mark.parametrize("why", [sqlite3.OperationalError("disk I/O error"), StoreUnreachable("It is away.")])
+@pytest.mark.parametrize("why", [sqlite3.OperationalError("disk I/O error"), StoreUnreachable("It is away."), RuntimeError("ours")])
 async def test_a_database_that_is_away_ends_nobody_who_tells(why):
     keeps = Away(why)
     teller = Teller(keeps, TurnedClock(), lambda: False, logging.getLogger("told"))
