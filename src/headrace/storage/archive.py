@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Concatenate, Final, Generic, ParamSpec, TypeAlias, TypeVar
 
-from headrace.core.errors import StoreUnreachable
+from headrace.core.errors import NotReady, StoreUnreachable
 from headrace.storage.database import Database
 
 Given = ParamSpec("Given")
@@ -26,12 +26,16 @@ class Connections(Generic[Kind]):
         self._patient = True
 
     async def run(self, work: Callable[Concatenate[Kind, Given], Got], *given: Given.args, **named: Given.kwargs) -> Got:
-        """What `work` returns for a connection and what is `given`."""
+        """What `work` returns for a connection and what is `given`. Raises NotReady where SQLite's stays busy."""
 
         def there() -> Got:
             database = self._free.pop() if self._free else self._connect()
             try:
                 return work(database, *given, **named)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:  # its extended codes say by what
+                    raise NotReady(f"the database is busy ({error}): try again") from error
+                raise
             finally:
                 self._free.append(database)
 

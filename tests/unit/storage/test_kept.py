@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from headrace.core.errors import BodyTooLarge, Conflict
+from headrace.core.errors import BodyTooLarge, Conflict, NotReady
 from headrace.core.rules import Rules
 from headrace.storage import (
     Answered,
@@ -362,3 +362,19 @@ async def test_an_archive_has_one_thread(tmp_path: Path) -> None:
     archive.close()
     Archive(lambda: connect(tmp_path / "never-opened.sqlite")).close()
     assert not (tmp_path / "never-opened.sqlite").exists()
+
+
+async def test_who_writes_into_a_busy_database_is_told_to_try_again(tmp_path: Path) -> None:
+    def impatient() -> sqlite3.Connection:
+        database = connect(tmp_path / "x.sqlite")
+        database.execute("PRAGMA busy_timeout = 1")
+        return database
+
+    other, archive = impatient(), Archive(impatient)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(NotReady, match="try again"):
+        await archive.run(lambda database: database.execute("DELETE FROM session"))
+    with pytest.raises(sqlite3.OperationalError, match="nothing_of_it"):
+        await archive.run(lambda database: database.execute("DELETE FROM nothing_of_it"))
+    archive.close()
+    other.close()
