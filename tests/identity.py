@@ -18,7 +18,19 @@ from typing import Any
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, RSAKey
 
+from tests.browser import OURS
+
 CLIENT, SECRET = "headrace", "a secret: of the client"
+SECRETS = {"OIDC_SECRET": SECRET}
+"""What the environment of a server holds whose settings are `oidc`."""
+
+
+def oidc(issuer: str, **more: object) -> str:
+    """The TOML by which people sign in there; `more` are fields of it, as TOML writes them."""
+    fields = {"issuer": f'"{issuer}"', "client_id": f'"{CLIENT}"', "client_secret_env": '"OIDC_SECRET"', "url": f'"{OURS}"', **more}
+    return "\n".join(("[oidc]", *(f"{name} = {value}" for name, value in fields.items()), ""))
+
+
 Claims = dict[str, Any]
 
 

@@ -52,13 +52,13 @@ class Visitor:
         """A new thread's path."""
         return f"/threads/{self.post('/threads', asked)['id']}"
 
-    def say(self, thread: str, text: str, until: str = "done", **more: str) -> Any:
+    def say(self, thread: str, text: str, until: str = "done", within_s: float = 30, **more: str) -> Any:
         """Say it, and wait until the run stands so; return its events."""
         self.post(f"{thread}/messages", {"text": text, **more})
-        return self.wait(thread, until)
+        return self.wait(thread, until, within_s)
 
-    def wait(self, thread: str, until: str) -> Any:
-        assert eventually(lambda: self.get(thread)["state"] == until, 30), self.get(thread)
+    def wait(self, thread: str, until: str, within_s: float = 30) -> Any:
+        assert eventually(lambda: self.get(thread)["state"] == until, within_s), self.get(thread)
         return self.get(f"{thread}/log")["events"]
 
     @contextmanager

@@ -6,8 +6,8 @@ from typing import Any
 import openai
 import pytest
 
-from tests.browser import OURS, Browser
-from tests.identity import CLIENT, SECRET, Claims, IdentityServer
+from tests.browser import Browser
+from tests.identity import SECRETS, Claims, IdentityServer, oidc
 from tests.server import Installation, Running, pool
 from tests.vendor import Vendor
 
@@ -23,16 +23,9 @@ def provider() -> Iterator[IdentityServer]:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory, provider: IdentityServer) -> Iterator[Running]:
-    settings = f"""
-[oidc]
-issuer = "{provider.issuer}"
-client_id = "{CLIENT}"
-client_secret_env = "OIDC_SECRET"
-url = "{OURS}"
-default_role = "member"
-"""
+    settings = oidc(provider.issuer, default_role='"member"')
     with Vendor.open() as vendor:
-        place = Installation(tmp_path_factory.mktemp("groups"), pool("vendor", vendor.url, "answers") + settings, {"OIDC_SECRET": SECRET})
+        place = Installation(tmp_path_factory.mktemp("groups"), pool("vendor", vendor.url, "answers") + settings, SECRETS)
         with place.serving() as running:
             yield running
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
 
 from headrace.core.clock import Moment
 from headrace.core.shown import Bars, Figure, News, Shown, ShownTable, Stack
@@ -234,6 +234,27 @@ def test_code_is_shown_as_changed_lines_and_an_edit_branches(seen, visitor):
     expect(page.get_by_text("Write hello.py", exact=True).first).to_be_visible()
 
 
+def test_what_is_told_late_of_one_branch_changes_no_other(seen, visitor):
+    """The end of a run has the page ask anew how its thread stands; by the answer another branch may be shown."""
+    thread = visitor.thread(model="coder")
+    visitor.say(thread, "Write hello.py", intent="code")
+    page, late = seen.page, []
+    seen.go(thread)
+    page.get_by_text("Write hello.py", exact=True).first.hover()
+    page.get_by_role("button", name="Edit, and go another way from here").click()
+    page.get_by_label("Say instead").fill("Write nothing")
+    page.route(f"**{API}{thread}", lambda route: late.append((route, route.fetch())))
+    with page.expect_request(f"**{API}{thread}", timeout=SLOW_MS):
+        page.keyboard.press("Enter")
+    page.get_by_role("button", name="The branch before").first.click()
+    expect(page.get_by_text("1/2").first).to_be_visible(timeout=SLOW_MS)
+    ((route, answer),) = late
+    route.fulfill(response=answer)
+    page.wait_for_timeout(200)
+    expect(page.get_by_text("1/2").first).to_be_visible()
+    page.unroute(f"**{API}{thread}")
+
+
 def test_pictures_are_attached_pasted_and_dropped_and_who_sees_none_is_said_to(seen, tmp_path):
     page = seen.page
     seen.go("")
@@ -437,25 +458,34 @@ def test_a_trigger_is_made_called_and_taken_back(seen, visitor):
     expect(page.get_by_text("No triggers yet.")).to_be_visible(timeout=SLOW_MS)
 
 
-@pytest.mark.sandbox(3)
-def test_the_agents_browser_is_seen_taken_and_given_back(seen, visitor, site):
+def browsing(seen: Seen, visitor: Visitor, site: tuple[str, list[str]]) -> tuple[str, Locator]:
+    """A thread whose agent has opened a page and waits for leave, and the part of the window in which its browser is seen."""
     thread = visitor.thread(model="guest", intent="browse")
-    page = seen.page
     seen.go(thread)
     seen.send(f"Read {site[0]}/sign-in")
-    work = page.get_by_role("complementary", name="Work")
-    expect(page.get_by_role("heading", name="This needs your leave")).to_be_visible(timeout=SLOW_MS)
+    expect(seen.page.get_by_role("heading", name="This needs your leave")).to_be_visible(timeout=SLOW_MS)
+    return thread, seen.page.get_by_role("complementary", name="Work")
+
+
+def click_seen(work: Locator, picture: Locator, x: int, y: int) -> None:
+    """Where the page that the picture shows is so many of its own points from its corner."""
+    box = picture.bounding_box()
+    assert box is not None
+    scale = box["width"] / 1_280
+    work.get_by_role("textbox", name="The page").click(position={"x": x * scale, "y": y * scale})
+
+
+@pytest.mark.sandbox(3)
+def test_the_agents_browser_is_seen_taken_and_given_back(seen, visitor, site):
+    page = seen.page
+    thread, work = browsing(seen, visitor, site)
     expect(work.get_by_text("Sign in, please.")).to_be_visible()
     picture = work.get_by_role("img", name="What the browser shows: Sign in")
     expect(picture).to_be_visible(timeout=SLOW_MS)
     work.get_by_role("button", name="Take over").click()
-    glass = work.get_by_role("textbox", name="The page")
-    expect(glass).to_be_focused()
+    expect(work.get_by_role("textbox", name="The page")).to_be_focused()
     accessible(page)
-    box = picture.bounding_box()
-    assert box is not None
-    scale = box["width"] / 1_280
-    glass.click(position={"x": 40 * scale, "y": 220 * scale})
+    click_seen(work, picture, 40, 220)
     page.keyboard.type("hunter22")
     page.keyboard.press("Enter")
     expect(work.get_by_role("img", name="What the browser shows: In")).to_be_visible(timeout=SLOW_MS)
@@ -470,22 +500,14 @@ def test_the_agents_browser_is_seen_taken_and_given_back(seen, visitor, site):
 
 @pytest.mark.sandbox(3)
 def test_who_has_the_browser_chooses_from_a_list_beside_its_picture(seen, visitor, site):
-    thread = visitor.thread(model="guest", intent="browse")
     page = seen.page
-    seen.go(thread)
-    seen.send(f"Read {site[0]}/sign-in")
-    work = page.get_by_role("complementary", name="Work")
-    expect(page.get_by_role("heading", name="This needs your leave")).to_be_visible(timeout=SLOW_MS)
+    thread, work = browsing(seen, visitor, site)
     work.get_by_role("button", name="Take over").click()
     work.get_by_role("textbox", name="Address").fill(f"{site[0]}/lists")
     page.keyboard.press("Enter")
     picture = work.get_by_role("img", name="What the browser shows: Lists")
     expect(picture).to_be_visible(timeout=SLOW_MS)
-    box = picture.bounding_box()
-    assert box is not None
-    scale = box["width"] / 1_280
-    glass = work.get_by_role("textbox", name="The page")
-    glass.click(position={"x": 40 * scale, "y": 120 * scale})
+    click_seen(work, picture, 40, 120)
     choices = work.get_by_role("group", name="Choices of Size")
     expect(choices.get_by_role("button", name="Small", pressed=True)).to_be_visible(timeout=SLOW_MS)
     expect(choices.get_by_role("button", name="None")).to_be_disabled()
@@ -493,7 +515,7 @@ def test_who_has_the_browser_chooses_from_a_list_beside_its_picture(seen, visito
     choices.get_by_role("button", name="Large").click()
     expect(work.get_by_role("img", name="What the browser shows: Large is chosen")).to_be_visible(timeout=SLOW_MS)
     expect(choices.get_by_role("button", name="Large", pressed=True)).to_be_visible(timeout=SLOW_MS)
-    expect(glass).to_be_focused()
+    expect(work.get_by_role("textbox", name="The page")).to_be_focused()
     visitor.call("POST", f"{API}{thread}/stop", {})
 
 

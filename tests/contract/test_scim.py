@@ -13,8 +13,8 @@ from typing import Any
 import openai
 import pytest
 
-from tests.browser import OURS, Browser
-from tests.identity import CLIENT, SECRET, IdentityServer
+from tests.browser import Browser
+from tests.identity import SECRETS, IdentityServer, oidc
 from tests.others import need_others, run
 from tests.postgres import postgres
 from tests.server import Installation, Running, eventually, pool
@@ -36,24 +36,16 @@ def provider() -> Iterator[IdentityServer]:
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, provider: IdentityServer) -> Iterator[Installation]:
-    settings = f"""
-[oidc]
-issuer = "{provider.issuer}"
-client_id = "{CLIENT}"
-client_secret_env = "OIDC_SECRET"
-url = "{OURS}"
-roles = {{ "admins" = "admin" }}
-default_role = "member"
-"""
+    settings = oidc(provider.issuer, roles='{ "admins" = "admin" }', default_role='"member"')
     folder = tmp_path_factory.mktemp("scim")
     with Vendor.open() as vendor:
         settings = pool("vendor", vendor.url, "answers") + settings
         if request.param == "sqlite":
-            yield Installation(folder, settings, {"OIDC_SECRET": SECRET})
+            yield Installation(folder, settings, SECRETS)
             return
         with postgres() as cluster:
             settings += f'[storage]\nurl = "{cluster.url}"\n[files]\nurl = "file://{folder}/files"\n'
-            yield Installation(folder, settings, {"OIDC_SECRET": SECRET})
+            yield Installation(folder, settings, SECRETS)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from joserfc.jwk import ECKey, RSAKey
 from headrace.core.errors import NotAllowed
 from headrace.providers.identity import LOGOUT_EVENT, IdentityProvider
 from tests.browser import OURS, Browser
-from tests.identity import CLIENT, SECRET, Claims, IdentityServer
+from tests.identity import CLIENT, SECRETS, Claims, IdentityServer, oidc
 from tests.server import Installation, Running, pool
 from tests.vendor import Vendor
 
@@ -28,16 +28,9 @@ def provider() -> Iterator[IdentityServer]:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory, provider: IdentityServer) -> Iterator[Running]:
-    settings = f"""
-[oidc]
-issuer = "{provider.issuer}"
-client_id = "{CLIENT}"
-client_secret_env = "OIDC_SECRET"
-url = "{OURS}"
-roles = {{ "admins" = "admin", "accountants" = "billing" }}
-"""
+    settings = oidc(provider.issuer, roles='{ "admins" = "admin", "accountants" = "billing" }')
     with Vendor.open() as vendor:
-        place = Installation(tmp_path_factory.mktemp("oidc"), pool("vendor", vendor.url, "answers") + settings, {"OIDC_SECRET": SECRET})
+        place = Installation(tmp_path_factory.mktemp("oidc"), pool("vendor", vendor.url, "answers") + settings, SECRETS)
         with place.serving() as running:
             yield running
 

@@ -100,6 +100,12 @@ def kept_by(place: Installation) -> dict[str, Any]:
     return next(one for one in reversed(rows) if one["name"].startswith("foreign "))
 
 
+def heeding() -> None:
+    """Signals that the tests themselves were begun to ignore, in the background or by nohup, would be ignored by what they start."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(
     ("how", "code"),
     [
@@ -122,7 +128,7 @@ def test_however_it_ends_nothing_of_it_is_left_and_its_key_is_worth_nothing(plac
         env=place.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # where the tests run in the background, it is ignored
+        preexec_fn=heeding,
     ) as process:
         try:
             assert process.stdout is not None

@@ -28,6 +28,8 @@ export class Open {
   private thoughts = ''
   private output = ''
   private timer = 0
+  /** Counts what is shown: an answer that was asked for before another was shown comes too late. */
+  private shown = 0
 
   constructor(readonly id: string) {}
 
@@ -47,12 +49,15 @@ export class Open {
   }
 
   async again(whole: WholeThread): Promise<void> {
+    const shown = ++this.shown
     this.close()
     this.heard = []
     this.words = this.thoughts = this.live = this.thought = this.why = this.output = ''
     this.whole = whole
     this.state = whole.state
-    this.entries = (await api.log(this.id, whole.run)).events
+    const { events } = await api.log(this.id, whole.run)
+    if (shown !== this.shown) return
+    this.entries = events
     this.follow()
   }
 
@@ -91,7 +96,10 @@ export class Open {
       if (before !== said.state) {
         if (said.state !== 'running') {
           this.words = this.thoughts = ''
-          void api.thread(this.id).then((whole) => (this.whole = whole))
+          const shown = this.shown
+          void api.thread(this.id).then((whole) => {
+            if (shown === this.shown) this.whole = whole
+          })
           app.announce({ done: 'The answer is finished.', waiting: 'The run waits for you.', failed: 'The run failed.', stopped: 'Stopped.', new: '' }[said.state])
         }
         void app.refresh()
