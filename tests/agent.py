@@ -2,10 +2,18 @@
 
 import json
 import urllib.request
+from pathlib import Path
 from typing import Any
 
-from tests.server import Installation, Running
+from tests.server import Installation, Running, pool, priced
+from tests.talker import Talker
 from tests.visitor import Visitor
+
+
+def house(folder: Path, talker: Talker, agents: str) -> Installation:
+    """Where other agents give tasks, with a pool for each model that they ask for; `agents` are settings of `[agents]`."""
+    pools = "".join(pool(model, talker.url, model) + priced(model) for model in ("coder", "visitor", "slow"))
+    return Installation(folder, f"[agents]\nbrowser = ''\n{agents}\n{pools}")
 
 
 class Agent:

@@ -9,19 +9,16 @@ import os
 
 import pytest
 
-from tests.agent import Agent, state
+from tests.agent import Agent, house, state
 from tests.others import need_others, suite_passes
-from tests.server import Installation, Running, pool, priced
+from tests.server import Installation, Running, pool
 from tests.talker import Talker
 from tests.visitor import API, Visitor
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, talker: Talker) -> Installation:
-    settings = "[agents]\nbrowser = ''\na2a_usd_max = \"0.10\"\n"
-    for model in ("coder", "visitor", "slow"):
-        settings += pool(model, talker.url, model) + priced(model)
-    return Installation(tmp_path_factory.mktemp("house"), settings)
+    return house(tmp_path_factory.mktemp("house"), talker, 'a2a_usd_max = "0.10"')
 
 
 @pytest.fixture(scope="module")

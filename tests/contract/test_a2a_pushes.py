@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.agent import Agent, state
+from tests.agent import Agent, house, state
 from tests.receiver import Receiver, receiving
 from tests.server import Installation, Running, eventually, pool, priced
 from tests.talker import Talker
@@ -23,10 +23,7 @@ SHOWN = {"token": TOKEN, "authentication": {"scheme": "Bearer", "credentials": C
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, talker: Talker) -> Installation:
-    settings = "[agents]\nbrowser = ''\nprivate_networks = true\n"
-    for model in ("coder", "visitor", "slow"):
-        settings += pool(model, talker.url, model) + priced(model)
-    return Installation(tmp_path_factory.mktemp("house"), settings)
+    return house(tmp_path_factory.mktemp("house"), talker, "private_networks = true")
 
 
 @pytest.fixture(scope="module")
